@@ -1,0 +1,37 @@
+"""What goes wrong, sorted by whose move it is."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"]
+
+
+class GanzooError(Exception):
+    """Base of every error that ganzoo raises on purpose; ``str()`` of it is one clear sentence."""
+
+    exit_code = 1
+
+
+class UserError(GanzooError, ValueError):
+    """The caller's input was wrong: a name, a value, a path or a file. Nothing was lost. Exit code 2."""
+
+    exit_code = 2
+
+
+class TrainingError(GanzooError, RuntimeError):
+    """Training could not go on, for instance because a loss became infinite. Exit code 1."""
+
+
+class Interrupted(GanzooError):
+    """Training was interrupted by the user after a checkpoint had been written. Exit code 130."""
+
+    exit_code = 130
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of the known names, or the names themselves if none is close."""
+    names = sorted(set(known))
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is: {', '.join(names)}" if names else ""

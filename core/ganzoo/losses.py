@@ -1,0 +1,82 @@
+"""Adversarial losses on scores, and regularisers on networks and batches: plugins of their own."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+__all__ = ["Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"]
+
+Score = Callable[[Tensor], Tensor]
+"""A discriminator as a function of the sample alone: its condition, if it has one, is bound."""
+
+
+class LossConfig(BaseModel):
+    """Base of the settings of a loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Loss(ABC):
+    """An adversarial loss: what each player minimises, given raw scores of any shape, batch first.
+
+    ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, for models that leave it
+    open. ``regularizers`` are part of the loss (key to settings) and come along with it.
+    """
+
+    Config: ClassVar[type[LossConfig]] = LossConfig
+    critic_steps: ClassVar[int] = 1
+    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, config: LossConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the scalar that the discriminator minimises."""
+
+    @abstractmethod
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Return the scalar that the generator minimises; ``real`` is None unless :attr:`needs_real` is set."""
+
+    needs_real: ClassVar[bool] = False
+    """Whether the generator's loss looks at the scores of real samples, as relativistic losses do."""
+
+
+class RegularizerConfig(BaseModel):
+    """Settings that every regulariser has: its weight, and every how many steps it is applied.
+
+    A lazy regulariser (interval above 1) is applied with its weight times the interval, so that the average is kept
+    (StyleGAN2, arXiv:1912.04958, appendix B).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(1.0, ge=0)
+    interval: int = Field(1, ge=1)
+
+
+class Regularizer(ABC):
+    """A penalty on the discriminator, or a projection of its weights after each of its steps, or both."""
+
+    Config: ClassVar[type[RegularizerConfig]] = RegularizerConfig
+
+    def __init__(self, config: RegularizerConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+        """Return the scalar penalty, without its weight, or None if there is none.
+
+        ``real`` and ``fake`` are samples of equal shape, batch first, without gradient.
+        """
+
+    def project(self, discriminator: nn.Module) -> None:
+        """Change the weights in place after a step of the discriminator (weight clipping); does nothing by default."""
+        return None
+
+    def check(self, discriminator: nn.Module) -> None:
+        """Raise :class:`~ganzoo.UserError` if the penalty makes no sense for this discriminator."""
+        return None

@@ -1,0 +1,149 @@
+"""What people look at: sample sheets, density pictures, loss curves, and the film of a training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from torch import Tensor
+
+from ganzoo.files import atomic_path
+from ganzoo.sampling import to_pixels
+from ganzoo.signature import Field, Image
+
+__all__ = ["POINTS", "SHEET", "grid", "save_curves", "save_film", "save_images", "save_sheet"]
+
+SHEET = 64
+"""Images on a sample sheet."""
+
+POINTS = 10_000
+"""Points in a density picture."""
+
+
+def save_sheet(path: Path, samples: Tensor, field: Field, real: Tensor | None = None) -> None:
+    """Draw samples: images in a grid; points as a density picture, beside that of ``real`` points if given."""
+    if isinstance(field, Image):
+        _save(path, grid(to_pixels(samples.numpy(), field.range)))
+    else:
+        _save_density(path, samples.numpy(), None if real is None else real.numpy())
+
+
+def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
+    """Lay images, uint8 [N, H, W, C], out in a nearly square grid on white, small ones enlarged."""
+    pixels = _rgb_or_grey(pixels)
+    n, height, width, channels = pixels.shape
+    columns = columns or max(1, round((n * height / width) ** 0.5))
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
+    for index, image in enumerate(pixels):
+        top, left = pad + index // columns * (height + pad), pad + index % columns * (width + pad)
+        sheet[top : top + height, left : left + width] = image
+    scale = max(1, 448 // max(sheet.shape[:2]))
+    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on."""
+    for index, image in enumerate(_rgb_or_grey(pixels)):
+        _save(folder / f"{index:06d}.png", image)
+
+
+def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Plot every logged loss over the steps, smoothed, the raw values faint behind."""
+    losses = sorted({key for row in rows for key in row if key.endswith("/loss")})
+    if not losses:
+        return
+    figure, axes = _figure(9, 4.5)
+    for key in losses:
+        steps = [row["step"] for row in rows if key in row]
+        values = np.array([row[key] for row in rows if key in row])
+        (line,) = axes.plot(steps, _smooth(values), label=key.removesuffix("/loss"))
+        axes.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.8)
+    axes.set(xlabel="step", ylabel="loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    _save_figure(path, figure)
+
+
+def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
+    """Put sample sheets together to an animated GIF, at most 120 frames, the last one shown longest."""
+    if not sheets:
+        return
+    stride = -(-len(sheets) // 120)
+    chosen = [*sheets[:-1][::stride], sheets[-1]]
+    frames = []
+    for sheet in chosen:
+        with Pillow.open(sheet) as image:
+            frames.append(image.convert("P", palette=Pillow.Palette.ADAPTIVE))
+    each = int(min(500, max(50, 1000 * seconds / len(frames))))
+    with atomic_path(path) as temporary:
+        frames[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=[each] * (len(frames) - 1) + [2000],
+            loop=0,
+        )
+
+
+def _save_density(path: Path, samples: NDArray[np.float32], real: NDArray[np.float32] | None) -> None:
+    """Draw the first two coordinates as two-dimensional histograms on the same axes."""
+    panels = [("samples", samples)] if real is None else [("data", real), ("samples", samples)]
+    reference = panels[0][1]
+    low, high = reference.min(axis=0), reference.max(axis=0)
+    margin = 0.15 * (high - low).max() + 1e-6
+    edges = [np.linspace(low[axis] - margin, high[axis] + margin, 161) for axis in range(min(2, reference.shape[1]))]
+    figure, axes = _figure(5 * len(panels), 5, columns=len(panels))
+    for axis, (title, points) in zip(np.atleast_1d(axes), panels, strict=True):
+        if len(edges) == 1:
+            axis.hist(points[:, 0], bins=edges[0], density=True)
+        else:
+            counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=edges)
+            axis.imshow(
+                np.sqrt(counts.T),
+                origin="lower",
+                extent=(edges[0][0], edges[0][-1], edges[1][0], edges[1][-1]),
+                cmap="magma",
+                aspect="auto",
+            )
+        axis.set_title(title)
+    _save_figure(path, figure)
+
+
+def _figure(width: float, height: float, columns: int = 1) -> Any:
+    # The object-oriented interface: no global state, no window system, safe beside an application's own pyplot.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns)
+
+
+def _save_figure(path: Path, figure: Any) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=80, format="png")
+
+
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    image = Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def _rgb_or_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Keep 1 or 3 channels as they are; of any other number show the first three, or the first."""
+    channels = pixels.shape[-1]
+    return pixels if channels in (1, 3) else pixels[..., : 3 if channels > 3 else 1]
+
+
+def _smooth(values: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.float64]:
+    """Exponential moving average with the bias of its start removed."""
+    smoothed, average = np.empty_like(values, dtype=np.float64), 0.0
+    for index, value in enumerate(values):
+        average = weight * average + (1 - weight) * value
+        smoothed[index] = average / (1 - weight ** (index + 1))
+    return smoothed

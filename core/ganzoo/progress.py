@@ -1,0 +1,58 @@
+"""Progress on a terminal as a bar, otherwise as plain lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Shows the step, images per second, losses and the time left, on stderr."""
+
+    def __init__(self, total: int, start: int, *, quiet: bool = False) -> None:
+        self.total, self.start, self.quiet = total, start, quiet
+        self.began = time.perf_counter()
+        self.spoke = float("-inf")
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Rich
+
+            self.bar = Rich(
+                TextColumn("{task.completed}/{task.total}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+                console=Console(stderr=True),
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.total, completed=self.start)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the state after ``step``; plain lines come at most every five seconds, and at the end."""
+        if self.quiet:
+            return
+        losses = [f"{key.removesuffix('/loss')} {value:.3f}" for key, value in metrics.items() if key.endswith("/loss")]
+        text = f"{metrics['images_per_second']:,.0f} images/s  {'  '.join(losses)}"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step, description=text)
+            return
+        now = time.perf_counter()
+        if now - self.spoke >= 5 or step == self.total:
+            left = (now - self.began) / max(step - self.start, 1) * (self.total - step)
+            minutes, seconds = divmod(round(left), 60)
+            print(f"step {step}/{self.total}  {text}  {minutes}:{seconds:02d} left", file=sys.stderr, flush=True)
+            self.spoke = now

@@ -1,0 +1,38 @@
+"""ONNX as a file format of ganzoo's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import Format, UserError
+
+if TYPE_CHECKING:
+    from ganzoo import Network
+
+    from ganzoo_exporters.runtime import Generator
+
+__all__ = ["Onnx"]
+
+
+class Onnx(Format):
+    """One ``.onnx`` file that holds the weights, the signature and the metadata.
+
+    Exporting imports torch and onnx, loading imports numpy and onnxruntime; importing this module imports neither.
+    """
+
+    def export(self, network: Network, path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the network to ``path``; see :func:`ganzoo_exporters.export.export`."""
+        from ganzoo_exporters.export import export
+
+        return export(network, path, metadata)
+
+    def load(self, path: Path) -> Generator:
+        """Open the file, on the GPU if there is one; raises :class:`UserError` if it is not one of ours or damaged."""
+        from ganzoo_exporters.runtime import Generator, ModelError
+
+        try:
+            return Generator(path)
+        except ModelError as error:
+            raise UserError(str(error)) from None

@@ -1,0 +1,202 @@
+"""The convolutional WGAN-GP: a compact network that draws soonest on a CPU, and the textbook network as a preset."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    Discriminator,
+    Generator,
+    Image,
+    Latent,
+    OptimizerConfig,
+    Scores,
+    Signature,
+    TrainerConfig,
+    UserError,
+)
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.layers import LayerNorm2d, output_activation
+
+__all__ = [
+    "CompactCritic",
+    "CompactGenerator",
+    "ConvolutionalWGAN",
+    "ConvolutionalWGANConfig",
+    "TextbookCritic",
+    "TextbookGenerator",
+]
+
+
+class ConvolutionalWGANConfig(AdversarialConfig):
+    """Settings of the convolutional WGAN-GP."""
+
+    network: Literal["compact", "textbook"] = Field("compact", description="which pair of networks")
+    width: int = Field(20, ge=1, description="channels of the widest map; deeper ones have 2 and 4 times as many")
+    latent_dim: int = Field(64, ge=1, description="size of the latent (textbook: used with a stem alone)")
+    stem: int | None = Field(
+        None, ge=1, description="width of a hidden fully connected layer in front of the generator's convolutions"
+    )
+    n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
+
+
+class CompactGenerator(Generator):
+    """Latent [N, L] to images: a linear layer to a quarter of the size, two transposed convolutions up."""
+
+    def __init__(self, latent_dim: int, width: int, stem: int | None, sample: Image) -> None:
+        super().__init__(Signature((Latent((latent_dim,)),), sample))
+        start = (4 * width, sample.height // 4, sample.width // 4)
+        self.project = nn.Sequential(*_stem(latent_dim, stem, start), nn.ReLU(inplace=True))
+        self.body = nn.Sequential(
+            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, sample.channels, 3, padding=1),
+            output_activation(sample),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, L] to [N, C, H, W]."""
+        images: Tensor = self.body(self.project(z))
+        return images
+
+
+class CompactCritic(Discriminator):
+    """Images to one score each, through two strided convolutions."""
+
+    def __init__(self, width: int, sample: Image) -> None:
+        super().__init__(Signature((sample,), Scores()))
+        self.body = nn.Sequential(
+            nn.Conv2d(sample.channels, width, 5, stride=2, padding=2),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 5, stride=2, padding=2),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Flatten(),
+            nn.Linear(4 * width * (sample.height // 4) * (sample.width // 4), 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N]."""
+        scores: Tensor = self.body(x).squeeze(1)
+        return scores
+
+
+class TextbookGenerator(Generator):
+    """A latent of 16 maps of a quarter of the size, or [N, L] through a stem, to images.
+
+    5x5 convolutions with layer norm and LeakyReLU, and two 4x4 transposed convolutions of stride 2.
+    """
+
+    def __init__(self, latent_dim: int, stem: int | None, sample: Image) -> None:
+        height, width = sample.height // 4, sample.width // 4
+        start = (16, height, width)
+        super().__init__(Signature((Latent(start if stem is None else (latent_dim,)),), sample))
+        self.project = nn.Sequential(*([] if stem is None else _stem(latent_dim, stem, start)))
+        self.body = nn.Sequential(
+            *_normalised(nn.Conv2d(16, 128, 5, padding=2), 128, height, width),
+            *_normalised(nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1), 64, 2 * height, 2 * width),
+            *_normalised(nn.Conv2d(64, 64, 5, padding=2), 64, 2 * height, 2 * width),
+            *_normalised(nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1), 32, 4 * height, 4 * width),
+            nn.Conv2d(32, sample.channels, 5, padding=2),
+            output_activation(sample),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, 16, H/4, W/4], or [N, L] with a stem, to [N, C, H, W]."""
+        images: Tensor = self.body(self.project(z))
+        return images
+
+
+class TextbookCritic(Discriminator):
+    """Images to one score each: 5x5 convolutions, average pooling, adaptive pooling to 4x4, two linear layers."""
+
+    def __init__(self, sample: Image) -> None:
+        super().__init__(Signature((sample,), Scores()))
+        height, width = sample.height, sample.width
+        self.body = nn.Sequential(
+            *_normalised(nn.Conv2d(sample.channels, 32, 5, padding=2), 32, height, width),
+            nn.AvgPool2d(2),
+            *_normalised(nn.Conv2d(32, 64, 5, padding=2), 64, height // 2, width // 2),
+            nn.AvgPool2d(2),
+            *_normalised(nn.Conv2d(64, 128, 5, padding=2), 128, height // 4, width // 4),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(128 * 16, 256),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Linear(256, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N]."""
+        scores: Tensor = self.body(x).squeeze(1)
+        return scores
+
+
+class ConvolutionalWGAN(AdversarialTrainer):
+    """WGAN-GP with convolutions (Improved Training of Wasserstein GANs, arXiv:1704.00028).
+
+    Images of any number of channels, of any height and width that are multiples of 4.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = ConvolutionalWGANConfig
+    config: ConvolutionalWGANConfig
+    pixel_range = (0.0, 1.0)
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 6_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "loss": {"name": "wgan_gp"},
+        "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "textbook": {
+            "steps": 20_000,
+            "batch_size": 128,
+            "lr_schedule": "constant",
+            "model": {
+                "network": "textbook",
+                "n_critic": 5,
+                "optimizer": {"name": "adamw", "lr": 1e-4, "betas": (0.0, 0.9), "weight_decay": 0.01},
+            },
+        }
+    }
+
+    def build_generator(self, sample: SampleField) -> Generator:
+        """Return the generator."""
+        if not isinstance(sample, Image):
+            raise UserError(f"wgan_gp_conv draws images, not {sample.kind}; gan_fc draws both")
+        if sample.height % 4 or sample.width % 4:
+            raise UserError(
+                f"wgan_gp_conv draws images whose height and width are multiples of 4, not {sample.height}x{sample.width}"
+                "; resize them, as with --data folder --set data.size=32"
+            )
+        if self.config.network == "textbook":
+            return TextbookGenerator(self.config.latent_dim, self.config.stem, sample)
+        return CompactGenerator(self.config.latent_dim, self.config.width, self.config.stem, sample)
+
+    def build_discriminator(self, sample: SampleField) -> Discriminator:
+        """Return the critic."""
+        assert isinstance(sample, Image)
+        return TextbookCritic(sample) if self.config.network == "textbook" else CompactCritic(self.config.width, sample)
+
+
+def _stem(latent_dim: int, hidden: int | None, start: tuple[int, int, int]) -> list[nn.Module]:
+    """Fully connected layers from a flat latent to the first feature map."""
+    channels, height, width = start
+    sizes = [latent_dim, *([] if hidden is None else [hidden]), channels * height * width]
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2, inplace=True)]
+    return [*layers[:-1], nn.Unflatten(1, start)]
+
+
+def _normalised(convolution: nn.Module, channels: int, height: int, width: int) -> list[nn.Module]:
+    return [convolution, LayerNorm2d(channels, height, width), nn.LeakyReLU(0.2, inplace=True)]

@@ -1,0 +1,62 @@
+"""The bundled data sets, as specs: nothing heavy is imported until one is used."""
+
+from ganzoo import Spec, hookimpl
+
+_HERE = "ganzoo_plugins.datasets"
+
+
+@hookimpl
+def ganzoo_specs() -> list[Spec]:
+    """Return the specs of the bundled data sets."""
+    return [
+        Spec(
+            "dataset",
+            "mnist5k",
+            "5,000 real MNIST digits, 28 x 28 grey, 500 of each class; comes with the installation",
+            f"{_HERE}.mnist5k:Mnist5k",
+        ),
+        Spec(
+            "dataset",
+            "digits",
+            "1,797 handwritten digits, 8 x 8 grey, ten classes; comes with the installation",
+            f"{_HERE}.digits:Digits",
+        ),
+        Spec(
+            "dataset",
+            "gaussians",
+            "points of the plane in a grid or a ring of Gaussians: shows whether modes are dropped",
+            f"{_HERE}.points:Gaussians",
+            paper="https://arxiv.org/abs/1611.02163",
+        ),
+        Spec(
+            "dataset",
+            "curves",
+            "points of the plane on a parabola, sine, circle, line or spiral",
+            f"{_HERE}.points:Curves",
+        ),
+        Spec(
+            "dataset",
+            "mnist",
+            "MNIST, 70,000 handwritten digits, 28 x 28 grey; downloaded on first use",
+            f"{_HERE}.torchvision_sets:Mnist",
+        ),
+        Spec(
+            "dataset",
+            "fashion_mnist",
+            "Fashion-MNIST, 70,000 pieces of clothing, 28 x 28 grey; downloaded on first use",
+            f"{_HERE}.torchvision_sets:FashionMnist",
+            paper="https://arxiv.org/abs/1708.07747",
+        ),
+        Spec(
+            "dataset",
+            "cifar10",
+            "CIFAR-10, 60,000 photographs of animals and vehicles, 32 x 32 RGB; downloaded on first use",
+            f"{_HERE}.torchvision_sets:Cifar10",
+        ),
+        Spec(
+            "dataset",
+            "folder",
+            "your own images: every picture under a folder, its subfolders as classes",
+            f"{_HERE}.folder:Folder",
+        ),
+    ]

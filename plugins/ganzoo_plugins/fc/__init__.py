@@ -1,0 +1,1 @@
+"""Fully connected GANs, for images and for points."""

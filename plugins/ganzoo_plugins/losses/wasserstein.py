@@ -1,0 +1,33 @@
+"""The Wasserstein distance between real and fake, by its dual."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ganzoo import Loss
+
+__all__ = ["Wasserstein", "WassersteinGP"]
+
+
+class Wasserstein(Loss):
+    """The critic maximises E[D(x)] - E[D(G(z))] with its weights clipped (Wasserstein GAN, arXiv:1701.07875)."""
+
+    critic_steps: ClassVar[int] = 5
+    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"weight_clip": {}}
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the negative estimate of the distance."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Return -E[D(G(z))]."""
+        return -fake.mean()
+
+
+class WassersteinGP(Wasserstein):
+    """The same game with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
+    arXiv:1704.00028); the penalty is the regulariser ``gradient_penalty``, weight 10.
+    """  # noqa: D205, D209
+
+    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gradient_penalty": {}}

@@ -1,0 +1,35 @@
+"""Weight clipping, WGAN's first way to keep the critic Lipschitz."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import Regularizer, RegularizerConfig, Score
+
+__all__ = ["WeightClip"]
+
+
+class WeightClipConfig(RegularizerConfig):
+    """Settings of weight clipping."""
+
+    limit: float = Field(0.01, gt=0, description="weights stay in [-limit, limit]")
+
+
+class WeightClip(Regularizer):
+    """Clips every weight of the critic to [-c, c] after each of its steps (Wasserstein GAN, arXiv:1701.07875)."""
+
+    Config: ClassVar[type[RegularizerConfig]] = WeightClipConfig
+    config: WeightClipConfig
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+        """No penalty: the weights are projected instead."""
+        return None
+
+    @torch.no_grad()
+    def project(self, discriminator: nn.Module) -> None:
+        """Clip the weights in place."""
+        parameters = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
+        torch._foreach_clamp_min_(parameters, -self.config.limit)
+        torch._foreach_clamp_max_(parameters, self.config.limit)

@@ -1,0 +1,1 @@
+"""Writes TensorBoard events beside a run."""

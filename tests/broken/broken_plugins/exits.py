@@ -1,0 +1,5 @@
+"""Leaves Python."""
+
+import sys
+
+sys.exit(3)

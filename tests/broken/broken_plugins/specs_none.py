@@ -1,0 +1,8 @@
+"""Forgets to return its specs."""
+
+from ganzoo import hookimpl
+
+
+@hookimpl
+def ganzoo_specs():
+    return None

@@ -1,0 +1,8 @@
+"""Returns a text."""
+
+from ganzoo import hookimpl
+
+
+@hookimpl
+def ganzoo_specs():
+    return "specs"

@@ -1,0 +1,1 @@
+"""Trained models, one folder each: recipe, card, metrics, sample sheet and .onnx."""

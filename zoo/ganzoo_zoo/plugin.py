@@ -1,0 +1,18 @@
+"""Registers the trained models that come with ganzoo."""
+
+from collections.abc import Iterable
+
+from ganzoo import Spec, hookimpl
+
+
+@hookimpl
+def ganzoo_specs() -> Iterable[Spec]:
+    """Return the specs of the trained models."""
+    return [
+        Spec(
+            "pretrained",
+            "wgan_gp_conv-mnist5k",
+            "Handwritten digits, 28x28",
+            "ganzoo_zoo:wgan_gp_conv-mnist5k/generator.onnx",
+        ),
+    ]
