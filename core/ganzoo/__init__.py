@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganzoo.losses import Loss, LossConfig, Regularizer, RegularizerConfig, Score
     from ganzoo.metrics import Metric, MetricConfig
     from ganzoo.networks import Discriminator, Generator, Network
+    from ganzoo.opening import open_model
     from ganzoo.registry import Registry, load_registry
     from ganzoo.runs import Run
     from ganzoo.signature import Attributes, Image, Label, Latent, Points, Scores, Signature
@@ -35,6 +36,7 @@ _HOME = {
     "losses": ("Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
     "networks": ("Discriminator", "Generator", "Network"),
+    "opening": ("open_model",),
     "registry": ("Registry", "load_registry"),
     "runs": ("Run",),
     "signature": ("Attributes", "Image", "Label", "Latent", "Points", "Scores", "Signature"),
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
+    "open_model",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Image", "Label", "Latent", "Points", "Scores", "Signature",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.hooks import Kind
 from ganzoo.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def load_config(
         layers.append(trainer.presets[preset])
     merged: dict[str, Any] = {}
     for layer in (*layers, *user):
-        merged = _merge(merged, layer, registry)
+        merged = _merge(merged, _qualified(registry, layer))
     for key in ("plugin", "preset"):
         merged.pop(key, None)
     return _validate(registry, entry, merged)
@@ -160,7 +161,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
     data = _named(registry, "dataset", "data", sections["data"] or {"name": "mnist5k"})
     loss = _named(registry, "loss", "loss", sections["loss"]) if sections["loss"] else None
     regularizers = dict(loss.entry.spec.load().regularizers) if loss is not None else {}
-    regularizers = _merge(regularizers, sections["regularizer"], registry)
+    regularizers = _merge(_qualified(registry, {"regularizer": regularizers})["regularizer"], sections["regularizer"])
     metrics = sections["metric"] or {key: {} for key in data.entry.spec.load().metrics}
     known = [*TrainSettings.model_fields, "plugin", "preset", *sections]
     return Config(
@@ -173,7 +174,23 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
     )
 
 
-def _named(registry: Registry, kind: Any, section: str, settings: Layer) -> Choice:
+def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
+    """Write every plugin's name in a layer in full, so that layers that name it in either way meet."""
+    qualified: dict[str, Any] = dict(layer)
+    kinds: tuple[tuple[str, Kind], ...] = (("data", "dataset"), ("loss", "loss"))
+    for section, kind in kinds:
+        table = layer.get(section)
+        if isinstance(table, Mapping) and "name" in table:
+            qualified[section] = {**table, "name": registry.get(kind, str(table["name"])).name}
+    tables: tuple[Kind, ...] = ("regularizer", "metric")
+    for kind in tables:
+        table = layer.get(kind)
+        if isinstance(table, Mapping):
+            qualified[kind] = {registry.get(kind, name).name: settings for name, settings in table.items()}
+    return qualified
+
+
+def _named(registry: Registry, kind: Kind, section: str, settings: Layer) -> Choice:
     if "name" not in settings:
         raise UserError(f"[{section}] needs a name; 'ganzoo list {kind}' shows them")
     entry = registry.get(kind, str(settings["name"]))
@@ -181,7 +198,7 @@ def _named(registry: Registry, kind: Any, section: str, settings: Layer) -> Choi
     return Choice(entry, _settings(entry, section, rest))
 
 
-def _table(registry: Registry, kind: Any, table: Layer) -> dict[str, Choice]:
+def _table(registry: Registry, kind: Kind, table: Layer) -> dict[str, Choice]:
     choices = {}
     for name, settings in table.items():
         if not isinstance(settings, Mapping):
@@ -225,7 +242,7 @@ def _fields_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     return list(model.model_fields)
 
 
-def _merge(low: Layer, high: Layer, registry: Registry) -> dict[str, Any]:
+def _merge(low: Layer, high: Layer) -> dict[str, Any]:
     """Lay ``high`` over ``low``, table by table."""
     merged = dict(low)
     for key, value in high.items():
@@ -233,7 +250,7 @@ def _merge(low: Layer, high: Layer, registry: Registry) -> dict[str, Any]:
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             if "name" in value and value["name"] != below.get("name", value["name"]):
                 below = {}
-            merged[key] = _merge(below, value, registry)
+            merged[key] = _merge(below, value)
         else:
             merged[key] = dict(value) if isinstance(value, Mapping) else value
     return merged

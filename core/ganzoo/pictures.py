@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from torch import Tensor
 
 from ganzoo.files import atomic_path
-from ganzoo.sampling import to_pixels
+from ganzoo.pixels import to_pixels
 from ganzoo.signature import Field, Image
 
 __all__ = ["POINTS", "SHEET", "grid", "save_curves", "save_film", "save_images", "save_sheet"]
@@ -22,12 +21,12 @@ POINTS = 10_000
 """Points in a density picture."""
 
 
-def save_sheet(path: Path, samples: Tensor, field: Field, real: Tensor | None = None) -> None:
+def save_sheet(path: Path, samples: NDArray[np.float32], field: Field, real: NDArray[np.float32] | None = None) -> None:
     """Draw samples: images in a grid; points as a density picture, beside that of ``real`` points if given."""
     if isinstance(field, Image):
-        _save(path, grid(to_pixels(samples.numpy(), field.range)))
+        _save(path, grid(to_pixels(samples, field.range)))
     else:
-        _save_density(path, samples.numpy(), None if real is None else real.numpy())
+        _save_density(path, samples, real)
 
 
 def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:

@@ -103,7 +103,7 @@ class Registry:
         self._hooks: list[tuple[Plugin, pluggy.HookRelay]] = []
         self._muted: set[Plugin] = set()
         self._noted: set[str] = set()
-        disabled = {_normalised(item.strip()) for item in os.environ.get(DISABLE, "").split(",")}
+        disabled = {_normalised(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
         for plugin in _discover(list(sys.path if path is None else path)):
             names = {plugin.distribution, _normalised(plugin.name), _normalised(plugin.full_name)}
             if plugin.status == "loaded" and disabled & names:
@@ -167,6 +167,8 @@ class Registry:
     def _load(self, plugin: Plugin) -> Plugin:
         """Import and check the plugin and take it in, or return it as failed and leave everything as it was."""
         try:
+            if any(plugin.module == other.module for other, _ in self._hooks):
+                raise UserError(f"its module {plugin.module} is loaded already")
             hooks = _hooks(plugin.module)
             specs = tuple(_specs(hooks))
             taken = {(e.spec.kind, e.spec.key) for e in self._entries if e.distribution == plugin.distribution}
@@ -174,8 +176,6 @@ class Registry:
                 if (spec.kind, spec.key) in taken:
                     raise UserError(f"{plugin.distribution} offers the {_SAID[spec.kind]} {spec.key!r} twice")
                 taken.add((spec.kind, spec.key))
-            if any(plugin.module == other.module for other, _ in self._hooks):
-                raise UserError(f"the module {plugin.module} is loaded already")
         except (Exception, SystemExit) as error:
             return _failed(plugin, error)
         plugin = replace(plugin, specs=specs)
@@ -210,8 +210,8 @@ def _discover(path: list[str]) -> Iterator[Plugin]:
         version = first.version or "?"
         try:
             entries = sorted((entry.name, entry.value) for entry in first.entry_points.select(group=GROUP))
-        except Exception as error:
-            yield _failed(Plugin("entry_points.txt", name, version, ""), error)
+        except Exception:
+            yield _failed(Plugin("*", name, version, ""), UserError("its entry_points.txt cannot be read"))
             continue
         yield from (Plugin(entry, name, version, module) for entry, module in entries)
 
@@ -223,8 +223,8 @@ def _hooks(name: str) -> pluggy.HookRelay:
     """
     module = import_module(name)
     needed = getattr(module, "HOOK_API", HOOK_API)
-    if needed > HOOK_API:
-        raise UserError(f"it needs version {needed} of the hooks, and this ganzoo has {HOOK_API}: update {BUNDLED}")
+    if not isinstance(needed, int) or needed > HOOK_API:
+        raise UserError(f"it needs version {needed!r} of the hooks, and this ganzoo has {HOOK_API}: update {BUNDLED}")
     manager = pluggy.PluginManager("ganzoo")
     manager.register(module)  # before pluggy knows the specs: its own complaints are long and in no stable order
     for hook, caller in vars(manager.hook).items():

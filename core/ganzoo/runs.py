@@ -3,7 +3,7 @@
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,7 @@ class Run:
         except OSError as error:
             raise UserError(f"cannot write to {root}: {error.strerror or error}; choose another --out") from None
         run = cls(path)
-        document = {**config.to_dict(), "environment": _environment(config), "data_spec": data.to_json()}
-        write_atomic(path / "config.toml", tomli_w.dumps(document))
+        run.write_config(config, data)
         return run
 
     @classmethod
@@ -75,9 +74,16 @@ class Run:
             raise UserError(f"there is no trained run under {root}; name one, or train first")
         return cls(max(runs, key=_number))
 
-    def config(self, registry: Registry, flags: Mapping[str, Any] | None = None) -> Config:
-        """Return the config that the run was made with, flags laid over it."""
-        return load_config(registry, file=self.path / "config.toml", flags=flags)
+    def write_config(self, config: Config, data: DataSpec) -> None:
+        """Write config.toml: the resolved config, the environment, and what the data looks like."""
+        document = {**config.to_dict(), "environment": _environment(config), "data_spec": data.to_json()}
+        write_atomic(self.path / "config.toml", tomli_w.dumps(document))
+
+    def config(
+        self, registry: Registry, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    ) -> Config:
+        """Return the config that the run was made with, settings and flags laid over it."""
+        return load_config(registry, file=self.path / "config.toml", sets=sets, flags=flags)
 
     def document(self) -> dict[str, Any]:
         """Return config.toml as written, with the environment and the data's spec."""
@@ -102,7 +108,8 @@ class Run:
             raise UserError(f"{config.model.key} has no {name!r}; it has: {', '.join(exports)}")
         name = name or next(iter(exports))
         network = exports[name].eval().requires_grad_(False)
-        return network, self._metadata(config, data, name, path)
+        metadata = self._metadata(config, data, path)
+        return network, {**metadata, "network": name, "signature": network.signature.to_json()}
 
     def sampler(self, registry: Registry) -> TorchSampler:
         """Return the trained generator, ready to draw."""
@@ -131,7 +138,7 @@ class Run:
         kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
         write_atomic(self.path / "metrics.jsonl", "".join(kept))
 
-    def _metadata(self, config: Config, data: DataSpec, name: str, path: Path) -> dict[str, Any]:
+    def _metadata(self, config: Config, data: DataSpec, path: Path) -> dict[str, Any]:
         step = int(path.name.removeprefix("step-"))
         entry = config.model.entry
         last: dict[str, float] = {}
@@ -139,8 +146,8 @@ class Run:
             last |= {key: value for key, value in row.items() if row["step"] <= step}
         figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics}
         return {
+            "schema": 1,
             "model": {"key": entry.spec.key, "plugin": entry.distribution, "version": entry.version},
-            "network": name,
             "paper": entry.spec.paper,
             "data": {"name": data.name, "size": data.size},
             "training": {"step": step, "seed": config.train.seed, "loss": config.loss.key if config.loss else ""},

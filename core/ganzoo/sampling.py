@@ -12,7 +12,7 @@ from ganzoo.errors import UserError
 from ganzoo.networks import Network
 from ganzoo.signature import Label, Latent, Signature
 
-__all__ = ["TorchSampler", "draw_inputs", "to_pixels"]
+__all__ = ["TorchSampler", "draw_inputs", "run_batched"]
 
 
 def draw_inputs(
@@ -93,9 +93,3 @@ class TorchSampler:
         samples: NDArray[np.float32] = run_batched(self.network, inputs).contiguous().numpy()
         return samples
 
-
-def to_pixels(samples: NDArray[np.float32], value_range: tuple[float, float]) -> NDArray[np.uint8]:
-    """Turn images [N, C, H, W] in ``value_range`` into pixels, uint8 [N, H, W, C]."""
-    low, high = value_range
-    scaled = (np.asarray(samples, dtype=np.float32) - low) * (255.0 / (high - low))
-    return np.clip(np.floor(scaled + 0.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganzoo import checkpoint, pictures
@@ -254,10 +256,10 @@ class _Studio:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
         self.signature = next(iter(loop.exports().values())).signature
         self.drawable = all(field.kind in ("latent", "label") for field in self.signature.inputs)
-        self.real: Tensor | None = None
+        self.real: NDArray[np.float32] | None = None
         if not isinstance(self.signature.output, Image) and self.drawable:
             shown = torch.arange(min(len(dataset), pictures.POINTS))
-            self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name]
+            self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name].numpy()
 
     def draw(self) -> dict[str, float]:
         """Draw a sheet and return the metrics of as many samples as each asks for."""
@@ -269,7 +271,7 @@ class _Studio:
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
         samples = run_batched(network, draw_inputs(self.signature, wanted, seed), 256)
         path = self.run.samples / f"{self.loop.step:06d}.png"
-        pictures.save_sheet(path, samples[:count], field, self.real)
+        pictures.save_sheet(path, samples[:count].numpy(), field, self.real)
         self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
         figures: dict[str, float] = {}
         for key, metric in self.metrics.items():

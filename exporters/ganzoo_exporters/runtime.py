@@ -16,10 +16,9 @@ import ctypes
 import functools
 import io
 import json
-import math
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # By default cuDNN tries out every algorithm again for each new shape, and TF32 costs 1e-3 of accuracy.
 _OPTIONS: dict[str, dict[str, str]] = {_CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}}
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
-
 Floats = NDArray[np.float32]
 Labels = int | Sequence[int] | NDArray[np.integer[Any]] | None
 Source = str | os.PathLike[str] | bytes
@@ -49,25 +47,18 @@ class Generator:
 
     ``source`` is the file, or its content. ``providers`` are names of onnxruntime's execution providers, best first:
     those that do not work here are passed over, and :class:`ModelError` is raised if none is left. By default it is
-    CUDA, then the CPU. ``threads`` is the number of CPU threads, by default one per core. A file larger than
-    ``max_bytes`` is refused. Open only files that you trust: it is checked that the file is whole and one of ours, not
-    that its graph is harmless.
+    CUDA, then the CPU. ``threads`` is the number of CPU threads, by default one per core. A file of more than ``limit``
+    bytes is refused. Open only files that you trust: it is checked that the file is whole and one of ours, no more.
 
-    Attributes: ``metadata`` is the whole document and ``signature`` a part of it, ``inputs`` and ``output`` are the
-    names of the inputs, in the order in which a call takes them, and of the output, and ``provider``, also called
-    ``device``, is the execution provider that really runs, not only the one that was asked for.
+    ``metadata`` is the whole document and ``signature`` a part of it; ``inputs``, in the order in which a call takes
+    them, and ``output`` are names; ``provider``, alias ``device``, is what really runs, not only what was asked for.
     """
 
     def __init__(
-        self,
-        source: Source,
-        *,
-        providers: Sequence[str] | None = None,
-        threads: int | None = None,
-        max_bytes: int = 2**31,
+        self, source: Source, *, providers: Sequence[str] | None = None, threads: int | None = None, limit: int = 2**31
     ) -> None:
         self._name = "the model" if isinstance(source, bytes) else Path(source).name
-        self.metadata = _metadata(_read(source, self._name, max_bytes), self._name)
+        self.metadata: Mapping[str, Any] = _metadata(_read(source, self._name, limit), self._name)
         self.signature = self.metadata["signature"]
         self._fields: list[dict[str, Any]] = self.signature["inputs"]
         self._latents = [field for field in self._fields if field["kind"] == "latent"]
@@ -102,17 +93,16 @@ class Generator:
         try:
             return np.asarray(self._session.run([self.output], feed)[0], np.float32)
         except Exception as error:
-            raise ModelError(f"{self._name} cannot be run: {_sentence(error)}") from None
+            raise ModelError(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}") from None
 
     def latents(self, n: int, seed: int = 0, name: str | None = None) -> Floats:
         """Return the latents of ``n`` samples, float32 [n, *shape]: those that :meth:`sample` uses for this seed.
 
-        The procedure, for whoever wants the same numbers: ``numpy.random.Generator(numpy.random.Philox(seed))``, and
-        from it ``standard_normal((n, *shape), dtype=float32)`` or, for ``"uniform"``, ``random((n, *shape),
-        dtype=float32) * 2 - 1``. The numbers are consumed one after another in row-major order, so drawing in pieces
-        gives the same, and fewer samples are a prefix of more. Labels are not drawn. Should a model have further
-        latents, number ``i = 1, 2 ...`` in the order of the inputs has ``Philox(seed).jumped(i)``. ``name`` picks one
-        of them, by default the first.
+        The procedure: ``numpy.random.Generator(numpy.random.Philox(seed))``, and from it ``standard_normal((n, *shape),
+        dtype=float32)`` or, for ``"uniform"``, ``random((n, *shape), dtype=float32) * 2 - 1``. The numbers are consumed
+        one after another in row-major order, so drawing in pieces gives the same, and fewer samples are a prefix of
+        more. Labels are not drawn. Should a model have further latents, number ``i = 1, 2 ...`` in the order of the
+        inputs has ``Philox(seed).jumped(i)``. ``name`` picks one of them, by default the first.
         """
         for index, field in enumerate(self._latents):
             if name in (None, field["name"]):
@@ -141,7 +131,7 @@ class Generator:
     ) -> Iterator[Floats]:
         """Yield what :meth:`sample` returns, ``batch`` samples at a time, in constant memory."""
         n, batch = _whole(n, 1, "the number of samples"), _whole(batch, 1, "the batch size")
-        if not (math.isfinite(truncation) and truncation >= 0):
+        if not (np.isfinite(truncation) and truncation >= 0):
             raise ValueError(f"the truncation is a number of at least 0, not {truncation}")
         other = [field for field in self._fields if field["kind"] not in ("latent", "label")]
         if other or not self._latents:
@@ -149,9 +139,9 @@ class Generator:
             raise ValueError(f"this model cannot be sampled from noise alone: it takes {what}; call it with arrays")
         classes = [field["classes"] for field in self._fields if field["kind"] == "label"]
         labels = None if label is None else np.asarray(label)
-        if labels is not None and not classes:
-            raise ValueError("this model has no classes, so it takes no label")
         if labels is not None:
+            if not classes:
+                raise ValueError("this model has no classes, so it takes no label")
             if labels.dtype.kind not in "iu" or labels.shape not in ((), (n,)):
                 raise ValueError(f"a label is one whole number, or one for each of the {n} samples")
             _check_labels(labels, min(classes))
@@ -159,7 +149,8 @@ class Generator:
 
         def chunks() -> Iterator[Floats]:
             for start in range(0, n, batch):
-                index, stream, feed = np.arange(start, min(start + batch, n)), iter(streams), list[NDArray[Any]]()
+                index, stream = np.arange(start, min(start + batch, n)), iter(streams)
+                feed: list[NDArray[Any]] = []
                 for field in self._fields:
                     if field["kind"] == "latent":
                         feed.append(_draw(next(stream), field, len(index)) * np.float32(truncation))
@@ -201,14 +192,10 @@ def _check_labels(labels: NDArray[Any], classes: int) -> None:
         raise ValueError(f"there is no class {wrong.flat[0]}: this model has the classes 0 .. {classes - 1}")
 
 
-def _sentence(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
-
-
-def _read(source: Source, name: str, max_bytes: int) -> bytes:
+def _read(source: Source, name: str, limit: int) -> bytes:
     try:
-        if (size := len(source) if isinstance(source, bytes) else Path(source).stat().st_size) > max_bytes:
-            raise ModelError(f"{name} has {size} bytes, more than the limit of {max_bytes}")
+        if (size := len(source) if isinstance(source, bytes) else Path(source).stat().st_size) > limit:
+            raise ModelError(f"{name} has {size} bytes, more than the limit of {limit}")
         return source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise ModelError(f"{source!s} cannot be read: {error.strerror or error}") from None
@@ -223,8 +210,8 @@ def _metadata(model: bytes, name: str) -> dict[str, Any]:
                 graph = True
                 if any(key == 13 for tag, tensor in _parts(part) if tag == 5 for key, _ in _parts(tensor)):
                     raise ModelError(f"{name} keeps weights in another file, which a file of ganzoo's never does")
-            elif number == 14 and (entry := dict(_parts(part))).get(1) == b"ganzoo":  # metadata: key 1, value 2
-                text = bytes(entry.get(2, b""))
+            elif number == 14 and bytes((entry := dict(_parts(part))).get(1, b"")) == b"ganzoo":
+                text = bytes(entry.get(2, b""))  # metadata_props: 1 is the key, 2 the value
     except IndexError:
         graph = False
     if not graph:
@@ -254,7 +241,7 @@ def _valid(field: dict[str, Any]) -> bool:
         and field["dtype"] == ("int64" if label else "float32")
         and all(type(size) is int and size > 0 for size in sizes)
         and (field["kind"] != "latent" or field["distribution"] in ("normal", "uniform"))
-        and bool(math.isfinite(high - low) and low < high)
+        and bool(np.isfinite(high - low) and low < high)
     )
 
 
@@ -281,8 +268,8 @@ def _parts(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 @functools.cache
 def _cuda_works() -> bool:
     """Ask the driver: onnxruntime lists CUDA whether or not it is there, and complains on stderr when it is used."""
-    devices = ctypes.c_int()
     try:
+        devices = ctypes.c_int()
         driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
         if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(devices)) or not devices.value:
             return False
@@ -309,5 +296,5 @@ def _session(source: Source, name: str, providers: Sequence[str] | None, threads
             if session.get_providers()[0] in names:
                 return session
         except Exception as error:
-            reason = _sentence(error)
+            reason = " ".join(str(error).split())[:300]
     raise ModelError(f"{name} cannot be opened: {reason}")

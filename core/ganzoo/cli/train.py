@@ -1,0 +1,137 @@
+"""``ganzoo train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from ganzoo.config import Config
+    from ganzoo.data import Dataset
+    from ganzoo.registry import Registry
+    from ganzoo.runs import Run
+
+__all__ = ["register", "train"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(train)
+
+
+def train(
+    plugin: Annotated[str | None, typer.Option("--plugin", "-p", help="The model; 'ganzoo list model' shows all.")] = None,
+    data: Annotated[str | None, typer.Option(help="The data set; 'ganzoo list dataset' shows all.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
+    loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
+    regularizer: Annotated[list[str] | None, typer.Option(help="A regulariser to add; may be repeated.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A named set of settings of the model.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings, such as a run's config.toml.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as model.width=24; may be repeated.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, latents and the order of the data.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder that run folders are made in.")] = Path("runs"),
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run; --steps, --device and --set may change it.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Train a GAN into a new run folder, or go on with one."""
+    from ganzoo.registry import load_registry
+
+    registry = load_registry()
+    flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
+    flags = {key: value for key, value in flags.items() if value is not None}
+    if resume is not None:
+        named = {"--plugin": plugin, "--data": data, "--loss": loss, "--regularizer": regularizer, "--preset": preset}
+        named |= {"--config": config, "--seed": seed}
+        wrong = [name for name, value in named.items() if value]
+        if wrong:
+            raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
+        _resume(registry, resume, set_ or [], flags, dry_run, quiet)
+        return
+
+    from ganzoo.config import load_config
+    from ganzoo.runs import Run
+
+    flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
+    if regularizer:
+        flags["regularizer"] = {name: {} for name in regularizer}
+    resolved = load_config(registry, plugin, preset=preset, file=config, sets=set_ or [], flags=flags)
+    dataset = resolved.build_dataset()
+    if dry_run:
+        _show(resolved, dataset)
+        return
+    check(resolved, dataset)
+    run = Run.create(out, resolved, dataset.spec)
+    _fit(registry, resolved, run, dataset, quiet)
+
+
+def check(config: Config, dataset: Dataset) -> None:
+    """Make all that training will need once, so that a mistake is told before a run folder is made."""
+    from ganzoo.training import resolve_device
+
+    resolve_device(config.train.device)
+    config.build_trainer(dataset.spec)
+    config.build_metrics(dataset)
+
+
+def _resume(
+    registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool
+) -> None:
+    from ganzoo import checkpoint
+    from ganzoo.runs import Run
+
+    run = Run.open(path)
+    config = run.config(registry, sets=sets, flags=flags)
+    last = checkpoint.latest(run.checkpoints)
+    step, _ = checkpoint.load_state(last)
+    if step >= config.train.steps:
+        raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
+    dataset = config.build_dataset()
+    if dry_run:
+        _show(config, dataset)
+        return
+    check(config, dataset)
+    run.write_config(config, dataset.spec)
+    print(f"resuming {run.path} at step {step}", file=sys.stderr)
+    _fit(registry, config, run, dataset, quiet)
+
+
+def _fit(registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool) -> None:
+    from ganzoo.training import fit
+
+    if not quiet:
+        loss = f", loss {config.loss.key}" if config.loss else ""
+        print(f"training {config.model.key} on {dataset.spec.name} ({len(dataset):,} samples){loss}", file=sys.stderr)
+        print(f"run folder: {run.path}", file=sys.stderr)
+    fit(config, run, registry, dataset, quiet=quiet)
+    print(run.path)
+    if not quiet:
+        print(f"samples: {run.path / 'samples'}; export with: ganzoo export {run.path} --onnx", file=sys.stderr)
+
+
+def _show(config: Config, dataset: Dataset) -> None:
+    import tomli_w
+
+    from ganzoo.memory import estimate
+
+    print(tomli_w.dumps(config.to_dict()))
+    fields = ", ".join(f"{field.name}: {field.kind} {list(field.shape)}" for field in dataset.spec.fields)
+    print(f"data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
+    trainer = config.build_trainer(dataset.spec)
+    for name, network in trainer.networks.items():
+        print(f"{name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
+    for phase in trainer.phases():
+        print(f"phase {phase.name}: {phase.repeat}x every {phase.every} step(s), updates {', '.join(phase.updates)}")
+    print(f"memory: about {estimate(trainer, dataset, config.train) / 2**20:,.0f} MiB beside the libraries' own")

@@ -1,0 +1,43 @@
+"""From what a person calls a model to something that draws: a run folder, a file, or ``zoo:NAME``."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ganzoo.errors import UserError
+from ganzoo.formats import Format, Sampler
+from ganzoo.registry import Registry, load_registry
+
+__all__ = ["open_model"]
+
+
+def open_model(model: str | Path, registry: Registry | None = None) -> Sampler:
+    """Open a run folder, a model file, or a trained model of the zoo by ``"zoo:NAME"``.
+
+    Files of the zoo and exported files need no torch. Raises :class:`~ganzoo.UserError` if there is no such model.
+    """
+    registry = registry or load_registry()
+    text = str(model)
+    if text.startswith("zoo:"):
+        spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
+        package, _, inside = spec.target.partition(":")
+        with as_file(files(package).joinpath(*inside.split("/"))) as path:
+            return _open_file(path, registry)
+    path = Path(text)
+    if path.is_dir():
+        from ganzoo.runs import Run
+
+        return Run.open(path).sampler(registry)
+    if path.is_file():
+        return _open_file(path, registry)
+    raise UserError(f"there is no run folder or file {text}; a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'")
+
+
+def _open_file(path: Path, registry: Registry) -> Sampler:
+    suffix = path.suffix.removeprefix(".")
+    known = [entry.spec.key for entry in registry.specs("format")]
+    if suffix not in known:
+        raise UserError(f"{path} is no model file that ganzoo reads ({', '.join(f'.{key}' for key in known)})")
+    reader: Format = registry.get("format", suffix).spec.load()()
+    return reader.load(path)
