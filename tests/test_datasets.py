@@ -400,6 +400,9 @@ def test_subfolders_are_classes(tmp_path):
     assert dataset.skipped == 0
     for image, seed in zip(batch["x"], [3, 1, 0, 2], strict=True):
         np.testing.assert_array_equal(image.permute(1, 2, 0), np.asarray(noise(8, 6, seed=seed)))
+    some = dataset.batch(torch.tensor([3, 0, 3]), torch.Generator())
+    assert some["y"].tolist() == [2, 0, 2]
+    assert torch.equal(some["x"], batch["x"][[3, 0, 3]])
     assert "y" not in load(tmp_path, labels=False).spec
 
 

@@ -5,18 +5,20 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
 from ganzoo import Attributes, Image, Label, Latent, Points, Signature, UserError
 from ganzoo_exporters import runtime
 from ganzoo_exporters.format import Onnx
 from ganzoo_exporters.runtime import Generator, ModelError, pixels
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 CPU = ["CPUExecutionProvider"]
 IMAGE = Signature((Latent((3, 2)), Label(5)), Image(1, 4, 4))
@@ -112,16 +114,14 @@ def test_further_latents_have_streams_of_their_own() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(n=st.integers(1, 40), batch=st.integers(1, 50), seed=st.integers(0, 2**64), truncation=st.floats(0, 2))
-def test_the_micro_batch_changes_nothing(n: int, batch: int, seed: int, truncation: float) -> None:
-    for generator in (test_the_micro_batch_changes_nothing.image, test_the_micro_batch_changes_nothing.points):
+def test_the_micro_batch_changes_nothing(
+    image: Generator, points: Generator, n: int, batch: int, seed: int, truncation: float
+) -> None:
+    for generator in (image, points):
         whole = generator.sample(n, seed=seed, truncation=truncation)
         parts = generator.sample(n, seed=seed, truncation=truncation, batch=batch)
         assert whole.dtype == parts.dtype == np.float32
         np.testing.assert_allclose(whole, parts, atol=1e-6, rtol=0)
-
-
-test_the_micro_batch_changes_nothing.image = Generator(build(IMAGE), providers=CPU, threads=1)
-test_the_micro_batch_changes_nothing.points = Generator(build(POINTS), providers=CPU, threads=1)
 
 
 def test_sample_is_the_network_of_its_latents(image: Generator) -> None:
@@ -294,13 +294,9 @@ def test_wrong_metadata_is_refused(value: object, place: str) -> None:
         if place in part:
             was, part[place] = part[place], value
             break
-    try:
-        generator = Generator(build(POINTS, json.dumps(document)), providers=CPU)
-    except ModelError as error:
-        assert str(error).startswith("the model ")
-    else:  # then the value means the same
-        assert place in ("schema", "kind", "output") or was == value
-        assert generator.metadata["schema"] <= 1
+    same = place in ("schema", "kind", "output") or was == value  # what is unknown but harmless is let through
+    with suppress(ModelError) if same else pytest.raises(ModelError, match=r"^the model (has|is) "):
+        Generator(build(POINTS, json.dumps(document)), providers=CPU)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +366,7 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
 def test_a_broken_graph_is_one_sentence() -> None:
     model = onnx.load_from_string(WHOLE)
     model.graph.node[0].op_type = "NoSuchOperator"
-    with pytest.raises(ModelError, match="the model cannot be opened: .*NoSuchOperator") as caught:
+    with pytest.raises(ModelError, match=r"the model cannot be opened: .*NoSuchOperator") as caught:
         Generator(model.SerializeToString())
     assert "\n" not in str(caught.value)
     fixed = Generator(build(POINTS, batch=2), providers=CPU)

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from ganzoo.errors import UserError
 from ganzoo.files import fsync_folder, write_atomic
 
-__all__ = ["latest", "load_networks", "load_state", "random_state", "restore_random_state", "save"]
+__all__ = ["latest", "load_networks", "load_state", "random_state", "restore_random_state", "save", "seed_random"]
 
 FORMAT = 1
 _FILES = ("networks.safetensors", "ema.safetensors", "state.pt")
@@ -79,12 +80,15 @@ def latest(folder: Path) -> Path:
     """Return the newest complete checkpoint of the folder; raises :class:`UserError` if there is none."""
     pointer = folder / "last"
     try:
-        name = pointer.read_text().strip()
+        name = pointer.read_bytes().decode(errors="replace").strip()
     except OSError:
-        raise UserError(f"{folder.parent} has no complete checkpoint yet") from None
+        raise UserError(
+            f"{folder.parent} has no complete checkpoint yet; start again with: "
+            f"ganzoo train --config {folder.parent / 'config.toml'}"
+        ) from None
     path = folder / name
-    if not name.startswith("step-") or Path(name).name != name or not path.is_dir():
-        raise UserError(f"{pointer} names {name!r}, which is no checkpoint of this run")
+    if not re.fullmatch(r"step-[0-9]{1,18}", name) or not path.is_dir():
+        raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run")
     return path
 
 
@@ -110,6 +114,13 @@ def load_state(path: Path) -> tuple[int, dict[str, Any]]:
     manifest = _verify(path)
     state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     return int(manifest["step"]), state
+
+
+def seed_random(seed: int) -> None:
+    """Seed every global random generator: torch's on each device, NumPy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 def random_state() -> dict[str, Any]:

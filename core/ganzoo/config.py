@@ -1,15 +1,18 @@
 """From defaults, presets, files and flags to one resolved config, and from a config to the objects it names.
 
 Layers, each laid over the one before: the core's defaults, the model's, its spec's, the preset, the config file,
-``--set``, flags. Sections that name a plugin (``[data]``, ``[loss]``) lose the lower layers' settings when the name
-changes, since those were meant for another.
+``--set``, flags. What the layers settle first is which model, data set and loss there are: a section that names another
+one than that is left out whole, since its settings were meant for the other. Settings that come without a name are
+for the one that is chosen, so that ``--data folder --set data.path=photos`` works in either order.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -29,6 +32,18 @@ __all__ = ["Choice", "Config", "TrainSettings", "load_config", "parse_set"]
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 _UNREAD = ("environment", "data_spec")  # tables of a run's config.toml that record and do not configure
+_DATA = "mnist5k"  # the data set of models that suggest none
+_NAMING: tuple[tuple[str, Kind, Kind], ...] = (("data", "dataset", "metric"), ("loss", "loss", "regularizer"))
+"""Sections that name a plugin, and the table that takes entries from the plugin named."""
+
+_AS = {
+    "model": "model.SETTING=VALUE",
+    "data": "data.name=NAME",
+    "loss": "loss.name=NAME",
+    "regularizer": "regularizer.NAME.SETTING=VALUE",
+    "metric": "metric.NAME.SETTING=VALUE",
+}
+"""The sections, and how one sets something in them."""
 
 
 class TrainSettings(BaseModel):
@@ -131,14 +146,20 @@ def load_config(
     sentence, for anything unknown (with the closest match), misspelt or out of range.
     """
     from_file = read_toml(file) if file is not None else {}
-    user = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
+    user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
     user += [parse_set(text) for text in sets]
     user.append(dict(flags or {}))
-    plugin = plugin or next((layer["plugin"] for layer in reversed(user) if "plugin" in layer), None)
-    preset = preset or next((layer["preset"] for layer in reversed(user) if "preset" in layer), None)
+    for layer in user:
+        _check_sections(layer)
+    plugin = plugin or _last("plugin", user)
     if plugin is None:
         raise UserError("name a model with --plugin, or a config file that does; 'ganzoo list model' shows them")
     entry = registry.get("model", plugin)
+    for layer in user:
+        if "plugin" in layer and registry.get("model", layer["plugin"]) != entry:
+            layer.pop("model", None)
+            layer.pop("preset", None)
+    preset = preset or _last("preset", user)
     trainer: type[Trainer] = entry.spec.load()
     layers: list[Layer] = [trainer.defaults, entry.spec.defaults]
     if preset is not None:
@@ -146,30 +167,105 @@ def load_config(
             raise UserError(f"{plugin} has no preset {preset!r}{did_you_mean(preset, trainer.presets)}")
         layers.append(trainer.presets[preset])
     merged: dict[str, Any] = {}
-    for layer in (*layers, *user):
-        merged = _merge(merged, _qualified(registry, layer))
+    for suggested in layers:
+        merged = _merge(merged, _qualified(registry, suggested))
+    if not merged.get("data"):
+        merged["data"] = {"name": registry.get("dataset", _DATA).name}
+    user = [_qualified(registry, layer) for layer in user]
+    for section, kind, table in _NAMING:
+        _settle(registry, merged, user, section, kind, table)
+    for layer in user:
+        merged = _merge(merged, layer)
     for key in ("plugin", "preset"):
         merged.pop(key, None)
     return _validate(registry, entry, merged)
 
 
+def _check_sections(layer: Layer) -> None:
+    """Raise :class:`UserError` where a layer has something else in place of a name or a table."""
+    for section, example in _AS.items():
+        if not isinstance(layer.get(section, {}), Mapping):
+            raise UserError(f"{section!r} is a table of settings, not {layer[section]!r}; write {example}")
+    for section in ("regularizer", "metric"):
+        for name, settings in layer.get(section, {}).items():
+            if not isinstance(settings, Mapping):
+                raise UserError(
+                    f"'{section}.{name}' is a table of settings, not {settings!r}; write {section}.{name}.SETTING=VALUE"
+                )
+    names = {key: layer.get(key, "") for key in ("plugin", "preset")}
+    names |= {f"{section}.name": layer.get(section, {}).get("name", "") for section, _, _ in _NAMING}
+    for key, name in names.items():
+        if not isinstance(name, str):
+            raise UserError(f"{key!r} is a name, not {name!r}")
+
+
+def _last(key: str, layers: Sequence[Layer]) -> str | None:
+    return next((layer[key] for layer in reversed(layers) if key in layer), None)
+
+
+def _settle(
+    registry: Registry, merged: dict[str, Any], user: list[dict[str, Any]], section: str, kind: Kind, table: Kind
+) -> None:
+    """Leave in the layers only those sections that name the plugin that the last of them names, or none.
+
+    What another plugin brought along (the regularisers of a loss, the metrics of a data set) goes with it.
+    """
+    final = next((layer[section]["name"] for layer in reversed(user) if "name" in layer.get(section, {})), None)
+    if final is None:
+        return
+    if merged.get(section, {}).get("name") != final:
+        merged[section] = {"name": final}
+    for layer in user:
+        other = layer.get(section, {}).get("name", final)
+        if other != final:
+            del layer[section]
+            brought = {registry.get(table, name).name for name in _brought(registry.get(kind, other))}
+            if table in layer:
+                layer[table] = {name: settings for name, settings in layer[table].items() if name not in brought}
+
+
+def _brought(entry: Entry) -> Mapping[str, Any]:
+    """Return what a loss or a data set brings along: regularisers or metrics by name, with their settings."""
+    cls = entry.spec.load()
+    return dict(cls.regularizers) if entry.spec.kind == "loss" else {name: {} for name in cls.metrics}
+
+
 def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Config:
-    sections = {name: merged.pop(name, {}) for name in ("model", "data", "loss", "regularizer", "metric")}
-    for name, section in sections.items():
-        if not isinstance(section, Mapping):
-            raise UserError(f"{name!r} is a table of settings, not {section!r}; write {name}.name={section}")
-    data = _named(registry, "dataset", "data", sections["data"] or {"name": "mnist5k"})
-    loss = _named(registry, "loss", "loss", sections["loss"]) if sections["loss"] else None
-    regularizers = dict(loss.entry.spec.load().regularizers) if loss is not None else {}
-    regularizers = _merge(_qualified(registry, {"regularizer": regularizers})["regularizer"], sections["regularizer"])
-    metrics = sections["metric"] or {key: {} for key in data.entry.spec.load().metrics}
-    known = [*TrainSettings.model_fields, "plugin", "preset", *sections]
+    sections: dict[str, dict[str, Any]] = {name: merged.pop(name, {}) for name in _AS}
+    entries: dict[str, Entry] = {"model": entry}
+    for section, kind, _ in _NAMING:
+        if "name" in sections[section]:
+            entries[section] = registry.get(kind, sections[section].pop("name"))
+        elif sections[section]:
+            raise UserError(f"[{section}] needs a name; 'ganzoo list {kind}' shows them")
+    tables: dict[Kind, dict[str, Any]] = {"regularizer": sections["regularizer"], "metric": sections["metric"]}
+    if "loss" in entries:
+        brought = _qualified(registry, {"regularizer": _brought(entries["loss"])})["regularizer"]
+        tables["regularizer"] = _merge(brought, tables["regularizer"])
+    tables["metric"] = tables["metric"] or dict(_brought(entries["data"]))
+    rows = {kind: [(registry.get(kind, name), table) for name, table in tables[kind].items()] for kind in tables}
+
+    named = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
+    known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
+    known += [name for section, each in named for name in _dotted(each.spec.load().Config, section)]
+    known += [f"{section}.name" for section in entries if section != "model"]
+
+    def chosen(each: Entry, section: str, settings: Layer) -> Choice:
+        # A model's spec defaults are a layer of the whole config; those of any other kind are settings of its own.
+        defaults = {} if each.spec.kind == "model" else each.spec.defaults
+        return Choice(each, validate(each.spec.load().Config, section, {**defaults, **settings}, known))
+
+    choices = {section: chosen(each, section, sections[section]) for section, each in entries.items()}
+    further = {
+        kind: {each.spec.key: chosen(each, f"{kind}.{each.spec.key}", table) for each, table in found}
+        for kind, found in rows.items()
+    }
     return Config(
-        model=Choice(entry, _settings(entry, "model", sections["model"])),
-        data=data,
-        loss=loss,
-        regularizers=_table(registry, "regularizer", regularizers),
-        metrics=_table(registry, "metric", metrics),
+        model=choices["model"],
+        data=choices["data"],
+        loss=choices.get("loss"),
+        regularizers=further["regularizer"],
+        metrics=further["metric"],
         train=validate(TrainSettings, "", merged, known),
     )
 
@@ -177,69 +273,78 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
 def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
     """Write every plugin's name in a layer in full, so that layers that name it in either way meet."""
     qualified: dict[str, Any] = dict(layer)
-    kinds: tuple[tuple[str, Kind], ...] = (("data", "dataset"), ("loss", "loss"))
-    for section, kind in kinds:
-        table = layer.get(section)
-        if isinstance(table, Mapping) and "name" in table:
-            qualified[section] = {**table, "name": registry.get(kind, str(table["name"])).name}
-    tables: tuple[Kind, ...] = ("regularizer", "metric")
-    for kind in tables:
-        table = layer.get(kind)
-        if isinstance(table, Mapping):
-            qualified[kind] = {registry.get(kind, name).name: settings for name, settings in table.items()}
+    for section, kind, table in _NAMING:
+        if "name" in layer.get(section, {}):
+            qualified[section] = {**layer[section], "name": registry.get(kind, layer[section]["name"]).name}
+        if table in layer:
+            qualified[table] = {registry.get(table, name).name: settings for name, settings in layer[table].items()}
     return qualified
 
 
-def _named(registry: Registry, kind: Kind, section: str, settings: Layer) -> Choice:
-    if "name" not in settings:
-        raise UserError(f"[{section}] needs a name; 'ganzoo list {kind}' shows them")
-    entry = registry.get(kind, str(settings["name"]))
-    rest = {key: value for key, value in settings.items() if key != "name"}
-    return Choice(entry, _settings(entry, section, rest))
-
-
-def _table(registry: Registry, kind: Kind, table: Layer) -> dict[str, Choice]:
-    choices = {}
-    for name, settings in table.items():
-        if not isinstance(settings, Mapping):
-            raise UserError(f"'{kind}.{name}' is a table of settings, not {settings!r}")
-        entry = registry.get(kind, name)
-        choices[entry.spec.key] = Choice(entry, _settings(entry, f"{kind}.{name}", settings))
-    return choices
-
-
-def _settings(entry: Entry, section: str, settings: Layer) -> BaseModel:
-    cls = entry.spec.load()
-    # A model's spec defaults are a layer of the whole config; those of any other kind are settings of its own.
-    defaults = {} if entry.spec.kind == "model" else entry.spec.defaults
-    return validate(cls.Config, section, {**defaults, **settings})
-
-
-def validate(model: type[Model], section: str, values: Layer, known: Iterable[str] | None = None) -> Model:
-    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest match."""
+def validate(model: type[Model], section: str, values: Layer, known: Sequence[str] = ()) -> Model:
+    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in (section, *first["loc"]) if part != "")
-        if first["type"] == "extra_forbidden":
-            name = where.rpartition(".")[2]
-            names = known if known is not None else _fields_at(model, first["loc"][:-1])
-            close = did_you_mean(name, names)
-            raise UserError(f"unknown setting {where!r}{close}") from None
-        if first["type"] == "missing":
-            raise UserError(f"the setting {where!r} is required; give it with --set {where}=...") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"setting {where!r}: {message[0].lower()}{message[1:]}, not {first['input']!r}") from None
+        errors = error.errors(include_url=False)
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    path, value = _place(model, first["loc"]), first["input"]
+    where = ".".join(part for part in (section, *path) if part)
+    if first["type"] == "extra_forbidden":
+        if isinstance(value, Mapping) and value:
+            where += f".{next(iter(value))}"
+        raise UserError(f"unknown setting {where!r}{_closest(where, known or list(_dotted(model, section)))}")
+    if first["type"] == "missing":
+        raise UserError(f"the setting {where!r} is required; give it with --set {where}=...")
+    # A setting that may be of several types has one complaint for each.
+    about = [each for each in errors if _place(model, each["loc"]) == path]
+    messages = [each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ") for each in about]
+    said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))
+    if not path:
+        raise UserError(f"the settings of {section!r} do not go together: {said}")
+    text = repr(value)
+    raise UserError(f"setting {where!r}: {said}, not {text if len(text) <= 80 else text[:77] + '...'}")
 
 
-def _fields_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+def _place(model: type[BaseModel], location: Sequence[Any]) -> tuple[str, ...]:
+    """Return the part of an error's location that consists of settings, without places in lists and names of types."""
+    path: list[str] = []
+    at: type[BaseModel] | None = model
+    for part in location:
+        if at is None or not isinstance(part, str):
+            break
+        path.append(part)
+        at = _nested(at, part)
+    return tuple(path)
+
+
+def _nested(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    annotation = model.model_fields[name].annotation if name in model.model_fields else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _dotted(model: type[BaseModel], section: str) -> Iterator[str]:
+    """Yield the names of all settings below a section, in full."""
+    for name in model.model_fields:
+        full = f"{section}.{name}" if section else name
+        inner = _nested(model, name)
+        if inner is None:
+            yield full
+        else:
+            yield from _dotted(inner, full)
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    """Say which known setting is meant: one of the same table, the same name elsewhere, or what looks alike."""
+    table, _, leaf = name.rpartition(".")
+    beside = {each.rpartition(".")[2]: each for each in known if each.rpartition(".")[0] == table}
+    same = [each for each in known if each.rpartition(".")[2] == leaf]
+    close = [beside[each] for each in get_close_matches(leaf, beside, n=1)]
+    close += get_close_matches(name, same, n=1, cutoff=0)
+    close += get_close_matches(name, known, n=1, cutoff=0.7)
+    leaves = {each.rpartition(".")[2]: each for each in reversed(known)}
+    close += [leaves[each] for each in get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
+    return f"; did you mean {close[0]!r}?" if close else did_you_mean(name, beside.values() or known)
 
 
 def _merge(low: Layer, high: Layer) -> dict[str, Any]:
@@ -259,17 +364,37 @@ def _merge(low: Layer, high: Layer) -> dict[str, Any]:
 def parse_set(text: str) -> dict[str, Any]:
     """Turn ``"a.b=value"`` into ``{"a": {"b": value}}``; the value is TOML, or a string if it is not TOML."""
     path, equals, value = text.partition("=")
-    keys = [part.strip() for part in path.split(".")]
-    if not equals or not all(keys):
+    keys = _keys(path)
+    if not equals or not keys:
         raise UserError(f"--set takes section.setting=value, not {text!r}")
+    parsed: Any = value.strip()
     try:
-        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+        document = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = value.strip()
+        document = {}
+    # More keys than one come from a line break in the value; dates are what somebody's folder is called.
+    if document.keys() == {"value"} and not isinstance(document["value"], date | time):
+        parsed = document["value"]
     for key in reversed(keys):
         parsed = {key: parsed}
     assert isinstance(parsed, dict)
     return parsed
+
+
+def _keys(path: str) -> list[str]:
+    """Return the parts of a dotted path; one that contains dots itself stands in quotes, as in TOML."""
+    try:
+        table: Any = tomllib.loads(f"{path} = 0")
+    except tomllib.TOMLDecodeError:
+        keys = [part.strip().strip("\"'") for part in path.split(".")]
+        return keys if all(keys) else []
+    keys = []
+    while isinstance(table, dict):
+        if len(table) != 1:
+            return []
+        key, table = next(iter(table.items()))
+        keys.append(key)
+    return keys if all(keys) else []
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -54,8 +54,8 @@ class RegularizerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(1.0, ge=0)
-    interval: int = Field(1, ge=1)
+    weight: float = Field(1.0, ge=0, description="weight of the penalty")
+    interval: int = Field(1, ge=1, description="steps from one application to the next")
 
 
 class Regularizer(ABC):

@@ -33,11 +33,15 @@ def draw_inputs(
         raise UserError(f"at least one sample, not {n}")
     if seed < 0:
         raise UserError(f"a seed is at least 0, not {seed}")
-    rng = np.random.Generator(np.random.Philox(seed))
     inputs = []
+    latents = 0
     for field in signature.inputs:
         match field:
             case Latent():
+                # A stream of its own for each latent, so that fewer samples are a prefix of more.
+                stream = np.random.Philox(seed)
+                rng = np.random.Generator(stream.jumped(latents) if latents else stream)
+                latents += 1
                 shape = (n, *field.shape)
                 if field.distribution == "normal":
                     values = rng.standard_normal(shape, dtype=np.float32)

@@ -187,7 +187,7 @@ def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = 
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     dataset = dataset if dataset is not None else config.build_dataset()
-    torch.manual_seed(settings.seed)
+    checkpoint.seed_random(settings.seed)
     trainer = config.build_trainer(dataset.spec)
     trainer.to(device)
     loop = Loop(trainer, dataset, settings)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from ganzoo import GanzooError, Image, Label, Latent, Network, Scores, Signature
-from ganzoo.files import atomic_path
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ganzoo import GanzooError, Image, Label, Latent, Network, Scores, Signature
+from ganzoo.files import atomic_path
 from ganzoo_exporters import runtime
 
 __all__ = ["BATCHES", "SCHEMA", "TOLERANCE", "draw_inputs", "export"]
@@ -36,7 +36,8 @@ BATCHES = (1, 3, 64)
 TOLERANCE = 1e-5
 """The largest difference to torch that passes, relative to the output's range."""
 
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
+_NORMAL, _UNIFORM = ("RandomNormal", "RandomNormalLike"), ("RandomUniform", "RandomUniformLike")
+_RANDOM = {*_NORMAL, *_UNIFORM, "Bernoulli", "Multinomial", "Dropout"}
 _INPUT, _OUTPUT = "ganzoo::input", "ganzoo::output"  # until every name of the graph is known
 
 
@@ -55,6 +56,8 @@ def export(
     Raises :class:`GanzooError` if the network cannot be exported, draws random numbers inside, or differs by more than
     the tolerance. No file is left then, and one that was there stays as it was.
     """
+    if not network.signature.inputs or not all(field.name for field in network.signature.inputs):
+        raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
     document: dict[str, Any] = {"network": "generator", **metadata}
     document |= {"schema": SCHEMA, "signature": network.signature.to_json()}
     _to_json(document)  # fails here rather than after the long work
@@ -121,11 +124,8 @@ def _apply(network: Network, arrays: Sequence[NDArray[Any]]) -> NDArray[np.float
 
 def _translate(reference: Network, arrays: Sequence[NDArray[Any]]) -> onnx.ModelProto:
     network = copy.deepcopy(reference)
-    for module in network.modules():
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    # ONNX is NCHW; weights trained in channels_last would bring a transposition each
+    _fold_parametrizations(network)
+    # so that the graph does not depend on the memory format that the network was trained in
     network.to(memory_format=torch.contiguous_format)
     batch = torch.export.Dim("batch")
     with _quiet():
@@ -140,6 +140,21 @@ def _translate(reference: Network, arrays: Sequence[NDArray[Any]]) -> onnx.Model
         )
         assert program is not None
         return program.model_proto
+
+
+def _fold_parametrizations(network: nn.Module) -> None:
+    """Replace spectral norm and the like by the weights they give.
+
+    By hand, because torch's ``remove_parametrizations`` changes the class, and a deep copy shares it with its original.
+    """
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module):
+            plain = parametrize.type_before_parametrizations(module)
+            values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+            del module.parametrizations
+            module.__class__ = plain
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value, requires_grad=False))
 
 
 def _nest(network: nn.Module, shapes: list[Any]) -> tuple[Any, ...]:
@@ -162,8 +177,6 @@ def _refuse_random(model: onnx.ModelProto) -> None:
 def _rename(graph: onnx.GraphProto, signature: Signature) -> None:
     """Give inputs, output and batch their names; torch would not see that an inner value has the same name."""
     names = [field.name for field in signature.inputs]
-    if not names or not all(names):
-        raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
     output = "sample"
     while output in names:
         output += "_"

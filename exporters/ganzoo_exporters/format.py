@@ -10,7 +10,6 @@ from ganzoo import Format, UserError
 
 if TYPE_CHECKING:
     from ganzoo import Network
-
     from ganzoo_exporters.runtime import Generator
 
 __all__ = ["Onnx"]

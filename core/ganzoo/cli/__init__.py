@@ -4,7 +4,8 @@ Command modules import nothing heavy at the top: ``ganzoo --help`` needs typer a
 """
 
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,7 +18,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="ganzoo",
     help="Train, sample and export generative adversarial networks; every GAN is a plugin.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -42,12 +42,30 @@ def _options(
     pass
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the caller's mistakes end in one sentence and exit code 2, never in a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()
+        code = app(given or ["--help"], prog_name="ganzoo", standalone_mode=False)
     except GanzooError as error:
-        print(f"ganzoo: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        _end(str(error), error.exit_code)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "ganzoo"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        _end(f"{message[:1].lower()}{message[1:]}; see '{command} --help'", 2)
+    except typer.Abort:
+        _end("", 130)
+    except OSError as error:  # a full disk, a pulled plug: nothing that a traceback would explain
+        what = f"{error.filename}: " if error.filename else ""
+        _end(f"{what}{error.strerror or error}", 1)
+    except MemoryError as error:
+        _end(f"not enough memory: {error or 'take fewer samples or a smaller model'}", 1)
+    if code:
+        sys.exit(code)
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    if sentence:
+        print(f"ganzoo: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -34,9 +34,10 @@ def list_(
     from ganzoo.hooks import KINDS
     from ganzoo.registry import BUNDLED, load_registry
 
-    if kind is not None and kind.rstrip("s") not in KINDS:
+    plurals = {"losses": "loss", **{f"{known}s": known for known in KINDS}}
+    if kind is not None and plurals.get(kind, kind) not in KINDS:
         raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
-    kinds = KINDS if kind is None else [known for known in KINDS if known == kind.rstrip("s")]
+    kinds = [known for known in KINDS if kind is None or known == plurals.get(kind, kind)]
     registry = load_registry()
     entries = [entry for known in kinds for entry in registry.specs(known)]
     if as_json:
@@ -57,7 +58,7 @@ def info(
     name: Annotated[str, typer.Argument(help="The key of a model, loss, data set ...; or kind:key.")],
     as_json: _AsJson = False,
 ) -> None:
-    """Show what a plugin's model, loss or data set is, its paper, and its settings with their defaults."""
+    """Show a model, loss or data set: its paper, settings, defaults."""
     from ganzoo.hooks import KINDS
     from ganzoo.registry import load_registry
 
@@ -130,7 +131,7 @@ def _settings(config: Any, prefix: str = "") -> Any:
 
 
 def plugins(as_json: _AsJson = False) -> None:
-    """List the installed plugins, and why one could not be loaded."""
+    """List the installed plugins, and why one was not loaded."""
     from ganzoo.registry import load_registry
 
     loaded = load_registry().plugins
@@ -155,15 +156,18 @@ def plugins(as_json: _AsJson = False) -> None:
 
 def check(
     name: Annotated[str, typer.Argument(help="The key of a model, loss, regulariser or data set; or kind:key.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the checked thing; may be repeated.")
+    ] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Run the conformance checks on a plugin's model, loss, regulariser or data set."""
+    """Run the conformance checks on what a plugin offers."""
     from ganzoo.registry import load_registry
     from ganzoo.testing import run_checks
 
     failed = 0
     results = []
-    for result in run_checks(load_registry(), name):
+    for result in run_checks(load_registry(), name, set_ or ()):
         results.append({"check": result.name, "outcome": result.outcome, "detail": result.detail})
         failed += result.outcome == "failed"
         if not as_json:
@@ -176,7 +180,7 @@ def check(
 
 
 def doctor(as_json: _AsJson = False) -> None:
-    """Tell what is installed, what it runs on, and what stands in the way."""
+    """Tell what is installed, what it runs on, and what is wrong."""
     from ganzoo.health import examine
 
     report = examine()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.signature import Label, Signature
 
 __all__ = ["export", "register", "sample"]
 
@@ -22,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     model: Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")],
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 64,
+    n: Annotated[int | None, typer.Option("-n", help="How many; 64 images or 10,000 points if left out.")] = None,
     label: Annotated[
         str | None, typer.Option(help="A class by number or name; 'all' takes them in turn, as does leaving it out.")
     ] = None,
@@ -37,17 +43,21 @@ def sample(
     from ganzoo.opening import open_model
     from ganzoo.signature import Image, Label, Signature
 
-    if n < 1:
+    if n is not None and n < 1:
         raise UserError(f"-n is at least 1, not {n}")
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")
-    suffix = out.suffix.lower()
+    if not 0 <= truncation < float("inf"):
+        raise UserError(f"--truncation is at least 0, not {truncation}")
+    suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
         raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
     sampler = open_model(model)
     signature = Signature.from_json(sampler.metadata["signature"])
     if not suffix and not isinstance(signature.output, Image):
         raise UserError(f"{model} draws {signature.output.kind}, not images; give --out FILE.png or FILE.npz")
+    if n is None:
+        n = 64 if isinstance(signature.output, Image) else 10_000
     labels = next((field for field in signature.inputs if isinstance(field, Label)), None)
     try:
         samples = sampler.sample(n, seed=seed, label=_label(label, labels), truncation=truncation)
@@ -64,26 +74,29 @@ def sample(
     print(out)
 
 
-def _draw(samples, signature, out, folder) -> None:  # type: ignore[no-untyped-def]
+def _draw(samples: NDArray[np.float32], signature: Signature, out: Path, folder: bool) -> None:
     from ganzoo import pictures
     from ganzoo.pixels import to_pixels
+    from ganzoo.signature import Image
 
     if folder:
+        assert isinstance(signature.output, Image)
         pictures.save_images(out, to_pixels(samples, signature.output.range))
     else:
         pictures.save_sheet(out, samples, signature.output)
 
 
-def _label(text: str | None, field) -> int | None:  # type: ignore[no-untyped-def]
+def _label(text: str | None, field: Label | None) -> int | None:
     if text is None or text == "all":
         return None
     if field is None:
         raise UserError("this model knows no labels; leave --label out")
     if text in field.names:
         return int(field.names.index(text))
-    if not text.isdecimal():
-        raise UserError(f"--label is a number from 0 to {field.classes - 1}, a name ({', '.join(field.names)}) or 'all'")
-    return int(text)
+    if text.isdecimal() and int(text) < field.classes:
+        return int(text)
+    close = did_you_mean(text, field.names) if field.names else ""
+    raise UserError(f"unknown --label {text!r}: it is a number from 0 to {field.classes - 1}, a name or 'all'{close}")
 
 
 def export(
@@ -93,9 +106,12 @@ def export(
     runs: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
 ) -> None:
-    """Export a trained generator, with its averaged weights, checked against torch."""
+    """Export a trained generator, compared with torch.
+
+    The weights are the averaged ones.
+    """
     if not onnx:
-        raise UserError("name the format: ganzoo export --onnx")
+        raise UserError("name the format: ganzoo export --onnx; there is no other yet")
     if out is not None and out.suffix != ".onnx":
         raise UserError(f"an ONNX file ends in .onnx, not {out}")
     from ganzoo.formats import Format

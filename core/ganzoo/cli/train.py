@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    plugin: Annotated[str | None, typer.Option("--plugin", "-p", help="The model; 'ganzoo list model' shows all.")] = None,
+    plugin: Annotated[
+        str | None, typer.Option("--plugin", "-p", help="The model; 'ganzoo list model' shows all.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="The data set; 'ganzoo list dataset' shows all.")] = None,
     steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
     loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
@@ -37,7 +39,9 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, latents and the order of the data.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder that run folders are made in.")] = Path("runs"),
+    out: Annotated[
+        Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run; --steps, --device and --set may change it.")
     ] = None,
@@ -53,9 +57,9 @@ def train(
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
     flags = {key: value for key, value in flags.items() if value is not None}
     if resume is not None:
-        named = {"--plugin": plugin, "--data": data, "--loss": loss, "--regularizer": regularizer, "--preset": preset}
-        named |= {"--config": config, "--seed": seed}
-        wrong = [name for name, value in named.items() if value]
+        named: dict[str, object] = {"--plugin": plugin, "--data": data, "--loss": loss, "--regularizer": regularizer}
+        named |= {"--preset": preset, "--config": config, "--seed": seed, "--out": out}
+        wrong = [name for name, value in named.items() if value not in (None, [])]
         if wrong:
             raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
         _resume(registry, resume, set_ or [], flags, dry_run, quiet)
@@ -69,11 +73,11 @@ def train(
         flags["regularizer"] = {name: {} for name in regularizer}
     resolved = load_config(registry, plugin, preset=preset, file=config, sets=set_ or [], flags=flags)
     dataset = resolved.build_dataset()
+    check(resolved, dataset)
     if dry_run:
         _show(resolved, dataset)
         return
-    check(resolved, dataset)
-    run = Run.create(out, resolved, dataset.spec)
+    run = Run.create(out or Path("runs"), resolved, dataset.spec)
     _fit(registry, resolved, run, dataset, quiet)
 
 
@@ -91,21 +95,49 @@ def _resume(
 ) -> None:
     from ganzoo import checkpoint
     from ganzoo.runs import Run
+    from ganzoo.training import Loop
 
     run = Run.open(path)
-    config = run.config(registry, sets=sets, flags=flags)
+    before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
+    _refuse_changes(before, config)
     last = checkpoint.latest(run.checkpoints)
     step, _ = checkpoint.load_state(last)
     if step >= config.train.steps:
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
     dataset = config.build_dataset()
+    if dataset.spec != run.data_spec():
+        counts = (f"{run.data_spec().size:,} samples", f"{len(dataset):,}")
+        then, now = counts if run.data_spec().size != len(dataset) else ("other shapes or classes", "these")
+        raise UserError(
+            f"the data of {path} has changed since the run began ({then} then, {now} now); start a new run with "
+            f"--config {path / 'config.toml'}"
+        )
+    check(config, dataset)
+    Loop(config.build_trainer(dataset.spec), dataset, config.train).restore(last)
     if dry_run:
         _show(config, dataset)
         return
-    check(config, dataset)
     run.write_config(config, dataset.spec)
-    print(f"resuming {run.path} at step {step}", file=sys.stderr)
+    if not quiet:
+        print(f"resuming {run.path} at step {step}", file=sys.stderr)
     _fit(registry, config, run, dataset, quiet)
+
+
+def _refuse_changes(before: Config, after: Config) -> None:
+    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing."""
+    old, new = _flat(before.to_dict()), _flat(after.to_dict())
+    for name in sorted(old.keys() | new.keys()):
+        section = name.partition(".")[0]
+        fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"
+        if fixed and old.get(name) != new.get(name):
+            raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _fit(registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool) -> None:
@@ -127,11 +159,16 @@ def _show(config: Config, dataset: Dataset) -> None:
     from ganzoo.memory import estimate
 
     print(tomli_w.dumps(config.to_dict()))
-    fields = ", ".join(f"{field.name}: {field.kind} {list(field.shape)}" for field in dataset.spec.fields)
+    fields = ", ".join(
+        f"{field.name}: {field.kind} {'x'.join(map(str, field.shape)) or f'of {field.classes} classes'}"  # type: ignore[union-attr]
+        for field in dataset.spec.fields
+    )
     print(f"data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
     trainer = config.build_trainer(dataset.spec)
     for name, network in trainer.networks.items():
         print(f"{name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
     for phase in trainer.phases():
-        print(f"phase {phase.name}: {phase.repeat}x every {phase.every} step(s), updates {', '.join(phase.updates)}")
+        often = "every step" if phase.every == 1 else f"every {phase.every} steps"
+        times = "" if phase.repeat == 1 else f" {phase.repeat} times"
+        print(f"phase {phase.name}:{times} {often}, updates {', '.join(phase.updates)}")
     print(f"memory: about {estimate(trainer, dataset, config.train) / 2**20:,.0f} MiB beside the libraries' own")

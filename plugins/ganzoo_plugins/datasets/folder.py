@@ -223,7 +223,7 @@ def _orientation(image: PIL.Image.Image) -> int:
 def _plain(image: PIL.Image.Image, mode: Literal["RGB", "L"]) -> PIL.Image.Image:
     """Return a loaded image upright, in 8 bits, on white."""
     turn = _UPRIGHT.get(_orientation(image))
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if image.mode.startswith("I;16"):
         image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("its pixels have 32 bits, and no known range")

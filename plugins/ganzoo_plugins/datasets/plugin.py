@@ -26,7 +26,7 @@ def ganzoo_specs() -> list[Spec]:
             "gaussians",
             "points of the plane in a grid or a ring of Gaussians: shows whether modes are dropped",
             f"{_HERE}.points:Gaussians",
-            paper="https://arxiv.org/abs/1611.02163",
+            paper="Unrolled Generative Adversarial Networks, arXiv:1611.02163",
         ),
         Spec(
             "dataset",
@@ -45,7 +45,7 @@ def ganzoo_specs() -> list[Spec]:
             "fashion_mnist",
             "Fashion-MNIST, 70,000 pieces of clothing, 28 x 28 grey; downloaded on first use",
             f"{_HERE}.torchvision_sets:FashionMnist",
-            paper="https://arxiv.org/abs/1708.07747",
+            paper="Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, arXiv:1708.07747",
         ),
         Spec(
             "dataset",

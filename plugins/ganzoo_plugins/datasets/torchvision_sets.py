@@ -116,7 +116,9 @@ def _read_idx(
     if len({part.shape[1:] for part in images}) > 1:
         raise UserError(f"the images of the two splits in {root / raw} have different sizes")
     x = torch.cat(images)[:, None]
-    spec = DataSpec(name, (Image(1, x.shape[2], x.shape[3], range=(0, 255)), Label(len(classes), names=classes)), len(x))
+    spec = DataSpec(
+        name, (Image(1, x.shape[2], x.shape[3], range=(0, 255)), Label(len(classes), names=classes)), len(x)
+    )
     return spec, {"x": x, "y": torch.cat(labels)}
 
 

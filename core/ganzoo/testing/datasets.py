@@ -1,0 +1,144 @@
+"""Checks of data sets."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganzoo.data import Dataset, DataSpec, Stream
+from ganzoo.errors import UserError
+from ganzoo.registry import Entry, Registry
+from ganzoo.signature import Image, Label
+from ganzoo.testing.general import build_settings
+from ganzoo.testing.results import Check, Fault, Skip
+
+__all__ = ["checks", "offline"]
+
+
+def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks of a data set."""
+
+    @cache
+    def dataset() -> Dataset:
+        with offline():
+            built: Dataset = entry.spec.load()(build_settings(entry, sets))
+        return built
+
+    yield Check("build", lambda: _build(dataset), vital=True)
+    yield Check("spec", lambda: spec(registry, dataset()))
+    yield Check("batches", lambda: batches(dataset()))
+    yield Check("randomness", lambda: randomness(dataset()))
+    yield Check("resume", lambda: resume(dataset()))
+    yield Check("workers", lambda: workers(dataset()))
+
+
+def _build(dataset: Callable[[], Dataset]) -> None:
+    try:
+        dataset()
+    except UserError as error:
+        raise Skip(f"the data is not on this machine: {error}") from None
+
+
+def spec(registry: Registry, dataset: Dataset) -> None:
+    """The spec has fields with names of their own, the data set's length, and survives a run's config.toml."""
+    names = [field.name for field in dataset.spec.fields]
+    if not names or len(set(names)) < len(names):
+        raise Fault(f"the fields of a data set have names of their own, not {names}")
+    if len(dataset) != dataset.spec.size or len(dataset) < 1:
+        raise Fault(f"its spec says {dataset.spec.size} samples, its length is {len(dataset)}")
+    if DataSpec.from_json(json.loads(json.dumps(dataset.spec.to_json()))) != dataset.spec:
+        raise Fault("its spec, written to a run folder and read back, is not the same")
+    for field in dataset.spec.fields:
+        if isinstance(field, Image) and field.range != (0, 255):
+            raise Fault(f"the image {field.name!r} has the range {field.range}; a data set's images are 0..255")
+    for metric in dataset.metrics:
+        registry.get("metric", metric)
+
+
+def batches(dataset: Dataset) -> None:
+    """Batches have the fields, shapes, dtypes and value ranges of the spec; any index works, and any number of them."""
+    size = len(dataset)
+    for indices in ([0], [size - 1, 0, size - 1], [index % size for index in range(64)]):
+        batch = dataset.batch(torch.tensor(indices), _rng())
+        if list(batch) != [field.name for field in dataset.spec.fields]:
+            raise Fault(f"a batch has the fields {list(batch)}, the spec {[f.name for f in dataset.spec.fields]}")
+        for field in dataset.spec.fields:
+            tensor = batch[field.name]
+            dtype = "uint8" if isinstance(field, Image) else field.dtype
+            promised, found = (len(indices), *field.shape), tuple(tensor.shape)
+            if found != promised or str(tensor.dtype) != f"torch.{dtype}" or tensor.device.type != "cpu":
+                raise Fault(
+                    f"{field.name!r} of {len(indices)} samples is {tensor.dtype} {list(found)} on {tensor.device}, "
+                    f"its spec says torch.{dtype} {list(promised)} on the CPU"
+                )
+            if isinstance(field, Label) and not bool(((tensor >= 0) & (tensor < field.classes)).all()):
+                raise Fault(f"{field.name!r} has labels outside 0..{field.classes - 1}")
+            if not bool(tensor.isfinite().all()):
+                raise Fault(f"{field.name!r} has values that are not finite")
+
+
+def randomness(dataset: Dataset) -> None:
+    """The same indices and generator give the same batch, no other randomness counts, and a batch is the caller's."""
+    indices = torch.arange(8) % len(dataset)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = {name: tensor.clone() for name, tensor in dataset.batch(indices, _rng()).items()}
+    if not torch.equal(before, torch.get_rng_state()):
+        raise Fault("batch() draws from torch's global random state; it gets a generator for that")
+    torch.manual_seed(1)
+    _differ(first, dataset.batch(indices, _rng()), "the same indices and generator give another batch the second time")
+    for tensor in dataset.batch(indices, _rng()).values():
+        tensor.zero_()
+    _differ(first, dataset.batch(indices, _rng()), "changing a batch in place changes the data set; return a copy")
+
+
+def resume(dataset: Dataset) -> None:
+    """A stream entered in the middle goes on as one read from the start."""
+    whole, entered = Stream(dataset, 5, seed=3), Stream(dataset, 5, seed=3, position=2)
+    read = [next(whole) for _ in range(4)]
+    for batch in read[2:]:
+        _differ(batch, next(entered), "a stream entered at batch 2 does not go on as one read from the start")
+
+
+def workers(dataset: Dataset) -> None:
+    """A data set that worker processes read can be sent to them."""
+    if dataset.in_memory:
+        raise Skip("it lies in memory, so that no worker processes read it")
+    try:
+        copied = pickle.loads(pickle.dumps(dataset))
+    except Exception as error:
+        raise Fault(f"it cannot be pickled, as worker processes need: {error}") from None
+    indices = torch.arange(3) % len(dataset)
+    _differ(dataset.batch(indices, _rng()), copied.batch(indices, _rng()), "its pickled copy gives another batch")
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """While entered, connections of this process fail at once: a check downloads nothing."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError("checks download nothing")
+
+    before = socket.socket.connect
+    socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        socket.socket.connect = before  # type: ignore[method-assign]
+
+
+def _rng() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def _differ(expected: dict[str, Tensor], found: dict[str, Tensor], sentence: str) -> None:
+    if any(not torch.equal(tensor, found[name]) for name, tensor in expected.items()):
+        raise Fault(sentence)

@@ -1,0 +1,136 @@
+"""Checks of every kind of plugin: discovery, the class, and the schema of its settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel
+
+from ganzoo.config import parse_set, validate
+from ganzoo.data import Dataset
+from ganzoo.formats import Format
+from ganzoo.losses import Loss, Regularizer
+from ganzoo.metrics import Metric
+from ganzoo.registry import DISABLE, STRICT, Entry, Registry
+from ganzoo.testing.results import Check, Fault, Skip
+from ganzoo.trainer import Trainer
+
+__all__ = ["build_settings", "checks", "given"]
+
+_BASES: dict[str, type] = {
+    "model": Trainer,
+    "loss": Loss,
+    "regularizer": Regularizer,
+    "dataset": Dataset,
+    "metric": Metric,
+    "format": Format,
+}
+_DISCOVER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from ganzoo.registry import load_registry
+names = [entry.name for entry in load_registry().specs()]
+print(json.dumps({"found": sys.argv[2] in names, "torch": "torch" in sys.modules}))
+"""
+
+
+def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks that every kind has."""
+    kind = entry.spec.kind
+    yield Check("discovery", lambda: discovery(registry, entry))
+    if kind == "pretrained":
+        yield Check("file", lambda: shipped(entry))
+        return
+    yield Check("class", lambda: loads(entry), vital=True)
+    if kind == "format":
+        return
+    yield Check("schema", lambda: schema(entry))
+    if kind != "model":
+        yield Check("settings", lambda: settings(entry, sets), vital=True)
+
+
+def discovery(registry: Registry, entry: Entry) -> None:
+    """In a fresh process, with every other plugin disabled, the plugin is found and torch is not imported."""
+    others = [
+        p.full_name for p in registry.plugins if p.distribution != entry.distribution or entry.spec not in p.specs
+    ]
+    environment = {**os.environ, DISABLE: ",".join(others), STRICT: "0"}
+    arguments = [sys.executable, "-c", _DISCOVER, json.dumps(sys.path), entry.name]
+    try:
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise Fault(f"listing the plugin in a fresh process fails: {error}") from None
+    if not found["found"]:
+        raise Fault(f"a fresh process does not find {entry.name}")
+    if found["torch"]:
+        raise Fault("listing the plugin imports torch; a plugin module names its classes by string and imports none")
+
+
+def shipped(entry: Entry) -> None:
+    """The file of a pretrained model is in its package."""
+    package, _, inside = entry.spec.target.partition(":")
+    if not files(package).joinpath(*inside.split("/")).is_file():
+        raise Fault(f"there is no file {inside} in the package {package}")
+
+
+def loads(entry: Entry) -> None:
+    """The target can be imported and is a subclass of what its kind asks for; the spec has a summary."""
+    target, base = entry.spec.load(), _BASES[entry.spec.kind]
+    if not (isinstance(target, type) and issubclass(target, base)):
+        raise Fault(f"{entry.spec.target} is not a subclass of ganzoo.{base.__name__}")
+    if left := sorted(getattr(target, "__abstractmethods__", ())):
+        raise Fault(f"{entry.spec.target} does not implement {', '.join(left)}")
+    if not entry.spec.summary.strip():
+        raise Fault("the spec has no summary, which 'ganzoo list' shows")
+
+
+def schema(entry: Entry) -> None:
+    """Every setting, nested ones too, has a description, and an unknown one is refused."""
+    for path, model in _models(entry.spec.load().Config):
+        if model.model_config.get("extra") != "forbid":
+            raise Fault(f"{model.__name__} takes unknown settings; give it model_config = ConfigDict(extra='forbid')")
+        for name, field in model.model_fields.items():
+            if not field.description:
+                raise Fault(f"the setting {path}{name} of {model.__name__} has no description")
+
+
+def settings(entry: Entry, sets: Sequence[str]) -> None:
+    """The defaults are valid, and written as TOML and read back they are the same."""
+    built = build_settings(entry, sets)
+    written = tomli_w.dumps(built.model_dump(mode="json", exclude_none=True))
+    if validate(type(built), entry.spec.kind, tomllib.loads(written)) != built:
+        raise Fault("the settings, written as TOML and read back, are not the same")
+
+
+def build_settings(entry: Entry, sets: Sequence[str]) -> BaseModel:
+    """Return the settings of anything but a model; raises :class:`Skip` if one that is required is missing."""
+    config: type[BaseModel] = entry.spec.load().Config
+    values = {**entry.spec.defaults, **given(sets)}
+    missing = [name for name, field in config.model_fields.items() if field.is_required() and name not in values]
+    if missing:
+        raise Skip(f"it has settings without a default; give {' and '.join(f'--set {name}=...' for name in missing)}")
+    return validate(config, entry.spec.kind, values)
+
+
+def given(sets: Sequence[str]) -> Mapping[str, Any]:
+    """Return ``name=value`` assignments as settings."""
+    values: dict[str, Any] = {}
+    for text in sets:
+        values |= parse_set(text)
+    return values
+
+
+def _models(config: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    yield path, config
+    for name, field in config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _models(field.annotation, f"{path}{name}.")

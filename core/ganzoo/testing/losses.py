@@ -1,0 +1,187 @@
+"""Checks of adversarial losses and of regularisers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.config import validate
+from ganzoo.errors import UserError
+from ganzoo.losses import Loss, Regularizer
+from ganzoo.registry import Entry, Registry
+from ganzoo.testing.general import build_settings
+from ganzoo.testing.results import Check, Fault, Skip
+
+__all__ = ["loss_checks", "regularizer_checks"]
+
+SHAPES = ((8,), (8, 1), (8, 1, 4, 4))
+"""Shapes of scores: one a sample, as a column, or a map of patches."""
+
+
+def loss_checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks of a loss."""
+
+    @cache
+    def loss() -> Loss:
+        built: Loss = entry.spec.load()(build_settings(entry, sets))
+        return built
+
+    yield Check("build", lambda: _declared(registry, loss()), vital=True)
+    yield Check("scores", lambda: scores(loss()), vital=True)
+    yield Check("gradients", lambda: gradients(loss()))
+    yield Check("adversarial", lambda: adversarial(loss()))
+    yield Check("batch mean", lambda: batch_mean(loss()))
+    yield Check("large scores", lambda: large_scores(loss()))
+
+
+def regularizer_checks(entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks of a regulariser."""
+
+    @cache
+    def regularizer() -> Regularizer:
+        built: Regularizer = entry.spec.load()(build_settings(entry, sets))
+        return built
+
+    yield Check("build", lambda: _made(regularizer), vital=True)
+    yield Check("images", lambda: penalty(regularizer(), (1, 8, 8)))
+    yield Check("points", lambda: penalty(regularizer(), (2,)))
+
+
+def _made(regularizer: Callable[[], Regularizer]) -> None:
+    regularizer()
+
+
+def _declared(registry: Registry, loss: Loss) -> None:
+    if loss.critic_steps < 1:
+        raise Fault(f"critic_steps is at least 1, not {loss.critic_steps}")
+    for key, settings in loss.regularizers.items():
+        named = registry.get("regularizer", key)
+        validate(named.spec.load().Config, f"regularizer.{key}", {**named.spec.defaults, **settings})
+
+
+def scores(loss: Loss) -> None:
+    """Scores of any shape give a finite scalar for each player."""
+    for shape in SHAPES:
+        for player, value in _values(loss, *_draw(shape)).items():
+            if value.shape != () or not value.isfinite():
+                said = f"shape {list(value.shape)}" if value.shape != () else f"{value.item()}"
+                raise Fault(f"the {player}'s loss of scores {list(shape)} is to be a finite scalar, not {said}")
+
+
+def gradients(loss: Loss) -> None:
+    """The discriminator's loss reaches the scores of real and of fake samples, the generator's those of fake ones."""
+    for shape in SHAPES:
+        real, fake = (part.requires_grad_() for part in _draw(shape))
+        for player, value in _values(loss, real, fake).items():
+            for name, part in (("real", real), ("fake", fake)):
+                if name == "real" and player == "generator":
+                    continue
+                (gradient,) = torch.autograd.grad(value, part, retain_graph=True, allow_unused=True)
+                if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
+                    raise Fault(f"the {player}'s loss has no finite gradient at the scores of {name} samples")
+
+
+def adversarial(loss: Loss) -> None:
+    """Once the discriminator has told real from fake, the generator's loss pulls fake scores towards the real ones."""
+    real, fake = (part.requires_grad_() for part in _draw((64,)))
+    for _ in range(50):
+        value = _values(loss, real, fake)["discriminator"]
+        by_real, by_fake = torch.autograd.grad(value, (real, fake))
+        real = (real - 0.05 * len(real) * by_real).detach().requires_grad_()
+        fake = (fake - 0.05 * len(fake) * by_fake).detach().requires_grad_()
+    before = _values(loss, real, fake)["generator"]
+    (gradient,) = torch.autograd.grad(before, fake)
+    gap = float((real - fake).mean())
+    if gap * float(-gradient.sum()) <= 0:
+        raise Fault("the generator's loss does not pull the scores of fake samples towards those of real ones")
+    after = _values(loss, real.detach(), (fake - 0.01 * gradient).detach())["generator"]
+    if after >= before:
+        raise Fault("a step along its gradient does not lower the generator's loss")
+
+
+def batch_mean(loss: Loss) -> None:
+    """A batch that holds every sample twice has the same loss: the mean is taken, not the sum."""
+    real, fake = _draw((8,))
+    once, twice = _values(loss, real, fake), _values(loss, real.repeat(2), fake.repeat(2))
+    for player, value in once.items():
+        if not torch.allclose(value, twice[player], rtol=1e-4, atol=1e-6):
+            raise Fault(f"with every sample twice the {player}'s loss is {twice[player]:.4g} instead of {value:.4g}")
+
+
+def large_scores(loss: Loss) -> None:
+    """Scores as large as 30 of either sign give finite losses and gradients."""
+    for sign in (30.0, -30.0):
+        real = torch.full((8,), sign, requires_grad=True)
+        fake = torch.full((8,), -sign, requires_grad=True)
+        for player, value in _values(loss, real, fake).items():
+            parts = torch.autograd.grad(value, (real, fake), retain_graph=True, allow_unused=True)
+            if not all(bool(part.isfinite().all()) for part in (value, *parts) if part is not None):
+                raise Fault(f"the {player}'s loss or its gradient is not finite at scores of {sign:+.0f}")
+
+
+def penalty(regularizer: Regularizer, shape: tuple[int, ...]) -> str | None:
+    """The penalty is a finite scalar that reaches the discriminator's weights, or the weights are projected."""
+    torch.manual_seed(0)
+    size = torch.Size(shape).numel()
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(size, 16), nn.Softplus(), nn.Linear(16, 1), nn.Flatten(0))
+    try:
+        regularizer.check(discriminator)
+    except UserError as error:
+        raise Skip(f"it refuses a plain discriminator: {error}") from None
+    real, fake = torch.randn(8, *shape), torch.randn(8, *shape)
+    kept = real.clone(), fake.clone()
+    value = regularizer.penalty(discriminator, real, fake)
+    if not (torch.equal(real, kept[0]) and torch.equal(fake, kept[1])):
+        raise Fault("the penalty changes the samples that it is given")
+    if any(parameter.grad is not None for parameter in discriminator.parameters()):
+        raise Fault("the penalty leaves gradients on the weights; take them with torch.autograd.grad, not backward()")
+    if value is not None:
+        _reaches(value, list(discriminator.parameters()))
+    changed = _projects(regularizer, discriminator)
+    if value is None and not changed:
+        raise Fault("it has no penalty and changes no weights, so it does nothing")
+    return None if value is not None else "no penalty; weights are projected"
+
+
+def _reaches(value: Tensor, weights: Sequence[Tensor]) -> None:
+    if value.shape != () or not value.isfinite():
+        raise Fault(f"the penalty is to be a finite scalar, not {value.tolist()}")
+    if not value.requires_grad:
+        raise Fault("the penalty has no gradient at all; pass create_graph=True to torch.autograd.grad")
+    reached = [part for part in torch.autograd.grad(value, weights, allow_unused=True) if part is not None]
+    if not any(bool(part.any()) for part in reached):
+        raise Fault("the penalty's gradient does not reach the discriminator's weights")
+    if not all(bool(part.isfinite().all()) for part in reached):
+        raise Fault("the penalty's gradient is not finite")
+
+
+def _projects(regularizer: Regularizer, discriminator: nn.Module) -> bool:
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.mul_(100)
+    before = [parameter.clone() for parameter in discriminator.parameters()]
+    regularizer.project(discriminator)
+    after = list(discriminator.parameters())
+    if not all(bool(parameter.isfinite().all()) for parameter in after):
+        raise Fault("project() leaves weights that are not finite")
+    return any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
+def _draw(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(5)
+    return 0.5 * torch.randn(shape, generator=rng), 0.5 * torch.randn(shape, generator=rng)
+
+
+def _values(loss: Loss, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    players: dict[str, Callable[[], Tensor]] = {
+        "discriminator": lambda: loss.discriminator(real, fake),
+        "generator": lambda: loss.generator(fake, real if loss.needs_real else None),
+    }
+    values = {name: player() for name, player in players.items()}
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise Fault(f"the {name}'s loss is a {type(value).__name__}, not a tensor")
+    return values

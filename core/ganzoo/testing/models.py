@@ -1,0 +1,252 @@
+"""Checks of models: settings, honest networks, and phases that do what they say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import tomli_w
+import torch
+from torch import Tensor, nn
+
+from ganzoo.config import load_config
+from ganzoo.networks import Network
+from ganzoo.registry import Entry, Registry
+from ganzoo.signature import Image, Scores
+from ganzoo.testing import keeping
+from ganzoo.testing.bench import STEPS, Bench, Probe, draw
+from ganzoo.testing.results import Check, Fault, Skip
+
+__all__ = ["checks"]
+
+
+def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks of a model."""
+    bench = Bench(registry, entry, sets)
+    yield Check("config", lambda: config(bench), vital=True)
+    yield Check("presets", lambda: presets(bench))
+    yield Check("build", lambda: build(bench), vital=True)
+    yield Check("signature", lambda: signature(bench))
+    yield Check("training", lambda: training(bench), vital=True)
+    yield Check("gradients", lambda: gradients(bench))
+    yield Check("ownership", lambda: ownership(bench))
+    yield Check("steps", lambda: steps(bench))
+    yield Check("n_critic", lambda: n_critic(bench))
+    yield Check("intervals", lambda: intervals(bench))
+    yield from keeping.checks(bench)
+
+
+def config(bench: Bench) -> None:
+    """The defaults are valid, and the config that a run writes reads back as the same config."""
+    _round_trip(bench, None)
+
+
+def presets(bench: Bench) -> None:
+    """Every preset is valid and survives the same round trip."""
+    named = bench.entry.spec.load().presets
+    if not named:
+        raise Skip("it has no presets")
+    for name in named:
+        _round_trip(bench, name)
+
+
+def _round_trip(bench: Bench, preset: str | None) -> None:
+    made = bench.configure(preset)
+    with TemporaryDirectory(prefix="ganzoo-check-") as folder:
+        path = Path(folder) / "config.toml"
+        path.write_text(tomli_w.dumps(made.to_dict()), encoding="utf-8")
+        read = load_config(bench.registry, file=path)
+    if read != made:
+        of = f" of the preset {preset!r}" if preset else ""
+        names = [name for name, value in vars(made).items() if getattr(read, name) != value]
+        raise Fault(f"the config{of}, written as TOML and read back, is not the same in: {', '.join(names)}")
+
+
+def build(bench: Bench) -> str:
+    """It can be made for its data, its phases name networks and optimizers that exist, and every weight has one."""
+    loop = bench.loop()
+    networks, optimizers = loop.trainer.networks, loop.trainer.optimizers
+    held: set[int] = set()
+    for phase in loop.phases:
+        if unknown := [name for name in phase.updates if name not in networks]:
+            raise Fault(f"the phase {phase.name!r} updates {unknown[0]!r}, and the networks are {', '.join(networks)}")
+        groups = optimizers[phase.optimizer].param_groups
+        held |= {id(parameter) for group in groups for parameter in group["params"]}
+    for owner, network in networks.items():
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and id(parameter) not in held:
+                raise Fault(f"{owner}.{name} is in no optimizer of any phase; set requires_grad=False if that is meant")
+    exports = loop.exports()
+    if not exports:
+        raise Fault("it exports nothing: exports() names what can be sampled")
+    for name, exported in exports.items():
+        if not isinstance(exported, Network):
+            raise Fault(f"what it exports as {name!r} is a {type(exported).__name__}, not a ganzoo.Network")
+    return bench.stand_in
+
+
+def signature(bench: Bench) -> None:
+    """Networks answer as their signatures say, before training and after a few steps, for one sample and several."""
+    loop = bench.loop()
+    for count in (0, STEPS):
+        for _ in range(count):
+            loop.advance()
+        networks: dict[str, nn.Module] = {**loop.trainer.networks, **loop.exports()}
+        for name, network in networks.items():
+            if isinstance(network, Network):
+                training = network.training
+                _honest(name, network.eval())
+                network.train(training)
+
+
+@torch.no_grad()
+def _honest(name: str, network: Network) -> None:
+    promised = network.signature.output
+    last = list(network.modules())[-1]
+    if isinstance(promised, Scores) and isinstance(last, nn.Sigmoid | nn.LogSigmoid):
+        raise Fault(f"{name} ends in a {type(last).__name__}; scores are raw, the loss does the rest")
+    answers = {}
+    for n in (1, 3, 64):
+        inputs = draw(network.signature, n)
+        kept = [part.clone() for part in inputs]
+        answer = answers[n] = network(*inputs)
+        if not isinstance(answer, Tensor):
+            raise Fault(f"{name} returns a {type(answer).__name__}, not a tensor")
+        if any(not torch.equal(before, after) for before, after in zip(kept, inputs, strict=True)):
+            raise Fault(f"{name} changes its input in place")
+        shape = (n, *(answer.shape[1:] if isinstance(promised, Scores) else promised.shape))
+        if tuple(answer.shape) != shape or answer.dtype != torch.float32:
+            raise Fault(
+                f"{name} returns {answer.dtype} {list(answer.shape)} for a batch of {n}, "
+                f"and its signature says torch.float32 {list(shape)}"
+            )
+        if not bool(answer.isfinite().all()):
+            raise Fault(f"{name} returns values that are not finite")
+        if isinstance(promised, Image):
+            _in_range(name, answer, promised.range)
+    inputs = draw(network.signature, 3)
+    if not torch.equal(network(*inputs), answers[3]):
+        raise Fault(f"{name} returns something else the second time; noise is an input, never drawn inside")
+    alone = torch.cat([network(*(part[index : index + 1] for part in inputs)) for index in range(3)])
+    if not torch.allclose(alone, answers[3], rtol=1e-3, atol=1e-4):
+        raise Fault(f"{name} returns something else for a sample alone than for the same one in a batch")
+
+
+def _in_range(name: str, answer: Tensor, promised: tuple[float, float]) -> None:
+    low, high = promised
+    margin = 1e-4 * (high - low)
+    found = answer.min().item(), answer.max().item()
+    if found[0] < low - margin or found[1] > high + margin:
+        raise Fault(
+            f"{name} returns values from {found[0]:.3g} to {found[1]:.3g}, and its signature says {low:g} to {high:g}"
+        )
+
+
+def training(bench: Bench) -> None:
+    """It trains for a few steps, and every loss is finite."""
+    for key, value in bench.probe.loop.take_logs().items():
+        if key.endswith("/loss") and not torch.tensor(value).isfinite():
+            raise Fault(f"{key} is {value} within the first {bench.probe.loop.step} steps")
+
+
+def gradients(bench: Bench) -> None:
+    """Every trainable weight gets a finite gradient in some phase that updates its network."""
+    probe = bench.probe
+    if "gradients" in probe.faults:
+        raise Fault(probe.faults["gradients"])
+    dead = [name for name in probe.weights if name not in probe.reached]
+    if dead:
+        more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
+        raise Fault(f"{dead[0]}{more} gets no gradient in {probe.loop.step} steps, whatever the phase")
+
+
+def ownership(bench: Bench) -> None:
+    """A phase changes the networks that it updates, and no other to the last bit."""
+    probe = bench.probe
+    if "ownership" in probe.faults:
+        raise Fault(probe.faults["ownership"])
+    for phase in probe.phases:
+        for owner in phase.updates:
+            if (phase.name, owner) not in probe.moved:
+                raise Fault(f"the phase {phase.name!r} says that it updates {owner!r}, and leaves it as it was")
+
+
+def steps(bench: Bench) -> None:
+    """Each phase runs as often as it says, and each run is one step of its optimizer and of no other."""
+    probe = bench.probe
+    for phase in probe.phases:
+        due = phase.repeat * len(range(0, probe.loop.step, phase.every))
+        if probe.runs[phase.name] != due:
+            raise Fault(f"the phase {phase.name!r} ran {probe.runs[phase.name]} times instead of {due}")
+        for optimizer in probe.loop.trainer.optimizers:
+            wanted = due if optimizer == phase.optimizer else 0
+            if (found := probe.steps[phase.name, optimizer]) != wanted:
+                raise Fault(
+                    f"in {due} runs of the phase {phase.name!r} the optimizer {optimizer!r} takes {found} steps instead "
+                    f"of {wanted}; stepping is the loop's work"
+                )
+    if any(phase == "" for phase, _ in probe.steps):
+        raise Fault("an optimizer steps outside of any phase")
+
+
+def n_critic(bench: Bench) -> None:
+    """The setting ``n_critic`` decides how many steps some phase's optimizer takes, and leaves another phase alone."""
+    if "n_critic" not in type(bench.config.model.settings).model_fields:
+        raise Skip("it has no setting n_critic")
+    once, thrice = _count(bench, {"n_critic": 1}), _count(bench, {"n_critic": 3})
+    more = [name for name, count in once.items() if thrice[name] == 3 * count]
+    if not more:
+        raise Fault("with n_critic=3 no phase takes three times the optimizer steps that it takes with n_critic=1")
+    if not [name for name, count in once.items() if thrice[name] == count]:
+        raise Fault("with n_critic=3 every phase takes more optimizer steps, the generator's too")
+
+
+def _count(bench: Bench, model: dict[str, Any]) -> Counter[str]:
+    """Return how many optimizer steps each phase takes in two training steps with these settings."""
+    loop = bench.loop(bench.configure(model=model))
+    probe = Probe(loop)
+    for _ in range(2):
+        loop.advance()
+    counts: Counter[str] = Counter()
+    for (phase, _), count in probe.steps.items():
+        counts[phase] += count
+    return counts
+
+
+def intervals(bench: Bench) -> None:
+    """The regularisers of its loss are applied, and with an interval of 2 half as many times or fewer."""
+    if not bench.config.regularizers:
+        raise Skip("its loss has no regularisers")
+    lazy = 0
+    for key, choice in bench.config.regularizers.items():
+        calls, effective = _applied(bench, key, {choice.entry.name: {"interval": 1}})
+        if not calls:
+            raise Fault(f"the regulariser {key!r} is never applied")
+        if not effective:
+            continue  # it projects weights, and an interval makes no sense for it
+        fewer, _ = _applied(bench, key, {choice.entry.name: {"interval": 2}})
+        if not 0 < fewer <= calls / 2:
+            raise Fault(f"in {STEPS} steps {key!r} is applied {calls} times, and {fewer} times with an interval of 2")
+        lazy += 1
+    if not lazy:
+        raise Skip("its regularisers have no penalty, so they take no interval")
+
+
+def _applied(bench: Bench, key: str, regularizer: dict[str, Any]) -> tuple[int, int]:
+    """Return how often a penalty is asked for in a few steps, and how often there is one."""
+    loop = bench.loop(bench.configure(regularizer=regularizer))
+    inner = loop.trainer.regularizers[key]
+    penalty, calls = inner.penalty, []
+
+    def counted(*arguments: Any) -> Tensor | None:
+        value = penalty(*arguments)
+        calls.append(value is not None)
+        return value
+
+    inner.penalty = counted  # type: ignore[method-assign]
+    for _ in range(STEPS):
+        loop.advance()
+    return len(calls), sum(calls)

@@ -1,0 +1,82 @@
+"""What a check says, and how one is run so that nothing but a result comes out of it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ganzoo import checkpoint
+from ganzoo.errors import GanzooError
+
+__all__ = ["Check", "Fault", "Result", "Skip", "run"]
+
+_CORE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one check; ``detail`` is a sentence, and never empty unless the check passed."""
+
+    name: str
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check by its name. After a vital one that did not pass, those that follow are skipped.
+
+    ``function`` returns a remark or nothing; it raises :class:`Fault` if the check fails and :class:`Skip` if it does
+    not apply. Any other exception fails the check too.
+    """
+
+    name: str
+    function: Callable[[], str | None]
+    vital: bool = False
+
+
+class Fault(Exception):
+    """A check failed: one clear sentence."""
+
+
+class Skip(Exception):
+    """A check does not apply, and why."""
+
+
+def run(checks: Iterable[Check]) -> Iterator[Result]:
+    """Run the checks in order and yield each result as it comes; the global random state is left as it was."""
+    obstacle = ""
+    for check in checks:
+        if obstacle:
+            yield Result(check.name, "skipped", obstacle)
+            continue
+        before = checkpoint.random_state()
+        result = _result(check)
+        checkpoint.restore_random_state(before)
+        yield result
+        if check.vital and result.outcome != "passed":
+            obstacle = f"the check {check.name!r} did not pass"
+
+
+def _result(check: Check) -> Result:
+    try:
+        return Result(check.name, "passed", check.function() or "")
+    except Skip as skip:
+        return Result(check.name, "skipped", str(skip))
+    except (Fault, GanzooError) as error:
+        return Result(check.name, "failed", str(error))
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())[:300]
+        return Result(check.name, "failed", f"{type(error).__name__}: {text}{_where(error)}")
+
+
+def _where(error: BaseException) -> str:
+    """Return the innermost place that is neither ganzoo's core nor an installed library: the plugin's, if any is."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if _CORE not in path.parents and "torch" not in path.parts and path.is_file():
+            return f" ({path.name}, line {frame.lineno})"
+    return ""

@@ -1,0 +1,62 @@
+"""From a name to the checks of what goes by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ganzoo.errors import UserError, did_you_mean
+from ganzoo.hooks import KINDS
+from ganzoo.registry import Entry, Registry, load_registry
+from ganzoo.testing import datasets, general, losses, models
+from ganzoo.testing.results import Check, Result, run
+
+__all__ = ["check", "run_checks"]
+
+
+def run_checks(registry: Registry, name: str, sets: Sequence[str] = ()) -> Iterator[Result]:
+    """Run the checks on what goes by the name and yield each result as it comes.
+
+    ``name`` is a key, ``distribution/key``, or ``kind:key``; a key that several kinds have means all of them. ``sets``
+    are settings as the command line takes them with ``--set``: of the whole training for a model (``"data.name=x"``),
+    of the thing itself otherwise (``"path=/x"``). Nothing is downloaded: a model whose data set is not there is checked
+    on random data. Raises :class:`~ganzoo.UserError` for an unknown name; whatever a check finds is a result.
+    """
+    entries = _named(registry, name)
+    for entry in entries:
+        for result in run(_checks(registry, entry, sets)):
+            yield replace(result, name=f"{entry.spec.kind}: {result.name}") if len(entries) > 1 else result
+
+
+def check(name: str, sets: Sequence[str] = (), registry: Registry | None = None) -> None:
+    """Run the checks, for use in a test; raises AssertionError with every check that failed."""
+    results = run_checks(load_registry() if registry is None else registry, name, sets)
+    failed = [f"{result.name}: {result.detail}" for result in results if result.outcome == "failed"]
+    if failed:
+        raise AssertionError(f"{name} does not conform:\n  " + "\n  ".join(failed))
+
+
+def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    yield from general.checks(registry, entry, sets)
+    match entry.spec.kind:
+        case "model":
+            yield from models.checks(registry, entry, sets)
+        case "loss":
+            yield from losses.loss_checks(registry, entry, sets)
+        case "regularizer":
+            yield from losses.regularizer_checks(entry, sets)
+        case "dataset":
+            yield from datasets.checks(registry, entry, sets)
+
+
+def _named(registry: Registry, name: str) -> list[Entry]:
+    kind, colon, key = name.partition(":")
+    if colon:
+        for known in KINDS:
+            if kind == known:
+                return [registry.get(known, key)]
+        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+    named = [entry for entry in registry.specs() if name in (entry.spec.key, entry.name)]
+    if not named:
+        raise UserError(f"unknown name {name!r}{did_you_mean(name, (entry.spec.key for entry in registry.specs()))}")
+    return [registry.get(kind, name) for kind in dict.fromkeys(entry.spec.kind for entry in named)]

@@ -1,0 +1,394 @@
+"""Export of small networks of every sort: the file gives what torch gives, or there is no file."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+from ganzoo import (
+    Attributes,
+    Discriminator,
+    GanzooError,
+    Image,
+    Label,
+    Latent,
+    Network,
+    Points,
+    Scores,
+    Signature,
+    UserError,
+    load_registry,
+)
+from ganzoo import Generator as GeneratorNetwork
+from ganzoo_exporters import export as export_module
+from ganzoo_exporters.export import BATCHES, draw_inputs, export
+from ganzoo_exporters.format import Onnx
+from ganzoo_exporters.runtime import Generator
+
+ODD = (1, 2, 5, 17, 65)
+
+
+class Fc(GeneratorNetwork):
+    def __init__(self) -> None:
+        super().__init__(Signature((Latent((8,)),), Points(2)))
+        self.layers = nn.Sequential(nn.Linear(8, 32), nn.LayerNorm(32), nn.LeakyReLU(0.2, True), nn.Linear(32, 2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+class Conv(GeneratorNetwork):
+    """Batch norm, dropout, spectral and weight norm, an in-place ReLU, channels_last weights, uniform latents."""
+
+    def __init__(self) -> None:
+        super().__init__(Signature((Latent((6, 2), "uniform"),), Image(3, 16, 16)))
+        self.fc = spectral_norm(nn.Linear(12, 8 * 16))
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(8),
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(8, 8, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.Dropout(0.5),
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            weight_norm(nn.Conv2d(8, 3, 3, padding=1)),
+            nn.Tanh(),
+        )
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(self.fc(z.flatten(1)).unflatten(1, (8, 4, 4)))
+
+
+class Conditional(GeneratorNetwork):
+    """Parameters and layers that are called what inputs, outputs and values of the graph are called."""
+
+    def __init__(self) -> None:
+        super().__init__(Signature((Latent((8,)), Label(5, tuple("abcdé"), name="linear")), Image(1, 4, 4, (0.0, 1.0))))
+        self.z = nn.Embedding(5, 8)
+        self.sample = nn.Parameter(torch.randn(8))
+        self.linear = nn.Linear(8, 16)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        return self.linear(z * self.z(labels) + self.sample).sigmoid().view(-1, 1, 4, 4)
+
+
+class Translate(Network):
+    """Takes its inputs as ``*rest``, one of them called as the output would be."""
+
+    def __init__(self) -> None:
+        fields = (Image(2, 4, 4, name="sample"), Attributes(3), Label(2, name="class"), Latent((4, 4), name="noise"))
+        super().__init__(Signature(fields, Image(2, 4, 4, (-1.0, 3.0))))
+        self.conv = nn.Conv2d(5, 2, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, image: Tensor, *rest: Tensor) -> Tensor:
+        attributes, label, noise = rest
+        maps = attributes[:, :, None, None].expand(-1, -1, 4, 4) * (1 + label[:, None, None, None])
+        return self.conv(torch.cat([image, maps], 1)) + noise[:, None]
+
+
+class Critic(Discriminator):
+    """A map of scores, and an input that is not used."""
+
+    def __init__(self) -> None:
+        super().__init__(Signature((Image(1, 8, 8), Label(3)), Scores()))
+        self.conv = nn.Conv2d(1, 1, 4, 2, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "fc": Fc,
+    "conv": Conv,
+    "conditional": Conditional,
+    "translate": Translate,
+    "critic": Critic,
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Network, Path, Any]:
+    torch.manual_seed(0)
+    network = NETWORKS[request.param]().train()
+    for _ in range(5):  # moves the running means and the vectors of spectral norm
+        network(*map(torch.from_numpy, draw_inputs(network.signature, 16)))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    path = tmp_path_factory.mktemp("models") / f"{request.param}.onnx"
+    metadata = {"model": request.param, "nested": {"licence": "é ✓", "numbers": (1, 2.5, None)}}
+    document = Onnx().export(network, path, metadata)
+    assert network.training
+    assert list(network.state_dict()) == list(before)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    return network, path, document
+
+
+def difference(network: Network, path: Path, batch: int) -> float:
+    """The oracle: onnxruntime by hand, and torch in eval mode."""
+    arrays = draw_inputs(network.signature, batch, seed=batch)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    feed = {field.name: array for field, array in zip(network.signature.inputs, arrays, strict=True)}
+    (found,) = session.run(None, feed)
+    with torch.no_grad():
+        expected = network.eval()(*map(torch.from_numpy, arrays)).numpy()
+    network.train()
+    assert found.shape == expected.shape
+    assert np.abs(expected).max() > 0.01
+    return float(np.abs(found - expected).max())
+
+
+@pytest.mark.parametrize("batch", sorted({*BATCHES, *ODD}))
+def test_the_file_gives_what_torch_gives(exported: tuple[Network, Path, Any], batch: int) -> None:
+    network, path, _ = exported
+    assert difference(network, path, batch) < 1e-5
+
+
+def test_the_interface_is_the_signature(exported: tuple[Network, Path, Any]) -> None:
+    network, path, _ = exported
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input] == [field.name for field in network.signature.inputs]
+    assert [value.name for value in model.graph.output] == [
+        "sample_" if "sample" in [field.name for field in network.signature.inputs] else "sample"
+    ]
+    types = {"float32": onnx.TensorProto.FLOAT, "int64": onnx.TensorProto.INT64}
+    for value, field in zip(model.graph.input, network.signature.inputs, strict=True):
+        tensor = value.type.tensor_type
+        assert tensor.elem_type == types[field.dtype]
+        assert [size.dim_param or size.dim_value for size in tensor.shape.dim] == ["batch", *field.shape]
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_the_metadata_goes_around(exported: tuple[Network, Path, Any]) -> None:
+    network, path, document = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    entries = session.get_modelmeta().custom_metadata_map
+    assert set(entries) == {"ganzoo"}
+    assert json.loads(entries["ganzoo"]) == document == Onnx().load(path).metadata
+    assert document["schema"] == 1
+    assert document["network"] == "generator"
+    assert document["model"] == path.stem
+    assert document["nested"] == {"licence": "é ✓", "numbers": [1, 2.5, None]}
+    assert Signature.from_json(document["signature"]) == network.signature
+    parity = document["parity"]
+    assert parity["batches"] == [1, 3, 64]
+    assert 0 <= parity["max_difference"] <= parity["tolerance"] == 1e-5
+    assert parity["reference"] == f"torch {torch.__version__.split('+')[0]}"
+    print(f"\n{path.stem}: largest relative difference {parity['max_difference']:.2e}")
+
+
+def test_no_trace_of_where_it_was_made(exported: tuple[Network, Path, Any]) -> None:
+    _, path, _ = exported
+    content = path.read_bytes()
+    for trace in (b".py", b"/tmp", b"/work", b"site-packages", b"pkg.torch", b"stack_trace", b"Test", b"forward"):
+        assert trace not in content, trace
+
+
+def test_norms_are_folded_into_the_weights(exported: tuple[Network, Path, Any]) -> None:
+    network, path, _ = exported
+    if isinstance(network, Conv):
+        kinds = {node.op_type for node in onnx.load(path).graph.node}
+        assert not kinds & {"Dropout", "MatVec", "ReduceL2", "ReduceSum", "Div", "Mul", "Sqrt", "Transpose"}, kinds
+        weights = {tensor.name for tensor in onnx.load(path).graph.initializer}
+        assert {"fc.weight", "layers.6.weight"} <= weights, weights
+
+
+def test_the_runtime_draws_what_torch_draws(exported: tuple[Network, Path, Any]) -> None:
+    from ganzoo.sampling import draw_inputs as draw_latents
+
+    network, path, _ = exported
+    if isinstance(network, Fc | Conv | Conditional):
+        with torch.no_grad():
+            expected = network.eval()(*draw_latents(network.signature, 70, 4)).numpy()
+        network.train()
+        np.testing.assert_allclose(Onnx().load(path).sample(70, seed=4, batch=32), expected, atol=2e-5)
+
+
+# --- What is refused
+
+
+class Noisy(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z + 0 * torch.randn_like(z))
+
+
+class AlwaysDropping(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(nn.functional.dropout(z, 0.5, training=True))
+
+
+class Deceptive(Fc):
+    """Gives something else while it is exported."""
+
+    offset = 5e-4
+
+    def forward(self, z: Tensor) -> Tensor:
+        out = self.layers(z)
+        return out + self.offset if torch.compiler.is_compiling() else out
+
+
+class Slightly(Deceptive):
+    offset = 2e-6
+
+
+class OneBatchSize(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z) * (2 if z.shape[0] == 3 else 1)
+
+
+class Untranslatable(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.layers(z) * torch.linalg.svdvals(z @ z.T + torch.eye(len(z))).amax()
+
+
+class Two(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z), z
+
+
+class Dishonest(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)[:, :1]
+
+
+class Infinite(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z) / 0
+
+
+class Failing(Fc):
+    def forward(self, z: Tensor) -> Tensor:
+        raise RuntimeError("the layer is missing\nand more lines")
+
+
+class Nameless(Fc):
+    def __init__(self) -> None:
+        super().__init__()
+        self.signature = Signature((Latent((8,), name=""),), Points(2))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Noisy, r"draws random numbers inside \(RandomNormalLike\), .* make the noise an input"),
+        (AlwaysDropping, r"draws random numbers inside \(Dropout\)"),
+        (Deceptive, r"differs from torch by \d\.\d\de-04 of its value range at batch size \d+, more than the .* 1e-05"),
+        (OneBatchSize, "cannot be exported: it works for a batch of 3 alone"),
+        (Untranslatable, "the network cannot be exported: "),
+        (Two, "the network cannot be exported: it returns a tuple, not one tensor"),
+        (Dishonest, r"its signature promises float32 \[1, 2\], but it returns float32 \[1, 1\]"),
+        (Infinite, "it returns values that are not finite"),
+        (Failing, "^the network cannot be exported: the layer is missing$"),
+        (Nameless, "its signature has no inputs, or one without a name"),
+    ],
+)
+def test_a_refusal_leaves_the_old_file(
+    network: type[Network], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"the old file")
+    torch.manual_seed(0)
+    with pytest.raises(GanzooError, match=message) as caught:
+        export(network(), path, {})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert path.read_bytes() == b"the old file"
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    assert capfd.readouterr() == ("", "")
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_the_tolerance_is_what_the_caller_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Slightly()
+    measured = export(network, tmp_path / "a.onnx", {})["parity"]["max_difference"]
+    assert 5e-7 < measured < 5e-6
+    with pytest.raises(GanzooError, match=f"differs from torch by {measured:.2e}"):
+        export(network, tmp_path / "b.onnx", {}, tolerance=1e-7)
+    assert not (tmp_path / "b.onnx").exists()
+
+
+def test_a_failing_comparison_or_check_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise onnx.checker.ValidationError("bad graph\ndetails")
+
+    monkeypatch.setattr(export_module.onnx.checker, "check_model", fail)
+    with pytest.raises(GanzooError, match=r"^the network cannot be exported: bad graph$"):
+        export(Fc(), tmp_path / "model.onnx", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_module, "_translate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(Fc(), tmp_path / "model.onnx", {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("metadata", [{"fid": float("nan")}, {"path": Path()}])
+def test_metadata_that_is_not_json(metadata: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(GanzooError, match="the metadata cannot be written as JSON"):
+        export(Fc(), tmp_path / "model.onnx", metadata)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        export(Fc(), tmp_path / "file" / "model.onnx", {})
+
+
+def test_the_output_range_scales_the_difference() -> None:
+    def measure(output: Any, values: np.ndarray) -> float:
+        signature = Signature((Latent((1,)),), output)
+        return export_module._compare(b"", [[]], [values], signature)[0]
+
+    class Fake:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __call__(self, *_: object) -> np.ndarray:
+            return np.zeros((2, 1, 1, 1), np.float32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_module.runtime, "Generator", Fake)
+        off = np.full((2, 1, 1, 1), 0.5, np.float32)
+        assert measure(Image(1, 1, 1, (-1, 1)), off) == 0.25
+        assert measure(Image(1, 1, 1, (0, 1)), off) == 0.5
+        assert measure(Points(1), off) == 0.5
+        assert measure(Points(1), off * 20) == 1.0
+        assert measure(Points(1), off * np.nan) == np.inf
+        with pytest.raises(GanzooError, match=r"returns \[2, 1, 1, 1\] where torch returns \[3, 1, 1, 1\]"):
+            measure(Points(1), np.zeros((3, 1, 1, 1), np.float32))
+
+
+def test_the_format_is_offered_as_a_plugin() -> None:
+    from ganzoo_exporters import plugin
+
+    (spec,) = plugin.ganzoo_specs()
+    assert (spec.kind, spec.key, spec.load()) == ("format", "onnx", Onnx)
+    assert load_registry().get("format", "onnx").spec == spec
+
+
+@pytest.mark.gpu
+def test_cuda_weights_and_cuda_runtime(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Conv().cuda().eval()
+    export(network, tmp_path / "model.onnx", {})
+    assert next(network.parameters()).is_cuda
+    generator = Generator(tmp_path / "model.onnx")
+    assert generator.provider == "CUDAExecutionProvider"
+    expected = Generator(tmp_path / "model.onnx", providers=["CPUExecutionProvider"]).sample(100, seed=3)
+    np.testing.assert_allclose(generator.sample(100, seed=3), expected, atol=1e-4)
