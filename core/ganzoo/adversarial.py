@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganzoo.data import Batch, DataSpec
 from ganzoo.errors import UserError
-from ganzoo.losses import Loss, Regularizer
+from ganzoo.losses import Loss, Regularizer, Score
 from ganzoo.networks import Discriminator, Generator
 from ganzoo.signature import Field as SignatureField
 from ganzoo.signature import Latent
@@ -123,10 +123,10 @@ class AdversarialTrainer(Trainer):
     def _fake(self, real: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
         with torch.no_grad():
             fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
-        return fake.detach()
+        return fake
 
-    def _score(self, condition: tuple[Tensor, ...]) -> "_Bound":
-        return _Bound(self.discriminator, condition)
+    def _score(self, condition: tuple[Tensor, ...]) -> Score:
+        return lambda samples: self.discriminator(samples, *condition)
 
     def _lazy_phase(self, key: str, regularizer: Regularizer) -> Phase:
         scale = regularizer.config.weight * regularizer.config.interval
@@ -150,18 +150,6 @@ class AdversarialTrainer(Trainer):
     def _project(self) -> None:
         for regularizer in self.regularizers.values():
             regularizer.project(self.discriminator)
-
-
-class _Bound:
-    """A discriminator with its condition bound: a function of the sample alone."""
-
-    def __init__(self, discriminator: Discriminator, condition: tuple[Tensor, ...]) -> None:
-        self.discriminator = discriminator
-        self.condition = condition
-
-    def __call__(self, samples: Tensor) -> Tensor:
-        scores: Tensor = self.discriminator(samples, *self.condition)
-        return scores
 
 
 def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:

@@ -112,8 +112,11 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module], which: str = "n
 def load_state(path: Path) -> tuple[int, dict[str, Any]]:
     """Return the step and the state of a checkpoint; raises :class:`UserError` if it is damaged."""
     manifest = _verify(path)
-    state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-    return int(manifest["step"]), state
+    try:
+        state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+        return int(manifest["step"]), state
+    except Exception as error:  # what the unpickler stumbles over in a file that somebody has made by hand
+        raise UserError(f"the checkpoint {path} is damaged: {' '.join(str(error).split())[:200]}") from None
 
 
 def seed_random(seed: int) -> None:

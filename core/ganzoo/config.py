@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric
     from ganzoo.trainer import Trainer
 
-__all__ = ["Choice", "Config", "TrainSettings", "load_config", "parse_set"]
+__all__ = ["Choice", "Config", "TrainSettings", "flat", "load_config", "merge", "parse_set"]
 
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -168,14 +168,14 @@ def load_config(
         layers.append(trainer.presets[preset])
     merged: dict[str, Any] = {}
     for suggested in layers:
-        merged = _merge(merged, _qualified(registry, suggested))
+        merged = merge(merged, _qualified(registry, suggested))
     if not merged.get("data"):
         merged["data"] = {"name": registry.get("dataset", _DATA).name}
     user = [_qualified(registry, layer) for layer in user]
     for section, kind, table in _NAMING:
         _settle(registry, merged, user, section, kind, table)
     for layer in user:
-        merged = _merge(merged, layer)
+        merged = merge(merged, layer)
     for key in ("plugin", "preset"):
         merged.pop(key, None)
     return _validate(registry, entry, merged)
@@ -241,7 +241,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
     tables: dict[Kind, dict[str, Any]] = {"regularizer": sections["regularizer"], "metric": sections["metric"]}
     if "loss" in entries:
         brought = _qualified(registry, {"regularizer": _brought(entries["loss"])})["regularizer"]
-        tables["regularizer"] = _merge(brought, tables["regularizer"])
+        tables["regularizer"] = merge(brought, tables["regularizer"])
     tables["metric"] = tables["metric"] or dict(_brought(entries["data"]))
     rows = {kind: [(registry.get(kind, name), table) for name, table in tables[kind].items()] for kind in tables}
 
@@ -347,7 +347,7 @@ def _closest(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else did_you_mean(name, beside.values() or known)
 
 
-def _merge(low: Layer, high: Layer) -> dict[str, Any]:
+def merge(low: Layer, high: Layer) -> dict[str, Any]:
     """Lay ``high`` over ``low``, table by table."""
     merged = dict(low)
     for key, value in high.items():
@@ -355,10 +355,18 @@ def _merge(low: Layer, high: Layer) -> dict[str, Any]:
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             if "name" in value and value["name"] != below.get("name", value["name"]):
                 below = {}
-            merged[key] = _merge(below, value)
+            merged[key] = merge(below, value)
         else:
             merged[key] = dict(value) if isinstance(value, Mapping) else value
     return merged
+
+
+def flat(table: Layer, prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one, its keys dotted."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def parse_set(text: str) -> dict[str, Any]:

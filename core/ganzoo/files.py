@@ -15,7 +15,7 @@ __all__ = ["atomic_path", "fsync_folder", "write_atomic"]
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is fsynced and renamed, on failure removed.
 
-    Raises :class:`UserError` if the folder cannot be written.
+    Raises :class:`UserError` if the folder cannot be written or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())

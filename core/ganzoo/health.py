@@ -48,7 +48,14 @@ def _examine_devices(facts: dict[str, str], problems: list[str]) -> None:
         facts["torch runs on"] = ", ".join(names) or ("mps" if torch.backends.mps.is_available() else "cpu")
         facts["torch threads"] = str(torch.get_num_threads())
     except Exception as error:
-        problems.append(f"torch cannot be imported: {error}")
+        problems.append(f"torch cannot be imported: {error}; run: pip install --force-reinstall torch")
+    try:
+        import onnxruntime
+
+        providers = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+        facts["onnxruntime has"] = ", ".join(providers)
+    except Exception as error:
+        problems.append(f"onnxruntime cannot be imported: {error}; see above which packages are installed")
 
 
 def _version(package: str) -> str | None:

@@ -1,7 +1,5 @@
 """The two players: base classes of generators and discriminators."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from ganzoo.signature import Signature
@@ -22,9 +20,10 @@ class Network(nn.Module):
         super().__init__()
         self.signature = signature
 
-    def __call__(self, *inputs: Tensor) -> Any:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """Apply the network to its inputs, in the signature's order."""
-        return super().__call__(*inputs)
+        output: Tensor = super().__call__(*inputs)
+        return output
 
 
 class Generator(Network):

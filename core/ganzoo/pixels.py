@@ -10,4 +10,5 @@ def to_pixels(samples: NDArray[np.float32], value_range: tuple[float, float]) ->
     """Turn images [N, C, H, W] in ``value_range`` into pixels, uint8 [N, H, W, C]."""
     low, high = value_range
     scaled = (np.asarray(samples, dtype=np.float32) - low) * (255.0 / (high - low))
-    return np.clip(np.floor(scaled + 0.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels: NDArray[np.uint8] = np.clip(np.floor(scaled + 0.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return pixels

@@ -53,6 +53,11 @@ class Progress:
         now = time.perf_counter()
         if now - self.spoke >= 5 or step == self.total:
             left = (now - self.began) / max(step - self.start, 1) * (self.total - step)
-            minutes, seconds = divmod(round(left), 60)
-            print(f"step {step}/{self.total}  {text}  {minutes}:{seconds:02d} left", file=sys.stderr, flush=True)
+            print(f"step {step}/{self.total}  {text}  {_clock(left)} left", file=sys.stderr, flush=True)
             self.spoke = now
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -25,8 +25,9 @@ def draw_inputs(
 ) -> list[Tensor]:
     """Return the inputs of ``n`` samples, in the signature's order, on the CPU.
 
-    Latents come from NumPy's Philox generator, so that they are the same on every machine and for the ONNX runtime;
-    they are multiplied by ``truncation``. Labels are ``label``, or cycle through the classes if it is None.
+    Latents come from NumPy's Philox generator, the i-th latent from the stream jumped i times, so that they are the
+    same on every machine and for the ONNX runtime; they are multiplied by ``truncation``. Labels are ``label``, or
+    cycle through the classes if it is None.
     Raises :class:`UserError` for inputs that cannot be drawn or a label out of range.
     """
     if n < 1:
@@ -41,8 +42,7 @@ def draw_inputs(
                 # A stream of its own for each latent, so that fewer samples are a prefix of more.
                 stream = np.random.Philox(seed)
                 rng = np.random.Generator(stream.jumped(latents) if latents else stream)
-                latents += 1
-                shape = (n, *field.shape)
+                shape, latents = (n, *field.shape), latents + 1
                 if field.distribution == "normal":
                     values = rng.standard_normal(shape, dtype=np.float32)
                 else:

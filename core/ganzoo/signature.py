@@ -186,12 +186,14 @@ def field_from_json(data: dict[str, Any]) -> Field:
             case "label":
                 return Label(int(data["classes"]), tuple(data["names"]), name)
             case "attributes":
-                return Attributes(*shape, tuple(data["names"]), name)
+                (dim,) = shape
+                return Attributes(dim, tuple(data["names"]), name)
             case "image":
-                low, high = data["range"]
-                return Image(*shape, range=(float(low), float(high)), name=name)
+                (channels, height, width), (low, high) = shape, data["range"]
+                return Image(channels, height, width, (float(low), float(high)), name)
             case "points":
-                return Points(*shape, name=name)
+                (dim,) = shape
+                return Points(dim, name)
             case "scores":
                 return Scores(shape, name)
             case kind:

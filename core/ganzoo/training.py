@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganzoo import checkpoint, pictures
+from ganzoo.card import write_card
 from ganzoo.config import Config, TrainSettings
 from ganzoo.data import Dataset, Stream
 from ganzoo.errors import Interrupted, TrainingError, UserError
@@ -48,7 +49,9 @@ class Loop:
         self.dataset = dataset
         self.stream = Stream(dataset, settings.batch_size, settings.seed)
         self.phases = list(trainer.phases())
-        self.ema = {name: copy.deepcopy(trainer.networks[name]).eval().requires_grad_(False) for name in trainer.averaged}
+        self.ema = {
+            name: copy.deepcopy(trainer.networks[name]).eval().requires_grad_(False) for name in trainer.averaged
+        }
         self.logs: dict[str, list[Tensor]] = {}
         self._trainable = {
             name: [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -144,15 +147,27 @@ class Loop:
         )
 
     def restore(self, path: Path) -> None:
-        """Go back to exactly where a checkpoint was written."""
+        """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
         self.step, state = checkpoint.load_state(path)
         checkpoint.load_networks(path, self.trainer.networks)
         checkpoint.load_networks(path, self.ema, "ema")
-        for name, optimizer in self.trainer.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.trainer.load_state_dict(state["trainer"])
-        self.stream.position = state["position"]
-        checkpoint.restore_random_state(state["random"])
+        try:
+            for name, optimizer in self.trainer.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            self.trainer.load_state_dict(state["trainer"])
+            self.stream.position = state["position"]
+            checkpoint.restore_random_state(state["random"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
+
+    def unsound(self) -> str:
+        """Return the name of a loss or a network that is no longer finite, or nothing."""
+        broken = [key for key, values in self.logs.items() if not torch.stack(values).isfinite().all()]
+        for name, network in self.trainer.networks.items():
+            if not all(parameter.isfinite().all() for parameter in network.parameters()):
+                broken.append(f"the {name}")
+        return broken[0] if broken else ""
 
     def start_workers(self) -> None:
         """Let worker processes read the data from here on, if it does not lie in memory."""
@@ -165,7 +180,8 @@ class _Average:
     """Keeps a network's exponential moving average up to date; buffers are copied."""
 
     def __init__(self, average: nn.Module, network: nn.Module) -> None:
-        self.averages, self.parameters = list(average.parameters()), list(network.parameters())
+        self.averages: list[Tensor] = list(average.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
         self.copies = list(zip(average.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
@@ -178,7 +194,7 @@ class _Average:
 def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = None, *, quiet: bool = False) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
-    Writes metrics.jsonl, sample sheets, checkpoints, losses.png and progress.gif, and tells plugins of each. On
+    Writes metrics.jsonl, sample sheets, checkpoints, losses.png, progress.gif and README.md, and tells plugins. On
     SIGINT it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`; a loss that is no longer
     finite raises :class:`~ganzoo.TrainingError` and leaves the last checkpoint as it was.
     """
@@ -208,6 +224,8 @@ def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = 
     finally:
         if outcome != "interrupted":
             studio.finish()
+        if outcome != "failed":
+            write_card(run, config, trainer, dataset.spec, loop.step)
         registry.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
     if outcome == "interrupted":
         raise Interrupted(f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}")
@@ -221,15 +239,12 @@ def _train(
     while loop.step < settings.steps:
         loop.advance()
         last = loop.step == settings.steps or interrupt.asked
+        if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
+            _check(loop.unsound(), loop, run)  # before anything of it is kept
         metrics: dict[str, float] = {}
         if loop.step % settings.log_every == 0 or last:
             metrics = loop.take_logs()
-            bad = [key for key, value in metrics.items() if not math.isfinite(value)]
-            if bad:
-                raise TrainingError(
-                    f"{bad[0]} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
-                    f"with --set clip_grad=1; the last checkpoint in {run.checkpoints} is from before"
-                )
+            _check(next((key for key, value in metrics.items() if not math.isfinite(value)), ""), loop, run)
             now = time.perf_counter()
             images = (loop.step - since) * settings.batch_size * settings.accumulate
             metrics["images_per_second"] = images / max(now - started, 1e-9)
@@ -245,6 +260,17 @@ def _train(
             registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
         if interrupt.asked:
             return
+
+
+def _check(unsound: str, loop: Loop, run: Run) -> None:
+    """Raise :class:`TrainingError` if something is no longer finite."""
+    if unsound:
+        kept = (run.checkpoints / "last").is_file()
+        where = f"the last checkpoint in {run.checkpoints} is from before" if kept else "there is no checkpoint yet"
+        raise TrainingError(
+            f"{unsound} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
+            f"with --set clip_grad=1; {where}"
+        )
 
 
 class _Studio:
@@ -327,4 +353,3 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise UserError(f"unknown device {name!r}; use auto, cpu, cuda or mps")
     return device
-

@@ -52,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "ganzoo"
-        message = " ".join(error.format_message().split()).rstrip(".")
-        _end(f"{message[:1].lower()}{message[1:]}; see '{command} --help'", 2)
+        message = " ".join(error.format_message().split()).rstrip(".").replace(". D", "; d")
+        see = "" if message.endswith("?") else f"; see '{command} --help'"
+        _end(f"{message[:1].lower()}{message[1:]}{see}", 2)
     except typer.Abort:
         _end("", 130)
     except OSError as error:  # a full disk, a pulled plug: nothing that a traceback would explain

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -67,37 +68,62 @@ def info(
     if colon:
         if kind not in KINDS:
             raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
-        entries = [registry.get(kind, key)]  # type: ignore[arg-type]
+        entries = [registry.get(kind, key)]
     else:
         named = [entry for entry in registry.specs() if name in (entry.spec.key, entry.name)]
         # A key may be taken once a kind (wgan the loss, wgan the model): all of them are shown.
         entries = [registry.get(kind, name) for kind in dict.fromkeys(entry.spec.kind for entry in named)]
     if not entries:
-        raise UserError(f"unknown name {name!r}{did_you_mean(name, (entry.spec.key for entry in registry.specs()))}")
+        troubles = "".join(f" ({plugin.trouble})" for plugin in registry.plugins if plugin.trouble)
+        close = did_you_mean(name, (entry.spec.key for entry in registry.specs()))
+        raise UserError(f"unknown name {name!r}{close}{troubles}")
     described = [_described(entry, settings=True) for entry in entries]
     if as_json:
-        print(json.dumps(described, indent=2))
+        print(json.dumps(described, indent=2, default=str))
         return
     for document in described:
-        print(f"{document['kind']} {document['name']} {document['version']}\n  {document['summary']}")
-        if document["paper"]:
-            print(f"  paper: {document['paper']}")
-        for title in ("settings", "defaults", "presets"):
-            if document.get(title):
-                print(f"  {title}:")
-                for row in _rows(document[title]):
-                    print(f"    {row}")
+        _print(document)
 
 
-def _rows(table: dict[str, Any]) -> list[str]:
-    width = max(len(key) for key in table)
-    rows = []
-    for key, value in table.items():
-        if isinstance(value, dict) and "default" in value:
-            rows.append(f"{key:{width}}  {json.dumps(value['default'])}  {value['description']}".rstrip())
-        else:
-            rows.append(f"{key:{width}}  {json.dumps(value)}")
-    return rows
+def _print(document: dict[str, Any]) -> None:
+    kind, key = document["kind"], document["key"]
+    print(f"{kind} {document['name']} {document['version']}\n  {document['summary']}")
+    if document["paper"]:
+        print(f"  paper: {document['paper']}")
+    for what, value in document.get("brings", {}).items():
+        print(f"  {what}: {_text(value)}")
+    if kind == "pretrained":
+        print(f"  sample from it with: ganzoo sample zoo:{key}")
+    if document.get("settings"):
+        print("  settings, for --set NAME=VALUE:")
+        prefix = {"model": "model.", "dataset": "data.", "loss": "loss."}.get(kind, f"{kind}.{key}.")
+        rows = document["settings"].items()
+        width = max(len(name) for name, _ in rows)
+        values = [_text(row["default"], "required" if row["required"] else "unset") for _, row in rows]
+        indent = min(max(len(value) for value in values), 20)
+        for (name, row), value in zip(rows, values, strict=True):
+            choices = f" ({', '.join(row['choices'])})" if row["choices"] else ""
+            print(f"    {prefix}{name:{width}}  {value:{indent}}  {row['description']}{choices}".rstrip())
+    if document.get("defaults"):
+        print("  trained with, unless you say otherwise:")
+        _print_table(document["defaults"])
+    for preset, table in document.get("presets", {}).items():
+        print(f"  --preset {preset}:")
+        _print_table(table)
+
+
+def _print_table(table: Mapping[str, Any]) -> None:
+    from ganzoo.config import flat
+
+    for name, value in flat(table).items():
+        print(f"    {name}={_text(value)}")
+
+
+def _text(value: Any, nothing: str = "") -> str:
+    """Write a value as --set takes it."""
+    if value is None:
+        return nothing
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
@@ -106,28 +132,45 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
     document |= {"summary": spec.summary, "paper": spec.paper}
     if not settings or spec.kind in ("format", "pretrained"):
         return document
-    cls = spec.load()
-    document["settings"] = dict(_settings(cls.Config))
-    document["defaults"] = {**getattr(cls, "defaults", {}), **spec.defaults}
+    from ganzoo.config import flat, merge
+
+    cls, defaults, own = spec.load(), {}, dict(spec.defaults)
+    if spec.kind == "model":
+        defaults = merge(cls.defaults, spec.defaults)
+        own = defaults.pop("model", {})
+    elif spec.kind == "loss":
+        document["brings"] = {"discriminator steps a generator step": cls.critic_steps}
+        if cls.regularizers:
+            document["brings"]["regularizers"] = ", ".join(cls.regularizers)
+    elif spec.kind == "dataset" and cls.metrics:
+        document["brings"] = {"metrics": ", ".join(cls.metrics)}
+    document["settings"] = {
+        name: row | ({"default": flat(own)[name], "required": False} if name in flat(own) else {})
+        for name, row in _settings(cls.Config)
+    }
+    document["defaults"] = defaults
     document["presets"] = dict(getattr(cls, "presets", {}))
     return document
 
 
-def _settings(config: Any, prefix: str = "") -> Any:
+def _settings(config: Any, prefix: str = "", values: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the settings by name, nested ones with the defaults that this class gives them."""
     from pydantic import BaseModel
 
     for name, field in config.model_fields.items():
-        default = field.get_default(call_default_factory=True)
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        if values is not None:
+            default = getattr(values, name)
         if isinstance(default, BaseModel):
-            # Nested settings with the defaults that this model gives them.
-            for inner, row in _settings(type(default), f"{prefix}{name}."):
-                value = getattr(default, inner.rpartition(".")[2])
-                yield inner, {**row, "default": value}
+            yield from _settings(type(default), f"{prefix}{name}.", default)
             continue
-        value = None if field.is_required() else field.validate_default and default or default
-        if not isinstance(value, str | int | float | bool | tuple | list | dict | None):
-            value = str(value)
-        yield f"{prefix}{name}", {"default": value, "description": field.description or ""}
+        choices = [str(choice) for choice in get_args(field.annotation)] if _is_literal(field.annotation) else []
+        row = {"default": default, "required": values is None and field.is_required()}
+        yield f"{prefix}{name}", {**row, "choices": choices, "description": field.description or ""}
+
+
+def _is_literal(annotation: Any) -> bool:
+    return get_origin(annotation) is Literal
 
 
 def plugins(as_json: _AsJson = False) -> None:
@@ -187,8 +230,9 @@ def doctor(as_json: _AsJson = False) -> None:
     if as_json:
         print(json.dumps(report, indent=2))
     else:
+        width = max(len(key) for key in report["facts"])
         for key, value in report["facts"].items():
-            print(f"{key}: {value}")
+            print(f"{key:{width}}  {value}")
         for problem in report["problems"]:
             print(f"problem: {problem}")
         if not report["problems"]:

@@ -90,9 +90,7 @@ def check(config: Config, dataset: Dataset) -> None:
     config.build_metrics(dataset)
 
 
-def _resume(
-    registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool
-) -> None:
+def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
     from ganzoo import checkpoint
     from ganzoo.runs import Run
     from ganzoo.training import Loop
@@ -125,19 +123,14 @@ def _resume(
 
 def _refuse_changes(before: Config, after: Config) -> None:
     """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing."""
-    old, new = _flat(before.to_dict()), _flat(after.to_dict())
+    from ganzoo.config import flat
+
+    old, new = flat(before.to_dict()), flat(after.to_dict())
     for name in sorted(old.keys() | new.keys()):
         section = name.partition(".")[0]
         fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"
         if fixed and old.get(name) != new.get(name):
             raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _fit(registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool) -> None:

@@ -29,7 +29,7 @@ from ganzoo.testing.results import Fault
 from ganzoo.trainer import Phase
 from ganzoo.training import Loop
 
-__all__ = ["Bench", "Probe", "drawable", "draw", "first_outputs"]
+__all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs"]
 
 SMALL = ("batch_size=8", "accumulate=1", "steps=1000", "seed=0", 'device="cpu"', 'precision="fp32"', "workers=0")
 """Settings that every model is checked with unless the caller says otherwise."""

@@ -124,15 +124,17 @@ def workers(dataset: Dataset) -> None:
 def offline() -> Iterator[None]:
     """While entered, connections of this process fail at once: a check downloads nothing."""
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise OSError("checks download nothing")
 
-    before = socket.socket.connect
-    socket.socket.connect = refuse  # type: ignore[method-assign,assignment]
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+    socket.socket.connect = refuse  # type: ignore[method-assign]
+    socket.getaddrinfo = refuse
     try:
         yield
     finally:
-        socket.socket.connect = before  # type: ignore[method-assign]
+        socket.socket.connect = connect  # type: ignore[method-assign]
+        socket.getaddrinfo = look_up
 
 
 def _rng() -> torch.Generator:

@@ -34,7 +34,7 @@ _UNSAVED = "is something kept between steps that the trainer's state_dict() does
 
 def checks(bench: Bench) -> Iterator[Check]:
     """Yield the checks."""
-    yield Check("average", lambda: average(bench))
+    yield Check("average", lambda: averaged(bench))
     yield Check("seed", lambda: seed(bench))
     yield Check("resume", lambda: resume(bench))
     yield Check("run folder", lambda: run_folder(bench))
@@ -42,20 +42,20 @@ def checks(bench: Bench) -> Iterator[Check]:
         yield Check(f"format {entry.spec.key}", partial(exported, bench, entry))
 
 
-def average(bench: Bench) -> None:
+def averaged(bench: Bench) -> None:
     """What is exported are the averaged weights, and they are an average: not the weights of the last step."""
     loop = bench.probe.loop
-    averaged = {id(parameter) for network in loop.ema.values() for parameter in network.parameters()}
+    ours = {id(parameter) for network in loop.ema.values() for parameter in network.parameters()}
     for name, network in loop.exports().items():
         for key, parameter in network.named_parameters():
-            if id(parameter) not in averaged:
+            if id(parameter) not in ours:
                 raise Fault(
                     f"{key} of {name!r} is not an averaged weight; exports() uses the networks that it is given"
                 )
-    for name, network in loop.ema.items():
+    for name, average in loop.ema.items():
         weights = dict(loop.trainer.networks[name].named_parameters())
-        trained = [(key, part) for key, part in network.named_parameters() if weights[key].requires_grad or part.any()]
-        if trained and all(torch.equal(part, weights[key]) for key, part in trained):
+        averages = dict(average.named_parameters())
+        if averages and all(torch.equal(part, weights[key]) for key, part in averages.items()):
             raise Fault(f"after {loop.step} steps the averaged {name!r} is the same as the trained one")
 
 

@@ -94,7 +94,7 @@ def adversarial(loss: Loss) -> None:
         fake = (fake - 0.05 * len(fake) * by_fake).detach().requires_grad_()
     before = _values(loss, real, fake)["generator"]
     (gradient,) = torch.autograd.grad(before, fake)
-    gap = float((real - fake).mean())
+    gap = float((real - fake).detach().mean())
     if gap * float(-gradient.sum()) <= 0:
         raise Fault("the generator's loss does not pull the scores of fake samples towards those of real ones")
     after = _values(loss, real.detach(), (fake - 0.01 * gradient).detach())["generator"]

@@ -27,8 +27,8 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     """Yield the checks of a model."""
     bench = Bench(registry, entry, sets)
     yield Check("config", lambda: config(bench), vital=True)
-    yield Check("presets", lambda: presets(bench))
     yield Check("build", lambda: build(bench), vital=True)
+    yield Check("presets", lambda: presets(bench))
     yield Check("signature", lambda: signature(bench))
     yield Check("training", lambda: training(bench), vital=True)
     yield Check("gradients", lambda: gradients(bench))
@@ -42,15 +42,6 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
 def config(bench: Bench) -> None:
     """The defaults are valid, and the config that a run writes reads back as the same config."""
     _round_trip(bench, None)
-
-
-def presets(bench: Bench) -> None:
-    """Every preset is valid and survives the same round trip."""
-    named = bench.entry.spec.load().presets
-    if not named:
-        raise Skip("it has no presets")
-    for name in named:
-        _round_trip(bench, name)
 
 
 def _round_trip(bench: Bench, preset: str | None) -> None:
@@ -86,6 +77,17 @@ def build(bench: Bench) -> str:
         if not isinstance(exported, Network):
             raise Fault(f"what it exports as {name!r} is a {type(exported).__name__}, not a ganzoo.Network")
     return bench.stand_in
+
+
+def presets(bench: Bench) -> None:
+    """Every preset is valid, survives the same round trip, and makes networks that are as honest as the others."""
+    named = bench.entry.spec.load().presets
+    if not named:
+        raise Skip("it has no presets")
+    for name in named:
+        _round_trip(bench, name)
+        for network, exported in bench.loop(bench.configure(name)).exports().items():
+            _honest(f"{network} of the preset {name!r}", exported.eval())
 
 
 def signature(bench: Bench) -> None:
@@ -185,8 +187,8 @@ def steps(bench: Bench) -> None:
             wanted = due if optimizer == phase.optimizer else 0
             if (found := probe.steps[phase.name, optimizer]) != wanted:
                 raise Fault(
-                    f"in {due} runs of the phase {phase.name!r} the optimizer {optimizer!r} takes {found} steps instead "
-                    f"of {wanted}; stepping is the loop's work"
+                    f"in {due} runs of the phase {phase.name!r} the optimizer {optimizer!r} takes {found} steps "
+                    f"instead of {wanted}; stepping is the loop's work"
                 )
     if any(phase == "" for phase, _ in probe.steps):
         raise Fault("an optimizer steps outside of any phase")
@@ -246,7 +248,7 @@ def _applied(bench: Bench, key: str, regularizer: dict[str, Any]) -> tuple[int, 
         calls.append(value is not None)
         return value
 
-    inner.penalty = counted  # type: ignore[method-assign]
+    inner.penalty = counted  # type: ignore[method-assign,assignment]
     for _ in range(STEPS):
         loop.advance()
     return len(calls), sum(calls)
