@@ -137,6 +137,15 @@ def test_the_learning_rate_follows_its_schedule(dataset, schedule, half):
     assert loop.trainer.optimizers["other"].param_groups[0]["lr"] == pytest.approx(0.01 * half)
 
 
+def test_the_learning_rate_warms_up(dataset):
+    loop = loop_of(dataset, lr_warmup=10)
+    rates = []
+    for _ in range(12):
+        loop.advance()
+        rates.append(loop.trainer.optimizers["other"].param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01 * min(1, (step + 1) / 10) for step in range(12)])
+
+
 def test_a_phase_needs_an_optimizer_that_exists(dataset):
     with pytest.raises(ValueError, match="does not exist"):
         loop_of(dataset, [{"name": "other", "optimizer": "nobody"}])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import write_atomic
-from ganzoo.signature import Attributes, Field, Image, Label, Latent
+from ganzoo.signature import Attributes, Field, Image, Label, Latent, Points
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
@@ -34,8 +34,10 @@ def describe(field: Field) -> str:
             return f"a latent of {' x '.join(map(str, field.shape))} numbers, {field.distribution}"
         case Attributes():
             return f"{field.dim} attributes"
+        case Points():
+            return f"points of {field.dim} coordinates"
         case _:
-            return f"{field.kind}, {' x '.join(map(str, field.shape))}".removesuffix(", ")
+            return field.kind
 
 
 def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> str:
@@ -50,7 +52,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         "Draws": f"{describe(signature.output)}, from {' and '.join(describe(field) for field in signature.inputs)}",
         "Data": f"{data.name}, {data.size:,} samples",
         "Loss": f"{config.loss.key}{regularizers}" if config.loss else "",
-        "Training": f"{step:,} of {settings.steps:,} steps, batches of {size}, seed {settings.seed}, on {trainer.device}",
+        "Training": f"{step:,} of {settings.steps:,} steps, batches of {size}, seed {settings.seed}; {trainer.device}",
         "Parameters": ", ".join(
             f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}"
             for name, network in trainer.networks.items()

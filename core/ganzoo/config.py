@@ -64,6 +64,7 @@ class TrainSettings(BaseModel):
     lr_schedule: Literal["constant", "linear", "cosine"] = Field(
         "constant", description="how the learning rate falls to 0 over the run"
     )
+    lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
     log_every: int = Field(50, ge=1, description="steps between lines of metrics.jsonl")
     sample_every: int = Field(500, ge=1, description="steps between sample sheets and metrics")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
@@ -294,11 +295,12 @@ def validate(model: type[Model], section: str, values: Layer, known: Sequence[st
         if isinstance(value, Mapping) and value:
             where += f".{next(iter(value))}"
         raise UserError(f"unknown setting {where!r}{_closest(where, known or list(_dotted(model, section)))}")
-    if first["type"] == "missing":
+    if first["type"] == "missing" and len(path) == len(first["loc"]):
         raise UserError(f"the setting {where!r} is required; give it with --set {where}=...")
     # A setting that may be of several types has one complaint for each.
-    about = [each for each in errors if _place(model, each["loc"]) == path]
+    about = [each for each in errors if _place(model, each["loc"]) == path and each["input"] == value]
     messages = [each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ") for each in about]
+    messages = [message if message != "Field required" else "more values are required" for message in messages]
     said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))
     if not path:
         raise UserError(f"the settings of {section!r} do not go together: {said}")
@@ -344,7 +346,7 @@ def _closest(name: str, known: Sequence[str]) -> str:
     close += get_close_matches(name, known, n=1, cutoff=0.7)
     leaves = {each.rpartition(".")[2]: each for each in reversed(known)}
     close += [leaves[each] for each in get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
-    return f"; did you mean {close[0]!r}?" if close else did_you_mean(name, beside.values() or known)
+    return f"; did you mean {close[0]!r}?" if close else f"; there is: {', '.join(beside.values() or known)}"
 
 
 def merge(low: Layer, high: Layer) -> dict[str, Any]:

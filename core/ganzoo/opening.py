@@ -31,7 +31,8 @@ def open_model(model: str | Path, registry: Registry | None = None) -> Sampler:
         return Run.open(path).sampler(registry)
     if path.is_file():
         return _open_file(path, registry)
-    raise UserError(f"there is no run folder or file {text}; a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'")
+    hint = "a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'"
+    raise UserError(f"there is no run folder or file {text}; {hint}")
 
 
 def _open_file(path: Path, registry: Registry) -> Sampler:

@@ -7,7 +7,7 @@ checkpoints and resume are the core's work (:mod:`ganzoo.training`), the same fo
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,6 +28,9 @@ class TrainerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(BaseModel):
     """An optimizer's settings; ``betas`` are used by Adam and AdamW alone."""
 
@@ -35,7 +38,7 @@ class OptimizerConfig(BaseModel):
 
     name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="which optimizer")
     lr: float = Field(1e-4, gt=0, description="learning rate")
-    betas: tuple[float, float] = Field((0.0, 0.9), description="decay of Adam's moving averages")
+    betas: tuple[Beta, Beta] = Field((0.0, 0.9), description="decay of Adam's moving averages")
     weight_decay: float = Field(0.0, ge=0, description="weight decay (decoupled for adamw)")
 
     def build(self, parameters: Iterable[nn.Parameter], lr: float | None = None) -> torch.optim.Optimizer:

@@ -115,11 +115,12 @@ class Loop:
     def _set_learning_rates(self) -> None:
         match self.settings.lr_schedule:
             case "constant":
-                return
+                factor = 1.0
             case "linear":
                 factor = 1 - self.step / self.settings.steps
             case "cosine":
                 factor = (1 + math.cos(math.pi * self.step / self.settings.steps)) / 2
+        factor = min(factor, (self.step + 1) / max(self.settings.lr_warmup, 1))
         for optimizer in self.trainer.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor

@@ -3,6 +3,7 @@
 Command modules import nothing heavy at the top: ``ganzoo --help`` needs typer alone, ``ganzoo list`` no torch.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -60,8 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # a full disk, a pulled plug: nothing that a traceback would explain
         what = f"{error.filename}: " if error.filename else ""
         _end(f"{what}{error.strerror or error}", 1)
-    except MemoryError as error:
-        _end(f"not enough memory: {error or 'take fewer samples or a smaller model'}", 1)
+    except (MemoryError, RuntimeError) as error:
+        # torch's own errors, told apart without importing it.
+        if not isinstance(error, MemoryError) and not re.search(r"(?i)out of memory|allocate memory", str(error)):
+            raise
+        _end("out of memory; take smaller batches (--set batch_size=...), fewer samples, or a smaller model", 1)
     if code:
         sys.exit(code)
 

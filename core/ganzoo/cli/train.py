@@ -151,17 +151,18 @@ def _show(config: Config, dataset: Dataset) -> None:
 
     from ganzoo.memory import estimate
 
-    print(tomli_w.dumps(config.to_dict()))
+    print(tomli_w.dumps(config.to_dict()))  # what follows is comment, so that all of it can be a --config
     fields = ", ".join(
         f"{field.name}: {field.kind} {'x'.join(map(str, field.shape)) or f'of {field.classes} classes'}"  # type: ignore[union-attr]
         for field in dataset.spec.fields
     )
-    print(f"data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
+    print(f"# data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
     trainer = config.build_trainer(dataset.spec)
     for name, network in trainer.networks.items():
-        print(f"{name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
+        print(f"# {name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
     for phase in trainer.phases():
         often = "every step" if phase.every == 1 else f"every {phase.every} steps"
         times = "" if phase.repeat == 1 else f" {phase.repeat} times"
-        print(f"phase {phase.name}:{times} {often}, updates {', '.join(phase.updates)}")
-    print(f"memory: about {estimate(trainer, dataset, config.train) / 2**20:,.0f} MiB beside the libraries' own")
+        print(f"# phase {phase.name}:{times} {often}, updates {', '.join(phase.updates)}")
+    size = max(1, estimate(trainer, dataset, config.train) / 2**20)
+    print(f"# memory: about {size:,.0f} MiB beside the libraries' own")

@@ -36,13 +36,13 @@ class ConvolutionalWGANConfig(AdversarialConfig):
     """Settings of the convolutional WGAN-GP."""
 
     network: Literal["compact", "textbook"] = Field("compact", description="which pair of networks")
-    width: int = Field(20, ge=1, description="channels of the widest map; deeper ones have 2 and 4 times as many")
+    width: int = Field(16, ge=1, description="compact network: channels of the largest map; deeper ones have 2 and 4 times as many")
     latent_dim: int = Field(64, ge=1, description="size of the latent (textbook: used with a stem alone)")
     stem: int | None = Field(
         None, ge=1, description="width of a hidden fully connected layer in front of the generator's convolutions"
     )
     n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=8e-3), description="optimizer of both")
 
 
 class CompactGenerator(Generator):
@@ -51,36 +51,35 @@ class CompactGenerator(Generator):
     def __init__(self, latent_dim: int, width: int, stem: int | None, sample: Image) -> None:
         super().__init__(Signature((Latent((latent_dim,)),), sample))
         start = (4 * width, sample.height // 4, sample.width // 4)
-        self.project = nn.Sequential(*_stem(latent_dim, stem, start), nn.ReLU(inplace=True))
         self.body = nn.Sequential(
+            *_stem(latent_dim, stem, start),
+            nn.ReLU(),
             nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, sample.channels, 3, padding=1),
+            nn.ConvTranspose2d(2 * width, sample.channels, 4, stride=2, padding=1),
             output_activation(sample),
         )
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, L] to [N, C, H, W]."""
-        images: Tensor = self.body(self.project(z))
+        images: Tensor = self.body(z)
         return images
 
 
 class CompactCritic(Discriminator):
-    """Images to one score each, through two strided convolutions."""
+    """Images to one score each, through three strided convolutions."""
 
     def __init__(self, width: int, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
         self.body = nn.Sequential(
-            nn.Conv2d(sample.channels, width, 5, stride=2, padding=2),
+            nn.Conv2d(sample.channels, width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, 5, stride=2, padding=2),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * width, 4 * width, 3, padding=1),
+            nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
             nn.Flatten(),
-            nn.Linear(4 * width * (sample.height // 4) * (sample.width // 4), 1),
+            nn.Linear(4 * width * (sample.height // 8) * (sample.width // 8), 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,6 +152,8 @@ class ConvolutionalWGAN(AdversarialTrainer):
         "steps": 6_000,
         "batch_size": 64,
         "ema": 0.998,
+        "lr_schedule": "linear",
+        "lr_warmup": 100,
         "loss": {"name": "wgan_gp"},
         "data": {"name": "mnist5k"},
     }
@@ -161,6 +162,7 @@ class ConvolutionalWGAN(AdversarialTrainer):
             "steps": 20_000,
             "batch_size": 128,
             "lr_schedule": "constant",
+            "lr_warmup": 0,
             "model": {
                 "network": "textbook",
                 "n_critic": 5,
@@ -173,10 +175,10 @@ class ConvolutionalWGAN(AdversarialTrainer):
         """Return the generator."""
         if not isinstance(sample, Image):
             raise UserError(f"wgan_gp_conv draws images, not {sample.kind}; gan_fc draws both")
-        if sample.height % 4 or sample.width % 4:
+        if sample.height % 4 or sample.width % 4 or min(sample.height, sample.width) < 8:
             raise UserError(
-                f"wgan_gp_conv draws images whose height and width are multiples of 4, not {sample.height}x{sample.width}"
-                "; resize them, as with --data folder --set data.size=32"
+                "wgan_gp_conv draws images whose height and width are multiples of 4, at least 8, not "
+                f"{sample.height}x{sample.width}; resize them, as with --data folder --set data.size=32"
             )
         if self.config.network == "textbook":
             return TextbookGenerator(self.config.latent_dim, self.config.stem, sample)

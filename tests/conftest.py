@@ -1,0 +1,79 @@
+"""The command line called from inside, and tiny trained runs to try it on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TINY = {
+    "digits": ("-p", "wgan_gp_conv", "--data", "digits", "--set", "model.width=2", "--set", "model.latent_dim=4"),
+    "gaussians": ("-p", "gan_fc", "--data", "gaussians", "--set", "model.hidden=[8]", "--set", "data.size=500"),
+}
+"""Arguments of ``ganzoo train`` for models that train in no time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def refused(self, *words: str) -> str:
+        """Assert that the caller was told what is wrong in one sentence with these words in it; return it."""
+        assert (self.code, self.out) == (2, ""), self
+        return self.sentence(*words)
+
+    def sentence(self, *words: str) -> str:
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("ganzoo: "), self.err
+        for word in words:
+            assert word in lines[0], self.err
+        return lines[0]
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Call the command line in this process, in a folder of its own."""
+    from ganzoo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of four steps, by data set; copy one before changing it."""
+    from ganzoo.cli import main
+
+    folder, runs = tmp_path_factory.mktemp("trained"), {}
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for data, arguments in TINY.items():
+            main(["train", *arguments, "--steps", "4", "-q", "--out", data, "--set", "log_every=2"])
+            (runs[data],) = folder.glob(f"{data}/*")
+        main(["export", str(runs["digits"]), "--onnx"])
+    finally:
+        os.chdir(before)
+    return runs
