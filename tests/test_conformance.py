@@ -214,14 +214,14 @@ class Infinite(Judge):
         return scores + 0 * (scores - scores.detach()).abs().sqrt()  # the square root's slope at 0
 
 
-def with_networks(name: str, caught: str, **networks: type[Network]) -> None:
-    globals()[name] = toy("model", caught)(type(name, (Honest,), networks | {"__module__": __name__}))
+def with_networks(name: str, *caught: str, **networks: type[Network]) -> None:
+    globals()[name] = toy("model", *caught)(type(name, (Honest,), networks | {"__module__": __name__}))
 
 
 with_networks("WrongRange", "signature", painter=TooLoud)
-with_networks("WrongShape", "signature", painter=Flat)
-with_networks("WrongType", "signature", painter=Double)
-with_networks("DrawsInside", "signature", painter=Noisy)
+with_networks("WrongShape", "signature", "training", painter=Flat)
+with_networks("WrongType", "signature", "training", painter=Double)
+with_networks("DrawsInside", "signature", "run folder", painter=Noisy)
 with_networks("MixesSamples", "signature", painter=Crowded)
 with_networks("ChangesInput", "signature", painter=Destructive)
 with_networks("EndsInSigmoid", "signature", judge=Squashed)
@@ -234,7 +234,7 @@ class OneScore(Honest):
     judge = Summed
 
 
-@toy("model", "training")
+@toy("model", "signature", "training")
 class InfiniteGradient(Honest):
     """Its second step is nonsense, since its first had no finite gradient."""
 
@@ -263,15 +263,15 @@ class TouchesTheOther(Honest):
         return super().generator_loss(batch)
 
 
-@toy("model", "ownership")
+@toy("model", "build")
 class ClaimsTooMuch(Honest):
     """A phase says that it updates the discriminator too, whose weights its optimizer does not have."""
 
     def phases(self) -> Any:
         from dataclasses import replace
 
-        first, second = super().phases()
-        return [first, replace(second, updates=("generator", "discriminator"))]
+        *others, last = super().phases()
+        return [*others, replace(last, updates=("generator", "discriminator"))]
 
 
 @toy("model", "steps")
@@ -319,13 +319,13 @@ class SeedsItself(Honest):
         return {name: torch.zeros_like(part) for name, part in super().prepare(batch).items()}
 
 
-@toy("model", "average")
+@toy("model", "average", "run folder")
 class ExportsLastStep(Honest):
     def exports(self, networks: Any) -> Any:
         return super().exports(self.networks)
 
 
-@toy("model", "average")
+@toy("model", "average", "run folder")
 class ExportsAnotherNetwork(Honest):
     def exports(self, networks: Any) -> Any:
         return {"generator": self.generator}
@@ -381,7 +381,7 @@ def with_config(name: str, caught: str, config: type[TrainerConfig], **more: Any
 with_config("NoDescription", "schema", Undescribed)
 with_config("TakesAnything", "schema", Loose)
 with_config("TakesAnythingInside", "schema", Nested)
-with_config("NoRoundTrip", "config", Impatient, defaults={**Honest.defaults, "model": {"n_critic": None}})
+with_config("NoRoundTrip", "presets", Impatient, presets={"patient": {"model": {"n_critic": None}}})
 with_config("BadDefaults", "config", AdversarialConfig, defaults={"model": {"n_critics": 1}})
 with_config("BadPreset", "presets", AdversarialConfig, presets={"big": {"model": {"width": 1}}})
 
@@ -533,7 +533,7 @@ class FieldsInAnotherOrder(HonestData):
         return dict(reversed(super().batch(indices, rng).items()))
 
 
-@toy("dataset", "batches")
+@toy("dataset", "batches", "resume")
 class TooShort(HonestData):
     """Its spec says one more sample than there is: the last index fails."""
 
@@ -557,7 +557,7 @@ class UnknownMetric(HonestData):
     metrics = ("no_such_metric",)
 
 
-@toy("dataset", "randomness")
+@toy("dataset", "randomness", "resume")
 class GlobalNoise(HonestData):
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         return {**super().batch(indices, rng), "x": torch.randint(255, (len(indices), 1, 2, 2), dtype=torch.uint8)}
@@ -607,15 +607,17 @@ def test_a_toy_is_caught_by_the_right_check(toys: Registry, key: str, monkeypatc
 
 SENTENCES = {
     "WrongRange": "generator returns values from .* and its signature says -1 to 1",
-    "WrongShape": r"generator returns torch.float32 \[1, 64\] for a batch of 1, and its signature says .* \[1, 1, 8, 8\]",
+    "WrongShape": r"returns torch.float32 \[1, 64\] for a batch of 1, and its signature says .* \[1, 1, 8, 8\]",
     "IgnoresNCritic": "with n_critic=3 no phase takes three times the optimizer steps",
     "TouchesTheOther": "the phase 'generator' changes discriminator.body.1.weight, and it updates 'generator'",
     "DeadParameter": "generator.unused.weight and 1 more gets no gradient in 4 steps",
     "KeepsACount": "a resumed run differs .*; is something kept between steps that the trainer's state_dict",
+    "ClaimsTooMuch": "discriminator.body.1.weight is updated by the phase 'generator', whose optimizer does",
+    "InfiniteGradient": "the gradient of discriminator.body.1.weight in phase 'discriminator' is not finite",
     "Unseeded": "two runs with the same seed differ",
     "NoDescription": "the setting width of Undescribed has no description",
     "TakesAnythingInside": "InnerLoose takes unknown settings",
-    "BadDefaults": "unknown setting 'model.n_critics'; did you mean 'n_critic'?",
+    "BadDefaults": "unknown setting 'model.n_critics'",
     "Abstract": "does not implement build_discriminator, build_generator",
     "TooShort": "IndexError: .*test_conformance.py, line",
     "Unpicklable": "it cannot be pickled, as worker processes need",
@@ -659,15 +661,15 @@ def test_data_that_is_not_there_is_replaced_by_random_data(toys: Registry, tmp_p
 
 
 def test_names(toys: Registry) -> None:
-    with pytest.raises(UserError, match="unknown name 'HonestLos'; did you mean 'HonestLoss'?"):
+    with pytest.raises(UserError, match=r"unknown name 'HonestLos'; did you mean 'HonestLoss'\?"):
         next(run_checks(toys, "HonestLos"))
-    with pytest.raises(UserError, match="unknown kind 'lose'; did you mean 'loss'?"):
+    with pytest.raises(UserError, match=r"unknown kind 'lose'; did you mean 'loss'\?"):
         next(run_checks(toys, "lose:HonestLoss"))
     with pytest.raises(UserError, match="unknown loss"):
         next(run_checks(toys, "loss:Honest"))
     names = [result.name for result in run_checks(toys, "HonestLoss")]  # a loss and a model
-    assert names[0] == "loss: discovery"
-    assert "model: resume" in names
+    assert names[0] == "model: discovery"
+    assert names[-1] == "loss: large scores"
 
 
 def test_results_come_one_by_one_and_nothing_else_comes_out() -> None:

@@ -55,7 +55,9 @@ def test_the_textbook_preset_is_the_textbook():
     assert layers.count(nn.Linear) == 2
 
 
-@pytest.mark.parametrize("field", [Points(2), Points(1), Image(1, 8, 8, range=(0, 255)), Image(3, 5, 7, range=(0, 255))])
+@pytest.mark.parametrize(
+    "field", [Points(2), Points(1), Image(1, 8, 8, range=(0, 255)), Image(3, 5, 7, range=(0, 255))]
+)
 def test_gan_fc_draws_any_shape(field):
     trainer = trainer_for("gan_fc", field)
     samples = trainer.generator(*draw_inputs(trainer.generator.signature, 4, 0))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric
     from ganzoo.trainer import Trainer
 
-__all__ = ["Choice", "Config", "TrainSettings", "flat", "load_config", "merge", "parse_set"]
+__all__ = ["Choice", "Config", "TrainSettings", "flat", "load_config", "merge", "overlay", "parse_set"]
 
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -169,7 +169,7 @@ def load_config(
         layers.append(trainer.presets[preset])
     merged: dict[str, Any] = {}
     for suggested in layers:
-        merged = merge(merged, _qualified(registry, suggested))
+        merged = overlay(merged, _qualified(registry, suggested))
     if not merged.get("data"):
         merged["data"] = {"name": registry.get("dataset", _DATA).name}
     user = [_qualified(registry, layer) for layer in user]
@@ -242,7 +242,9 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
     tables: dict[Kind, dict[str, Any]] = {"regularizer": sections["regularizer"], "metric": sections["metric"]}
     if "loss" in entries:
         brought = _qualified(registry, {"regularizer": _brought(entries["loss"])})["regularizer"]
-        tables["regularizer"] = merge(brought, tables["regularizer"])
+        suited = _qualified(registry, {"regularizer": entries["data"].spec.load().regularizers})["regularizer"]
+        suited = {name: table for name, table in suited.items() if name in brought or name in tables["regularizer"]}
+        tables["regularizer"] = merge(merge(brought, suited), tables["regularizer"])
     tables["metric"] = tables["metric"] or dict(_brought(entries["data"]))
     rows = {kind: [(registry.get(kind, name), table) for name, table in tables[kind].items()] for kind in tables}
 
@@ -285,7 +287,7 @@ def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
 def validate(model: type[Model], section: str, values: Layer, known: Sequence[str] = ()) -> Model:
     """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known."""
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(_completed(model, values))
     except ValidationError as error:
         errors = error.errors(include_url=False)
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
@@ -306,6 +308,19 @@ def validate(model: type[Model], section: str, values: Layer, known: Sequence[st
         raise UserError(f"the settings of {section!r} do not go together: {said}")
     text = repr(value)
     raise UserError(f"setting {where!r}: {said}, not {text if len(text) <= 80 else text[:77] + '...'}")
+
+
+def _completed(model: type[BaseModel], values: Layer) -> dict[str, Any]:
+    """Lay nested settings over the defaults that this model gives them: pydantic would take those of their class.
+
+    Otherwise ``--set model.optimizer.name=adamw`` would also set the learning rate, to that of all optimizers.
+    """
+    completed = dict(values)
+    for name, field in model.model_fields.items():
+        default, given = field.get_default(call_default_factory=True), completed.get(name)
+        if isinstance(default, BaseModel) and isinstance(given, Mapping):
+            completed[name] = merge(default.model_dump(), _completed(type(default), given))
+    return completed
 
 
 def _place(model: type[BaseModel], location: Sequence[Any]) -> tuple[str, ...]:
@@ -355,12 +370,20 @@ def merge(low: Layer, high: Layer) -> dict[str, Any]:
     for key, value in high.items():
         below = merged.get(key)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
-            if "name" in value and value["name"] != below.get("name", value["name"]):
-                below = {}
             merged[key] = merge(below, value)
         else:
             merged[key] = dict(value) if isinstance(value, Mapping) else value
     return merged
+
+
+def overlay(low: Layer, high: Layer) -> dict[str, Any]:
+    """Merge, but where ``high`` names another data set or loss, nothing of ``low``'s settings for it is left."""
+    kept = dict(low)
+    for section, _, _ in _NAMING:
+        name = high.get(section, {}).get("name")
+        if name is not None and name != kept.get(section, {}).get("name", name):
+            del kept[section]
+    return merge(kept, high)
 
 
 def flat(table: Layer, prefix: str = "") -> dict[str, Any]:
@@ -380,7 +403,7 @@ def parse_set(text: str) -> dict[str, Any]:
     parsed: Any = value.strip()
     try:
         document = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         document = {}
     # More keys than one come from a line break in the value; dates are what somebody's folder is called.
     if document.keys() == {"value"} and not isinstance(document["value"], date | time):
@@ -413,7 +436,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
 
 

@@ -72,12 +72,14 @@ class Dataset(ABC):
     """A finite set of samples that can be gathered by index.
 
     A subclass sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names the metrics that are
-    computed on it while training unless the user says otherwise. ``in_memory`` tells the stream that gathering is
+    computed on it while training unless the user says otherwise, and ``regularizers`` settings that suit it (key to
+    settings), which apply to regularisers that are used anyway. ``in_memory`` tells the stream that gathering is
     cheap; otherwise worker processes do it.
     """
 
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
     metrics: ClassVar[tuple[str, ...]] = ()
+    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     in_memory: bool = True
     spec: DataSpec
 

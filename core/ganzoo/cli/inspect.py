@@ -132,11 +132,11 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
     document |= {"summary": spec.summary, "paper": spec.paper}
     if not settings or spec.kind in ("format", "pretrained"):
         return document
-    from ganzoo.config import flat, merge
+    from ganzoo.config import flat, overlay
 
     cls, defaults, own = spec.load(), {}, dict(spec.defaults)
     if spec.kind == "model":
-        defaults = merge(cls.defaults, spec.defaults)
+        defaults = overlay(cls.defaults, spec.defaults)
         own = defaults.pop("model", {})
     elif spec.kind == "loss":
         document["brings"] = {"discriminator steps a generator step": cls.critic_steps}

@@ -57,19 +57,24 @@ def _round_trip(bench: Bench, preset: str | None) -> None:
 
 
 def build(bench: Bench) -> str:
-    """It can be made for its data, its phases name networks and optimizers that exist, and every weight has one."""
+    """It can be made for its data, its phases name networks that exist, and an optimizer holds what they update."""
     loop = bench.loop()
-    networks, optimizers = loop.trainer.networks, loop.trainer.optimizers
+    networks = loop.trainer.networks
     held: set[int] = set()
     for phase in loop.phases:
-        if unknown := [name for name in phase.updates if name not in networks]:
-            raise Fault(f"the phase {phase.name!r} updates {unknown[0]!r}, and the networks are {', '.join(networks)}")
-        groups = optimizers[phase.optimizer].param_groups
-        held |= {id(parameter) for group in groups for parameter in group["params"]}
+        groups = loop.trainer.optimizers[phase.optimizer].param_groups
+        mine = {id(parameter) for group in groups for parameter in group["params"]}
+        for owner in phase.updates:
+            if owner not in networks:
+                raise Fault(f"the phase {phase.name!r} updates {owner!r}, and the networks are {', '.join(networks)}")
+            for name, parameter in _trainable(owner, networks[owner]):
+                if id(parameter) not in mine:
+                    raise Fault(f"{name} is updated by the phase {phase.name!r}, whose optimizer does not hold it")
+                held.add(id(parameter))
     for owner, network in networks.items():
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad and id(parameter) not in held:
-                raise Fault(f"{owner}.{name} is in no optimizer of any phase; set requires_grad=False if that is meant")
+        for name, parameter in _trainable(owner, network):
+            if id(parameter) not in held:
+                raise Fault(f"{name} is updated by no phase; set requires_grad=False if that is meant")
     exports = loop.exports()
     if not exports:
         raise Fault("it exports nothing: exports() names what can be sampled")
@@ -88,6 +93,12 @@ def presets(bench: Bench) -> None:
         _round_trip(bench, name)
         for network, exported in bench.loop(bench.configure(name)).exports().items():
             _honest(f"{network} of the preset {name!r}", exported.eval())
+
+
+def _trainable(owner: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            yield f"{owner}.{name}", parameter
 
 
 def signature(bench: Bench) -> None:
@@ -148,17 +159,17 @@ def _in_range(name: str, answer: Tensor, promised: tuple[float, float]) -> None:
 
 
 def training(bench: Bench) -> None:
-    """It trains for a few steps, and every loss is finite."""
+    """It trains for a few steps, and every loss and gradient is finite."""
+    if "gradients" in bench.probe.faults:
+        raise Fault(bench.probe.faults["gradients"])
     for key, value in bench.probe.loop.take_logs().items():
         if key.endswith("/loss") and not torch.tensor(value).isfinite():
             raise Fault(f"{key} is {value} within the first {bench.probe.loop.step} steps")
 
 
 def gradients(bench: Bench) -> None:
-    """Every trainable weight gets a finite gradient in some phase that updates its network."""
+    """Every trainable weight gets a gradient in some phase that updates its network."""
     probe = bench.probe
-    if "gradients" in probe.faults:
-        raise Fault(probe.faults["gradients"])
     dead = [name for name in probe.weights if name not in probe.reached]
     if dead:
         more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""

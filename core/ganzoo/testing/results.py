@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from ganzoo.errors import GanzooError
 __all__ = ["Check", "Fault", "Result", "Skip", "run"]
 
 _CORE = Path(__file__).parents[1]
+_LIBRARY = {Path(os.__file__).parent, Path(importlib.__file__).parent}
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,10 @@ def _result(check: Check) -> Result:
 
 
 def _where(error: BaseException) -> str:
-    """Return the innermost place that is neither ganzoo's core nor an installed library: the plugin's, if any is."""
+    """Return the innermost place that is neither ganzoo's core, torch nor Python's library: the plugin's, if any is."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if _CORE not in path.parents and "torch" not in path.parts and path.is_file():
+        foreign = _CORE in path.parents or "torch" in path.parts or path.parent in _LIBRARY
+        if not foreign and path.is_file():
             return f" ({path.name}, line {frame.lineno})"
     return ""

@@ -201,4 +201,4 @@ def _stem(latent_dim: int, hidden: int | None, start: tuple[int, int, int]) -> l
 
 
 def _normalised(convolution: nn.Module, channels: int, height: int, width: int) -> list[nn.Module]:
-    return [convolution, LayerNorm2d(channels, height, width), nn.LeakyReLU(0.2, inplace=True)]
+    return [convolution, LayerNorm2d(channels, height, width, slope=0.2)]

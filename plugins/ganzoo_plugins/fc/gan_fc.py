@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -31,9 +31,9 @@ class FullyConnectedConfig(AdversarialConfig):
     """Settings of the fully connected GAN."""
 
     latent_dim: int = Field(64, ge=1, description="size of the latent")
-    hidden: tuple[int, ...] = Field((512, 512), min_length=1, description="widths of the hidden layers")
-    layer_norm: bool = Field(True, description="layer normalisation in both networks")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=2e-4, betas=(0.5, 0.9)), description="optimizer of both")
+    hidden: tuple[int, ...] = Field((256, 256, 256), min_length=1, description="widths of the hidden layers")
+    layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalised")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
 
 
 class FullyConnectedGenerator(Generator):
@@ -74,6 +74,7 @@ class FullyConnectedGAN(AdversarialTrainer):
         "steps": 10_000,
         "batch_size": 128,
         "ema": 0.998,
+        "lr_schedule": "linear",
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
     }
@@ -82,11 +83,12 @@ class FullyConnectedGAN(AdversarialTrainer):
         """Return the generator."""
         if not isinstance(sample, Image | Points):
             raise UserError(f"gan_fc draws images or points, not {sample.kind}")
-        return FullyConnectedGenerator(self.config.latent_dim, self.config.hidden, sample, self.config.layer_norm)
+        layer_norm = self.config.layer_norm != "none"
+        return FullyConnectedGenerator(self.config.latent_dim, self.config.hidden, sample, layer_norm)
 
     def build_discriminator(self, sample: SampleField) -> Discriminator:
         """Return the discriminator."""
-        return FullyConnectedDiscriminator(sample, self.config.hidden, self.config.layer_norm)
+        return FullyConnectedDiscriminator(sample, self.config.hidden, self.config.layer_norm == "both")
 
 
 def _hidden_layers(widths: tuple[int, ...], layer_norm: bool) -> list[nn.Module]:

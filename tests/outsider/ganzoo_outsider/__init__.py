@@ -1,0 +1,1 @@
+"""A loss, a model and an observer for ganzoo."""

@@ -1,0 +1,25 @@
+"""Says what this distribution offers. It is imported for every command, so it imports nothing heavy."""
+
+from collections.abc import Iterable
+
+from ganzoo import Spec, hookimpl
+
+HOOK_API = 1
+
+_LSGAN = "Least Squares Generative Adversarial Networks, arXiv:1611.04076"
+
+
+@hookimpl
+def ganzoo_specs() -> Iterable[Spec]:
+    """Return a spec for each loss, model, data set ... that is offered."""
+    return [
+        Spec("loss", "pearson", "Least squares for Pearson's chi-squared", "ganzoo_outsider.pearson:Pearson", _LSGAN),
+        Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
+        Spec(
+            "model",
+            "res_mlp_points",
+            "The same, with settings for points of the plane",
+            "ganzoo_outsider.res_mlp:ResidualGAN",
+            defaults={"data": {"name": "gaussians"}, "model": {"width": 128, "latent_dim": 8}},
+        ),
+    ]
