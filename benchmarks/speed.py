@@ -205,7 +205,7 @@ class Case:
             copy_weights(source, network)
             choice = trainer.config.optimizer
             optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[choice.name]
-            settings = {"lr": choice.lr, "betas": choice.betas, "weight_decay": choice.weight_decay}
+            settings = {"lr": choice.lr, "betas": choice.betas or trainer.loss.betas, "weight_decay": choice.weight_decay}
             optimizers.append(optimizer(network.parameters(), **settings))
         train = {"wgan_gp": train_wgan_gp, "non_saturating": train_gan}[self.config.loss.key]  # type: ignore[union-attr]
         latent = trainer.generator.signature.inputs[0].shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import pty
 import random
 import shutil
@@ -320,6 +321,32 @@ def test_interrupted_it_says_how_to_go_on(
     finish(home, run, cli, monkeypatch)
     assert_same_end(run, whole[0])
     assert f"{STEPS} of {STEPS} steps" in (run / "README.md").read_text()
+
+
+@pytest.mark.parametrize("during", ["ganzoo.runs.Run.log", "ganzoo.checkpoint.save", "ganzoo.pictures.save_sheet"])
+def test_a_signal_at_any_place_of_a_step_leaves_a_checkpoint(
+    cli: Command, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    calls: list[int] = []
+
+    def interrupting(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return before(*arguments, **named)
+
+    module, _, name = during.rpartition(".")
+    before = getattr(pkgutil.resolve_name(module), name)
+    monkeypatch.setattr(during, interrupting)
+    every = [part for name in ("log_every=3", "sample_every=3", "checkpoint_every=4") for part in ("--set", name)]
+    outcome = cli(
+        "train", "-p", "wgan_gp_conv", "--data", "digits", "--steps", "20", *every, "--set", "model.width=2", "-q"
+    )
+    assert (outcome.code, outcome.out) == (130, "")
+    (run,) = Path("runs").iterdir()
+    step = int(last(run).name.removeprefix("step-"))
+    assert outcome.sentence() == f"ganzoo: stopped after step {step}; go on with: ganzoo train --resume {run}"
+    assert cli("train", "--resume", run, "-q").code == 0
 
 
 def test_a_crash_while_a_checkpoint_is_written(

@@ -55,9 +55,10 @@ class AdversarialTrainer(Trainer):
         for regularizer in regularizers.values():
             regularizer.check(self.discriminator)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+        optimizer, betas = config.optimizer, loss.betas
         self.optimizers = {
-            "generator": config.optimizer.build(self.generator.parameters()),
-            "discriminator": config.optimizer.build(self.discriminator.parameters(), config.discriminator_lr),
+            "generator": optimizer.build(self.generator.parameters(), betas=betas),
+            "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
         }
         self._eager = {key: each for key, each in regularizers.items() if each.config.interval == 1}
         self._lazy = {key: each for key, each in regularizers.items() if each.config.interval > 1}

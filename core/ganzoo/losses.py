@@ -22,12 +22,14 @@ class LossConfig(BaseModel):
 class Loss(ABC):
     """An adversarial loss: what each player minimises, given raw scores of any shape, batch first.
 
-    ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, for models that leave it
-    open. ``regularizers`` are part of the loss (key to settings) and come along with it.
+    ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, and ``betas`` are the
+    decays that it gives Adam, for models and users that leave them open; the defaults are DCGAN's (arXiv:1511.06434).
+    ``regularizers`` are part of the loss (key to settings) and come along with it.
     """
 
     Config: ClassVar[type[LossConfig]] = LossConfig
     critic_steps: ClassVar[int] = 1
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init__(self, config: LossConfig) -> None:

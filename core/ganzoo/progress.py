@@ -41,6 +41,11 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
+    def advance(self, step: int) -> None:
+        """Move the bar to the step; plain lines wait for :meth:`update`."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step)
+
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the state after ``step``; plain lines come at most every five seconds, and at the end."""
         if self.quiet:

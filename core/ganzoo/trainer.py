@@ -38,25 +38,29 @@ class OptimizerConfig(BaseModel):
 
     name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="which optimizer")
     lr: float = Field(1e-4, gt=0, description="learning rate")
-    betas: tuple[Beta, Beta] = Field((0.0, 0.9), description="decay of Adam's moving averages")
+    betas: tuple[Beta, Beta] | None = Field(
+        None, description="decay of Adam's moving averages; left out: what the loss's paper takes"
+    )
     weight_decay: float = Field(0.0, ge=0, description="weight decay (decoupled for adamw)")
 
-    def build(self, parameters: Iterable[nn.Parameter], lr: float | None = None) -> torch.optim.Optimizer:
-        """Return the optimizer over these parameters, with another learning rate if one is given."""
-        rate = self.lr if lr is None else lr
+    def build(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float | None = None,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer over these parameters; ``lr`` replaces the setting, ``betas`` stand in for none."""
+        rate, decay = lr or self.lr, self.weight_decay
         match self.name:
             case "adam":
-                return torch.optim.Adam(
-                    parameters, lr=rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
-                )
+                return torch.optim.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
             case "adamw":
-                return torch.optim.AdamW(
-                    parameters, lr=rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
-                )
+                return torch.optim.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
             case "rmsprop":
-                return torch.optim.RMSprop(parameters, lr=rate, weight_decay=self.weight_decay)
+                return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
             case "sgd":
-                return torch.optim.SGD(parameters, lr=rate, weight_decay=self.weight_decay)
+                return torch.optim.SGD(parameters, rate, weight_decay=decay)
 
 
 @dataclass(frozen=True)

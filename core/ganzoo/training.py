@@ -239,7 +239,9 @@ def _train(
     started, since = time.perf_counter(), loop.step
     while loop.step < settings.steps:
         loop.advance()
-        last = loop.step == settings.steps or interrupt.asked
+        progress.advance(loop.step)
+        stop = interrupt.asked  # read once: a signal that comes later in this step stops the next one
+        last = loop.step == settings.steps or stop
         if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
             _check(loop.unsound(), loop, run)  # before anything of it is kept
         metrics: dict[str, float] = {}
@@ -259,7 +261,7 @@ def _train(
         if loop.step % settings.checkpoint_every == 0 or last:
             path = loop.save(run.checkpoints)
             registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
-        if interrupt.asked:
+        if stop:
             return
 
 

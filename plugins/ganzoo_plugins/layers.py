@@ -80,9 +80,11 @@ class _NormaliseBackward(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, v: Tensor, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, v: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:
         if any(other is not None for other in others):
             raise NotImplementedError("LayerNorm2d: no second derivative through the gradient of its weight or bias")
+        if v is None:
+            return (None,) * 7
         dy, x, mean, rstd, weight, dx = ctx.saved_tensors
         first = (True, False, False)
         u = torch.ops.aten.native_layer_norm_backward(v, x, x.shape[1:], mean, rstd, None, None, first)[0]

@@ -232,7 +232,7 @@ def _count(bench: Bench, model: dict[str, Any]) -> Counter[str]:
 def intervals(bench: Bench) -> None:
     """The regularisers of its loss are applied, and with an interval of 2 half as many times or fewer."""
     if not bench.config.regularizers:
-        raise Skip("its loss has no regularisers")
+        raise Skip("it has no regularisers")
     lazy = 0
     for key, choice in bench.config.regularizers.items():
         calls, effective = _applied(bench, key, {choice.entry.name: {"interval": 1}})

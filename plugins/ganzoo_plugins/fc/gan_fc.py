@@ -71,7 +71,7 @@ class FullyConnectedGAN(AdversarialTrainer):
     config: FullyConnectedConfig
     pixel_range = (0.0, 1.0)
     defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 10_000,
+        "steps": 5_000,
         "batch_size": 128,
         "ema": 0.998,
         "lr_schedule": "linear",

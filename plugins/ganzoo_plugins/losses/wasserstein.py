@@ -14,6 +14,7 @@ class Wasserstein(Loss):
     """The critic maximises E[D(x)] - E[D(G(z))] with its weights clipped (Wasserstein GAN, arXiv:1701.07875)."""
 
     critic_steps: ClassVar[int] = 5
+    betas: ClassVar[tuple[float, float]] = (0.0, 0.9)
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"weight_clip": {}}
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

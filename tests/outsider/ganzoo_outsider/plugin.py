@@ -7,6 +7,7 @@ from ganzoo import Spec, hookimpl
 HOOK_API = 1
 
 _LSGAN = "Least Squares Generative Adversarial Networks, arXiv:1611.04076"
+_BEGAN = "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717"
 
 
 @hookimpl
@@ -15,11 +16,12 @@ def ganzoo_specs() -> Iterable[Spec]:
     return [
         Spec("loss", "pearson", "Least squares for Pearson's chi-squared", "ganzoo_outsider.pearson:Pearson", _LSGAN),
         Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
+        Spec("model", "began_mlp", "BEGAN with multi-layer perceptrons", "ganzoo_outsider.began_mlp:Began", _BEGAN),
         Spec(
             "model",
             "res_mlp_points",
             "The same, with settings for points of the plane",
             "ganzoo_outsider.res_mlp:ResidualGAN",
-            defaults={"data": {"name": "gaussians"}, "model": {"width": 128, "latent_dim": 8}},
+            defaults={"data": {"name": "gaussians"}, "loss": {"name": "wgan_gp"}, "model": {"latent_dim": 8}},
         ),
     ]
