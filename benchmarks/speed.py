@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ganzoo import Config, Dataset, Image, load_config, load_registry
-from ganzoo.training import Loop
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+
+from ganzoo import Config, Dataset, Image, load_config, load_registry
+from ganzoo.loop import Loop
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
@@ -51,16 +52,13 @@ def textbook_networks(config: Config, image: Image) -> tuple[nn.Module, nn.Modul
     channels, height, width = image.shape
     settings: Any = config.model.settings
     if config.model.key == "gan_fc":
-        sizes = list(zip((settings.latent_dim, *settings.hidden), settings.hidden, strict=False))
-        generator: list[nn.Module] = []
-        for before, after in sizes:
-            generator += [nn.Linear(before, after), nn.LayerNorm(after), nn.LeakyReLU(0.2)]
-        generator += [nn.Linear(settings.hidden[-1], channels * height * width), nn.Sigmoid()]
-        discriminator: list[nn.Module] = [nn.Flatten()]
-        for before, after in [(channels * height * width, sizes[0][1]), *sizes[1:]]:
-            discriminator += [nn.Linear(before, after), nn.LayerNorm(after), nn.LeakyReLU(0.2)]
-        discriminator += [nn.Linear(settings.hidden[-1], 1)]
-        return nn.Sequential(*generator, nn.Unflatten(1, image.shape)), nn.Sequential(*discriminator)
+        pixels, hidden = channels * height * width, settings.hidden
+        generator = _hidden([settings.latent_dim, *hidden], settings.layer_norm != "none")
+        discriminator = _hidden([pixels, *hidden], settings.layer_norm == "both")
+        return (
+            nn.Sequential(*generator, nn.Linear(hidden[-1], pixels), nn.Sigmoid(), nn.Unflatten(1, image.shape)),
+            nn.Sequential(nn.Flatten(), *discriminator, nn.Linear(hidden[-1], 1)),
+        )
     h, w = height // 4, width // 4
     return (
         nn.Sequential(
@@ -80,6 +78,13 @@ def textbook_networks(config: Config, image: Image) -> tuple[nn.Module, nn.Modul
             nn.Linear(2048, 256), nn.LeakyReLU(0.2), nn.Linear(256, 1),
         ),
     )  # fmt: skip
+
+
+def _hidden(widths: list[int], layer_norm: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in zip(widths[:-1], widths[1:], strict=True):
+        layers += [nn.Linear(before, after), *([nn.LayerNorm(after)] if layer_norm else []), nn.LeakyReLU(0.2)]
+    return layers
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
@@ -200,13 +205,12 @@ class Case:
         trainer: Any = ours.trainer
         networks = textbook_networks(self.config, trainer.generator.signature.output)
         optimizers = []
-        for network, source in zip(networks, (trainer.generator, trainer.discriminator), strict=True):
+        for network, name in zip(networks, ("generator", "discriminator"), strict=True):
+            source, optimizer = trainer.networks[name], trainer.optimizers[name]
             network.to(next(source.parameters()).dtype)
             copy_weights(source, network)
-            choice = trainer.config.optimizer
-            optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[choice.name]
-            settings = {"lr": choice.lr, "betas": choice.betas or trainer.loss.betas, "weight_decay": choice.weight_decay}
-            optimizers.append(optimizer(network.parameters(), **settings))
+            settings = {key: optimizer.param_groups[0][key] for key in ("lr", "betas", "weight_decay")}
+            optimizers.append(type(optimizer)(network.parameters(), **settings))
         train = {"wgan_gp": train_wgan_gp, "non_saturating": train_gan}[self.config.loss.key]  # type: ignore[union-attr]
         latent = trainer.generator.signature.inputs[0].shape
         return train((*networks, *optimizers), loader, latent, trainer.n_critic)  # type: ignore[arg-type]
@@ -229,7 +233,7 @@ def make_case(name: str, root: Path | None = None, batch_size: int = 128, n_crit
     if root is not None:
         data_settings["root"] = root
     plugin, preset = {"conv": ("wgan_gp_conv", "textbook"), "fc": ("gan_fc", None)}[name]
-    flags: dict[str, Any] = {"batch_size": batch_size, "device": "cpu", "data": data_settings}
+    flags: dict[str, Any] = {"batch_size": batch_size, "lr_schedule": "constant", "data": data_settings}
     flags["model"] = {"n_critic": n_critic}
     config = load_config(load_registry(), plugin, preset=preset, flags=flags)
     return Case(name, config, config.build_dataset())
@@ -319,7 +323,9 @@ def _work(pipe: Any, name: str, root: Path | None, batch_size: int, n_critic: in
         steps = pipe.recv()
         if not steps:
             # KiB, but bytes on macOS; imports and the data included
-            pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 0))
+            pipe.send(
+                (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 0)
+            )
             return
         started, used = time.perf_counter(), time.process_time()
         for _ in range(steps):
@@ -347,7 +353,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--root", type=Path, help="torchvision MNIST root folder")
     parser.add_argument("--only", choices=("conv", "fc"), help="just one of the two")
-    parser.add_argument("--n-critic", type=int, default=1, help="critic steps a generator step, of the convolutional GAN")
+    parser.add_argument(
+        "--n-critic", type=int, default=1, help="critic steps a generator step, of the convolutional GAN"
+    )
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--check", action="store_true", help="compare the losses instead of the time")
     parser.add_argument("--steps", type=int, default=50, help="steps to compare the losses over")

@@ -612,7 +612,7 @@ SENTENCES = {
     "TouchesTheOther": "the phase 'generator' changes discriminator.body.1.weight, and it updates 'generator'",
     "DeadParameter": "generator.unused.weight and 1 more gets no gradient in 4 steps",
     "KeepsACount": "a resumed run differs .*; is something kept between steps that the trainer's state_dict",
-    "ClaimsTooMuch": "discriminator.body.1.weight is updated by the phase 'generator', whose optimizer does",
+    "ClaimsTooMuch": "'generator' updates 'discriminator', but its optimizer does not hold all of it",
     "InfiniteGradient": "the gradient of discriminator.body.1.weight in phase 'discriminator' is not finite",
     "Unseeded": "two runs with the same seed differ",
     "NoDescription": "the setting width of Undescribed has no description",

@@ -4,16 +4,15 @@ import math
 
 import pytest
 import torch
-from ganzoo import UserError
-from ganzoo_plugins.losses.gradient_penalty import GradientPenalty, GradientPenaltyConfig
-from ganzoo_plugins.losses.non_saturating import NonSaturating
-from ganzoo_plugins.losses.wasserstein import Wasserstein, WassersteinGP
-from ganzoo_plugins.losses.weight_clip import WeightClip, WeightClipConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ganzoo import LossConfig
+from ganzoo import LossConfig, UserError
+from ganzoo_plugins.losses.gradient_penalty import GradientPenalty, GradientPenaltyConfig
+from ganzoo_plugins.losses.non_saturating import NonSaturating
+from ganzoo_plugins.losses.wasserstein import Wasserstein, WassersteinGP
+from ganzoo_plugins.losses.weight_clip import WeightClip, WeightClipConfig
 
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=8)
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from ganzoo.config import load_config
-from ganzoo.data import DataSpec
-from ganzoo.sampling import draw_inputs
 from torch import nn
 
 from ganzoo import Image, Points, UserError, load_registry
+from ganzoo.config import load_config
+from ganzoo.data import DataSpec
+from ganzoo.sampling import draw_inputs
 
 
 def trainer_for(name, field, *sets):
@@ -35,7 +35,7 @@ def test_wgan_gp_conv_draws_any_multiple_of_four(shape, settings):
 
 
 def test_wgan_gp_conv_refuses_other_sizes_and_points():
-    with pytest.raises(UserError, match="multiples of 4.*30x28"):
+    with pytest.raises(UserError, match=r"multiples of 4.*30x28"):
         trainer_for("wgan_gp_conv", Image(1, 30, 28, range=(0, 255)))
     with pytest.raises(UserError, match="gan_fc"):
         trainer_for("wgan_gp_conv", Points(2))

@@ -15,10 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from ganzoo import Spec, UserError, load_registry
-from ganzoo.registry import Plugin, Registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ganzoo import Spec, UserError, load_registry
+from ganzoo.registry import Plugin, Registry
 
 BROKEN = Path(__file__).parent / "broken"
 

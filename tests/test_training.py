@@ -4,13 +4,14 @@ import copy
 
 import pytest
 import torch
-from ganzoo.config import TrainSettings
-from ganzoo.data import DataSpec, TensorDataset
-from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
-from ganzoo.training import Loop, resolve_device
 from torch import nn
 
 from ganzoo import Generator, Image, Label, Latent, Points, Signature, UserError, load_config, load_registry
+from ganzoo.config import TrainSettings
+from ganzoo.data import DataSpec, TensorDataset
+from ganzoo.devices import resolve_device
+from ganzoo.loop import Loop
+from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 
 
 class Game(Trainer):
@@ -149,6 +150,8 @@ def test_the_learning_rate_warms_up(dataset):
 def test_a_phase_needs_an_optimizer_that_exists(dataset):
     with pytest.raises(ValueError, match="does not exist"):
         loop_of(dataset, [{"name": "other", "optimizer": "nobody"}])
+    with pytest.raises(ValueError, match="does not hold all"):
+        loop_of(dataset, [{"name": "other", "optimizer": "generator"}])
 
 
 @pytest.mark.parametrize("name", ["gan_fc", "wgan_gp_conv"])

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ganzoo.hooks import HOOK_API, Spec, hookimpl
 
 if TYPE_CHECKING:
-    from ganzoo.adversarial import AdversarialConfig, AdversarialTrainer
+    from ganzoo.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
     from ganzoo.config import Config, load_config
     from ganzoo.data import Batch, Dataset, DatasetConfig, DataSpec, Stream, TensorDataset
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
     from ganzoo.formats import Format, Sampler
+    from ganzoo.loop import Loop
     from ganzoo.losses import Loss, LossConfig, Regularizer, RegularizerConfig, Score
     from ganzoo.metrics import Metric, MetricConfig
     from ganzoo.networks import Discriminator, Generator, Network
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "adversarial": ("AdversarialConfig", "AdversarialTrainer"),
+    "adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
     "config": ("Config", "load_config"),
     "data": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset"),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
     "formats": ("Format", "Sampler"),
+    "loop": ("Loop",),
     "losses": ("Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
     "networks": ("Discriminator", "Generator", "Network"),
@@ -47,12 +49,13 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - by room, as above
     "HOOK_API", "Spec", "hookimpl", "__version__",
-    "AdversarialConfig", "AdversarialTrainer",
+    "AdversarialConfig", "AdversarialTrainer", "draw_latent",
     "Config", "load_config",
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError",
     "fit",
     "Format", "Sampler",
+    "Loop",
     "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",

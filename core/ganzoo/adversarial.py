@@ -123,8 +123,7 @@ class AdversarialTrainer(Trainer):
 
     def _fake(self, real: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
         with torch.no_grad():
-            fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
-        return fake
+            return self.generator(draw_latent(self.generator, len(real), real.device), *condition)
 
     def _score(self, condition: tuple[Tensor, ...]) -> Score:
         return lambda samples: self.discriminator(samples, *condition)
@@ -167,4 +166,3 @@ def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
 def _mixes_samples(module: nn.Module) -> bool:
     """Whether a layer lets the samples of a batch see each other: batch norm, or one that says so of itself."""
     return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "mixes_samples", False)
-

@@ -8,26 +8,25 @@ for the one that is chosen, so that ``--data folder --set data.path=photos`` wor
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.hooks import Kind
+from ganzoo.layers import merge, parse_set, read_toml
 from ganzoo.registry import Entry, Registry
+from ganzoo.settings import dotted, validate
 
 if TYPE_CHECKING:
     from ganzoo.data import Dataset, DataSpec
     from ganzoo.metrics import Metric
     from ganzoo.trainer import Trainer
 
-__all__ = ["Choice", "Config", "TrainSettings", "flat", "load_config", "merge", "overlay", "parse_set"]
+__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay"]
 
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -250,7 +249,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
 
     named = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
     known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
-    known += [name for section, each in named for name in _dotted(each.spec.load().Config, section)]
+    known += [name for section, each in named for name in dotted(each.spec.load().Config, section)]
     known += [f"{section}.name" for section in entries if section != "model"]
 
     def chosen(each: Entry, section: str, settings: Layer) -> Choice:
@@ -284,98 +283,6 @@ def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
     return qualified
 
 
-def validate(model: type[Model], section: str, values: Layer, known: Sequence[str] = ()) -> Model:
-    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known."""
-    try:
-        return model.model_validate(_completed(model, values))
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
-    path, value = _place(model, first["loc"]), first["input"]
-    where = ".".join(part for part in (section, *path) if part)
-    if first["type"] == "extra_forbidden":
-        if isinstance(value, Mapping) and value:
-            where += f".{next(iter(value))}"
-        raise UserError(f"unknown setting {where!r}{_closest(where, known or list(_dotted(model, section)))}")
-    if first["type"] == "missing" and len(path) == len(first["loc"]):
-        raise UserError(f"the setting {where!r} is required; give it with --set {where}=...")
-    # A setting that may be of several types has one complaint for each.
-    about = [each for each in errors if _place(model, each["loc"]) == path and each["input"] == value]
-    messages = [each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ") for each in about]
-    messages = [message if message != "Field required" else "more values are required" for message in messages]
-    said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))
-    if not path:
-        raise UserError(f"the settings of {section!r} do not go together: {said}")
-    text = repr(value)
-    raise UserError(f"setting {where!r}: {said}, not {text if len(text) <= 80 else text[:77] + '...'}")
-
-
-def _completed(model: type[BaseModel], values: Layer) -> dict[str, Any]:
-    """Lay nested settings over the defaults that this model gives them: pydantic would take those of their class.
-
-    Otherwise ``--set model.optimizer.name=adamw`` would also set the learning rate, to that of all optimizers.
-    """
-    completed = dict(values)
-    for name, field in model.model_fields.items():
-        default, given = field.get_default(call_default_factory=True), completed.get(name)
-        if isinstance(default, BaseModel) and isinstance(given, Mapping):
-            completed[name] = merge(default.model_dump(), _completed(type(default), given))
-    return completed
-
-
-def _place(model: type[BaseModel], location: Sequence[Any]) -> tuple[str, ...]:
-    """Return the part of an error's location that consists of settings, without places in lists and names of types."""
-    path: list[str] = []
-    at: type[BaseModel] | None = model
-    for part in location:
-        if at is None or not isinstance(part, str):
-            break
-        path.append(part)
-        at = _nested(at, part)
-    return tuple(path)
-
-
-def _nested(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    annotation = model.model_fields[name].annotation if name in model.model_fields else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-def _dotted(model: type[BaseModel], section: str) -> Iterator[str]:
-    """Yield the names of all settings below a section, in full."""
-    for name in model.model_fields:
-        full = f"{section}.{name}" if section else name
-        inner = _nested(model, name)
-        if inner is None:
-            yield full
-        else:
-            yield from _dotted(inner, full)
-
-
-def _closest(name: str, known: Sequence[str]) -> str:
-    """Say which known setting is meant: one of the same table, the same name elsewhere, or what looks alike."""
-    table, _, leaf = name.rpartition(".")
-    beside = {each.rpartition(".")[2]: each for each in known if each.rpartition(".")[0] == table}
-    same = [each for each in known if each.rpartition(".")[2] == leaf]
-    close = [beside[each] for each in get_close_matches(leaf, beside, n=1)]
-    close += get_close_matches(name, same, n=1, cutoff=0)
-    close += get_close_matches(name, known, n=1, cutoff=0.7)
-    leaves = {each.rpartition(".")[2]: each for each in reversed(known)}
-    close += [leaves[each] for each in get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
-    return f"; did you mean {close[0]!r}?" if close else f"; there is: {', '.join(beside.values() or known)}"
-
-
-def merge(low: Layer, high: Layer) -> dict[str, Any]:
-    """Lay ``high`` over ``low``, table by table."""
-    merged = dict(low)
-    for key, value in high.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = merge(below, value)
-        else:
-            merged[key] = dict(value) if isinstance(value, Mapping) else value
-    return merged
-
-
 def overlay(low: Layer, high: Layer) -> dict[str, Any]:
     """Merge, but where ``high`` names another data set or loss, nothing of ``low``'s settings for it is left."""
     kept = dict(low)
@@ -384,60 +291,6 @@ def overlay(low: Layer, high: Layer) -> dict[str, Any]:
         if name is not None and name != kept.get(section, {}).get("name", name):
             del kept[section]
     return merge(kept, high)
-
-
-def flat(table: Layer, prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as one, its keys dotted."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
-
-
-def parse_set(text: str) -> dict[str, Any]:
-    """Turn ``"a.b=value"`` into ``{"a": {"b": value}}``; the value is TOML, or a string if it is not TOML."""
-    path, equals, value = text.partition("=")
-    keys = _keys(path)
-    if not equals or not keys:
-        raise UserError(f"--set takes section.setting=value, not {text!r}")
-    parsed: Any = value.strip()
-    try:
-        document = tomllib.loads(f"value = {value}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        document = {}
-    # More keys than one come from a line break in the value; dates are what somebody's folder is called.
-    if document.keys() == {"value"} and not isinstance(document["value"], date | time):
-        parsed = document["value"]
-    for key in reversed(keys):
-        parsed = {key: parsed}
-    assert isinstance(parsed, dict)
-    return parsed
-
-
-def _keys(path: str) -> list[str]:
-    """Return the parts of a dotted path; one that contains dots itself stands in quotes, as in TOML."""
-    try:
-        table: Any = tomllib.loads(f"{path} = 0")
-    except tomllib.TOMLDecodeError:
-        keys = [part.strip().strip("\"'") for part in path.split(".")]
-        return keys if all(keys) else []
-    keys = []
-    while isinstance(table, dict):
-        if len(table) != 1:
-            return []
-        key, table = next(iter(table.items()))
-        keys.append(key)
-    return keys if all(keys) else []
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises :class:`UserError` if it is missing or no TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
 
 
 def _plain(settings: BaseModel) -> dict[str, Any]:

@@ -77,8 +77,8 @@ class Regularizer(ABC):
 
     def project(self, discriminator: nn.Module) -> None:
         """Change the weights in place after a step of the discriminator (weight clipping); does nothing by default."""
-        return None
+        return
 
     def check(self, discriminator: nn.Module) -> None:
         """Raise :class:`~ganzoo.UserError` if the penalty makes no sense for this discriminator."""
-        return None
+        return

@@ -11,10 +11,11 @@ from typing import Any
 import tomli_w
 
 from ganzoo import checkpoint
-from ganzoo.config import Config, load_config, read_toml
+from ganzoo.config import Config, load_config
 from ganzoo.data import DataSpec
 from ganzoo.errors import UserError
 from ganzoo.files import write_atomic
+from ganzoo.layers import read_toml
 from ganzoo.networks import Network
 from ganzoo.registry import Registry
 from ganzoo.sampling import TorchSampler
@@ -79,9 +80,7 @@ class Run:
         document = {**config.to_dict(), "environment": _environment(config), "data_spec": data.to_json()}
         write_atomic(self.path / "config.toml", tomli_w.dumps(document))
 
-    def config(
-        self, registry: Registry, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
-    ) -> Config:
+    def config(self, registry: Registry, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Config:
         """Return the config that the run was made with, settings and flags laid over it."""
         return load_config(registry, file=self.path / "config.toml", sets=sets, flags=flags)
 

@@ -96,4 +96,3 @@ class TorchSampler:
         inputs = draw_inputs(self.network.signature, n, seed, label=label, truncation=truncation)
         samples: NDArray[np.float32] = run_batched(self.network, inputs).contiguous().numpy()
         return samples
-

@@ -127,9 +127,7 @@ class Scores:
 
 
 Field = Latent | Label | Attributes | Image | Points | Scores
-_KINDS: dict[str, type[Field]] = {
-    cls.kind: cls for cls in (Latent, Label, Attributes, Image, Points, Scores)
-}
+_KINDS: dict[str, type[Field]] = {cls.kind: cls for cls in (Latent, Label, Attributes, Image, Points, Scores)}
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,7 @@ class Trainer(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
+        return
 
     def to(self, device: torch.device) -> None:
         """Move the networks to the device, convolution weights in channels-last layout."""

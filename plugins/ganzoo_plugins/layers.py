@@ -23,9 +23,7 @@ class LayerNorm2d(nn.Module):
     not do: what it returns is a view. (Layer Normalization, arXiv:1607.06450.)
     """
 
-    def __init__(
-        self, channels: int, height: int, width: int, eps: float = 1e-5, slope: float | None = None
-    ) -> None:
+    def __init__(self, channels: int, height: int, width: int, eps: float = 1e-5, slope: float | None = None) -> None:
         super().__init__()
         self.eps, self.slope = eps, slope
         # Stored as H, W, C: the order that channels-last maps have in memory.
@@ -71,7 +69,14 @@ class _Normalise(Function):
 class _NormaliseBackward(Function):
     @staticmethod
     def forward(
-        ctx: Any, dy: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor, wanted: Sequence[bool]
+        ctx: Any,
+        dy: Tensor,
+        x: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        wanted: Sequence[bool],
     ) -> tuple[Tensor, Tensor, Tensor]:
         grads = torch.ops.aten.native_layer_norm_backward(dy, x, x.shape[1:], mean, rstd, weight, bias, wanted)
         ctx.save_for_backward(dy, x, mean, rstd, weight, grads[0])

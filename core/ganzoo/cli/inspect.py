@@ -113,7 +113,7 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _print_table(table: Mapping[str, Any]) -> None:
-    from ganzoo.config import flat
+    from ganzoo.layers import flat
 
     for name, value in flat(table).items():
         print(f"    {name}={_text(value)}")
@@ -132,7 +132,8 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
     document |= {"summary": spec.summary, "paper": spec.paper}
     if not settings or spec.kind in ("format", "pretrained"):
         return document
-    from ganzoo.config import flat, overlay
+    from ganzoo.config import overlay
+    from ganzoo.layers import flat
 
     cls, defaults, own = spec.load(), {}, dict(spec.defaults)
     if spec.kind == "model":

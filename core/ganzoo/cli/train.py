@@ -83,7 +83,7 @@ def train(
 
 def check(config: Config, dataset: Dataset) -> None:
     """Make all that training will need once, so that a mistake is told before a run folder is made."""
-    from ganzoo.training import resolve_device
+    from ganzoo.devices import resolve_device
 
     resolve_device(config.train.device)
     config.build_trainer(dataset.spec)
@@ -92,8 +92,8 @@ def check(config: Config, dataset: Dataset) -> None:
 
 def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
     from ganzoo import checkpoint
+    from ganzoo.loop import Loop
     from ganzoo.runs import Run
-    from ganzoo.training import Loop
 
     run = Run.open(path)
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
@@ -123,7 +123,7 @@ def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, An
 
 def _refuse_changes(before: Config, after: Config) -> None:
     """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing."""
-    from ganzoo.config import flat
+    from ganzoo.layers import flat
 
     old, new = flat(before.to_dict()), flat(after.to_dict())
     for name in sorted(old.keys() | new.keys()):

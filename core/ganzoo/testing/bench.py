@@ -19,6 +19,7 @@ from ganzoo import checkpoint
 from ganzoo.config import Config, load_config
 from ganzoo.data import Batch, Dataset, DataSpec, TensorDataset
 from ganzoo.errors import UserError
+from ganzoo.loop import Loop
 from ganzoo.networks import Network
 from ganzoo.registry import Entry, Registry
 from ganzoo.runs import Run
@@ -27,7 +28,6 @@ from ganzoo.signature import Image, Label, Latent, Points, Signature
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
 from ganzoo.trainer import Phase
-from ganzoo.training import Loop
 
 __all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs"]
 

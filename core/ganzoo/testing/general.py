@@ -14,12 +14,13 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
-from ganzoo.config import parse_set, validate
 from ganzoo.data import Dataset
 from ganzoo.formats import Format
+from ganzoo.layers import parse_set
 from ganzoo.losses import Loss, Regularizer
 from ganzoo.metrics import Metric
 from ganzoo.registry import DISABLE, STRICT, Entry, Registry
+from ganzoo.settings import validate
 from ganzoo.testing.results import Check, Fault, Skip
 from ganzoo.trainer import Trainer
 

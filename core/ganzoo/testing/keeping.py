@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ganzoo import checkpoint
 from ganzoo.formats import Format
+from ganzoo.loop import Loop
 from ganzoo.networks import Network
 from ganzoo.registry import Entry
 from ganzoo.sampling import TorchSampler
 from ganzoo.signature import Image
 from ganzoo.testing.bench import STEPS, Bench, drawable, first_outputs
 from ganzoo.testing.results import Check, Fault, Skip
-from ganzoo.training import Loop
 
 __all__ = ["checks"]
 

@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from ganzoo.config import validate
 from ganzoo.errors import UserError
 from ganzoo.losses import Loss, Regularizer
 from ganzoo.registry import Entry, Registry
+from ganzoo.settings import validate
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
 

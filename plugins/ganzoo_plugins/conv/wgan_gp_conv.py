@@ -1,6 +1,7 @@
 """The convolutional WGAN-GP: a compact network that draws soonest on a CPU, and the textbook network as a preset."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -36,17 +37,19 @@ class ConvolutionalWGANConfig(AdversarialConfig):
     """Settings of the convolutional WGAN-GP."""
 
     network: Literal["compact", "textbook"] = Field("compact", description="which pair of networks")
-    width: int = Field(16, ge=1, description="compact network: channels of the largest map; deeper ones have 2 and 4 times as many")
+    width: int = Field(
+        24, ge=1, description="compact network: channels of the largest map; deeper ones have 2 and 4 times as many"
+    )
     latent_dim: int = Field(64, ge=1, description="size of the latent (textbook: used with a stem alone)")
     stem: int | None = Field(
         None, ge=1, description="width of a hidden fully connected layer in front of the generator's convolutions"
     )
     n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=8e-3), description="optimizer of both")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=6e-3), description="optimizer of both")
 
 
 class CompactGenerator(Generator):
-    """Latent [N, L] to images: a linear layer to a quarter of the size, two transposed convolutions up."""
+    """Latent [N, L] to images: a linear layer to a quarter of the size, and two transposed convolutions up."""
 
     def __init__(self, latent_dim: int, width: int, stem: int | None, sample: Image) -> None:
         super().__init__(Signature((Latent((latent_dim,)),), sample))
@@ -55,6 +58,8 @@ class CompactGenerator(Generator):
             *_stem(latent_dim, stem, start),
             nn.ReLU(),
             nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.ConvTranspose2d(2 * width, sample.channels, 4, stride=2, padding=1),
             output_activation(sample),
@@ -195,7 +200,7 @@ def _stem(latent_dim: int, hidden: int | None, start: tuple[int, int, int]) -> l
     channels, height, width = start
     sizes = [latent_dim, *([] if hidden is None else [hidden]), channels * height * width]
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.LeakyReLU(0.2, inplace=True)]
     return [*layers[:-1], nn.Unflatten(1, start)]
 

@@ -1,6 +1,7 @@
 """The fully connected GAN: the shape of a sample does not matter to it."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from math import prod
 from typing import Any, ClassVar, Literal
 
@@ -93,7 +94,7 @@ class FullyConnectedGAN(AdversarialTrainer):
 
 def _hidden_layers(widths: tuple[int, ...], layer_norm: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers.append(nn.Linear(before, after))
         if layer_norm:
             layers.append(nn.LayerNorm(after))

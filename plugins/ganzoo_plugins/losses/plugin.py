@@ -14,9 +14,21 @@ def ganzoo_specs() -> Iterable[Spec]:
     """Return the specs of the losses and regularisers."""
     here = "ganzoo_plugins.losses"
     return [
-        Spec("loss", "non_saturating", "Cross entropy; G maximises log D(G(z))", f"{here}.non_saturating:NonSaturating", _GAN),
+        Spec(
+            "loss",
+            "non_saturating",
+            "Cross entropy; G maximises log D(G(z))",
+            f"{here}.non_saturating:NonSaturating",
+            _GAN,
+        ),
         Spec("loss", "wgan", "Wasserstein distance, weights clipped", f"{here}.wasserstein:Wasserstein", _WGAN),
-        Spec("loss", "wgan_gp", "Wasserstein distance with gradient penalty", f"{here}.wasserstein:WassersteinGP", _WGAN_GP),
+        Spec(
+            "loss",
+            "wgan_gp",
+            "Wasserstein distance with gradient penalty",
+            f"{here}.wasserstein:WassersteinGP",
+            _WGAN_GP,
+        ),
         Spec(
             "regularizer",
             "gradient_penalty",
@@ -24,5 +36,7 @@ def ganzoo_specs() -> Iterable[Spec]:
             f"{here}.gradient_penalty:GradientPenalty",
             _WGAN_GP,
         ),
-        Spec("regularizer", "weight_clip", "Clips the critic's weights to a box", f"{here}.weight_clip:WeightClip", _WGAN),
+        Spec(
+            "regularizer", "weight_clip", "Clips the critic's weights to a box", f"{here}.weight_clip:WeightClip", _WGAN
+        ),
     ]

@@ -29,6 +29,6 @@ class Wasserstein(Loss):
 class WassersteinGP(Wasserstein):
     """The same game with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
     arXiv:1704.00028); the penalty is the regulariser ``gradient_penalty``, weight 10.
-    """  # noqa: D205, D209
+    """
 
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gradient_penalty": {}}

@@ -20,7 +20,9 @@ class Modes(Metric):
         super().__init__(config, dataset)
         centers, sigma = getattr(dataset, "centers", None), getattr(dataset, "sigma", None)
         if centers is None or sigma is None:
-            raise UserError(f"the metric 'modes' needs a mixture with known centres, such as gaussians, not {dataset.spec.name}")
+            raise UserError(
+                f"the metric 'modes' needs a mixture with known centres, such as gaussians, not {dataset.spec.name}"
+            )
         self.centers: Tensor = centers
         self.sigma: float = sigma
 

@@ -1,0 +1,77 @@
+"""Layers of settings as plain dictionaries: reading them from files and flags, and laying one over another."""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+from ganzoo.errors import UserError
+
+__all__ = ["flat", "merge", "parse_set", "read_toml"]
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``high`` over ``low``, table by table."""
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = dict(value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one, its keys dotted."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """Turn ``"a.b=value"`` into ``{"a": {"b": value}}``; the value is TOML, or a string if it is not TOML."""
+    path, equals, value = text.partition("=")
+    keys = _keys(path)
+    if not equals or not keys:
+        raise UserError(f"--set takes section.setting=value, not {text!r}")
+    parsed: Any = value.strip()
+    try:
+        document = tomllib.loads(f"value = {value}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        document = {}
+    # More keys than one come from a line break in the value; dates are what somebody's folder is called.
+    if document.keys() == {"value"} and not isinstance(document["value"], date | time):
+        parsed = document["value"]
+    for key in reversed(keys):
+        parsed = {key: parsed}
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def _keys(path: str) -> list[str]:
+    """Return the parts of a dotted path; one that contains dots itself stands in quotes, as in TOML."""
+    try:
+        table: Any = tomllib.loads(f"{path} = 0")
+    except tomllib.TOMLDecodeError:
+        keys = [part.strip().strip("\"'") for part in path.split(".")]
+        return keys if all(keys) else []
+    keys = []
+    while isinstance(table, dict):
+        if len(table) != 1:
+            return []
+        key, table = next(iter(table.items()))
+        keys.append(key)
+    return keys if all(keys) else []
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raises :class:`UserError` if it is missing or no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None

@@ -1,0 +1,94 @@
+"""Validating settings, and saying what is wrong with them in one sentence that a person can act on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ganzoo.errors import UserError
+from ganzoo.layers import merge
+
+__all__ = ["dotted", "validate"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(model: type[Model], section: str, values: Mapping[str, Any], known: Sequence[str] = ()) -> Model:
+    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known."""
+    try:
+        return model.model_validate(_completed(model, values))
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    path, value = _place(model, first["loc"]), first["input"]
+    where = ".".join(part for part in (section, *path) if part)
+    if first["type"] == "extra_forbidden":
+        if isinstance(value, Mapping) and value:
+            where += f".{next(iter(value))}"
+        raise UserError(f"unknown setting {where!r}{_closest(where, known or list(dotted(model, section)))}")
+    if first["type"] == "missing" and len(path) == len(first["loc"]):
+        raise UserError(f"the setting {where!r} is required; give it with --set {where}=...")
+    # A setting that may be of several types has one complaint for each.
+    about = [each for each in errors if _place(model, each["loc"]) == path and each["input"] == value]
+    messages = [each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ") for each in about]
+    messages = [message if message != "Field required" else "more values are required" for message in messages]
+    said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))
+    if not path:
+        raise UserError(f"the settings of {section!r} do not go together: {said}")
+    text = repr(value)
+    raise UserError(f"setting {where!r}: {said}, not {text if len(text) <= 80 else text[:77] + '...'}")
+
+
+def _completed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested settings over the defaults that this model gives them: pydantic would take those of their class.
+
+    Otherwise ``--set model.optimizer.name=adamw`` would also set the learning rate, to that of all optimizers.
+    """
+    completed = dict(values)
+    for name, field in model.model_fields.items():
+        default, given = field.get_default(call_default_factory=True), completed.get(name)
+        if isinstance(default, BaseModel) and isinstance(given, Mapping):
+            completed[name] = merge(default.model_dump(), _completed(type(default), given))
+    return completed
+
+
+def _place(model: type[BaseModel], location: Sequence[Any]) -> tuple[str, ...]:
+    """Return the part of an error's location that consists of settings, without places in lists and names of types."""
+    path: list[str] = []
+    at: type[BaseModel] | None = model
+    for part in location:
+        if at is None or not isinstance(part, str):
+            break
+        path.append(part)
+        at = _nested(at, part)
+    return tuple(path)
+
+
+def _nested(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    annotation = model.model_fields[name].annotation if name in model.model_fields else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def dotted(model: type[BaseModel], section: str) -> Iterator[str]:
+    """Yield the names of all settings below a section, in full."""
+    for name in model.model_fields:
+        full = f"{section}.{name}" if section else name
+        inner = _nested(model, name)
+        if inner is None:
+            yield full
+        else:
+            yield from dotted(inner, full)
+
+
+def _closest(name: str, known: Sequence[str]) -> str:
+    """Say which known setting is meant: one of the same table, the same name elsewhere, or what looks alike."""
+    table, _, leaf = name.rpartition(".")
+    beside = {each.rpartition(".")[2]: each for each in known if each.rpartition(".")[0] == table}
+    same = [each for each in known if each.rpartition(".")[2] == leaf]
+    close = [beside[each] for each in get_close_matches(leaf, beside, n=1)]
+    close += get_close_matches(name, same, n=1, cutoff=0)
+    close += get_close_matches(name, known, n=1, cutoff=0.7)
+    leaves = {each.rpartition(".")[2]: each for each in reversed(known)}
+    close += [leaves[each] for each in get_close_matches(leaf, leaves, n=1, cutoff=0.7)]
+    return f"; did you mean {close[0]!r}?" if close else f"; there is: {', '.join(beside.values() or known)}"
