@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import layer_norm, leaky_relu_
+from torch.nn.functional import layer_norm, leaky_relu_, pad
 
 from ganzoo import Image
 from ganzoo.signature import Field
 
-__all__ = ["LayerNorm2d", "output_activation"]
+__all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
 
 
 class LayerNorm2d(nn.Module):
@@ -96,11 +96,72 @@ class _NormaliseBackward(Function):
         normal = (x - mean).mul_(rstd)
 
         def scaled_mean(a: Tensor, b: Tensor) -> Tensor:
-            return torch.linalg.vecdot(a.flatten(1), b.flatten(1)).view_as(rstd) * (-rstd / weight.numel())
+            return (a.flatten(1).unsqueeze(1) @ b.flatten(1).unsqueeze(2)).view_as(rstd) * (-rstd / weight.numel())
 
         grad_x = u * scaled_mean(normal, dy * weight)
         grad_x.addcmul_(dx, scaled_mean(normal, v)).addcmul_(normal, scaled_mean(v, dx))
         return u * weight, grad_x, None, None, (dy * u).sum(0), None, None
+
+
+def same_conv2d(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """Return a convolution of stride 1 that keeps the size, kernel odd, by the fastest way there is."""
+    thin = inputs == 1 or outputs == 1
+    return (ThinConv2d if thin else nn.Conv2d)(inputs, outputs, kernel, padding=kernel // 2)
+
+
+class ThinConv2d(nn.Conv2d):
+    """A convolution that keeps the size, from one channel or to one: a matrix product with the pixels' patches.
+
+    oneDNN computes a map of one channel, be it the output or the gradient of the input, as if it had sixteen; this
+    takes a quarter of the time. Anywhere but on the CPU, and in exports, it is the ordinary convolution.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C', H, W], channels last."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        (n, _, h, w), k, bias = x.shape, self.kernel_size[0], self.bias
+        assert bias is not None
+        if self.in_channels == 1:
+            patches = _Gather.apply(x.squeeze(1), k).flatten(1)  # [k k, N H W]
+            return torch.addmm(bias, patches.t(), self.weight.flatten(1).t()).view(n, h, w, -1).permute(0, 3, 1, 2)
+        # To one channel: what each pixel adds to its neighbours, so with the kernel upside down.
+        kernel = self.weight.flip(2, 3).squeeze(0).flatten(1)  # [C, k k]
+        added = kernel.t() @ x.permute(0, 2, 3, 1).reshape(-1, self.in_channels).t()
+        return (_Scatter.apply(added.view(-1, n, h, w), k) + bias).unsqueeze(1)
+
+
+class _Gather(Function):
+    """Maps [N, H, W] to the k x k neighbours of each pixel, [k k, N, H, W]; zeros beyond the border."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int) -> Tensor:
+        ctx.k = k
+        padded = pad(x, (k // 2,) * 4)
+        n, h, w = padded.stride()
+        return padded.as_strided((k, k, *x.shape), (h, w, n, h, w)).reshape(k * k, *x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Scatter.apply(grad, ctx.k), None
+
+
+class _Scatter(Function):
+    """The transpose of :class:`_Gather`: adds each of [k k, N, H, W] to the pixel that it was taken from."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, k: int) -> Tensor:
+        ctx.k = k
+        n, h, w = parts.shape[1:]
+        padded = parts.new_zeros(n, h + k - 1, w + k - 1)
+        for index, part in enumerate(parts):
+            i, j = divmod(index, k)
+            padded[:, i : i + h, j : j + w] += part
+        return padded[:, k // 2 : k // 2 + h, k // 2 : k // 2 + w].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Gather.apply(grad, ctx.k), None
 
 
 def output_activation(sample: Field) -> nn.Module:

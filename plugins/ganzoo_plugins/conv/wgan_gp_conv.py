@@ -21,7 +21,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo.signature import Field as SampleField
-from ganzoo_plugins.layers import LayerNorm2d, output_activation
+from ganzoo_plugins.layers import LayerNorm2d, output_activation, same_conv2d
 
 __all__ = [
     "CompactCritic",
@@ -37,15 +37,14 @@ class ConvolutionalWGANConfig(AdversarialConfig):
     """Settings of the convolutional WGAN-GP."""
 
     network: Literal["compact", "textbook"] = Field("compact", description="which pair of networks")
-    width: int = Field(
-        24, ge=1, description="compact network: channels of the largest map; deeper ones have 2 and 4 times as many"
-    )
-    latent_dim: int = Field(64, ge=1, description="size of the latent (textbook: used with a stem alone)")
+    width: int = Field(24, ge=1, description="compact generator: channels, times 4 and 2 from map to map")
+    critic_width: int = Field(32, ge=1, description="compact critic: channels, times 1, 2 and 4 from map to map")
+    latent_dim: int = Field(32, ge=1, description="size of the latent (textbook: used with a stem alone)")
     stem: int | None = Field(
         None, ge=1, description="width of a hidden fully connected layer in front of the generator's convolutions"
     )
     n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=6e-3), description="optimizer of both")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-3), description="optimizer of both")
 
 
 class CompactGenerator(Generator):
@@ -109,7 +108,7 @@ class TextbookGenerator(Generator):
             *_normalised(nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1), 64, 2 * height, 2 * width),
             *_normalised(nn.Conv2d(64, 64, 5, padding=2), 64, 2 * height, 2 * width),
             *_normalised(nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1), 32, 4 * height, 4 * width),
-            nn.Conv2d(32, sample.channels, 5, padding=2),
+            same_conv2d(32, sample.channels, 5),
             output_activation(sample),
         )
 
@@ -126,7 +125,7 @@ class TextbookCritic(Discriminator):
         super().__init__(Signature((sample,), Scores()))
         height, width = sample.height, sample.width
         self.body = nn.Sequential(
-            *_normalised(nn.Conv2d(sample.channels, 32, 5, padding=2), 32, height, width),
+            *_normalised(same_conv2d(sample.channels, 32, 5), 32, height, width),
             nn.AvgPool2d(2),
             *_normalised(nn.Conv2d(32, 64, 5, padding=2), 64, height // 2, width // 2),
             nn.AvgPool2d(2),
@@ -154,7 +153,7 @@ class ConvolutionalWGAN(AdversarialTrainer):
     config: ConvolutionalWGANConfig
     pixel_range = (0.0, 1.0)
     defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 6_000,
+        "steps": 5_500,
         "batch_size": 64,
         "ema": 0.998,
         "lr_schedule": "linear",
@@ -192,7 +191,11 @@ class ConvolutionalWGAN(AdversarialTrainer):
     def build_discriminator(self, sample: SampleField) -> Discriminator:
         """Return the critic."""
         assert isinstance(sample, Image)
-        return TextbookCritic(sample) if self.config.network == "textbook" else CompactCritic(self.config.width, sample)
+        return (
+            TextbookCritic(sample)
+            if self.config.network == "textbook"
+            else CompactCritic(self.config.critic_width, sample)
+        )
 
 
 def _stem(latent_dim: int, hidden: int | None, start: tuple[int, int, int]) -> list[nn.Module]:

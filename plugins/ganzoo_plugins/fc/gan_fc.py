@@ -75,7 +75,6 @@ class FullyConnectedGAN(AdversarialTrainer):
         "steps": 5_000,
         "batch_size": 128,
         "ema": 0.998,
-        "lr_schedule": "linear",
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
     }
