@@ -153,7 +153,7 @@ class ConvolutionalWGAN(AdversarialTrainer):
     config: ConvolutionalWGANConfig
     pixel_range = (0.0, 1.0)
     defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 5_500,
+        "steps": 4_500,
         "batch_size": 64,
         "ema": 0.998,
         "lr_schedule": "linear",
