@@ -20,6 +20,13 @@ from ganzoo import open_model
 SAMPLES = 2000
 
 
+def rounded(figures: dict) -> dict:
+    return {
+        key: [round(each, 4) for each in value] if isinstance(value, list) else round(value, 4)
+        for key, value in figures.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -35,12 +42,12 @@ def main() -> None:
     model = sampler.metadata["model"]
     training = sampler.metadata["training"]
     report = {"model": model, "training": training, "samples": SAMPLES, "seed": options.seed}
-    report["drawn"] = judge((samples - low) / (high - low), classifier)
+    report["drawn"] = rounded(judge((samples - low) / (high - low), classifier))
     if options.real:
         from torchvision.datasets import MNIST
 
         images = MNIST(options.real, train=False).data[:SAMPLES, None] / 255
-        report["real"] = judge(images, classifier)
+        report["real"] = rounded(judge(images, classifier))
     for name in ("drawn", "real"):
         if name in report:
             figures = report[name]

@@ -39,7 +39,7 @@ def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) ->
     for index, image in enumerate(pixels):
         top, left = pad + index // columns * (height + pad), pad + index % columns * (width + pad)
         sheet[top : top + height, left : left + width] = image
-    scale = max(1, 448 // max(sheet.shape[:2]))
+    scale = max(1, 640 // max(sheet.shape[:2]))
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 

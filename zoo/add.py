@@ -1,0 +1,76 @@
+"""Gives a trained run a home in the zoo: recipe, card, figures, sample sheet and .onnx in a folder of its own.
+
+    python zoo/add.py RUN KEY --figures benchmarks/results/FIGURES.json [--license Apache-2.0]
+
+The figures, any JSON object, become metrics.json, go into the card, and their numbers into the file's metadata. Register the key in
+zoo/ganzoo_zoo/plugin.py afterwards.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ganzoo import Run, load_registry, open_model
+from ganzoo.pictures import SHEET, save_sheet
+from ganzoo.signature import Signature
+
+ZOO = Path(__file__).parent / "ganzoo_zoo"
+
+
+def main() -> None:
+    """Make the folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("key")
+    parser.add_argument("--figures", type=Path, required=True)
+    parser.add_argument("--license", default="Apache-2.0")
+    options = parser.parse_args()
+
+    registry, run, home = load_registry(), Run.open(options.run), ZOO / options.key
+    figures: dict[str, Any] = json.loads(options.figures.read_text())
+    home.mkdir(parents=True, exist_ok=True)
+    network, metadata = run.load(registry)
+    metadata |= {"license": options.license, "metrics": figures.get("drawn", figures)}
+    registry.get("format", "onnx").spec.load()().export(network, home / "generator.onnx", metadata)
+    sampler = open_model(home / "generator.onnx", registry)
+    signature = Signature.from_json(sampler.metadata["signature"])
+    save_sheet(home / "samples.png", sampler.sample(SHEET, seed=0), signature.output)
+    shutil.copy(run.path / "config.toml", home / "config.toml")
+    (home / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (home / "README.md").write_text(_card(options.key, metadata, figures, options.license))
+
+
+def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_: str) -> str:
+    training, data = metadata["training"], metadata["data"]
+    return "\n".join(
+        [
+            f"# zoo:{key}",
+            "",
+            f"`{metadata['model']['key']}` ({metadata['paper']}) trained on {data['name']} ({data['size']:,} samples) for",
+            f"{training['step']:,} steps with the loss `{training['loss']}`, seed {training['seed']}. The recipe is",
+            "config.toml; the weights are the averaged ones.",
+            "",
+            "![64 samples](samples.png)",
+            "",
+            f"    ganzoo sample zoo:{key} -n 64 --out samples.png",
+            "    ganzoo train --config config.toml",
+            "",
+            "## Figures",
+            "",
+            "```json",
+            json.dumps(figures, indent=2),
+            "```",
+            "",
+            "## Licence",
+            "",
+            f"The weights: {license_}. They were learnt from {data['name']}, and a generator can come close to single training",
+            "samples.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
