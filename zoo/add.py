@@ -2,7 +2,7 @@
 
     python zoo/add.py RUN KEY --figures benchmarks/results/FIGURES.json [--license Apache-2.0]
 
-The figures, any JSON object, become metrics.json, go into the card, and their numbers into the file's metadata. Register the key in
+The figures, any JSON object, become metrics.json and go into the card and the file's metadata. Register the key in
 zoo/ganzoo_zoo/plugin.py afterwards.
 """
 
@@ -48,8 +48,9 @@ def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_:
         [
             f"# zoo:{key}",
             "",
-            f"`{metadata['model']['key']}` ({metadata['paper']}) trained on {data['name']} ({data['size']:,} samples) for",
-            f"{training['step']:,} steps with the loss `{training['loss']}`, seed {training['seed']}. The recipe is",
+            f"`{metadata['model']['key']}` ({metadata['paper']})",
+            f"trained on {data['name']} ({data['size']:,} samples) for {training['step']:,} steps",
+            f"with the loss `{training['loss']}`, seed {training['seed']}. The recipe is",
             "config.toml; the weights are the averaged ones.",
             "",
             "![64 samples](samples.png)",
@@ -65,8 +66,8 @@ def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_:
             "",
             "## Licence",
             "",
-            f"The weights: {license_}. They were learnt from {data['name']}, and a generator can come close to single training",
-            "samples.",
+            f"The weights: {license_}. They were learnt from {data['name']}, and a generator can come close to single",
+            "training samples.",
             "",
         ]
     )

@@ -62,8 +62,13 @@ class AdversarialTrainer(Trainer):
         }
         self._eager = {key: each for key, each in regularizers.items() if each.config.interval == 1}
         self._lazy = {key: each for key, each in regularizers.items() if each.config.interval > 1}
-        # One pass over real and fake together is faster, and the same where no layer mixes the samples of a batch.
-        self._joint = not any(_mixes_samples(module) for module in self.discriminator.modules())
+        # One pass over real and fake spares a fully connected network a reading of its weights. Convolutions are slower
+        # on the joined maps, and layers that mix the samples of a batch would mix real and fake.
+        apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
+        self._joint = not any(
+            isinstance(module, apart) or getattr(module, "mixes_samples", False)
+            for module in self.discriminator.modules()
+        )
 
     @abstractmethod
     def build_generator(self, sample: SignatureField) -> Generator:
@@ -161,8 +166,3 @@ def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
     if latent.distribution == "normal":
         return torch.randn(shape, device=device)
     return torch.rand(shape, device=device) * 2 - 1
-
-
-def _mixes_samples(module: nn.Module) -> bool:
-    """Whether a layer lets the samples of a batch see each other: batch norm, or one that says so of itself."""
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) or getattr(module, "mixes_samples", False)
