@@ -15,8 +15,9 @@ class Progress:
 
     def __init__(self, total: int, start: int, *, quiet: bool = False) -> None:
         self.total, self.start, self.quiet = total, start, quiet
+        self.spoke: tuple[float, int] | None = None  # when the last line was written, and at which step
+        self.pace: float | None = None  # seconds a step, of late
         self.began = time.perf_counter()
-        self.spoke = float("-inf")
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
@@ -56,10 +57,13 @@ class Progress:
             self.bar.update(self.task, completed=step, description=text)
             return
         now = time.perf_counter()
-        if now - self.spoke >= 5 or step == self.total:
-            left = (now - self.began) / max(step - self.start, 1) * (self.total - step)
-            print(f"step {step}/{self.total}  {text}  {_clock(left)} left", file=sys.stderr, flush=True)
-            self.spoke = now
+        if self.spoke is None or now - self.spoke[0] >= 5 or step == self.total:
+            since, before = self.spoke or (self.began, self.start)
+            pace = (now - since) / max(step - before, 1)
+            self.pace = pace if self.pace is None else (self.pace + pace) / 2
+            left = _clock(self.pace * (self.total - step))
+            print(f"step {step}/{self.total}  {text}  {left} left", file=sys.stderr, flush=True)
+            self.spoke = (now, step)
 
 
 def _clock(seconds: float) -> str:
