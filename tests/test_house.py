@@ -18,11 +18,11 @@ from ganzoo import Signature, load_registry, open_model
 ROOT = Path(__file__).parents[1]
 
 PUBLIC = """
-AdversarialConfig AdversarialTrainer Attributes Batch Config DataSpec Dataset DatasetConfig Discriminator Format
-GanzooError Generator HOOK_API Image Interrupted Label Latent Loop Loss LossConfig Metric MetricConfig Network
-OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run Sampler Score Scores Signature Spec Stream
-TensorDataset Trainer TrainerConfig TrainingError UserError __version__ draw_latent fit hookimpl load_config
-load_registry open_model
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Config DataSpec Dataset DatasetConfig
+Discriminator Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image Interrupted Label Latent Loop
+Loss LossConfig Metric MetricConfig Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run
+Sampler Score Scores Signature Spec Stream TensorDataset Trainer TrainerConfig TrainingError UserError __version__
+draw_latent fit hookimpl load_config load_registry open_model
 """
 
 

@@ -11,12 +11,21 @@ from ganzoo.hooks import HOOK_API, Spec, hookimpl
 
 if TYPE_CHECKING:
     from ganzoo.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
+    from ganzoo.augment import Augment, AugmentConfig
     from ganzoo.config import Config, load_config
     from ganzoo.data import Batch, Dataset, DatasetConfig, DataSpec, Stream, TensorDataset
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
     from ganzoo.formats import Format, Sampler
     from ganzoo.loop import Loop
-    from ganzoo.losses import Loss, LossConfig, Regularizer, RegularizerConfig, Score
+    from ganzoo.losses import (
+        Generate,
+        GeneratorRegularizer,
+        Loss,
+        LossConfig,
+        Regularizer,
+        RegularizerConfig,
+        Score,
+    )
     from ganzoo.metrics import Metric, MetricConfig
     from ganzoo.networks import Discriminator, Generator, Network
     from ganzoo.opening import open_model
@@ -30,12 +39,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
+    "augment": ("Augment", "AugmentConfig"),
     "config": ("Config", "load_config"),
     "data": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset"),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
     "formats": ("Format", "Sampler"),
     "loop": ("Loop",),
-    "losses": ("Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
+    "losses": ("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
     "networks": ("Discriminator", "Generator", "Network"),
     "opening": ("open_model",),
@@ -50,13 +60,14 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [  # noqa: RUF022 - by room, as above
     "HOOK_API", "Spec", "hookimpl", "__version__",
     "AdversarialConfig", "AdversarialTrainer", "draw_latent",
+    "Augment", "AugmentConfig",
     "Config", "load_config",
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError",
     "fit",
     "Format", "Sampler",
     "Loop",
-    "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
+    "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "open_model",

@@ -1,22 +1,28 @@
 """The standard game of two: a generator against a discriminator, under any loss and any regularisers."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
+from ganzoo.augment import Augment, AugmentConfig
 from ganzoo.data import Batch, DataSpec
 from ganzoo.errors import UserError
-from ganzoo.losses import Loss, Regularizer, Score
+from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.networks import Discriminator, Generator
+from ganzoo.signature import Attributes, Image, Label, Latent, Points
 from ganzoo.signature import Field as SignatureField
-from ganzoo.signature import Latent
 from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 
 __all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
+
+Condition = tuple[Tensor, ...]
+"""What both players are told beside their main input: labels, attributes or nothing."""
 
 
 class AdversarialConfig(TrainerConfig):
@@ -29,6 +35,11 @@ class AdversarialConfig(TrainerConfig):
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
+    pack: int = Field(1, ge=1, description="samples that the discriminator judges together (PacGAN, arXiv:1712.04086)")
+    spectral_norm: bool = Field(
+        False, description="divide the discriminator's weights by their spectral norm (arXiv:1802.05957)"
+    )
+    augment: AugmentConfig = Field(AugmentConfig(), description="differentiable augmentation of real and fake images")
 
 
 class AdversarialTrainer(Trainer):
@@ -36,32 +47,65 @@ class AdversarialTrainer(Trainer):
 
     A subclass implements :meth:`build_generator` and :meth:`build_discriminator`; the loss and the regularisers are
     the user's choice. Each step runs the discriminator phase ``n_critic`` times, each on a fresh batch, then lazy
-    regularisers when they are due, then the generator phase.
+    regularisers when they are due, then the generator phase. With ``conditional`` set, the generator is given every
+    label and every attribute vector of the data, in their order, and so is a discriminator whose signature asks for
+    them.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AdversarialConfig
+    conditional: ClassVar[bool] = False
     config: AdversarialConfig
     loss: Loss
 
     def __init__(
-        self, config: AdversarialConfig, data: DataSpec, loss: Loss | None, regularizers: Mapping[str, Regularizer]
+        self,
+        config: AdversarialConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
     ) -> None:
         if loss is None:
             raise UserError("this model is trained with an adversarial loss; name one with --loss")
         super().__init__(config, data, loss, regularizers)
         sample = self.scaled(data.sample)
+        self.conditions: tuple[Label | Attributes, ...] = ()
+        if self.conditional:
+            self.conditions = tuple(field for field in data.fields[1:] if isinstance(field, Label | Attributes))
+            if not self.conditions:
+                raise UserError(
+                    f"a conditional model learns from labels or attributes, and {data.name} has none; choose other "
+                    "data, or a model without a condition"
+                )
         self.generator = self.build_generator(sample)
-        self.discriminator = self.build_discriminator(sample)
-        for regularizer in regularizers.values():
-            regularizer.check(self.discriminator)
+        self.discriminator = self.build_discriminator(_packed(sample, config.pack))
+        if config.spectral_norm:
+            _normalise_spectrum(self.discriminator)
+        self._told = len(self.discriminator.signature.inputs) > 1
+        if config.pack > 1 and self._told:
+            raise UserError("pack joins samples whatever their labels, so this conditional model takes pack=1 alone")
+        if config.augment.policy and not isinstance(sample, Image):
+            raise UserError(f"augmentation is for images, and {data.name} has {sample.kind}")
+        if config.augment.target is not None and not loss.signed:
+            raise UserError(
+                "adaptive augmentation reads the sign of the real scores, which this loss gives no meaning; leave "
+                "augment.target out"
+            )
+        self.augment = Augment(config.augment, self.pixel_range)
+        loss.check(self.discriminator)
+        self._penalties = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
+        self._generator_penalties = {
+            key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
+        }
+        for penalty in self._penalties.values():
+            penalty.check(self.discriminator)
+        for generator_penalty in self._generator_penalties.values():
+            generator_penalty.check(self.generator)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
         optimizer, betas = config.optimizer, loss.betas
         self.optimizers = {
             "generator": optimizer.build(self.generator.parameters(), betas=betas),
             "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
         }
-        self._eager = {key: each for key, each in regularizers.items() if each.config.interval == 1}
-        self._lazy = {key: each for key, each in regularizers.items() if each.config.interval > 1}
         # One pass over real and fake spares a fully connected network a reading of its weights. Convolutions are slower
         # on the joined maps, and layers that mix the samples of a batch would mix real and fake.
         apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
@@ -78,82 +122,164 @@ class AdversarialTrainer(Trainer):
     def build_discriminator(self, sample: SignatureField) -> Discriminator:
         """Return the discriminator of such samples."""
 
-    def condition(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Return what both players get beside their main input; nothing for an unconditional GAN."""
-        return ()
-
     @property
     def n_critic(self) -> int:
         """Discriminator steps a generator step."""
         return self.config.n_critic or self.loss.critic_steps
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator, lazy regularisers, generator."""
-        return [
+        """Discriminator, its lazy regularisers, generator, its lazy regularisers."""
+        project = self._project if self._penalties else None
+        phases = [
             Phase(
                 "discriminator",
                 self.discriminator_loss,
                 updates=("discriminator",),
                 repeat=self.n_critic,
-                after=self._project if self.regularizers else None,
-            ),
-            *(self._lazy_phase(key, regularizer) for key, regularizer in self._lazy.items()),
-            Phase("generator", self.generator_loss, updates=("generator",)),
+                after=project,
+            )
         ]
+        for key, penalty in self._penalties.items():
+            if penalty.config.interval > 1:
+                phases.append(self._lazy(key, penalty, "discriminator", self._discriminator_penalty(penalty), project))
+        phases.append(Phase("generator", self.generator_loss, updates=("generator",)))
+        for key, generator_penalty in self._generator_penalties.items():
+            if generator_penalty.config.interval > 1:
+                value = self._generator_penalty(generator_penalty)
+                phases.append(self._lazy(key, generator_penalty, "generator", value, None))
+        return phases
+
+    def condition(self, batch: Batch) -> Condition:
+        """Return what the players are told about the batch's samples; nothing if the model is not conditional."""
+        return tuple(batch[field.name] for field in self.conditions)
+
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Condition]:
+        """Return real samples and as many generated ones as the discriminator sees them, and their condition.
+
+        Both are augmented and packed, and have no gradient.
+        """
+        real, condition = batch[self.data.sample.name], self.condition(batch)
+        with torch.no_grad():
+            fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+            return self.shown(real), self.shown(fake), condition
+
+    def shown(self, samples: Tensor) -> Tensor:
+        """Return samples as the discriminator sees them: augmented and packed."""
+        samples = self.augment(samples)
+        pack = self.config.pack
+        if pack == 1:
+            return samples
+        if len(samples) % pack:
+            raise UserError(f"a batch of {len(samples)} cannot be packed by {pack}; make batch_size a multiple of it")
+        return samples.reshape(-1, pack * samples.shape[1], *samples.shape[2:])
+
+    def score(self, samples: Tensor, condition: Condition) -> Tensor:
+        """Return the discriminator's scores; a discriminator that knows no condition is not told."""
+        return self.discriminator(samples, *condition) if self._told else self.discriminator(samples)
+
+    def scores(self, real: Tensor, fake: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Return the scores of real and of fake samples, which must have equal shapes."""
+        if self._joint:
+            twice = tuple(torch.cat([part, part]) for part in condition)
+            real_scores, fake_scores = self.score(torch.cat([real, fake]), twice).chunk(2)
+            return real_scores, fake_scores
+        return self.score(real, condition), self.score(fake, condition)
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the discriminator minimises: the loss and the weighted penalties."""
-        real, condition = batch[self.data.sample.name], self.condition(batch)
-        fake = self._fake(real, condition)
-        if self._joint:
-            twice = tuple(torch.cat([part, part]) for part in condition)
-            real_scores, fake_scores = self.discriminator(torch.cat([real, fake]), *twice).chunk(2)
-        else:
-            real_scores, fake_scores = self.discriminator(real, *condition), self.discriminator(fake, *condition)
+        real, fake, condition = self.pair(batch)
+        real_scores, fake_scores = self.scores(real, fake, condition)
+        return self.adversarial(real_scores, fake_scores, real, fake, condition)
+
+    def adversarial(
+        self, real_scores: Tensor, fake_scores: Tensor, real: Tensor, fake: Tensor, condition: Condition
+    ) -> dict[str, Tensor]:
+        """Return the discriminator's loss for these scores with the penalties that are due in every step."""
         loss = self.loss.discriminator(real_scores, fake_scores)
-        logs = {"real": real_scores.detach().mean(), "fake": fake_scores.detach().mean()}
-        for key, regularizer in self._eager.items():
-            penalty = regularizer.penalty(self._score(condition), real, fake)
-            if penalty is not None:
+        real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
+        logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
+        self.augment.adapt(real_scores)
+        for key, regularizer in self._penalties.items():
+            if regularizer.config.interval == 1:
+                penalty = regularizer.penalty(self._score_of(condition), real, fake)
+                if penalty is not None:
+                    loss = loss + regularizer.config.weight * penalty
+                    logs[key] = penalty.detach()
+        return {"loss": loss, **logs}
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the generator minimises: the loss and the weighted penalties."""
+        real, condition = batch[self.data.sample.name], self.condition(batch)
+        fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+        real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
+        loss = self.loss.generator(self.score(self.shown(fake), condition), real_scores)
+        return self.with_penalties(loss, batch)
+
+    def with_penalties(self, loss: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the generator's loss with its penalties that are due in every step."""
+        logs = {}
+        for key, regularizer in self._generator_penalties.items():
+            if regularizer.config.interval == 1:
+                penalty = self._generator_penalty(regularizer)(batch)
+                assert penalty is not None
                 loss = loss + regularizer.config.weight * penalty
                 logs[key] = penalty.detach()
         return {"loss": loss, **logs}
 
-    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises."""
-        real, condition = batch[self.data.sample.name], self.condition(batch)
-        fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
-        real_scores = self.discriminator(real, *condition) if self.loss.needs_real else None
-        return {"loss": self.loss.generator(self.discriminator(fake, *condition), real_scores)}
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the loss, the regularisers and adaptive augmentation keep between steps."""
+        regularizers = {key: each.state_dict() for key, each in self.regularizers.items()}
+        return {
+            "loss": self.loss.state_dict(),
+            "regularizers": regularizers,
+            "augment": self.augment.probability,
+        }
 
-    def _fake(self, real: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
-        with torch.no_grad():
-            return self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self.loss.load_state_dict(state["loss"])
+        for key, each in self.regularizers.items():
+            each.load_state_dict(state["regularizers"][key])
+        self.augment.probability = state["augment"]
 
-    def _score(self, condition: tuple[Tensor, ...]) -> Score:
-        return lambda samples: self.discriminator(samples, *condition)
+    def _score_of(self, condition: Condition) -> Score:
+        return lambda samples: self.score(samples, condition)
 
-    def _lazy_phase(self, key: str, regularizer: Regularizer) -> Phase:
-        scale = regularizer.config.weight * regularizer.config.interval
+    def _discriminator_penalty(self, regularizer: Regularizer) -> Callable[[Batch], Tensor | None]:
+        def penalty(batch: Batch) -> Tensor | None:
+            real, fake, condition = self.pair(batch)
+            return regularizer.penalty(self._score_of(condition), real, fake)
+
+        return penalty
+
+    def _generator_penalty(self, regularizer: GeneratorRegularizer) -> Callable[[Batch], Tensor | None]:
+        def penalty(batch: Batch) -> Tensor | None:
+            real, condition = batch[self.data.sample.name], self.condition(batch)
+            z = draw_latent(self.generator, len(real), real.device)
+            return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
+
+        return penalty
+
+    def _lazy(
+        self,
+        key: str,
+        regularizer: Regularizer | GeneratorRegularizer,
+        network: str,
+        penalty: Callable[[Batch], Tensor | None],
+        after: Callable[[], None] | None,
+    ) -> Phase:
+        scale, interval = regularizer.config.weight * regularizer.config.interval, regularizer.config.interval
 
         def loss(batch: Batch) -> dict[str, Tensor]:
-            real, condition = batch[self.data.sample.name], self.condition(batch)
-            penalty = regularizer.penalty(self._score(condition), real, self._fake(real, condition))
-            if penalty is None:
+            value = penalty(batch)
+            if value is None:
                 raise UserError(f"{key} has no penalty, so it takes no interval; leave it at 1")
-            return {"loss": scale * penalty, "penalty": penalty.detach()}
+            return {"loss": scale * value, "penalty": value.detach()}
 
-        return Phase(
-            key,
-            loss,
-            updates=("discriminator",),
-            optimizer="discriminator",
-            every=regularizer.config.interval,
-            after=self._project,
-        )
+        return Phase(key, loss, updates=(network,), optimizer=network, every=interval, after=after)
 
     def _project(self) -> None:
-        for regularizer in self.regularizers.values():
+        for regularizer in self._penalties.values():
             regularizer.project(self.discriminator)
 
 
@@ -166,3 +292,19 @@ def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
     if latent.distribution == "normal":
         return torch.randn(shape, device=device)
     return torch.rand(shape, device=device) * 2 - 1
+
+
+def _packed(sample: SignatureField, pack: int) -> SignatureField:
+    """Return the field of ``pack`` samples joined along their first axis."""
+    match sample:
+        case Image():
+            return replace(sample, channels=pack * sample.channels)
+        case Points():
+            return replace(sample, dim=pack * sample.dim)
+    return sample
+
+
+def _normalise_spectrum(network: nn.Module) -> None:
+    for module in list(network.modules()):
+        if isinstance(module, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):
+            spectral_norm(module)

@@ -7,10 +7,25 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-__all__ = ["Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"]
+__all__ = ["Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"]
 
 Score = Callable[[Tensor], Tensor]
 """A discriminator as a function of the sample alone: its condition, if it has one, is bound."""
+
+Generate = Callable[[Tensor], Tensor]
+"""A generator as a function of the latent alone: its condition, if it has one, is bound."""
+
+
+class Stateful:
+    """Something that may keep numbers between steps, which checkpoints carry along."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps: tensors, numbers, strings, lists and dicts of them."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        return
 
 
 class LossConfig(BaseModel):
@@ -19,7 +34,7 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Loss(ABC):
+class Loss(Stateful, ABC):
     """An adversarial loss: what each player minimises, given raw scores of any shape, batch first.
 
     ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, and ``betas`` are the
@@ -43,8 +58,22 @@ class Loss(ABC):
     def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """Return the scalar that the generator minimises; ``real`` is None unless :attr:`needs_real` is set."""
 
+    def after(self, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
+        """Take note of the scores of a discriminator step, without gradient; return what is worth logging.
+
+        For losses that keep something between steps (BEGAN's k); does nothing by default.
+        """
+        return {}
+
+    def check(self, discriminator: nn.Module) -> None:
+        """Raise :class:`~ganzoo.UserError` if the loss makes no sense for this discriminator."""
+        return
+
     needs_real: ClassVar[bool] = False
     """Whether the generator's loss looks at the scores of real samples, as relativistic losses do."""
+
+    signed: ClassVar[bool] = True
+    """Whether the discriminator is asked for scores above 0 for real and below 0 for fake samples."""
 
 
 class RegularizerConfig(BaseModel):
@@ -60,7 +89,7 @@ class RegularizerConfig(BaseModel):
     interval: int = Field(1, ge=1, description="steps from one application to the next")
 
 
-class Regularizer(ABC):
+class Regularizer(Stateful, ABC):
     """A penalty on the discriminator, or a projection of its weights after each of its steps, or both."""
 
     Config: ClassVar[type[RegularizerConfig]] = RegularizerConfig
@@ -81,4 +110,21 @@ class Regularizer(ABC):
 
     def check(self, discriminator: nn.Module) -> None:
         """Raise :class:`~ganzoo.UserError` if the penalty makes no sense for this discriminator."""
+        return
+
+
+class GeneratorRegularizer(Stateful, ABC):
+    """A penalty on the generator, added to its loss, or, with an interval, applied by itself."""
+
+    Config: ClassVar[type[RegularizerConfig]] = RegularizerConfig
+
+    def __init__(self, config: RegularizerConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def penalty(self, generate: Generate, z: Tensor) -> Tensor:
+        """Return the scalar penalty, without its weight, for latents ``z`` [N, ...], which have no gradient."""
+
+    def check(self, generator: nn.Module) -> None:
+        """Raise :class:`~ganzoo.UserError` if the penalty makes no sense for this generator."""
         return

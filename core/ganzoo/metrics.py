@@ -1,6 +1,7 @@
 """The interface of metrics on samples."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,5 +33,13 @@ class Metric(ABC):
         self.dataset = dataset
 
     @abstractmethod
-    def __call__(self, samples: Tensor) -> dict[str, float]:
-        """Return the figures by name for float32 samples [N, ...] on the CPU, images in 0..255 as the data has them."""
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the figures by name for float32 samples [N, ...] on the CPU, images in 0..255 as the data has them.
+
+        ``condition`` holds the labels and attributes that each sample was drawn for, [N, ...] by the name of their
+        field; it is empty for an unconditional model. Raises :class:`~ganzoo.UserError` if it is needed and missing.
+        """
+
+    def floor(self) -> dict[str, float]:
+        """Return what as many real samples get, held out from the reference, by the same names; {} if unknown."""
+        return {}

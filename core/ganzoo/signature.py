@@ -51,10 +51,14 @@ class Label:
 
 @dataclass(frozen=True)
 class Attributes:
-    """A real vector that describes a sample: several attributes at once."""
+    """A real vector that describes a sample: several attributes at once.
+
+    ``examples`` are a few vectors as the data has them, [dim] each; samples are drawn for them where none is asked for.
+    """
 
     dim: int
     names: tuple[str, ...] = ()
+    examples: tuple[tuple[float, ...], ...] = ()
     name: str = "y"
 
     kind: ClassVar[str] = "attributes"
@@ -64,6 +68,8 @@ class Attributes:
         _check_shape(self.shape)
         if self.names and len(self.names) != self.dim:
             raise UserError(f"{len(self.names)} names for {self.dim} attributes")
+        if any(len(row) != self.dim or not all(map(isfinite, row)) for row in self.examples):
+            raise UserError(f"an example of these attributes has {self.dim} finite numbers")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,7 +174,7 @@ def field_to_json(field: Field) -> dict[str, Any]:
         case Label():
             data |= {"classes": field.classes, "names": list(field.names)}
         case Attributes():
-            data["names"] = list(field.names)
+            data |= {"names": list(field.names), "examples": [list(row) for row in field.examples]}
         case Image():
             data["range"] = list(field.range)
     return data
@@ -185,7 +191,8 @@ def field_from_json(data: dict[str, Any]) -> Field:
                 return Label(int(data["classes"]), tuple(data["names"]), name)
             case "attributes":
                 (dim,) = shape
-                return Attributes(dim, tuple(data["names"]), name)
+                examples = tuple(tuple(float(value) for value in row) for row in data["examples"])
+                return Attributes(dim, tuple(data["names"]), examples, name)
             case "image":
                 (channels, height, width), (low, high) = shape, data["range"]
                 return Image(channels, height, width, (float(low), float(high)), name)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from ganzoo.data import Batch, DataSpec
-from ganzoo.losses import Loss, Regularizer
+from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.networks import Network
 from ganzoo.signature import Field as SignatureField
 from ganzoo.signature import Image
@@ -107,7 +107,11 @@ class Trainer(ABC):
     optimizers: dict[str, torch.optim.Optimizer]
 
     def __init__(
-        self, config: TrainerConfig, data: DataSpec, loss: Loss | None, regularizers: Mapping[str, Regularizer]
+        self,
+        config: TrainerConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
     ) -> None:
         self.config = config
         self.data = data

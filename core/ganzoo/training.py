@@ -26,7 +26,7 @@ from ganzoo.progress import Progress
 from ganzoo.registry import Registry
 from ganzoo.runs import Run
 from ganzoo.sampling import draw_inputs, run_batched
-from ganzoo.signature import Image
+from ganzoo.signature import Attributes, Image, Label
 
 __all__ = ["fit"]
 
@@ -137,7 +137,8 @@ class _Studio:
         field, seed = self.signature.output, self.loop.settings.seed
         count = pictures.SHEET if isinstance(field, Image) else pictures.POINTS
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
-        samples = run_batched(network, draw_inputs(self.signature, wanted, seed), 256)
+        inputs = draw_inputs(self.signature, wanted, seed)
+        samples = run_batched(network, inputs, 256)
         path = self.run.samples / f"{self.loop.step:06d}.png"
         pictures.save_sheet(path, samples[:count].numpy(), field, self.real)
         self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
@@ -147,7 +148,12 @@ class _Studio:
             if isinstance(field, Image):
                 low, high = field.range
                 judged = (judged - low) * (255 / (high - low))
-            figures |= {f"{key}/{name}": value for name, value in metric(judged).items()}
+            told = {
+                field.name: part[: len(judged)]
+                for field, part in zip(self.signature.inputs, inputs, strict=True)
+                if isinstance(field, Label | Attributes)
+            }
+            figures |= {f"{key}/{name}": value for name, value in metric(judged, told).items()}
         return figures
 
     def finish(self) -> None:

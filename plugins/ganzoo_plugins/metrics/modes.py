@@ -1,5 +1,7 @@
 """How many modes of a mixture of Gaussians are covered, and how well."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class Modes(Metric):
         self.centers: Tensor = centers
         self.sigma: float = sigma
 
-    def __call__(self, samples: Tensor) -> dict[str, float]:
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return ``covered``, ``of``, ``high_quality`` (0..1) and ``kl`` of samples [N, D]."""
         distance, nearest = torch.cdist(samples, self.centers).min(dim=1)
         good = nearest[distance <= 3 * self.sigma]
