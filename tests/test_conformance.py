@@ -51,7 +51,7 @@ def test_everything_bundled_conforms(name: str) -> None:
     check(name)
 
 
-@pytest.mark.parametrize("key", ["mnist5k", "digits", "gaussians", "curves"])
+@pytest.mark.parametrize("key", ["mnist5k", "digits", "gaussians", "curves", "shapes", "stacked_mnist"])
 def test_the_data_sets_that_come_along_are_really_checked(key: str) -> None:
     outcomes = {result.name: result.outcome for result in run_checks(load_registry(), f"dataset:{key}")}
     assert outcomes.pop("workers") == "skipped"  # they lie in memory
@@ -183,6 +183,13 @@ class DeadWeight(Painter):
         self.unused = nn.Linear(4, 8)
 
 
+class Muted(DeadWeight):
+    """Its weight has a gradient, which is always zero."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z + 0 * self.unused(z).sum())
+
+
 class Forgetful(Painter):
     """A part of it is drawn when it is made and saved nowhere."""
 
@@ -225,7 +232,8 @@ with_networks("DrawsInside", "signature", "run folder", painter=Noisy)
 with_networks("MixesSamples", "signature", painter=Crowded)
 with_networks("ChangesInput", "signature", painter=Destructive)
 with_networks("EndsInSigmoid", "signature", judge=Squashed)
-with_networks("DeadParameter", "gradients", painter=DeadWeight)
+with_networks("DeadParameter", "gradients", "learning", painter=DeadWeight)
+with_networks("MutedParameter", "learning", painter=Muted)
 with_networks("NotSaved", "run folder", painter=Forgetful)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -18,7 +19,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ganzoo import Image, Label, Points, Stream, UserError
+from ganzoo import Attributes, DataSpec, Image, Label, Points, Stream, UserError
 from ganzoo_plugins.datasets.digits import Digits
 from ganzoo_plugins.datasets.folder import Folder
 from ganzoo_plugins.datasets.mnist5k import Mnist5k
@@ -43,7 +44,7 @@ def everything(dataset) -> dict[str, torch.Tensor]:
                 assert values.dtype == torch.int64
                 assert values.min() >= 0
                 assert values.max() < field.classes == len(field.names)
-            case Points():
+            case Points() | Attributes():
                 assert values.dtype == torch.float32
                 assert values.isfinite().all()
     return batch
@@ -54,7 +55,7 @@ def everything(dataset) -> dict[str, torch.Tensor]:
 
 def test_every_spec_loads_and_describes_its_settings():
     specs = ganzoo_specs()
-    assert len({spec.key for spec in specs}) == len(specs) == 8
+    assert len({spec.key for spec in specs}) == len(specs) == 10
     for spec in specs:
         dataset = spec.load()
         assert dataset.__doc__
@@ -404,6 +405,75 @@ def test_subfolders_are_classes(tmp_path):
     assert some["y"].tolist() == [2, 0, 2]
     assert torch.equal(some["x"], batch["x"][[3, 0, 3]])
     assert "y" not in load(tmp_path, labels=False).spec
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_a_table_of_attributes_takes_the_place_of_classes(tmp_path, memory, caplog):
+    for seed, name in enumerate(["cat/1.png", "dog/2.png", "dog/3.png"]):
+        save(tmp_path / name, noise(8, 6, seed=seed))
+    (tmp_path / "dog" / "broken.png").write_bytes(b"none")
+    table = tmp_path / "about" / "table.csv"
+    table.parent.mkdir()
+    lines = [
+        "file,age, weight ", "dog/3.png, 3.5,-1", "", "cat/1.png,1,1e3", "dog/broken.png,0,0",
+        "./dog/2.png,2,7", '"not, there.png",0,0',
+    ]  # fmt: skip
+    table.write_text("\r\n".join(lines), encoding="utf-8-sig")
+    dataset = load(tmp_path, attributes="about/table.csv", memory=memory)
+    assert [file.replace(os.sep, "/") for file in dataset.files] == ["cat/1.png", "dog/2.png", "dog/3.png"]
+    wanted = [[1.0, 1000.0], [2.0, 7.0], [3.5, -1.0]]
+    assert everything(dataset)["y"].tolist() == wanted
+    assert dataset.spec["y"] == Attributes(2, ("age", "weight"), tuple(map(tuple, wanted)))
+    assert dataset.batch(torch.tensor([2, 0]), torch.Generator())["y"].tolist() == [wanted[2], wanted[0]]
+    assert DataSpec.from_json(json.loads(json.dumps(dataset.spec.to_json()))) == dataset.spec
+
+
+def test_a_few_attributes_are_shown_from_all_over_the_folder(tmp_path):
+    for number in range(40):
+        save(tmp_path / f"{number:02}.png")
+    (tmp_path / "t.csv").write_text("file,number\n" + "".join(f"{number:02}.png,{number}\n" for number in range(40)))
+    examples = [row[0] for row in load(tmp_path, attributes="t.csv").spec["y"].examples]
+    assert len(examples) == 16
+    assert (examples[0], examples[-1]) == (0, 39)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("file,age\na.png,1\n", "has no line for b.png"),
+        ("file,age\n", "has no line for a.png and 1 more images"),
+        ("file,age\na.png,1\n\nb.png,old\n", r"line 4 of .*t\.csv: age is 'old', which is not a number"),
+        ("file,age\na.png,nan\n", "line 2 .* 'nan'"),
+        ("file,age\na.png,1e39\n", "line 2 .* '1e39'"),
+        ("file,age\na.png,\n", "line 2 .* ''"),
+        ("file,age\na.png,1,2\n", "line 2 .* has 3 columns, the first line 2"),
+        ("file,age\na.png\n", "line 2 .* has 1 columns"),
+        ("file,age\na.png,1\na.png,2\n", "line 3 .* a.png is there a second time"),
+        ("", "line 1 .* names the columns"),
+        ("file\na.png\n", "line 1 .* names the columns"),
+        ("file,age,age\n", "line 1 .* names the columns"),
+        ('file,age\n"a.png,1\n', "cannot be read"),
+        (b"file,age\n\xff.png,1\n", "cannot be read"),
+    ],
+)
+def test_a_bad_table_is_the_users_mistake(tmp_path, text, problem):
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.png")
+    (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=problem):
+        load(tmp_path, attributes="t.csv")
+
+
+def test_a_table_elsewhere_is_refused(tmp_path):
+    save(tmp_path / "images" / "a.png")
+    outside = tmp_path / "t.csv"
+    outside.write_text("file,age\na.png,1\n")
+    (tmp_path / "images" / "link.csv").symlink_to(outside)
+    for name in ("../t.csv", str(outside), "link.csv"):
+        with pytest.raises(UserError, match=r"is not in .*images"):
+            load(tmp_path / "images", attributes=name)
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        load(tmp_path / "images", attributes="none.csv")
 
 
 @pytest.mark.parametrize("names", [["a.png", "b.png"], ["a.png", "cat/b.png", "dog/c.png"], ["cat/a.png"]])

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from ganzoo.data import Dataset
 from ganzoo.formats import Format
 from ganzoo.layers import parse_set
-from ganzoo.losses import Loss, Regularizer
+from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.metrics import Metric
 from ganzoo.registry import DISABLE, STRICT, Entry, Registry
 from ganzoo.settings import validate
@@ -26,13 +26,13 @@ from ganzoo.trainer import Trainer
 
 __all__ = ["build_settings", "checks", "given"]
 
-_BASES: dict[str, type] = {
-    "model": Trainer,
-    "loss": Loss,
-    "regularizer": Regularizer,
-    "dataset": Dataset,
-    "metric": Metric,
-    "format": Format,
+_BASES: dict[str, tuple[type, ...]] = {
+    "model": (Trainer,),
+    "loss": (Loss,),
+    "regularizer": (Regularizer, GeneratorRegularizer),
+    "dataset": (Dataset,),
+    "metric": (Metric,),
+    "format": (Format,),
 }
 _DISCOVER = """
 import json, sys
@@ -85,9 +85,10 @@ def shipped(entry: Entry) -> None:
 
 def loads(entry: Entry) -> None:
     """The target can be imported and is a subclass of what its kind asks for; the spec has a summary."""
-    target, base = entry.spec.load(), _BASES[entry.spec.kind]
-    if not (isinstance(target, type) and issubclass(target, base)):
-        raise Fault(f"{entry.spec.target} is not a subclass of ganzoo.{base.__name__}")
+    target, bases = entry.spec.load(), _BASES[entry.spec.kind]
+    if not (isinstance(target, type) and issubclass(target, bases)):
+        named = " or ".join(f"ganzoo.{base.__name__}" for base in bases)
+        raise Fault(f"{entry.spec.target} is not a subclass of {named}")
     if left := sorted(getattr(target, "__abstractmethods__", ())):
         raise Fault(f"{entry.spec.target} does not implement {', '.join(left)}")
     if not entry.spec.summary.strip():

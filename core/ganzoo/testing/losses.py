@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganzoo.errors import UserError
-from ganzoo.losses import Loss, Regularizer
+from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.registry import Entry, Registry
 from ganzoo.settings import validate
 from ganzoo.testing.general import build_settings
@@ -24,34 +25,46 @@ SHAPES = ((8,), (8, 1), (8, 1, 4, 4))
 def loss_checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     """Yield the checks of a loss."""
 
-    @cache
-    def loss() -> Loss:
+    def build() -> Loss:
         built: Loss = entry.spec.load()(build_settings(entry, sets))
+        _lived(built)
         return built
 
+    loss = cache(build)
     yield Check("build", lambda: _declared(registry, loss()), vital=True)
     yield Check("scores", lambda: scores(loss()), vital=True)
     yield Check("gradients", lambda: gradients(loss()))
     yield Check("adversarial", lambda: adversarial(loss()))
     yield Check("batch mean", lambda: batch_mean(loss()))
+    yield Check("discriminator", lambda: discriminator(loss()))
+    yield Check("state", lambda: loss_state(build))
     yield Check("large scores", lambda: large_scores(loss()))
 
 
 def regularizer_checks(entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
-    """Yield the checks of a regulariser."""
+    """Yield the checks of a regulariser, of the discriminator or of the generator."""
 
-    @cache
-    def regularizer() -> Regularizer:
-        built: Regularizer = entry.spec.load()(build_settings(entry, sets))
+    def build() -> Regularizer | GeneratorRegularizer:
+        built: Regularizer | GeneratorRegularizer = entry.spec.load()(build_settings(entry, sets))
         return built
 
-    yield Check("build", lambda: _made(regularizer), vital=True)
-    yield Check("images", lambda: penalty(regularizer(), (1, 8, 8)))
-    yield Check("points", lambda: penalty(regularizer(), (2,)))
+    yield Check("build", lambda: _made(build), vital=True)
+    yield Check("images", lambda: penalty(build(), (1, 8, 8)))
+    yield Check("points", lambda: penalty(build(), (2,)))
+    yield Check("state", lambda: regularizer_state(build))
 
 
-def _made(regularizer: Callable[[], Regularizer]) -> None:
-    regularizer()
+def _made(build: Callable[[], object]) -> None:
+    build()
+
+
+def _lived(loss: Loss) -> None:
+    """Let a loss that keeps something between steps see fakes that score far better than real samples.
+
+    Fresh from the constructor it may be at the edge of what it steers: BEGAN's discriminator does not see fakes at all.
+    """
+    for _ in range(3):
+        loss.after(torch.full((8,), -100.0), torch.zeros(8))
 
 
 def _declared(registry: Registry, loss: Loss) -> None:
@@ -105,7 +118,13 @@ def adversarial(loss: Loss) -> None:
 def batch_mean(loss: Loss) -> None:
     """A batch that holds every sample twice has the same loss: the mean is taken, not the sum."""
     real, fake = _draw((8,))
-    once, twice = _values(loss, real, fake), _values(loss, real.repeat(2), fake.repeat(2))
+    once, again, twice = (
+        _values(loss, real, fake),
+        _values(loss, real, fake),
+        _values(loss, real.repeat(2), fake.repeat(2)),
+    )
+    if any(not torch.equal(value, again[player]) for player, value in once.items()):
+        raise Skip("the loss is random")
     for player, value in once.items():
         if not torch.allclose(value, twice[player], rtol=1e-4, atol=1e-6):
             raise Fault(f"with every sample twice the {player}'s loss is {twice[player]:.4g} instead of {value:.4g}")
@@ -122,28 +141,106 @@ def large_scores(loss: Loss) -> None:
                 raise Fault(f"the {player}'s loss or its gradient is not finite at scores of {sign:+.0f}")
 
 
-def penalty(regularizer: Regularizer, shape: tuple[int, ...]) -> str | None:
-    """The penalty is a finite scalar that reaches the discriminator's weights, or the weights are projected."""
-    torch.manual_seed(0)
-    size = torch.Size(shape).numel()
-    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(size, 16), nn.Softplus(), nn.Linear(16, 1), nn.Flatten(0))
+def discriminator(loss: Loss) -> str | None:
+    """Asked about a plain discriminator, the loss takes it, or refuses it with a :class:`~ganzoo.UserError`."""
     try:
-        regularizer.check(discriminator)
+        loss.check(_discriminator((2,)))
     except UserError as error:
-        raise Skip(f"it refuses a plain discriminator: {error}") from None
-    real, fake = torch.randn(8, *shape), torch.randn(8, *shape)
-    kept = real.clone(), fake.clone()
-    value = regularizer.penalty(discriminator, real, fake)
-    if not (torch.equal(real, kept[0]) and torch.equal(fake, kept[1])):
-        raise Fault("the penalty changes the samples that it is given")
-    if any(parameter.grad is not None for parameter in discriminator.parameters()):
+        return f"it refuses a plain discriminator: {error}"
+    return None
+
+
+def loss_state(build: Callable[[], Loss]) -> None:
+    """A loss that has taken back the state of another gives what the other gives, now and after another step."""
+    first, second = build(), build()
+    first.after(*_draw((8,)))
+    second.load_state_dict(first.state_dict())
+    for step in range(2):
+        values, same = (_seeded(_values, loss, *_draw((8,))) for loss in (first, second))
+        values, same = ({**found, **loss.after(*_draw((8,)))} for found, loss in ((values, first), (same, second)))
+        for name, value in values.items():
+            if not torch.equal(value, same[name]):
+                kept = "keeps something between steps that its state_dict() does not return"
+                raise Fault(f"{name} is another after load_state_dict(), step {step}: it {kept}")
+
+
+def regularizer_state(build: Callable[[], Regularizer | GeneratorRegularizer]) -> None:
+    """A regulariser that has taken back the state of another gives the penalties that the other gives."""
+    torch.manual_seed(0)
+    first, second = build(), build()
+    network = _network(first, (2,))
+    _accepted(first, network)
+    given = _given(first, (2,))
+    _penalty(first, network, [part.clone() for part in given])
+    second.load_state_dict(first.state_dict())
+    for _ in range(2):
+        value, same = (_seeded(_penalty, each, network, [part.clone() for part in given]) for each in (first, second))
+        if value is not None and not torch.equal(value, same):
+            raise Fault(
+                "the penalty is another after load_state_dict(): it keeps something between steps that its "
+                "state_dict() does not return"
+            )
+
+
+def penalty(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> str | None:
+    """The penalty is a finite scalar that reaches the network's weights, or the discriminator's are projected."""
+    torch.manual_seed(0)
+    network = _network(regularizer, shape)
+    _accepted(regularizer, network)
+    given = _given(regularizer, shape)
+    kept = [part.clone() for part in given]
+    value = _penalty(regularizer, network, given)
+    if not all(torch.equal(part, before) for part, before in zip(given, kept, strict=True)):
+        raise Fault("the penalty changes what it is given")
+    if any(parameter.grad is not None for parameter in network.parameters()):
         raise Fault("the penalty leaves gradients on the weights; take them with torch.autograd.grad, not backward()")
     if value is not None:
-        _reaches(value, list(discriminator.parameters()))
-    changed = _projects(regularizer, discriminator)
+        _reaches(value, list(network.parameters()))
+    changed = isinstance(regularizer, Regularizer) and _projects(regularizer, network)
     if value is None and not changed:
         raise Fault("it has no penalty and changes no weights, so it does nothing")
     return None if value is not None else "no penalty; weights are projected"
+
+
+def _accepted(regularizer: Regularizer | GeneratorRegularizer, network: nn.Module) -> None:
+    try:
+        regularizer.check(network)
+    except UserError as error:
+        raise Skip(f"it refuses a plain network: {error}") from None
+
+
+def _given(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Return real and fake samples for a regulariser of the discriminator, latents for one of the generator."""
+    if isinstance(regularizer, Regularizer):
+        return torch.randn(8, *shape), torch.randn(8, *shape)
+    return (torch.randn(8, 5),)
+
+
+def _penalty(
+    regularizer: Regularizer | GeneratorRegularizer, network: nn.Module, given: Sequence[Tensor]
+) -> Tensor | None:
+    call: Callable[..., Tensor | None] = regularizer.penalty
+    return call(network, *given)
+
+
+def _network(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> nn.Module:
+    return _discriminator(shape) if isinstance(regularizer, Regularizer) else _generator(shape)
+
+
+def _discriminator(shape: tuple[int, ...]) -> nn.Module:
+    last = nn.Linear(16, 1)
+    nn.init.normal_(last.weight, std=10.0)  # steep, for penalties that do not mind a gentle slope
+    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 16), nn.Softplus(), last, nn.Flatten(0))
+
+
+def _generator(shape: tuple[int, ...]) -> nn.Module:
+    size = torch.Size(shape).numel()
+    return nn.Sequential(nn.Linear(5, 16), nn.Softplus(), nn.Linear(16, size), nn.Unflatten(1, shape))
+
+
+def _seeded(call: Callable[..., Any], *arguments: Any) -> Any:
+    torch.manual_seed(0)
+    return call(*arguments)
 
 
 def _reaches(value: Tensor, weights: Sequence[Tensor]) -> None:
@@ -153,7 +250,7 @@ def _reaches(value: Tensor, weights: Sequence[Tensor]) -> None:
         raise Fault("the penalty has no gradient at all; pass create_graph=True to torch.autograd.grad")
     reached = [part for part in torch.autograd.grad(value, weights, allow_unused=True) if part is not None]
     if not any(bool(part.any()) for part in reached):
-        raise Fault("the penalty's gradient does not reach the discriminator's weights")
+        raise Fault("the penalty's gradient does not reach the network's weights")
     if not all(bool(part.isfinite().all()) for part in reached):
         raise Fault("the penalty's gradient is not finite")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.config import load_config
+from ganzoo.losses import Loss
 from ganzoo.networks import Network
 from ganzoo.registry import Entry, Registry
 from ganzoo.signature import Image, Scores
@@ -32,6 +33,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("signature", lambda: signature(bench))
     yield Check("training", lambda: training(bench), vital=True)
     yield Check("gradients", lambda: gradients(bench))
+    yield Check("learning", lambda: learning(bench))
     yield Check("ownership", lambda: ownership(bench))
     yield Check("steps", lambda: steps(bench))
     yield Check("n_critic", lambda: n_critic(bench))
@@ -163,6 +165,33 @@ def gradients(bench: Bench) -> None:
     if dead:
         more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
         raise Fault(f"{dead[0]}{more} gets no gradient in {probe.loop.step} steps, whatever the phase")
+
+
+def learning(bench: Bench) -> None:
+    """Ten steps change every trainable weight.
+
+    Where the loss sees differences of scores alone, as Wasserstein's does, the last bias has no say and may stay.
+    """
+    loop = bench.loop()
+    weights = dict(pair for owner, network in loop.trainer.networks.items() for pair in _trainable(owner, network))
+    before = {name: parameter.detach().clone() for name, parameter in weights.items()}
+    for _ in range(10):
+        loop.advance()
+    loss = loop.trainer.loss
+    exempt = 1 if loss is not None and _sees_differences_alone(loss) else 0
+    still = [
+        name
+        for name, parameter in weights.items()
+        if parameter.numel() > exempt and torch.equal(parameter, before[name])
+    ]
+    if still:
+        more = f" and {len(still) - 1} more" if len(still) > 1 else ""
+        raise Fault(f"{still[0]}{more} is after ten steps what it was at first")
+
+
+def _sees_differences_alone(loss: Loss) -> bool:
+    real, fake = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    return torch.allclose(loss.discriminator(real, fake), loss.discriminator(real + 3, fake + 3), atol=1e-4)
 
 
 def ownership(bench: Bench) -> None:

@@ -1,12 +1,13 @@
 """Your own images: every picture under a folder."""
 
+import csv
 import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -16,13 +17,15 @@ import torch
 from pydantic import ByteSize, Field
 from torch import Tensor
 
-from ganzoo import Batch, Dataset, DatasetConfig, DataSpec, Image, Label, UserError
+from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, Label, UserError
 
 _log = logging.getLogger("ganzoo")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _TRIES = 16  # images in a row that fail before a lazy fetch gives up: then it is the disk and not the images
 _AT_ONCE = 1024  # images that wait for a thread; a queue of all the files would itself fill memory
+_EXAMPLES = 16  # vectors of attributes that the spec shows
+_LARGEST = torch.finfo(torch.float32).max
 _ORIENTATION = 0x0112  # the EXIF tag, and how to undo its values
 _UPRIGHT = {
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,6 +46,8 @@ class Folder(Dataset):
     Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255; C is 3 (RGB) or 1. Where every image lies in one of several
     subfolders of ``path`` also ``y`` int64 [N]: the subfolders are the classes, in the order of their names. Samples
     are in the order of their paths (``files``), names that begin with a dot are left out, symbolic links are followed.
+    With the setting ``attributes``, ``y`` is float32 [N, dim] instead: the numbers of a table in the folder, as they
+    are. Its first line names the columns; the first column is the image's path in the folder, with forward slashes.
 
     A camera's rotation mark is obeyed and transparency laid on white. An image that cannot be read is named in a
     warning of the logger ``ganzoo`` and left out; ``skipped`` counts these. Below the setting ``memory`` all images
@@ -62,6 +67,11 @@ class Folder(Dataset):
             "crop", description="crop: scale until the size is filled and cut the centre; stretch: ignore proportions"
         )
         labels: bool = Field(True, description="take subfolders as classes, where every image is in one of several")
+        attributes: Path | None = Field(
+            None,
+            description="CSV file in the folder with numbers that describe every image, taken in place of the classes: "
+            "a line of names, then lines of an image's path in the folder and its numbers",
+        )
         flip: bool = Field(False, description="mirror half of the samples, left to right, drawn anew each time")
         memory: ByteSize = Field(
             ByteSize(1 << 30),
@@ -74,7 +84,15 @@ class Folder(Dataset):
         self.root = Path(os.path.abspath(config.path.expanduser()))
         self.skipped = 0
         files = _find(self.root)
-        names = _classes(files) if config.labels else ()
+        numbers: dict[str, list[float]] = {}
+        if config.attributes is not None:
+            names, numbers = _read_table(self.root, config.attributes)
+            missing = [file for file in files if file not in numbers]
+            if missing:
+                others = f" and {len(missing) - 1:,} more images" if len(missing) > 1 else ""
+                raise UserError(f"{self.root / config.attributes} has no line for {missing[0]}{others}")
+        else:
+            names = _classes(files) if config.labels else ()
         with _strict_pillow():
             sizes = dict(self._each(_upright_size, files))
             height, width = self._size(sizes)
@@ -92,10 +110,17 @@ class Folder(Dataset):
         if not files:
             raise UserError(f"none of the images in {self.root} can be read ({self.skipped} were tried)")
         self.files = tuple(files)
-        number = {name: index for index, name in enumerate(names)}
-        self._labels = torch.tensor([number[file.split(os.sep)[0]] for file in files]) if names else None
-        image = Image(*self._shape, range=(0, 255))
-        self.spec = DataSpec("folder", (image, Label(len(names), names)) if names else (image,), len(files))
+        described: tuple[Label | Attributes, ...] = ()
+        self._y: Tensor | None = None
+        if config.attributes is not None:
+            self._y = torch.tensor([numbers[file] for file in files])
+            rows = torch.linspace(0, len(files) - 1, min(_EXAMPLES, len(files))).long()
+            described = (Attributes(len(names), names, tuple(tuple(row) for row in self._y[rows].tolist())),)
+        elif names:
+            number = {name: index for index, name in enumerate(names)}
+            self._y = torch.tensor([number[file.split(os.sep)[0]] for file in files])
+            described = (Label(len(names), names),)
+        self.spec = DataSpec("folder", (Image(*self._shape, range=(0, 255)), *described), len(files))
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Gather or decode the images; with ``flip``, half of them are mirrored."""
@@ -109,7 +134,7 @@ class Folder(Dataset):
         if self.config.flip:
             flipped = torch.rand(len(images), generator=rng) < 0.5
             images = torch.where(flipped[:, None, None, None], images.flip(3), images)
-        return {"x": images} if self._labels is None else {"x": images, "y": self._labels[indices]}
+        return {"x": images} if self._y is None else {"x": images, "y": self._y[indices]}
 
     def _fetch(self, wanted: int) -> tuple[int, np.ndarray]:
         """Return the image of that number, or the next that can be decoded, and its number."""
@@ -202,6 +227,45 @@ def _classes(files: list[str]) -> tuple[str, ...]:
     """Return the names of the top folders, sorted, or nothing if some file is in none or all are in one."""
     names = {file.split(os.sep)[0] if os.sep in file else "" for file in files}
     return () if "" in names or len(names) < 2 else tuple(sorted(names))
+
+
+def _read_table(root: Path, table: Path) -> tuple[tuple[str, ...], dict[str, list[float]]]:
+    """Return the names of the attributes, and their numbers by the path of the image, of a CSV file in ``root``."""
+    path = root / table
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"the table of attributes {table} is not in {root}; give its path in that folder")
+
+    def wrong(line: int, problem: str) -> UserError:
+        return UserError(f"line {line} of {path}: {problem}")
+
+    numbers: dict[str, list[float]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            _, *header = [name.strip() for name in next(rows, [""])]
+            if not header or "" in header or len(set(header)) < len(header):
+                raise wrong(1, "it names the columns: the image, and then each attribute by a name of its own")
+            for row in rows:
+                if not row:
+                    continue
+                if len(row) != len(header) + 1:
+                    raise wrong(rows.line_num, f"it has {len(row)} columns, the first line {len(header) + 1}")
+                image = os.path.normpath(row[0].strip())
+                if image in numbers:
+                    raise wrong(rows.line_num, f"{image} is there a second time")
+                numbers[image] = []
+                for name, text in zip(header, row[1:], strict=True):
+                    try:
+                        value = float(text)
+                    except ValueError:
+                        value = float("nan")
+                    if not isfinite(value) or abs(value) > _LARGEST:
+                        raise wrong(rows.line_num, f"{name} is {text.strip()!r}, which is not a number to learn from")
+                    numbers[image].append(value)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"the table of attributes {path} cannot be read: {reason}") from error
+    return tuple(header), numbers
 
 
 def _upright_size(path: Path) -> tuple[int, int]:

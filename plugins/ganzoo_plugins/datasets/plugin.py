@@ -36,6 +36,19 @@ def ganzoo_specs() -> list[Spec]:
         ),
         Spec(
             "dataset",
+            "shapes",
+            "drawn shapes, 32 x 32 RGB, whose class, hue, size, place and rotation are known and can be measured",
+            f"{_HERE}.shapes:Shapes",
+        ),
+        Spec(
+            "dataset",
+            "stacked_mnist",
+            "three MNIST digits as the channels of one image, 28 x 28 RGB: 1,000 modes to count; no download needed",
+            f"{_HERE}.stacked_mnist:StackedMnist",
+            paper="VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning, arXiv:1705.07761",
+        ),
+        Spec(
+            "dataset",
             "mnist",
             "MNIST, 70,000 handwritten digits, 28 x 28 grey; downloaded on first use",
             f"{_HERE}.torchvision_sets:Mnist",
@@ -56,7 +69,7 @@ def ganzoo_specs() -> list[Spec]:
         Spec(
             "dataset",
             "folder",
-            "your own images: every picture under a folder, its subfolders as classes",
+            "your own images: every picture under a folder, its subfolders as classes or a table of attributes",
             f"{_HERE}.folder:Folder",
         ),
     ]

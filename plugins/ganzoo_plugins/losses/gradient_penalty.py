@@ -1,4 +1,4 @@
-"""The gradient penalty of WGAN-GP."""
+"""Penalties that pull the norm of the critic's gradient to a value: those of WGAN-GP and DRAGAN."""
 
 from typing import ClassVar
 
@@ -6,13 +6,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganzoo import Regularizer, RegularizerConfig, Score, UserError
+from ganzoo import Regularizer, RegularizerConfig, Score
+from ganzoo_plugins.losses.gradients import per_sample_gradient, refuse_batch_norm
 
-__all__ = ["GradientPenalty"]
+__all__ = ["DRAGAN", "GradientPenalty", "GradientPenaltyConfig"]
 
 
 class GradientPenaltyConfig(RegularizerConfig):
-    """Settings of the gradient penalty."""
+    """Settings of the gradient penalties."""
 
     weight: float = Field(10.0, ge=0, description="weight of the penalty")
     center: float = Field(1.0, ge=0, description="the norm that the gradient is pulled to")
@@ -32,15 +33,41 @@ class GradientPenalty(Regularizer):
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch."""
         epsilon = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
-        mixed = torch.lerp(fake, real, epsilon).requires_grad_()
-        (gradient,) = torch.autograd.grad(score(mixed).sum(), mixed, create_graph=True)
-        norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        return (norm - self.config.center).square().mean()
+        return _pull(score, torch.lerp(fake, real, epsilon), self.config.center)
 
     def check(self, discriminator: nn.Module) -> None:
         """Refuse a discriminator with batch norm."""
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules()):
-            raise UserError(
-                "gradient_penalty needs a discriminator that scores each sample by itself, and this one has batch "
-                "norm; choose another loss or regulariser, or a model without batch norm in its discriminator"
-            )
+        refuse_batch_norm("gradient_penalty", discriminator)
+
+
+class DRAGAN(Regularizer):
+    """E[(||grad D(x + delta)||_2 - 1)^2] around real samples alone (On Convergence and Stability of GANs,
+    arXiv:1705.07215).
+
+    The paper draws delta from N(0, c I). Its authors' code, which is followed here, takes 0.5 std(x) u instead, with u
+    uniform in [0, 1) for each element and std(x) one number for the whole batch, and then goes a uniformly random part
+    of the way from x to x + delta, for each sample its own. Weight 10 and norm 1 are the paper's lambda and k. A
+    discriminator with batch norm is refused, as its gradients mix the samples of a batch.
+    """
+
+    Config: ClassVar[type[RegularizerConfig]] = GradientPenaltyConfig
+    config: GradientPenaltyConfig
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the mean penalty over the batch; fake samples play no part."""
+        delta = 0.5 * real.std(correction=0) * torch.rand_like(real)
+        part = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
+        return _pull(score, real + part * delta, self.config.center)
+
+    def check(self, discriminator: nn.Module) -> None:
+        """Refuse a discriminator with batch norm."""
+        refuse_batch_norm("dragan", discriminator)
+
+
+def _pull(score: Score, x: Tensor, center: float) -> Tensor:
+    """Return the mean squared distance of the gradient's norm at ``x`` from the center."""
+    gradient = per_sample_gradient(score, x)
+    if center == 0:
+        # The square of the norm is smooth at 0, where the norm has no derivative.
+        return gradient.square().sum(1).mean()
+    return (torch.linalg.vector_norm(gradient, dim=1) - center).square().mean()

@@ -11,11 +11,15 @@ __all__ = ["Wasserstein", "WassersteinGP"]
 
 
 class Wasserstein(Loss):
-    """The critic maximises E[D(x)] - E[D(G(z))] with its weights clipped (Wasserstein GAN, arXiv:1701.07875)."""
+    """The critic maximises E[D(x)] - E[D(G(z))] with its weights clipped (Wasserstein GAN, arXiv:1701.07875).
+
+    Only differences of scores matter, so a score's sign means nothing.
+    """
 
     critic_steps: ClassVar[int] = 5
     betas: ClassVar[tuple[float, float]] = (0.0, 0.9)
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"weight_clip": {}}
+    signed: ClassVar[bool] = False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the negative estimate of the distance."""

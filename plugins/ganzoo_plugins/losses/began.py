@@ -1,0 +1,73 @@
+"""BEGAN: the discriminator is an autoencoder, and both players are kept in balance."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import Loss, LossConfig, UserError
+
+__all__ = ["BEGAN", "BEGANConfig"]
+
+
+class BEGANConfig(LossConfig):
+    """Settings of BEGAN."""
+
+    gamma: float = Field(
+        0.5, ge=0, le=1, description="diversity ratio: how badly fakes are to be reconstructed, relative to real ones"
+    )
+    lambda_k: float = Field(0.001, ge=0, description="step of k, which steers how much the discriminator minds fakes")
+
+
+class BEGAN(Loss):
+    """Boundary equilibrium (BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717).
+
+    With L(x) the error with which an autoencoder reconstructs x, and scores D(x) = -L(x): the discriminator minimises
+    L(x) - k L(G(z)), the generator L(G(z)), and after each discriminator step k, which starts at 0, moves by
+    lambda_k (gamma L(x) - L(G(z))) within [0, 1]. Logged are ``k`` and the paper's measure of convergence, L(x) +
+    abs(gamma L(x) - L(G(z))). L(G(z)) is that of the discriminator step's fakes, where the paper takes those of the
+    generator step that goes with it. A score's sign means nothing.
+    """
+
+    Config: ClassVar[type[LossConfig]] = BEGANConfig
+    config: BEGANConfig
+    signed: ClassVar[bool] = False
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__(config)
+        self._k = torch.zeros(())
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return L(x) - k L(G(z))."""
+        return self._k.to(fake) * fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Return L(G(z))."""
+        return -fake.mean()
+
+    def after(self, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
+        """Move k and return it with the measure of convergence."""
+        of_real, of_fake = -real.mean(), -fake.mean()
+        balance = self.config.gamma * of_real - of_fake
+        # A new tensor, as the backward pass of this step still needs the old k.
+        self._k = (self._k.to(balance) + self.config.lambda_k * balance).clamp(0, 1)
+        return {"k": self._k, "convergence": of_real + balance.abs()}
+
+    def check(self, discriminator: nn.Module) -> None:
+        """Refuse a discriminator that does not say that it is an autoencoder: ``reconstructs = True``."""
+        if not getattr(discriminator, "reconstructs", False):
+            raise UserError(
+                "began needs a discriminator that is an autoencoder and scores a sample with minus the error of its "
+                "reconstruction (it says so by reconstructs = True), and this one is not; train the model began with "
+                "it, or choose another loss"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return k."""
+        return {"k": self._k}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take k back."""
+        self._k = state["k"]

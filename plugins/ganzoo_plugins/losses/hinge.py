@@ -1,0 +1,30 @@
+"""The hinge loss."""
+
+from torch import Tensor
+from torch.nn.functional import relu
+
+from ganzoo_plugins.losses.labelled import LabelConfig, LabelledLoss
+
+__all__ = ["Hinge"]
+
+
+class Hinge(LabelledLoss):
+    """A margin of 1 on either side of 0 (Geometric GAN, arXiv:1705.02894; Spectral Normalization for GANs,
+    arXiv:1802.05957, eq. 16 and 17).
+
+    Discriminator: E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]; generator: -E[D(G(z))].
+    """
+
+    Config = LabelConfig
+
+    def as_real(self, scores: Tensor) -> Tensor:
+        """Return how far the score stays below 1."""
+        return relu(1 - scores)
+
+    def as_fake(self, scores: Tensor) -> Tensor:
+        """Return how far the score stays above -1."""
+        return relu(1 + scores)
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Return -E[D(G(z))]."""
+        return -fake.mean()

@@ -1,0 +1,21 @@
+"""The loss of the first GAN paper, as its theory has it."""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ganzoo_plugins.losses.labelled import CrossEntropy
+
+__all__ = ["Minimax"]
+
+
+class Minimax(CrossEntropy):
+    """Both players share one value; the generator minimises it (Generative Adversarial Networks, arXiv:1406.2661).
+
+    Discriminator: -E[log D(x)] - E[log(1 - D(G(z)))]; generator: E[log(1 - D(G(z)))], eq. 1 without the term that does
+    not depend on it. It saturates: the generator's gradient, sigmoid(s) of each score s, vanishes where the
+    discriminator is sure, which is why ``non_saturating`` is what is used in practice.
+    """
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Return E[log(1 - D(G(z)))], which is negative."""
+        return -softplus(fake).mean()

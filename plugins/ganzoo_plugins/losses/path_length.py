@@ -1,0 +1,64 @@
+"""StyleGAN2's path length regularisation."""
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import Generate, GeneratorRegularizer, RegularizerConfig
+from ganzoo_plugins.losses.gradients import refuse_batch_norm
+
+__all__ = ["PathLength", "PathLengthConfig"]
+
+
+class PathLengthConfig(RegularizerConfig):
+    """Settings of path length regularisation."""
+
+    weight: float = Field(2.0, ge=0, description="weight of the penalty")
+    interval: int = Field(4, ge=1, description="generator steps from one application to the next")
+    decay: float = Field(0.99, ge=0, lt=1, description="decay of the running mean of lengths, a step of the penalty")
+
+
+class PathLength(GeneratorRegularizer):
+    """E[(||J^T y||_2 - a)^2] (Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958, eq. 4).
+
+    J is the Jacobian of a sample with respect to its latent z, here the latent that the generator is given, where the
+    paper takes StyleGAN's w; y is normal noise of the sample's shape, for images [N, C, H, W] divided by sqrt(H W) as
+    in the authors' code; a is the running mean of the lengths, from 0, the present ones counting, and a constant to
+    the gradient. Weight 2, interval 4 and decay 0.99 are the authors' code's too. A generator with batch norm is
+    refused, as its gradients mix the samples of a batch.
+    """
+
+    Config: ClassVar[type[RegularizerConfig]] = PathLengthConfig
+    config: PathLengthConfig
+
+    def __init__(self, config: RegularizerConfig) -> None:
+        super().__init__(config)
+        self._mean = torch.zeros(())
+
+    def penalty(self, generate: Generate, z: Tensor) -> Tensor:
+        """Return the mean squared distance of the lengths from their running mean, and move that."""
+        z = z.detach().requires_grad_()
+        samples = generate(z)
+        noise = torch.randn_like(samples)
+        if samples.dim() == 4:
+            noise = noise / sqrt(samples.shape[2] * samples.shape[3])
+        (gradient,) = torch.autograd.grad((samples * noise).sum(), z, create_graph=True)
+        lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        self._mean = torch.lerp(lengths.detach().mean(), self._mean.to(lengths), self.config.decay)
+        return (lengths - self._mean).square().mean()
+
+    def check(self, generator: nn.Module) -> None:
+        """Refuse a generator with batch norm."""
+        refuse_batch_norm("path_length", generator, "generator that draws")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the running mean."""
+        return {"mean": self._mean}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the running mean back."""
+        self._mean = state["mean"]
