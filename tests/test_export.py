@@ -81,6 +81,23 @@ class Conditional(GeneratorNetwork):
         return self.linear(z * self.z(labels) + self.sample).sigmoid().view(-1, 1, 4, 4)
 
 
+class Described(GeneratorNetwork):
+    """Two labels and attributes, in an order of their own."""
+
+    def __init__(self) -> None:
+        attributes = Attributes(3, ("size", "hue", "x=y"), ((0.5, -1.0, 2.0), (0.0, 3.0, 1.0)), name="what")
+        super().__init__(
+            Signature((Label(3), attributes, Latent((4,)), Label(2, ("a", "b"), name="side")), Image(1, 4, 4))
+        )
+        # The names are taken in torch.fx's graph modules.
+        self.code, self.graph, self.linear = nn.Sequential(nn.Embedding(3, 4)), nn.Embedding(2, 4), nn.Linear(7, 16)
+        self.meta = nn.Parameter(torch.ones(4))
+
+    def forward(self, y: Tensor, what: Tensor, z: Tensor, side: Tensor) -> Tensor:
+        told = z * self.code(y) + self.graph(side) * self.meta
+        return self.linear(torch.cat([told, what], 1)).tanh().view(-1, 1, 4, 4)
+
+
 class Translate(Network):
     """Takes its inputs as ``*rest``, one of them called as the output would be."""
 
@@ -110,6 +127,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "fc": Fc,
     "conv": Conv,
     "conditional": Conditional,
+    "described": Described,
     "translate": Translate,
     "critic": Critic,
 }
@@ -206,11 +224,17 @@ def test_the_runtime_draws_what_torch_draws(exported: tuple[Network, Path, Any])
     from ganzoo.sampling import draw_inputs as draw_latents
 
     network, path, _ = exported
-    if isinstance(network, Fc | Conv | Conditional):
+    if isinstance(network, Fc | Conv | Conditional | Described):
         with torch.no_grad():
             expected = network.eval()(*draw_latents(network.signature, 70, 4)).numpy()
         network.train()
         np.testing.assert_allclose(Onnx().load(path).sample(70, seed=4, batch=32), expected, atol=2e-5)
+
+
+def test_the_inputs_of_the_comparison_cover_the_conditions() -> None:
+    y, what, _, side = draw_inputs(Described().signature, 6)
+    assert list(zip(y.tolist(), side.tolist(), strict=True)) == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    assert what.tolist() == [[0.5, -1.0, 2.0], [0.0, 3.0, 1.0]] * 3
 
 
 # --- What is refused

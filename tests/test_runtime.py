@@ -235,7 +235,12 @@ inputs = st.one_of(
         names,
     ),
     st.builds(lambda n, name: Label(n, tuple(f"Klasse ä{i}" for i in range(n)), name), sizes, names),
-    st.builds(lambda n, name: Attributes(n, (), name), sizes, names),
+    st.builds(
+        lambda n, rows, name: Attributes(n, (), tuple((0.5 * row,) * n for row in range(rows)), name),
+        sizes,
+        st.integers(0, 3),
+        names,
+    ),
     st.builds(lambda c, h, w, name: Image(c, h, w, (0.0, 1.0), name), sizes, sizes, sizes, names),
 )
 signatures = st.builds(
@@ -252,7 +257,7 @@ def test_every_signature_goes_around(signature: Signature) -> None:
     assert Signature.from_json(generator.signature) == signature
     assert generator.inputs == tuple(field.name for field in signature.inputs)
     kinds = {field.kind for field in signature.inputs}
-    if kinds <= {"latent", "label"} and "latent" in kinds:
+    if kinds <= {"latent", "label", "attributes"} and "latent" in kinds:
         assert generator.sample(3, batch=2).shape == (3, *signature.output.shape)
     else:
         with pytest.raises(ValueError, match="call it with arrays"):
@@ -322,6 +327,17 @@ def test_a_huge_number_in_the_range_of_an_image() -> None:
     signature["output"]["range"] = [0, 10**400]
     with pytest.raises(ModelError, match="cannot be read"):
         Generator(build(IMAGE, json.dumps({"schema": 1, "signature": signature})), providers=CPU)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"examples": [[0.0]]}, {"examples": [["x", "y"]]}, {"examples": [[1e39, 0]]}, {"names": ["one"]}]
+)
+def test_attributes_with_wrong_examples_or_names(wrong: dict[str, object]) -> None:
+    known = Signature((Latent((3,)), Attributes(2)), Points(2))
+    signature = known.to_json()
+    signature["inputs"][1] |= wrong
+    with pytest.raises(ModelError, match="cannot be read"):
+        Generator(build(known, json.dumps({"schema": 1, "signature": signature})), providers=CPU)
 
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:

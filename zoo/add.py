@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo import Run, load_registry, open_model
-from ganzoo.pictures import SHEET, save_sheet
+from ganzoo.pictures import save_sheet, sheet_columns, sheet_size
 from ganzoo.signature import Signature
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
@@ -36,13 +36,14 @@ def main() -> None:
     registry.get("format", "onnx").spec.load()().export(network, home / "generator.onnx", metadata)
     sampler = open_model(home / "generator.onnx", registry)
     signature = Signature.from_json(sampler.metadata["signature"])
-    save_sheet(home / "samples.png", sampler.sample(SHEET, seed=0), signature.output)
+    n = sheet_size(signature)
+    save_sheet(home / "samples.png", sampler.sample(n, seed=0), signature.output, columns=sheet_columns(signature))
     shutil.copy(run.path / "config.toml", home / "config.toml")
     (home / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
-    (home / "README.md").write_text(_card(options.key, metadata, figures, options.license))
+    (home / "README.md").write_text(_card(options.key, metadata, figures, options.license, n))
 
 
-def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_: str) -> str:
+def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_: str, n: int) -> str:
     training, data = metadata["training"], metadata["data"]
     return "\n".join(
         [
@@ -53,9 +54,9 @@ def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_:
             f"with the loss `{training['loss']}`, seed {training['seed']}. The recipe is",
             "config.toml; the weights are the averaged ones.",
             "",
-            "![64 samples](samples.png)",
+            f"![{n} samples](samples.png)",
             "",
-            f"    ganzoo sample zoo:{key} -n 64 --out samples.png",
+            f"    ganzoo sample zoo:{key} -n {n} --out samples.png",
             "    ganzoo train --config config.toml",
             "",
             "## Figures",

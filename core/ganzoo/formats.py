@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from ganzoo.networks import Network
+
+    Classes = int | Sequence[int] | NDArray[np.integer[Any]]
+    """A class for all samples, or one for each."""
+    Labels = Classes | Mapping[str, Classes] | None
+    """What is asked of a model's labels; see :meth:`Sampler.sample`."""
+    Vectors = ArrayLike | Mapping[str, float] | None
+    """What is asked of a model's attributes; see :meth:`Sampler.sample`."""
 
 __all__ = ["Format", "Sampler"]
 
@@ -26,9 +33,17 @@ class Sampler(Protocol):
     """Where it runs, as told to the user: ``"cpu"``, ``"CUDAExecutionProvider"`` ..."""
 
     def sample(
-        self, n: int, *, seed: int = 0, label: int | Sequence[int] | None = None, truncation: float = 1.0
+        self, n: int, *, seed: int = 0, label: Labels = None, attributes: Vectors = None, truncation: float = 1.0
     ) -> NDArray[np.float32]:
-        """Draw ``n`` samples, float32 [n, ...] in the signature's range; the same seed gives the same latents."""
+        """Draw ``n`` samples, float32 [n, ...] in the signature's range; the same seed gives the same latents.
+
+        ``label`` is a class for all samples or one for each, of a model with one label; or a mapping from names of
+        labels to such. Labels that are not asked for take all their combinations in turn, the first one changing
+        fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of the second, and so on.
+        ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a mapping from names of
+        attributes (their indices if they have no names) to numbers, which take the place of these entries of the
+        signature's examples. The examples, zeros if there are none, take turns.
+        """
         ...
 
 

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -23,10 +24,13 @@ class MetricConfig(BaseModel):
 class Metric(ABC):
     """Figures about samples, given the data set that they imitate.
 
-    Raises :class:`~ganzoo.UserError` when made for a data set that it cannot judge.
+    Raises :class:`~ganzoo.UserError` when made for a data set that it cannot judge. Making one is cheap: what takes
+    long, such as training a judge, waits for :meth:`prepare` or the first call. ``conditional`` says that samples are
+    judged by what they were drawn for, so that there is nothing to say about a model that takes only latents.
     """
 
     Config: ClassVar[type[MetricConfig]] = MetricConfig
+    conditional: ClassVar[bool] = False
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         self.config = config
@@ -43,3 +47,17 @@ class Metric(ABC):
     def floor(self) -> dict[str, float]:
         """Return what as many real samples get, held out from the reference, by the same names; {} if unknown."""
         return {}
+
+    def prepare(self, *, quiet: bool = False) -> None:  # noqa: B027 - most have nothing to prepare
+        """Do what must be done once before samples are judged, with progress on stderr unless ``quiet``.
+
+        A call that has not been prepared does it quietly. torch's global random state is left as it was.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return, as plain data, what else one must know to compare the figures: which judge, and how good it is."""
+        return {}
+
+    def draw(self, folder: Path, samples: Tensor) -> list[Path]:
+        """Draw what the metric has to show of samples, as a call takes them, into the folder; return the files."""
+        return []

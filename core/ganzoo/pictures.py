@@ -1,6 +1,6 @@
 """What people look at: sample sheets, density pictures, loss curves, and the film of a training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +10,69 @@ from PIL import Image as Pillow
 
 from ganzoo.files import atomic_path
 from ganzoo.pixels import to_pixels
-from ganzoo.signature import Field, Image
+from ganzoo.signature import Field, Image, Label, Signature
 
-__all__ = ["POINTS", "SHEET", "grid", "save_curves", "save_film", "save_images", "save_sheet"]
+__all__ = [
+    "POINTS",
+    "SHEET",
+    "grid",
+    "save_curves",
+    "save_film",
+    "save_images",
+    "save_sheet",
+    "sheet_columns",
+    "sheet_size",
+]
 
 SHEET = 64
-"""Images on a sample sheet."""
+"""Images on a sample sheet, unless its columns are classes."""
+
+ROWS = 8
+"""Rows of a sample sheet whose columns are classes."""
 
 POINTS = 10_000
 """Points in a density picture."""
 
 
-def save_sheet(path: Path, samples: NDArray[np.float32], field: Field, real: NDArray[np.float32] | None = None) -> None:
-    """Draw samples: images in a grid; points as a density picture, beside that of ``real`` points if given."""
+def sheet_columns(signature: Signature, fixed: Container[str] = ()) -> int | None:
+    """Return how many columns make every column of a sample sheet one class, if the model has at most 16 classes.
+
+    They are the classes of the first label that is not ``fixed`` by name, since it changes fastest when samples are
+    drawn. None is returned where there is no such label.
+    """
+    free = (field.classes for field in signature.inputs if isinstance(field, Label) and field.name not in fixed)
+    classes = next(free, 1)
+    return classes if 1 < classes <= 16 else None
+
+
+def sheet_size(signature: Signature) -> int:
+    """Return how many images a sample sheet of the model shows."""
+    columns = sheet_columns(signature)
+    return ROWS * columns if columns else SHEET
+
+
+def save_sheet(
+    path: Path,
+    samples: NDArray[np.float32],
+    field: Field,
+    real: NDArray[np.float32] | None = None,
+    columns: int | None = None,
+) -> None:
+    """Draw samples: images in a grid; points as a density picture, beside that of ``real`` points if given.
+
+    The grid has so many ``columns``, or is nearly square.
+    """
     if isinstance(field, Image):
-        _save(path, grid(to_pixels(samples, field.range)))
+        _save(path, grid(to_pixels(samples, field.range), columns))
     else:
         _save_density(path, samples, real)
 
 
 def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
-    """Lay images, uint8 [N, H, W, C], out in a nearly square grid on white, small ones enlarged."""
+    """Lay images, uint8 [N, H, W, C], out in so many columns or a nearly square grid, on white, small ones enlarged."""
     pixels = _rgb_or_grey(pixels)
     n, height, width, channels = pixels.shape
-    columns = columns or max(1, round((n * height / width) ** 0.5))
+    columns = max(1, min(n, columns or round((n * height / width) ** 0.5)))
     rows = -(-n // columns)
     sheet = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
     for index, image in enumerate(pixels):

@@ -123,7 +123,7 @@ class _Studio:
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
         self.signature = next(iter(loop.exports().values())).signature
-        self.drawable = all(field.kind in ("latent", "label") for field in self.signature.inputs)
+        self.drawable = all(field.kind in ("latent", "label", "attributes") for field in self.signature.inputs)
         self.real: NDArray[np.float32] | None = None
         if not isinstance(self.signature.output, Image) and self.drawable:
             shown = torch.arange(min(len(dataset), pictures.POINTS))
@@ -135,12 +135,13 @@ class _Studio:
             return {}
         network = next(iter(self.loop.exports().values()))
         field, seed = self.signature.output, self.loop.settings.seed
-        count = pictures.SHEET if isinstance(field, Image) else pictures.POINTS
+        count = pictures.sheet_size(self.signature) if isinstance(field, Image) else pictures.POINTS
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
         path = self.run.samples / f"{self.loop.step:06d}.png"
-        pictures.save_sheet(path, samples[:count].numpy(), field, self.real)
+        columns = pictures.sheet_columns(self.signature)
+        pictures.save_sheet(path, samples[:count].numpy(), field, self.real, columns)
         self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
         figures: dict[str, float] = {}
         for key, metric in self.metrics.items():

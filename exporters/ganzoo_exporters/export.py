@@ -18,10 +18,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from ganzoo import GanzooError, Image, Label, Latent, Network, Scores, Signature
+from ganzoo import Attributes, GanzooError, Image, Label, Latent, Network, Scores, Signature
 from ganzoo.files import atomic_path
 from ganzoo_exporters import runtime
 
@@ -90,14 +90,21 @@ def export(
 
 
 def draw_inputs(signature: Signature, batch: int, seed: int = 0) -> list[NDArray[Any]]:
-    """Return one batch of inputs as the signature describes them: every class in turn, everything else random."""
+    """Return one batch of inputs as the signature describes them.
+
+    All combinations of classes take turns, and so do the examples of attributes; everything else is random.
+    """
     random = np.random.Generator(np.random.Philox(seed))
+    index = rest = np.arange(batch, dtype=np.int64)
     arrays: list[NDArray[Any]] = []
     for field in signature.inputs:
         shape = (batch, *field.shape)
         match field:
             case Label(classes=classes):
-                arrays.append(np.arange(batch, dtype=np.int64) % classes)
+                arrays.append(rest % classes)
+                rest = rest // classes
+            case Attributes(examples=examples) if examples:
+                arrays.append(np.array(examples, np.float32)[index % len(examples)])
             case Latent(distribution="uniform"):
                 arrays.append(random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1))
             case Image(range=(low, high)):
@@ -123,8 +130,10 @@ def _apply(network: Network, arrays: Sequence[NDArray[Any]]) -> NDArray[np.float
 
 
 def _translate(reference: Network, arrays: Sequence[NDArray[Any]]) -> onnx.ModelProto:
-    network = copy.deepcopy(reference)
+    network: nn.Module = copy.deepcopy(reference)
     _fold_parametrizations(network)
+    if {*network._modules, *network._parameters, *network._buffers} & set(dir(fx.GraphModule({}, fx.Graph()))):
+        network = _Inside(network)
     # so that the graph does not depend on the memory format that the network was trained in
     network.to(memory_format=torch.contiguous_format)
     batch = torch.export.Dim("batch")
@@ -140,6 +149,18 @@ def _translate(reference: Network, arrays: Sequence[NDArray[Any]]) -> onnx.Model
         )
         assert program is not None
         return program.model_proto
+
+
+class _Inside(nn.Module):
+    """Puts a network one level down, since torch.export fails on parts of the top one called ``code`` or ``graph``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Apply the network."""
+        return self.network(*inputs)
 
 
 def _fold_parametrizations(network: nn.Module) -> None:

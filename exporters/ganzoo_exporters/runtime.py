@@ -6,7 +6,8 @@
 
 The file says itself what goes in and what comes out: its metadata entry ``ganzoo`` is a JSON document with a
 ``signature`` of ``inputs`` and ``output``. Each field is a dict with ``kind``, ``name``, ``dtype``, ``shape`` (without
-the batch), and by kind ``distribution`` (latent), ``classes`` and ``names`` (label) or ``range`` (image).
+the batch), and by kind ``distribution`` (latent), ``classes`` and ``names`` (label), ``names`` and ``examples``
+(attributes) or ``range`` (image).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _OPTIONS: dict[str, dict[str, str]] = {_CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}}
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 Floats = NDArray[np.float32]
-Labels = int | Sequence[int] | NDArray[np.integer[Any]] | None
+Classes = int | Sequence[int] | NDArray[np.integer[Any]]
+Labels = Classes | Mapping[str, Classes] | None
+Vectors = ArrayLike | Mapping[str, float] | None
 Source = str | os.PathLike[str] | bytes
 
 
@@ -101,8 +104,8 @@ class Generator:
         The procedure: ``numpy.random.Generator(numpy.random.Philox(seed))``, and from it ``standard_normal((n, *shape),
         dtype=float32)`` or, for ``"uniform"``, ``random((n, *shape), dtype=float32) * 2 - 1``. The numbers are consumed
         one after another in row-major order, so drawing in pieces gives the same, and fewer samples are a prefix of
-        more. Labels are not drawn. Should a model have further latents, number ``i = 1, 2 ...`` in the order of the
-        inputs has ``Philox(seed).jumped(i)``. ``name`` picks one of them, by default the first.
+        more. Nothing but latents is drawn. Should a model have further ones, number ``i = 1, 2 ...`` in the order of
+        the inputs has ``Philox(seed).jumped(i)``. ``name`` picks one of them, by default the first.
         """
         for index, field in enumerate(self._latents):
             if name in (None, field["name"]):
@@ -110,16 +113,27 @@ class Generator:
         raise ValueError(f"this model has no such latent; it takes the inputs {', '.join(self.inputs)}")
 
     def sample(
-        self, n: int, *, seed: int = 0, label: Labels = None, truncation: float = 1.0, batch: int = 64
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        batch: int = 64,
     ) -> Floats:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is one class for all or one for each sample; by default sample ``i`` is of class ``i % classes``.
+        ``label`` is one class for all or one for each sample; of a model with several labels, a mapping from names of
+        labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
+        ``attributes`` is one vector for all or one for each sample; or a mapping from names of attributes (indices, if
+        they have no names) to numbers, put into the signature's examples, which take turns (zeros if there are none).
         ``truncation`` multiplies the latents: below 1 they move towards their mean, 0, for more typical and less
         varied samples. ``batch`` samples are computed at a time; it changes speed and memory, not the latents.
         """
         done, samples = 0, np.empty(0, np.float32)
-        for chunk in self.stream(n, seed=seed, label=label, truncation=truncation, batch=batch):
+        given: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
+        for chunk in self.stream(n, seed=seed, batch=batch, **given):
             if not done:
                 samples = np.empty((n, *chunk.shape[1:]), np.float32)
             samples[done : done + len(chunk)] = chunk
@@ -127,35 +141,37 @@ class Generator:
         return samples
 
     def stream(
-        self, n: int, *, seed: int = 0, label: Labels = None, truncation: float = 1.0, batch: int = 64
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        batch: int = 64,
     ) -> Iterator[Floats]:
         """Yield what :meth:`sample` returns, ``batch`` samples at a time, in constant memory."""
         n, batch = _whole(n, 1, "the number of samples"), _whole(batch, 1, "the batch size")
         if not (np.isfinite(truncation) and truncation >= 0):
             raise ValueError(f"the truncation is a number of at least 0, not {truncation}")
-        other = [field for field in self._fields if field["kind"] not in ("latent", "label")]
-        if other or not self._latents:
-            what = " and ".join(f"{field['kind']} {field['name']!r}" for field in other or self._fields)
+        if not self._latents or {field["kind"] for field in self._fields} - {"latent", "label", "attributes"}:
+            what = " and ".join(f"{field['kind']} {field['name']!r}" for field in self._fields)
             raise ValueError(f"this model cannot be sampled from noise alone: it takes {what}; call it with arrays")
-        classes = [field["classes"] for field in self._fields if field["kind"] == "label"]
-        labels = None if label is None else np.asarray(label)
-        if labels is not None:
-            if not classes:
-                raise ValueError("this model has no classes, so it takes no label")
-            if labels.dtype.kind not in "iu" or labels.shape not in ((), (n,)):
-                raise ValueError(f"a label is one whole number, or one for each of the {n} samples")
-            _check_labels(labels, min(classes))
+        rows = _label_rows(self._fields, n, label) | _attribute_rows(self._fields, n, attributes)
         streams = [_random(seed, index) for index in range(len(self._latents))]
 
         def chunks() -> Iterator[Floats]:
             for start in range(0, n, batch):
                 index, stream = np.arange(start, min(start + batch, n)), iter(streams)
-                feed: list[NDArray[Any]] = []
+                rest, feed = index, list[NDArray[Any]]()
                 for field in self._fields:
                     if field["kind"] == "latent":
                         feed.append(_draw(next(stream), field, len(index)) * np.float32(truncation))
+                    elif (given := rows.get(field["name"])) is not None:
+                        feed.append(given[index % len(given)])
                     else:
-                        feed.append(index % field["classes"] if labels is None else np.broadcast_to(labels, n)[index])
+                        feed.append(rest % field["classes"])
+                        rest = rest // field["classes"]
                 yield self(*feed)
 
         return chunks()
@@ -185,6 +201,58 @@ def _whole(value: int, least: int, what: str) -> int:
     if operator.index(value) < least:
         raise ValueError(f"{what} is a whole number of at least {least}, not {value}")
     return operator.index(value)
+
+
+def _label_rows(fields: Sequence[dict[str, Any]], n: int, label: Labels) -> dict[str, NDArray[Any]]:
+    """Return the classes that are asked for, [1] or [n], by the name of the label."""
+    classes = {field["name"]: field["classes"] for field in fields if field["kind"] == "label"}
+    if label is not None and not isinstance(label, Mapping):
+        if not classes:
+            raise ValueError("this model has no classes, so it takes no label")
+        if len(classes) > 1:
+            raise ValueError(f"this model has the labels {', '.join(classes)}: give a mapping from a name to a class")
+        label = dict.fromkeys(classes, label)
+    rows = {name: np.asarray(value) for name, value in (label or {}).items()}
+    for name, row in rows.items():
+        if name not in classes:
+            raise ValueError(f"this model has no label {name!r}; it has: {', '.join(classes)}")
+        if row.dtype.kind not in "iu" or row.shape not in ((), (n,)):
+            raise ValueError(f"a label is one whole number, or one for each of the {n} samples")
+        _check_labels(row, classes[name])
+    return {name: row.reshape(-1) for name, row in rows.items()}
+
+
+def _attribute_rows(fields: Sequence[dict[str, Any]], n: int, attributes: Vectors) -> dict[str, NDArray[Any]]:
+    """Return the vectors that take turns, [any, dim], by the name of the field."""
+    fields = [field for field in fields if field["kind"] == "attributes"]
+    if attributes is not None and len(fields) != 1:
+        raise ValueError(f"this model has {'several vectors of' if fields else 'no'} attributes; leave them out")
+    rows = {}
+    for field in fields:
+        (dim,) = field["shape"]
+        values = _finite(field["examples"] or [[0.0] * dim])
+        if isinstance(attributes, Mapping):
+            names = [str(name) for name in field["names"] or range(dim)]
+            for name, value in attributes.items():
+                if str(name) not in names:
+                    raise ValueError(f"this model has no attribute {name!r}; it has: {', '.join(names)}")
+                values[:, names.index(str(name))] = _finite(value, ())
+        elif attributes is not None:
+            values = _finite(attributes, (dim,), (n, dim))
+        rows[field["name"]] = values.reshape(-1, dim)
+    return rows
+
+
+def _finite(values: Any, *shapes: tuple[int, ...]) -> Floats:
+    try:
+        array = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("attributes are numbers, as many for every sample") from None
+    if shapes and array.shape not in shapes:
+        raise ValueError(f"such attributes have the shape {' or '.join(map(str, shapes))}, not {array.shape}")
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise ValueError("attributes are finite numbers that float32 can hold")
+    return array.astype(np.float32)
 
 
 def _check_labels(labels: NDArray[Any], classes: int) -> None:
@@ -235,6 +303,10 @@ def _metadata(model: bytes, name: str) -> dict[str, Any]:
 def _valid(field: dict[str, Any]) -> bool:
     label = field["kind"] == "label"
     sizes = [*field["shape"], *([field["classes"]] if label else [])]
+    if field["kind"] == "attributes":
+        (dim,), examples = field["shape"], field["examples"]
+        if len(field["names"]) not in (0, dim) or (examples and _finite(examples).shape != (len(examples), dim)):
+            return False
     low, high = field["range"] if field["kind"] == "image" else (0, 1)
     return (
         isinstance(field["name"], str)

@@ -24,7 +24,7 @@ from ganzoo.networks import Network
 from ganzoo.registry import Entry, Registry
 from ganzoo.runs import Run
 from ganzoo.sampling import draw_inputs
-from ganzoo.signature import Image, Label, Latent, Points, Signature
+from ganzoo.signature import Attributes, Image, Label, Latent, Points, Signature
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
 from ganzoo.trainer import Phase
@@ -164,27 +164,24 @@ class Probe:
 
 
 def drawable(signature: Signature) -> bool:
-    """Return whether samples can be drawn from latents and labels alone."""
-    return all(isinstance(field, Latent | Label) for field in signature.inputs)
+    """Return whether samples can be drawn from latents, labels and attributes alone."""
+    return all(isinstance(field, Latent | Label | Attributes) for field in signature.inputs)
 
 
 def draw(signature: Signature, n: int, seed: int = 0) -> list[Tensor]:
     """Return inputs of any kind: what can be drawn as samples are drawn, images uniformly in their range."""
-    if drawable(signature):
-        return draw_inputs(signature, n, seed)
+    known = tuple(field for field in signature.inputs if isinstance(field, Latent | Label | Attributes))
+    drawn = iter(draw_inputs(replace(signature, inputs=known), n, seed))
     rng = np.random.Generator(np.random.Philox(seed))
     inputs = []
     for field in signature.inputs:
         shape = (n, *field.shape)
-        match field:
-            case Label():
-                inputs.append(torch.arange(n) % field.classes)
-            case Image():
-                inputs.append(torch.from_numpy(rng.uniform(*field.range, shape).astype(np.float32)))
-            case Latent(distribution="uniform"):
-                inputs.append(torch.from_numpy(rng.uniform(-1, 1, shape).astype(np.float32)))
-            case _:
-                inputs.append(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
+        if field in known:
+            inputs.append(next(drawn))
+        elif isinstance(field, Image):
+            inputs.append(torch.from_numpy(rng.uniform(*field.range, shape).astype(np.float32)))
+        else:
+            inputs.append(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
     return inputs
 
 
@@ -221,3 +218,11 @@ def _stand_ins() -> Iterator[Dataset]:
             spec = DataSpec("random", domains, size, paired)
             yield TensorDataset(spec, {"a": pixels(3, side), "b": pixels(3, side)})
     yield TensorDataset(DataSpec("random", (Points(2),), size), {"x": torch.randn(size, 2, generator=rng)})
+    image = Image(3, 32, 32, range=(0, 255))
+    spec = DataSpec("random", (image, Label(4), Label(3, name="hue")), size)
+    classes = torch.arange(size)
+    yield TensorDataset(spec, {"x": pixels(3, 32), "y": classes % 4, "hue": classes // 4 % 3})
+    vectors = torch.randn(size, 5, generator=rng)
+    examples = tuple(tuple(row) for row in vectors[:4].tolist())
+    spec = DataSpec("random", (image, Attributes(5, examples=examples)), size)
+    yield TensorDataset(spec, {"x": pixels(3, 32), "y": vectors})

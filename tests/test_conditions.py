@@ -1,0 +1,405 @@
+"""Labels and attributes outside of training: the same samples from torch and the file, the command, and the sheets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Command
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from torch import Tensor, nn
+
+from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, Signature, UserError
+from ganzoo.pictures import grid, sheet_columns, sheet_size
+from ganzoo.sampling import TorchSampler, draw_inputs
+from ganzoo.testing import bench
+from ganzoo.training import _Studio
+from ganzoo_exporters.export import export
+from ganzoo_exporters.runtime import Generator as Runtime
+
+EXAMPLES = ((0.25, -1.0), (0.5, 3.0), (1.5, 0.0))
+
+
+class Labelled(Generator):
+    """Shows its two labels: the upper row of an image is the first one, the lower row the second one."""
+
+    def __init__(self) -> None:
+        fields = (Latent((2,)), Label(3, ("circle", "square", "cross=x"), "shape"), Label(4, name="hue"))
+        super().__init__(Signature(fields, Image(1, 2, 2, (0.0, 1.0))))
+        self.gain = nn.Parameter(torch.tensor(1e-3))
+
+    def forward(self, z: Tensor, shape: Tensor, hue: Tensor) -> Tensor:
+        told = torch.stack([shape, hue], 1).float() / 4
+        return (told[:, :, None] + self.gain * z.tanh()[:, None])[:, None].clamp(0, 1)
+
+
+class Described(Generator):
+    """Shows its attributes as they are."""
+
+    def __init__(self, names: tuple[str, ...] = ("smiling", "age"), examples: Any = EXAMPLES) -> None:
+        super().__init__(Signature((Latent((2,)), Attributes(2, names, examples)), Points(2)))
+        self.gain = nn.Parameter(torch.tensor(1e-3))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return y + self.gain * z
+
+
+class OneLabel(Labelled):
+    """The same with a label alone, one of whose classes is called as if it were an assignment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        fields = (Latent((2,)), Label(3, ("circle", "square", "y=2")))
+        self.signature = Signature(fields, Image(1, 2, 2, (0.0, 1.0)))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        return super().forward(z, y, y)
+
+
+class Watched(Runtime):
+    """Remembers what the network was called with."""
+
+    def __call__(self, *arrays: Any) -> Any:
+        self.calls.append(arrays)
+        return super().__call__(*arrays)
+
+    def drawn(self, n: int, **arguments: Any) -> list[np.ndarray]:
+        self.calls: list[Any] = []
+        self.sample(n, **arguments)
+        return [np.concatenate(parts) for parts in zip(*self.calls, strict=True)]
+
+
+NETWORKS = {
+    "labels": Labelled,
+    "attributes": Described,
+    "label": OneLabel,
+    "plain": lambda: Described((), ()),
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, paths = tmp_path_factory.mktemp("conditions"), {}
+    for name, build in NETWORKS.items():
+        paths[name] = folder / f"{name}.onnx"
+        export(build(), paths[name], {"model": name})
+    return paths
+
+
+@pytest.fixture(scope="module")
+def runtimes(files: Mapping[str, Path]) -> dict[str, Watched]:
+    return {name: Watched(path, providers=["CPUExecutionProvider"], threads=1) for name, path in files.items()}
+
+
+def same(runtime: Watched, n: int, *, batch: int = 64, **arguments: Any) -> list[np.ndarray]:
+    """Assert that torch and the runtime draw the same inputs; return them."""
+    signature = Signature.from_json(runtime.signature)
+    seed, truncation = arguments.pop("seed", 0), arguments.pop("truncation", 1.0)
+    drawn = [part.numpy() for part in draw_inputs(signature, n, seed, truncation=truncation, **arguments)]
+    found = runtime.drawn(n, seed=seed, truncation=truncation, batch=batch, **arguments)
+    for field, ours, theirs in zip(signature.inputs, drawn, found, strict=True):
+        assert str(ours.dtype) == field.dtype
+        assert len(ours) == n
+        np.testing.assert_array_equal(ours, theirs)
+    return drawn
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> dict[str, Any]:
+    n = draw(st.integers(1, 40))
+    label: dict[str, Any] = {}
+    for name, classes in (("hue", 4), ("shape", 3)):
+        one = st.integers(0, classes - 1)
+        asked = draw(st.none() | one | st.lists(one, min_size=n, max_size=n) | one.map(np.int32))
+        if asked is not None:
+            label[name] = asked
+    return {"n": n, "label": label or None, "batch": draw(st.integers(1, 50)), "seed": draw(st.integers(0, 9))}
+
+
+@settings(deadline=None, max_examples=60)
+@given(requests())
+def test_torch_and_the_runtime_draw_the_same_labels(runtimes: dict[str, Watched], asked: dict[str, Any]) -> None:
+    _, shape, hue = same(runtimes["labels"], **asked)
+    label = asked["label"] or {}
+    rest = list(range(asked["n"]))
+    for name, classes, found in (("shape", 3, shape), ("hue", 4, hue)):
+        if name in label:
+            expected = np.broadcast_to(label[name], len(rest)).tolist()
+        else:
+            expected, rest = [i % classes for i in rest], [i // classes for i in rest]
+        assert found.tolist() == expected
+
+
+numbers = st.floats(-1e3, 1e3, width=32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 50), st.data())
+def test_torch_and_the_runtime_draw_the_same_attributes(
+    runtimes: dict[str, Watched], n: int, batch: int, data: st.DataObject
+) -> None:
+    kind = data.draw(st.sampled_from(["attributes", "plain"]))
+    names: Any = ["smiling", "age"] if kind == "attributes" else [0, "1"]
+    vector = st.tuples(numbers, numbers)
+    asked = data.draw(
+        st.none()
+        | vector
+        | st.lists(vector, min_size=n, max_size=n)
+        | st.lists(vector, min_size=n, max_size=n).map(np.array)
+        | st.dictionaries(st.sampled_from(names), numbers)
+    )
+    _, found = same(runtimes[kind], n, batch=batch, attributes=asked)
+    examples = EXAMPLES if kind == "attributes" else ((0.0, 0.0),)
+    if asked is None or isinstance(asked, dict):
+        expected = np.array([examples[i % len(examples)] for i in range(n)])
+        for name, value in (asked or {}).items():
+            expected[:, names.index(name)] = value
+    else:
+        expected = np.broadcast_to(asked, (n, 2))
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+def test_fewer_samples_are_a_prefix_of_more(runtimes: dict[str, Watched]) -> None:
+    for name in ("labels", "attributes"):
+        for fewer, more in zip(same(runtimes[name], 5), same(runtimes[name], 30), strict=True):
+            np.testing.assert_array_equal(fewer, more[:5])
+
+
+def test_several_attributes_and_no_latent() -> None:
+    signature = Signature((Attributes(1, (), ((1.0,), (2.0,)), "a"), Attributes(2, name="b"), Label(2)), Points(1))
+    a, b, y = (part.tolist() for part in draw_inputs(signature, 3, 0))
+    assert (a, b, y) == ([[1], [2], [1]], [[0, 0]] * 3, [0, 1, 0])
+    with pytest.raises(UserError, match=r"several attribute vectors \(a, b\)"):
+        draw_inputs(signature, 3, 0, attributes=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("labels", {"label": 1}, "this model has the labels shape, hue"),
+        ("labels", {"label": [0, 1, 2]}, "this model has the labels shape, hue"),
+        ("labels", {"label": {"hu": 1}}, "no label 'hu'"),
+        ("labels", {"label": {0: 1}}, "no label 0"),
+        ("labels", {"label": {"hue": 4}}, "4"),
+        ("labels", {"label": {"hue": -1}}, "-1"),
+        ("labels", {"label": {"hue": [0, 1]}}, "one for each of the 3 samples"),
+        ("labels", {"label": {"hue": [[0, 1, 2]]}}, "one for each of the 3 samples"),
+        ("labels", {"label": {"hue": 1.5}}, "one whole number"),
+        ("labels", {"label": {"hue": True}}, "one whole number"),
+        ("labels", {"label": {"hue": None}}, "one whole number"),
+        ("labels", {"label": {"hue": "red"}}, "one whole number"),
+        ("labels", {"attributes": [0.0]}, "no attributes"),
+        ("labels", {"attributes": {}}, "no attributes"),
+        ("attributes", {"label": 0}, "label"),
+        ("attributes", {"label": {"y": 0}}, "no label 'y'"),
+        ("attributes", {"attributes": [1.0]}, "shape"),
+        ("attributes", {"attributes": 1.0}, "shape"),
+        ("attributes", {"attributes": [1.0, 2.0, 3.0]}, "shape"),
+        ("attributes", {"attributes": [[1.0, 2.0]] * 2}, "shape"),
+        ("attributes", {"attributes": [[1.0, 2.0], [1.0]]}, "numbers"),
+        ("attributes", {"attributes": ["a", "b"]}, "numbers"),
+        ("attributes", {"attributes": [1.0, float("nan")]}, "finite"),
+        ("attributes", {"attributes": [1.0, 1e39]}, "finite"),
+        ("attributes", {"attributes": [1, 10**400]}, "numbers"),
+        ("attributes", {"attributes": {"smilling": 1.0}}, "no attribute 'smilling'"),
+        ("attributes", {"attributes": {0: 1.0}}, "no attribute 0"),
+        ("attributes", {"attributes": {"age": float("inf")}}, "finite"),
+        ("attributes", {"attributes": {"age": [1.0, 2.0, 3.0]}}, "one number|shape"),
+        ("plain", {"attributes": {2: 1.0}}, "no attribute 2"),
+        ("plain", {"attributes": {"smiling": 1.0}}, "no attribute 'smiling'"),
+    ],
+)
+def test_wrong_conditions_are_refused(
+    runtimes: dict[str, Watched], name: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        draw_inputs(Signature.from_json(runtimes[name].signature), 3, 0, **arguments)
+    with pytest.raises(ValueError, match=message):
+        runtimes[name].stream(3, **arguments)
+
+
+def test_a_misspelt_name_is_corrected() -> None:
+    with pytest.raises(UserError, match=r"no label 'hu'; did you mean 'hue'\?"):
+        draw_inputs(Labelled().signature, 3, 0, label={"hu": 1})
+    with pytest.raises(UserError, match=r"no attribute 'agee'; did you mean 'age'\?"):
+        draw_inputs(Described().signature, 3, 0, attributes={"agee": 1})
+
+
+# --- The command
+
+
+@pytest.fixture(params=["file", "run"])
+def model(request: pytest.FixtureRequest, files: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """From the name of a network to what the command is given: a file, or something that opens as a run does."""
+    if request.param == "file":
+        return lambda name: files[name]
+
+    def opened(name: str) -> TorchSampler:
+        network = NETWORKS[name]()
+        return TorchSampler(network, {"signature": network.signature.to_json()})
+
+    monkeypatch.setattr("ganzoo.opening.open_model", opened)
+    return lambda name: name
+
+
+def drawn(cli: Command, *arguments: object) -> np.ndarray:
+    outcome = cli("sample", *arguments, "--out", "a.npz")
+    assert outcome.code == 0, outcome.err
+    with np.load("a.npz") as file:
+        return file["samples"]
+
+
+def classes(cli: Command, *arguments: object) -> tuple[list[int], list[int]]:
+    samples = np.rint(4 * drawn(cli, *arguments)).astype(int)
+    return samples[:, 0, 0, 0].tolist(), samples[:, 0, 1, 0].tolist()
+
+
+def test_labels_by_name(cli: Command, model: Any) -> None:
+    labels = model("labels")
+    everything = ([0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1])
+    assert classes(cli, labels, "-n", 6) == everything
+    assert classes(cli, labels, "-n", 6, "--label", "all") == everything
+    assert classes(cli, labels, "-n", 3, "--label", "shape=all", "--label", "hue=3") == ([0, 1, 2], [3, 3, 3])
+    assert classes(cli, labels, "-n", 5, "--label", "shape=square") == ([1] * 5, [0, 1, 2, 3, 0])
+    assert classes(cli, labels, "-n", 2, "--label", "shape=cross=x", "--label", "hue=2") == ([2, 2], [2, 2])
+    one = model("label")
+    for text, index in (("2", 2), ("circle", 0), ("y=square", 1), ("y=1", 1), ("y=2", 2), ("y=y=2", 2)):
+        assert classes(cli, one, "-n", 2, "--label", text)[0] == [index, index], text
+    assert classes(cli, one, "-n", 4, "--label", "y=all")[0] == [0, 1, 2, 0]
+
+
+def test_attributes_by_name(cli: Command, model: Any) -> None:
+    found = drawn(cli, model("attributes"), "-n", 4, "--truncation", 0, "--attribute", "age=7e-1")
+    assert found.tolist() == np.array([[x, 0.7] for x in (0.25, 0.5, 1.5, 0.25)], np.float32).tolist()
+    found = drawn(cli, model("plain"), "-n", 2, "--truncation", 0, "--attribute", "1=-2", "--attribute", "0=3")
+    assert found.tolist() == [[3, -2], [3, -2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("labels", ["--label", "1"], ["--label '1' does not say which label", "LABEL=CLASS", "hue, shape"]),
+        ("labels", ["--label", "shap=1"], ["did you mean 'shape'?"]),
+        ("labels", ["--label", "hue=4"], ["unknown --label 'hue=4'", "0 to 3"]),
+        ("labels", ["--label", "shape=squar"], ["did you mean 'square'?"]),
+        ("labels", ["--label", "hue=1", "--label", "hue=1"], ["--label gives hue twice"]),
+        ("labels", ["--label", "hue=all", "--label", "hue=1"], ["--label gives hue twice"]),
+        ("label", ["--label", "hue=1"], ["unknown --label 'hue=1'", "0 to 2"]),
+        ("label", ["--label", "0", "--label", "y=1"], ["--label gives y twice"]),
+        ("labels", ["--attribute", "age=1"], ["knows no attributes; leave --attribute out"]),
+        ("attributes", ["--label", "1"], ["knows no labels; leave --label out"]),
+        ("attributes", ["--attribute", "age"], ["--attribute is NAME=VALUE, not 'age'"]),
+        ("attributes", ["--attribute", "agee=1"], ["unknown --attribute 'agee'", "did you mean 'age'?"]),
+        ("attributes", ["--attribute", "0=1"], ["unknown --attribute '0'", "age, smiling"]),
+        ("attributes", ["--attribute", "age=old"], ["--attribute age is a number, not 'old'"]),
+        ("attributes", ["--attribute", "age=nan"], ["--attribute age is a finite number, not 'nan'"]),
+        ("attributes", ["--attribute", "age=1e39"], ["finite"]),
+        ("attributes", ["--attribute", "age=1", "--attribute", "age=2"], ["--attribute gives age twice"]),
+        ("plain", ["--attribute", "2=1"], ["unknown --attribute '2'", "0, 1"]),
+    ],
+)
+def test_wrong_conditions_of_the_command(
+    cli: Command, model: Any, name: str, arguments: list[str], words: list[str]
+) -> None:
+    cli("sample", model(name), *arguments, "-n", "2", "--out", "a.npz").refused(*words)
+    assert not list(Path().iterdir())
+
+
+# --- Sheets
+
+
+def cells(path: Path, columns: int, rows: int) -> np.ndarray:
+    """Return the four pixels of every image of a sheet of images of two by two pixels, [rows, columns, 2, 2]."""
+    with Pillow.open(path) as sheet:
+        pixels = np.asarray(sheet)
+    scale, rest = divmod(pixels.shape[0], rows * 4 + 2)
+    assert not rest
+    assert pixels.shape == ((rows * 4 + 2) * scale, (columns * 4 + 2) * scale)
+    small = pixels[::scale, ::scale][2:, 2:]
+    return small.reshape(rows, 4, columns, 4).transpose(0, 2, 1, 3)[:, :, :2, :2]
+
+
+def test_the_columns_of_a_sheet_are_the_classes(cli: Command, model: Any) -> None:
+    def told(n: int, columns: int, rows: int, *arguments: object) -> np.ndarray:
+        assert cli("sample", model("labels"), "-n", n, *arguments).code == 0
+        return np.rint(cells(Path("samples.png"), columns, rows)[:, :, :, 0] / 255 * 4).astype(int)
+
+    sheet = told(12, 3, 4)
+    assert sheet[:, :, 0].tolist() == [[0, 1, 2]] * 4
+    assert sheet[:, :, 1].tolist() == [[hue] * 3 for hue in range(4)]
+    sheet = told(8, 4, 2, "--label", "shape=cross=x")  # the first label that is free
+    assert sheet[:, :, 1].tolist() == [[0, 1, 2, 3]] * 2
+    assert told(9, 3, 3, "--label", "shape=0", "--label", "hue=0").shape == (3, 3, 2)  # none is free
+    assert told(2, 2, 1)[:, :, 0].tolist() == [[0, 1]]  # no white columns
+
+
+def test_how_many_images_and_columns() -> None:
+    def layout(*fields: Any) -> tuple[int | None, int]:
+        signature = Signature((Latent((2,)), *fields), Image(1, 2, 2))
+        return sheet_columns(signature), sheet_size(signature)
+
+    assert layout() == (None, 64)
+    assert layout(Attributes(3)) == (None, 64)
+    assert layout(Label(1)) == (None, 64)
+    assert layout(Label(10)) == (10, 80)
+    assert layout(Label(16), Label(3, name="b")) == (16, 128)
+    assert layout(Label(17), Label(3, name="b")) == (None, 64)
+    assert grid(np.zeros((64, 2, 2, 1), np.uint8), 10, pad=0).shape[1] % 20 == 0
+
+
+def studio(network: Generator, folder: Path) -> _Studio:
+    run: Any = SimpleNamespace(samples=folder, path=folder)
+    loop: Any = SimpleNamespace(exports=lambda: {"generator": network}, step=7, settings=SimpleNamespace(seed=0))
+    registry: Any = SimpleNamespace(notify=lambda *_, **__: None)
+    data: Any = next(iter(bench._stand_ins()))
+    return _Studio(run, loop, data, {}, registry)
+
+
+def test_the_sheets_of_a_run(tmp_path: Path) -> None:
+    labelled = studio(Labelled().eval(), tmp_path / "labels")
+    labelled.draw()
+    sheet = cells(tmp_path / "labels" / "000007.png", 3, 8)
+    assert np.rint(sheet[..., 0, 0] / 255 * 4).tolist() == [[0, 1, 2]] * 8
+
+    class Dots(Described):
+        def __init__(self) -> None:
+            super().__init__()
+            self.signature = Signature(self.signature.inputs, Image(1, 2, 2))
+
+        def forward(self, z: Tensor, y: Tensor) -> Tensor:
+            return y.tanh()[:, None, :, None].expand(-1, 1, 2, 2)
+
+    described = studio(Dots().eval(), tmp_path / "attributes")
+    assert described.drawable
+    described.draw()
+    assert (tmp_path / "attributes" / "000007.png").is_file()
+
+
+# --- The conformance kit
+
+
+def test_the_kit_draws_every_condition() -> None:
+    for network in (Labelled(), Described()):
+        assert bench.drawable(network.signature)
+        for ours, theirs in zip(bench.draw(network.signature, 9, 4), draw_inputs(network.signature, 9, 4), strict=True):
+            assert torch.equal(ours, theirs)
+    fields = (Image(1, 2, 2, (0.0, 1.0)), Label(2), Attributes(2, (), EXAMPLES, "a"), Points(3, "p"), Label(2, (), "b"))
+    signature = Signature(fields, Scores())
+    assert not bench.drawable(signature)
+    x, y, a, p, b = bench.draw(signature, 4)
+    assert [tuple(part.shape) for part in (x, p)] == [(4, 1, 2, 2), (4, 3)]
+    assert 0 <= x.min() < x.max() <= 1
+    assert list(zip(y.tolist(), b.tolist(), strict=True)) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert a.tolist() == [list(EXAMPLES[i % 3]) for i in range(4)]
+
+
+def test_the_kit_has_data_of_every_form() -> None:
+    forms = [tuple(field.kind for field in data.spec.fields) for data in bench._stand_ins()]
+    assert ("image", "label", "label") in forms
+    assert ("image", "attributes") in forms
+    assert forms.index(("image", "label", "label")) > forms.index(("points",))
