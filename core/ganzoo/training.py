@@ -19,7 +19,7 @@ from ganzoo.card import write_card
 from ganzoo.config import Config
 from ganzoo.data import Dataset
 from ganzoo.devices import resolve_device
-from ganzoo.errors import Interrupted, TrainingError
+from ganzoo.errors import Interrupted, TrainingError, UserError
 from ganzoo.loop import Loop
 from ganzoo.metrics import Metric
 from ganzoo.progress import Progress
@@ -51,7 +51,10 @@ def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = 
         loop.restore(checkpoint.latest(run.checkpoints))
     run.forget_after(loop.step)
     loop.start_workers()
-    studio = _Studio(run, loop, dataset, config.build_metrics(dataset), registry)
+    metrics = config.build_metrics(dataset)
+    studio = _Studio(run, loop, dataset, metrics, registry)
+    for metric in metrics.values():
+        metric.prepare(quiet=quiet)
 
     registry.notify("ganzoo_fit_start", run=run.path, config=config, trainer=trainer, step=loop.step)
     outcome: Literal["done", "interrupted", "failed"] = "failed"
@@ -123,6 +126,10 @@ class _Studio:
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
         self.signature = next(iter(loop.exports().values())).signature
+        told = [field.kind for field in self.signature.inputs if isinstance(field, Label | Attributes)]
+        for key, metric in metrics.items():
+            if metric.conditional and not told:
+                raise UserError(f"the metric {key!r} judges whether a model draws what it is told, and this one is not")
         self.drawable = all(field.kind in ("latent", "label", "attributes") for field in self.signature.inputs)
         self.real: NDArray[np.float32] | None = None
         if not isinstance(self.signature.output, Image) and self.drawable:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from ganzoo import Spec, hookimpl
 
+_HERE = "ganzoo_plugins.metrics"
+
 
 @hookimpl
 def ganzoo_specs() -> Iterable[Spec]:
@@ -13,7 +15,62 @@ def ganzoo_specs() -> Iterable[Spec]:
             "metric",
             "modes",
             "Modes covered and the share of samples near one, for mixtures of Gaussians",
-            "ganzoo_plugins.metrics.modes:Modes",
+            f"{_HERE}.modes:Modes",
             "PacGAN: The power of two samples in generative adversarial networks, arXiv:1712.04086",
+        ),
+        Spec(
+            "metric",
+            "stacked_modes",
+            "how many of the 1,000 modes of stacked digits are covered, and KL to the data's distribution",
+            f"{_HERE}.stacked_modes:StackedModes",
+            "PacGAN: The power of two samples in generative adversarial networks, arXiv:1712.04086",
+        ),
+        Spec(
+            "metric",
+            "classifier",
+            "how clear and how varied samples are to a classifier trained on the data set",
+            f"{_HERE}.classifier:ClassifierScore",
+            "Improved Techniques for Training GANs, arXiv:1606.03498",
+        ),
+        Spec(
+            "metric",
+            "label_accuracy",
+            "how often a conditional model draws the class that it was asked for",
+            f"{_HERE}.label_accuracy:LabelAccuracy",
+        ),
+        Spec(
+            "metric",
+            "fid",
+            "Fréchet distance of features, of InceptionV3 or the data set's classifier",
+            f"{_HERE}.distances:FID",
+            "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium, arXiv:1706.08500",
+        ),
+        Spec(
+            "metric",
+            "kid",
+            "kernel distance of features, which is unbiased whatever the number of samples",
+            f"{_HERE}.distances:KID",
+            "Demystifying MMD GANs, arXiv:1801.01401",
+        ),
+        Spec(
+            "metric",
+            "prdc",
+            "precision, recall, density and coverage: quality and variety apart, by neighbours in features",
+            f"{_HERE}.distances:PRDC",
+            "Reliable Fidelity and Diversity Metrics for Generative Models, arXiv:2002.09797",
+        ),
+        Spec(
+            "metric",
+            "inception_score",
+            "Inception Score, by InceptionV3 or the data set's classifier",
+            f"{_HERE}.distances:InceptionScore",
+            "Improved Techniques for Training GANs, arXiv:1606.03498",
+        ),
+        Spec(
+            "metric",
+            "memorisation",
+            "whether samples are copies of training images: distances to the nearest, beside real ones'",
+            f"{_HERE}.memorisation:Memorisation",
+            "A Non-Parametric Test to Detect Data-Copying in Generative Models, arXiv:2004.05675",
         ),
     ]

@@ -1,0 +1,159 @@
+"""Distances between drawn and real images in features: FID, KID, precision and recall, density and coverage.
+
+They are torch-fidelity's, computed from features that are extracted once for all of them.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ganzoo import Dataset, Metric, UserError
+from ganzoo_plugins.metrics.extractors import Extracted, ExtractorConfig, choose, halves
+from ganzoo_plugins.metrics.judge import to_uint8
+
+__all__ = ["FID", "KID", "PRDC", "InceptionScore"]
+
+
+class _Distance(Metric):
+    """A figure about drawn images beside a reference half of the data set, in features.
+
+    The data set is cut into two halves, the same ones always. As many drawn samples as reference images are compared:
+    ``samples``, or half of the data set if that is less. The floor is what as many images of the other half get
+    beside the same reference: no sampler of this distribution does better but by chance. The GAN has seen both halves,
+    and so has the data set's own classifier where it is the extractor.
+    """
+
+    Config: ClassVar[type[ExtractorConfig]] = ExtractorConfig
+    least: ClassVar[int] = 2
+
+    def __init__(self, config: ExtractorConfig, dataset: Dataset) -> None:
+        super().__init__(config, dataset)
+        self.extractor = choose(dataset, config)
+        if min(config.samples, len(dataset) // 2) < self.least:
+            raise UserError(f"at least {self.least} samples and {2 * self.least} images are needed to compare them")
+
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the figures of samples [N, C, H, W], named by the extractor."""
+        return self._figures(to_uint8(samples[: self.config.samples]))
+
+    def floor(self) -> dict[str, float]:
+        """Return the figures of the other half of the data set."""
+        return self._figures(self._halves[1])
+
+    def prepare(self, *, quiet: bool = False) -> None:
+        """Load or train the extractor."""
+        self.extractor.prepare(quiet=quiet)
+
+    def facts(self) -> dict[str, Any]:
+        """Return which extractor it is, and how many images are compared."""
+        return {**self.extractor.facts(), "compared": len(self._halves[0])}
+
+    @abstractmethod
+    def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
+        """Return the figures by name, "" for the only one, of as many drawn images as real ones."""
+
+    @cached_property
+    def _halves(self) -> tuple[Tensor, Tensor]:
+        return halves(self.dataset, self.config.samples)
+
+    def _figures(self, images: Tensor) -> dict[str, float]:
+        n = min(len(images), len(self._halves[0]))
+        drawn, real = (self.extractor.extract(part[:n]) for part in (images, self._halves[0]))
+        figures = self.compare(drawn, real)
+        return {f"{self.extractor.name}/{name}".rstrip("/"): value for name, value in figures.items()}
+
+
+class FID(_Distance):
+    """The Fréchet Inception Distance of Heusel et al. (arXiv:1706.08500): 0 is best, and depends on the sample count.
+
+    |m - m'|² + tr(S + S' - 2 (S S')^(1/2)) for the means and covariances of the features. It falls with more samples
+    (its estimate is biased), so only figures of the same count can be compared.
+    """
+
+    def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
+        """Return the distance."""
+        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+        each = [fid_features_to_statistics(part.features.double()) for part in (drawn, real)]
+        return {"": fid_statistics_to_metric(*each, verbose=False)[KEY_METRIC_FID]}
+
+
+class KID(_Distance):
+    """The Kernel Inception Distance of Bińkowski et al. (arXiv:1801.01401): 0 is best, whatever the sample count.
+
+    The unbiased estimate of the squared maximum mean discrepancy with the kernel (x·y/d + 1)³, which may be a little
+    below 0. Where the paper takes the mean over 100 random subsets of 1,000, all samples are taken at once if they are
+    at most ``block``: the same expectation with less variance; beyond, the mean over as many random blocks as it takes.
+    """
+
+    class Config(ExtractorConfig):
+        """The settings of :class:`KID`."""
+
+        block: int = Field(2500, ge=2, description="samples whose kernel matrices are computed at once")
+
+    def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
+        """Return the distance."""
+        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+        n, block = len(drawn.features), self.config.block
+        blocks = {"kid_subset_size": min(n, block), "kid_subsets": -(-n // block)}
+        each = (part.features.double() for part in (drawn, real))
+        return {"": kid_features_to_metric(*each, **blocks, verbose=False)[KEY_METRIC_KID_MEAN]}
+
+
+class PRDC(_Distance):
+    """Precision, recall (Kynkäänniemi et al., arXiv:1904.06991), density, coverage (Naeem et al., arXiv:2002.09797).
+
+    Around each real image lies a ball that reaches to its k-th neighbour among the real ones. ``precision`` is the
+    share of drawn images in any ball, and ``recall`` the same with the parts exchanged; ``density`` is in how many
+    balls a drawn image lies over k, on average (it may exceed 1), and ``coverage`` the share of balls that have a
+    drawn image in them.
+    """
+
+    class Config(ExtractorConfig):
+        """The settings of :class:`PRDC`."""
+
+        neighbours: int = Field(5, ge=1, description="k: the neighbour that the balls reach to")
+
+    def __init__(self, config: Config, dataset: Dataset) -> None:
+        self.least = config.neighbours + 1
+        super().__init__(config, dataset)
+
+    def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
+        """Return the four figures."""
+        from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+        k, (fakes, reals) = self.config.neighbours, (part.features.double() for part in (drawn, real))
+        figures = prc_features_to_metric(fakes, reals, prc_neighborhood=k, verbose=False)
+        # The nearest of a real image is itself.
+        radius = torch.cat([torch.cdist(part, reals).kthvalue(k + 1).values for part in reals.split(1000)])
+        pairs = zip(reals.split(1000), radius.split(1000), strict=True)
+        inside = torch.cat([(torch.cdist(part, fakes) <= reach[:, None]).sum(dim=1) for part, reach in pairs])
+        return {
+            "precision": figures[KEY_METRIC_PRECISION],
+            "recall": figures[KEY_METRIC_RECALL],
+            "density": float(inside.sum()) / (k * len(fakes)),
+            "coverage": float((inside > 0).double().mean()),
+        }
+
+
+class InceptionScore(_Distance):
+    """The Inception Score of Salimans et al. (arXiv:1606.03498): exp of the mean KL(p(y|x) || p(y)), high is better.
+
+    As everybody, torch-fidelity takes the mean over ten parts of the samples, which lowers it a little when they are
+    few. The classes are ImageNet's, or the data set's own where its classifier is the extractor. No image is compared
+    with another: the reference is there for the count alone.
+    """
+
+    least = 10
+
+    def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
+        """Return the score."""
+        from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+
+        return {"": isc_features_to_metric(drawn.logits)[KEY_METRIC_ISC_MEAN]}

@@ -1,0 +1,268 @@
+"""The judge of a labelled data set: a small classifier that is trained on it once, and kept."""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ganzoo import Dataset, Image, Label, UserError
+from ganzoo.files import write_atomic
+from ganzoo.progress import Progress
+
+__all__ = ["Classifier", "Extracted", "Judge", "JudgeConfig", "cache_folder", "gather", "remembered", "to_uint8"]
+
+_RECIPE = 1
+"""Part of the name of the kept weights; a change to the network or its training raises it."""
+
+_STEPS, _BATCH, _RATE = 600, 100, 0.005
+_SHOWN = 256  # samples of the data set that tell it apart from others of the same name
+_CHUNK = 500
+_MEMORY: OrderedDict[tuple[str, str], "Extracted"] = OrderedDict()
+_JUDGES: dict[Path, tuple["Classifier", float]] = {}
+log = logging.getLogger("ganzoo")
+
+
+class JudgeConfig(BaseModel):
+    """The settings of the classifier that is trained on the data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(_STEPS, ge=1, description="training steps of the classifier that judges, batches of 100")
+
+
+class Extracted(NamedTuple):
+    """What a judge makes of N images: features, float32 [N, D], and logits, float32 [N, classes]."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class Classifier(nn.Module):
+    """A small convolutional net: images [N, C, H, W] in 0..255, at least 8 x 8, to logits [N, classes].
+
+    ``features`` are the 64 numbers before the last layer, at least 0.
+    """
+
+    def __init__(self, image: Image, classes: int) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+            conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+            return [conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+        layers, channels, size = block(image.channels, 16), 16, min(image.height, image.width)
+        while size > 8 or channels < 64:
+            wider = min(2 * channels, 64)
+            layers += [*block(channels, wider, stride=2), *block(wider, wider)]
+            channels, size = wider, -(-size // 2)
+        side = min(size, 3)
+        self.body = nn.Sequential(
+            *layers,
+            nn.AdaptiveAvgPool2d(side),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(channels * side**2, 64, bias=False),
+            nn.BatchNorm1d(64),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(64, classes))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features, float32 [N, 64]."""
+        return self.body(images.float() / 127.5 - 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        return self.head(self.features(images))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return the probability of each class, [N, classes]."""
+        return self(images).softmax(dim=1)
+
+
+class Judge:
+    """The classifier of one label of a data set: the first one, unless ``field`` names another.
+
+    Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1). It is trained when it is first needed
+    (:meth:`prepare`) and kept in :func:`cache_folder`, by what the data set says of itself, a few hundred of its
+    samples and the settings. Its ``name`` is part of the figures' names, so that judges of two kinds are not compared.
+
+    Raises :class:`~ganzoo.UserError` for data without labels, or with images that are too few or below 8 x 8.
+    """
+
+    def __init__(self, dataset: Dataset, config: JudgeConfig, field: str | None = None) -> None:
+        spec = dataset.spec
+        labels = [each for each in spec.fields if isinstance(each, Label) and field in (None, each.name)]
+        if not isinstance(spec.sample, Image) or not labels:
+            raise UserError(
+                f"a classifier can only judge images with labels, which {spec.name} does not have; take another metric"
+            )
+        if min(spec.sample.height, spec.sample.width) < 8 or len(dataset) < 20:
+            raise UserError(f"the classifier needs 20 images of at least 8 x 8; {spec.name} has less")
+        self.dataset, self.config, self.image, self.label = dataset, config, spec.sample, labels[0]
+        first = next(each for each in spec.fields if isinstance(each, Label))
+        self.name = f"classifier_{spec.name}"
+        self.name += f"_{self.label.name}" if self.label != first else ""
+        self.name += f"_{config.steps}_steps" if config.steps != _STEPS else ""
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+        self.held_out, self.learnt = order.tensor_split([len(dataset) // 10])
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the held-out tenth that it classifies rightly."""
+        return self._ready()[1]
+
+    def prepare(self, *, quiet: bool = False) -> None:
+        """Load the classifier, or train and keep it, with progress on stderr unless ``quiet``."""
+        path = cache_folder() / "classifiers" / f"{self.dataset.spec.name}-{self._key()}.safetensors"
+        if path not in _JUDGES:
+            # First weights and dropout come from the global random state, which a training around it must find again.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                _JUDGES[path] = self._load(path) or self._train(path, quiet)
+        self._used = path
+
+    def extract(self, images: Tensor, *, once: bool = False) -> Extracted:
+        """Return features [N, 64] and logits [N, classes] of uint8 images [N, C, H, W].
+
+        They are remembered for the next metric that asks, unless they are needed ``once``.
+        """
+        net, _ = self._ready()
+
+        def work() -> Extracted:
+            with torch.no_grad():
+                features = torch.cat([net.features(part) for part in images.split(_CHUNK)])
+                return Extracted(features, net.head(features))
+
+        return work() if once else remembered(str(self._used), images, work)
+
+    def facts(self) -> dict[str, object]:
+        """Return the judge's name, its held-out accuracy, and a hash of its weights."""
+        net, accuracy = self._ready()
+        return {"judge": self.name, "accuracy_real": accuracy, "held_out": len(self.held_out), "weights": _hash(net)}
+
+    def _ready(self) -> tuple[Classifier, float]:
+        if not hasattr(self, "_used"):
+            self.prepare(quiet=True)
+        return _JUDGES[self._used]
+
+    def _key(self) -> str:
+        rows = torch.linspace(0, len(self.dataset) - 1, min(_SHOWN, len(self.dataset))).long()
+        images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
+        about = json.dumps([_RECIPE, self.config.steps, self.label.name, self.dataset.spec.to_json()])
+        return hashlib.sha256(about.encode() + images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()[:16]
+
+    def _load(self, path: Path) -> tuple[Classifier, float] | None:
+        if not path.is_file():
+            return None
+        net = Classifier(self.image, self.label.classes)
+        try:
+            with safe_open(path, "pt") as file:
+                net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                accuracy = float(file.metadata()["accuracy"])
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
+            return None  # damaged: trained and written again
+        return net.eval().requires_grad_(False), accuracy
+
+    def _train(self, path: Path, quiet: bool) -> tuple[Classifier, float]:
+        steps = self.config.steps
+        if not quiet:
+            print(f"training {self.name} to judge with, once; kept in {path.parent}", file=sys.stderr)
+        rng, started = torch.Generator().manual_seed(1), time.perf_counter()
+        with torch.enable_grad(), Progress(steps, 0, quiet=quiet) as progress:
+            torch.manual_seed(2)
+            net = Classifier(self.image, self.label.classes).to(memory_format=torch.channels_last)
+            optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
+            order = self.learnt[:0]
+            for step in range(steps):
+                if len(order) < min(_BATCH, len(self.learnt)):
+                    order = self.learnt[torch.randperm(len(self.learnt), generator=rng)]
+                rows, order = order[:_BATCH], order[_BATCH:]
+                images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
+                done = (step + 0.5) / steps  # the rate rises for three tenths of the steps and falls to 0
+                for group in optimizer.param_groups:
+                    group["lr"] = _RATE * min(done / 0.3, (1 - done) / 0.7)
+                loss = F.cross_entropy(net(_shifted(images, rng)), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if step % 50 == 49 or step == steps - 1:
+                    pace = (step + 1) * _BATCH / (time.perf_counter() - started)
+                    progress.update(step + 1, {"images_per_second": pace, "classifier/loss": loss.item()})
+        net = net.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+        right = 0
+        for rows in self.held_out.split(_CHUNK):
+            images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
+            right += int((net(images).argmax(dim=1) == labels).sum())
+        accuracy = right / len(self.held_out)
+        if not quiet:
+            print(f"{self.name}: {accuracy:.2%} of {len(self.held_out):,} held-out images right", file=sys.stderr)
+        try:
+            weights = {name: value.contiguous() for name, value in net.state_dict().items()}
+            write_atomic(path, save(weights, {"accuracy": repr(accuracy)}))
+        except UserError as error:  # a home that cannot be written to is no reason to judge nothing
+            log.warning("the classifier is not kept: %s", error)
+        return net, accuracy
+
+
+def cache_folder() -> Path:
+    """Return where ganzoo keeps what it can make again: $GANZOO_CACHE, $XDG_CACHE_HOME/ganzoo or ~/.cache/ganzoo."""
+    if own := os.environ.get("GANZOO_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganzoo"
+
+
+def gather(dataset: Dataset, rows: Tensor, *names: str) -> Sequence[Tensor]:
+    """Return fields of the samples of these indices; what the data set draws at random is the same every time."""
+    batch = dataset.batch(rows, torch.Generator().manual_seed(0))
+    return [batch[name] for name in names]
+
+
+def to_uint8(samples: Tensor) -> Tensor:
+    """Round samples in 0..255 to whole grey levels, as the data has them: the judge must not tell them by that."""
+    return (samples + 0.5).floor().clamp(0, 255).to(torch.uint8)
+
+
+def remembered(judge: str, images: Tensor, work: Callable[[], Extracted]) -> Extracted:
+    """Return what ``work`` makes of the images, or what it made of the same ones before: metrics share the work."""
+    key = (
+        judge,
+        hashlib.sha256(repr(tuple(images.shape)).encode() + images.contiguous().numpy().tobytes()).hexdigest(),
+    )
+    if key not in _MEMORY:
+        _MEMORY[key] = work()
+    _MEMORY.move_to_end(key)
+    while len(_MEMORY) > 8:
+        _MEMORY.popitem(last=False)
+    return _MEMORY[key]
+
+
+def _hash(net: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for value in net.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Move each image by up to a fourteenth of its side both ways, the edge's pixels coming in."""
+    count, channels, height, width = images.shape
+    reach = max(1, min(height, width) // 14)
+    padded = F.pad(images.float(), [reach] * 4, mode="replicate")
+    each, channel = torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None]
+    top = torch.randint(2 * reach + 1, (count, 1, 1, 1), generator=rng) + torch.arange(height)[:, None]
+    left = torch.randint(2 * reach + 1, (count, 1, 1, 1), generator=rng) + torch.arange(width)
+    return padded[each, channel, top, left]

@@ -1,0 +1,138 @@
+"""Whether samples are copies of training images."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ganzoo import Dataset, Label, Metric, MetricConfig
+from ganzoo.files import atomic_path
+from ganzoo.pictures import grid
+from ganzoo_plugins.metrics.extractors import require_images
+from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, gather, to_uint8
+
+__all__ = ["Memorisation", "nearest"]
+
+_CHUNK = 1000
+_SIDE = 32  # pixels are compared at this size at most
+_ROWS, _NEIGHBOURS = 10, 5
+
+
+class Memorisation(Metric):
+    """How near samples lie to training images, beside how near these lie to each other: is the GAN copying?
+
+    ``ratio`` is the median distance of a sample to its nearest training image, over the same of a training image to
+    its nearest other one (leave-one-out). New samples of the data's distribution have 1, copies 0; far above 1 samples
+    are unlike the data. ``copies`` is the share of samples that are nearer than 99% of training images are: a sampler
+    that copies nothing has 0.01. The comparison of nearest-neighbour distances is that of the test for data-copying of
+    Meehan et al. (arXiv:2004.05675), leave-one-out in place of a test set, which is not needed so.
+
+    Distances are Euclidean, between features of the data set's classifier or, without labels, between pixels, reduced
+    to 32 x 32 at most; the space is part of the figures' names. The floor is what one half of the data gets beside
+    the other half alone: real images that the "training set" has not seen.
+    """
+
+    class Config(MetricConfig):
+        """The settings of :class:`Memorisation`."""
+
+        space: Literal["auto", "classifier", "pixels"] = Field(
+            "auto", description="what distances are measured in; auto: the classifier's features if there are labels"
+        )
+        compared: int = Field(50_000, ge=20, description="training images that are looked at, at most: random ones")
+        classifier: JudgeConfig = Field(JudgeConfig(), description="the classifier's training")
+
+    def __init__(self, config: Config, dataset: Dataset) -> None:
+        super().__init__(config, dataset)
+        self.image = require_images(dataset)
+        labelled = any(isinstance(field, Label) for field in dataset.spec.fields)
+        by_features = config.space == "classifier" or (config.space == "auto" and labelled)
+        self.judge = Judge(dataset, config.classifier) if by_features else None
+        self.space = self.judge.name if self.judge else "pixels"
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+        self.rows = order[: config.compared]
+
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return ``ratio`` and ``copies`` of samples [N, C, H, W]."""
+        distances, _ = nearest(self._embed(to_uint8(samples)), self._training)
+        return self._figures(distances[:, 0], self._usual(self._training))
+
+    def floor(self) -> dict[str, float]:
+        """Return the figures of one half of the training images beside the other half."""
+        seen, unseen = self._training.tensor_split(2)
+        distances, _ = nearest(unseen[: self.config.samples], seen)
+        return self._figures(distances[:, 0], self._usual(seen))
+
+    def prepare(self, *, quiet: bool = False) -> None:
+        """Load the classifier, or train it."""
+        if self.judge:
+            self.judge.prepare(quiet=quiet)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what distances are measured in, and among how many training images."""
+        return {**(self.judge.facts() if self.judge else {"judge": "pixels"}), "compared": len(self.rows)}
+
+    def draw(self, folder: Path, samples: Tensor) -> list[Path]:
+        """Draw memorisation.png: the ten samples nearest to training images, each in a row with its five nearest."""
+        images = to_uint8(samples)
+        distances, which = nearest(self._embed(images), self._training, _NEIGHBOURS)
+        rows = []
+        for sample in distances[:, 0].argsort()[:_ROWS].tolist():
+            (found,) = gather(self.dataset, self.rows[which[sample]], self.image.name)
+            rows += [images[sample : sample + 1], found]
+        sheet = grid(torch.cat(rows).permute(0, 2, 3, 1).numpy(), columns=1 + which.shape[1])
+        path = folder / "memorisation.png"
+        with atomic_path(path) as temporary:
+            PIL.Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary, format="PNG")
+        return [path]
+
+    @cached_property
+    def _training(self) -> Tensor:
+        """The training images in the space of the distances, float32 [M, D]."""
+        return torch.cat(
+            [self._embed(*gather(self.dataset, part, self.image.name), once=True) for part in self.rows.split(_CHUNK)]
+        )
+
+    def _usual(self, training: Tensor) -> Tensor:
+        """Return the distances of at most ``samples`` training images to the nearest other one."""
+        some = training[: self.config.samples]
+        distances, which = nearest(some, training, 2)
+        # Usually an image is its own nearest; where a twin comes first, the distance is 0 all the same.
+        itself = which == torch.arange(len(some))[:, None]
+        return torch.where(itself[:, 0], distances[:, 1], distances[:, 0])
+
+    def _figures(self, distances: Tensor, usual: Tensor) -> dict[str, float]:
+        ratio = distances.median() / usual.median().clamp(min=1e-12)
+        copies = (distances <= usual.quantile(0.01)).double().mean()
+        return {f"{self.space}/ratio": float(ratio), f"{self.space}/copies": float(copies)}
+
+    def _embed(self, images: Tensor, *, once: bool = False) -> Tensor:
+        if self.judge:
+            return self.judge.extract(images, once=once).features
+        images = images.float()
+        size = [min(side, _SIDE) for side in images.shape[2:]]
+        return (F.adaptive_avg_pool2d(images, size) if size != list(images.shape[2:]) else images).flatten(1)
+
+
+def nearest(points: Tensor, others: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Return distances, float64 [N, k], and indices of the k nearest of ``others`` [M, D] to points [N, D], near first.
+
+    k is M if there are not so many.
+    """
+    k = min(k, len(others))
+    found = []
+    for part in points.split(_CHUNK):
+        distances, which = torch.empty(len(part), 0, dtype=torch.float64), torch.empty(len(part), 0, dtype=torch.int64)
+        for start in range(0, len(others), 5 * _CHUNK):
+            here = torch.cdist(part.double(), others[start : start + 5 * _CHUNK].double())
+            place = torch.arange(start, start + here.shape[1]).expand(len(part), -1)
+            distances, which = torch.cat([distances, here], dim=1), torch.cat([which, place], dim=1)
+            distances, order = distances.topk(min(k, distances.shape[1]), largest=False)
+            which = which.gather(1, order)
+        found.append((distances, which))
+    return torch.cat([distances for distances, _ in found]), torch.cat([which for _, which in found])
