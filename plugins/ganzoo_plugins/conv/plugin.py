@@ -16,4 +16,41 @@ def ganzoo_specs() -> Iterable[Spec]:
             "ganzoo_plugins.conv.wgan_gp_conv:ConvolutionalWGAN",
             "Improved Training of Wasserstein GANs, arXiv:1704.00028",
         ),
+        Spec(
+            "model",
+            "dcgan",
+            "DCGAN: transposed convolutions and batch norm, for images from 16x16",
+            "ganzoo_plugins.conv.dcgan:DCGAN",
+            "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, "
+            "arXiv:1511.06434",
+        ),
+        Spec(
+            "model",
+            "lsgan",
+            "DCGAN with the least squares loss",
+            "ganzoo_plugins.conv.dcgan:DCGAN",
+            "Least Squares Generative Adversarial Networks, arXiv:1611.04076",
+            defaults={"loss": {"name": "lsgan"}},
+        ),
+        Spec(
+            "model",
+            "sngan",
+            "SNGAN: residual networks under spectral norm, for images from 16x16",
+            "ganzoo_plugins.conv.sngan:SNGAN",
+            "Spectral Normalization for Generative Adversarial Networks, arXiv:1802.05957",
+        ),
+        Spec(
+            "model",
+            "r3gan",
+            "R3GAN: residual networks without normalisation, relativistic loss, R1 and R2, for images from 16x16",
+            "ganzoo_plugins.conv.r3gan:R3GAN",
+            "The GAN is dead; long live the GAN! A Modern GAN Baseline, arXiv:2501.05441",
+        ),
+        Spec(
+            "model",
+            "began",
+            "BEGAN: an autoencoder judges by how well it reconstructs, for images from 16x16",
+            "ganzoo_plugins.conv.began:BEGAN",
+            "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717",
+        ),
     ]

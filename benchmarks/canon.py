@@ -1,0 +1,197 @@
+"""Every image model of the zoo at an equal CPU budget: digits judged by an independent classifier, shapes from pixels.
+
+    python benchmarks/canon.py train MODEL ... --real MNIST_FOLDER [--data mnist5k|mnist|shapes] [--seed 0]
+    python benchmarks/canon.py judge MODEL --real MNIST_FOLDER
+    python benchmarks/canon.py table
+
+``train`` is ``ganzoo train --plugin MODEL`` at its defaults, which are made for at most twenty minutes of one core (ten
+of two); the CPU time is measured and reported. The judge (benchmarks/classifier.py) was trained on the full MNIST
+training set and trains no GAN. Of 5,000 samples of the averaged generator, labels in equal parts:
+
+    quality     share to whose top class the judge gives a probability above 0.9
+    diversity   exp of the entropy of the mean class distribution: how many classes are drawn, of 10
+    IS          Inception score of the judge's probabilities: exp(H(mean) - mean H)
+    FID         Fréchet distance in the judge's 64 features to the 10,000 MNIST test digits
+    labels      share whose top class is the label that they were drawn for (conditional models)
+
+The floor is the same for 5,000 real digits: the training digits of mnist5k.
+
+Drawn shapes are measured by ``Shapes.judge``, which knows no network: the share of samples that are recognised as a
+shape at all, whose shape is the one that was asked for, and whose hue is (a sample that is not recognised is wrong).
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from classifier import WEIGHTS, load
+from scipy import linalg
+from torch import Tensor
+
+from ganzoo import Run, Signature, fit, load_config, load_registry, open_model
+from ganzoo.pictures import save_sheet, sheet_columns, sheet_size
+from ganzoo.sampling import draw_inputs
+
+RESULTS = Path("benchmarks/results/canon")
+SAMPLES = 5000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    train = commands.add_parser("train")
+    train.add_argument("models", nargs="*")
+    train.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
+    train.add_argument("--data", default="mnist5k")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--set", dest="sets", action="append", default=[], help="as for ganzoo train")
+    train.add_argument("--runs", type=Path, default=Path("runs"))
+    train.set_defaults(action=_train)
+    judge = commands.add_parser("judge", help="judge a trained model: a run folder, an .onnx file or zoo:NAME")
+    judge.add_argument("model")
+    judge.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
+    judge.set_defaults(action=_judge)
+    table = commands.add_parser("table")
+    table.set_defaults(action=_table)
+    options = parser.parse_args()
+    options.action(options)
+
+
+def _train(options: argparse.Namespace) -> None:
+    sets = [*options.sets, f"data.root={options.real}"] if options.data == "mnist" else options.sets
+    for model in options.models:
+        registry = load_registry()
+        flags = {"data": {"name": options.data}, "seed": options.seed}
+        config = load_config(registry, model, sets=sets, flags=flags)
+        dataset = config.build_dataset()
+        run = Run.create(options.runs, config, dataset.spec)
+        cpu, wall = time.process_time(), time.perf_counter()
+        fit(config, run, registry, dataset, quiet=True)
+        spent = {
+            "cpu_minutes": round((time.process_time() - cpu) / 60, 1),
+            "minutes": round((time.perf_counter() - wall) / 60, 1),
+            "threads": torch.get_num_threads(),
+        }
+        _judged(str(run.path), options.real, spent)
+
+
+def _judge(options: argparse.Namespace) -> None:
+    _judged(options.model, options.real, {})
+
+
+def _judged(model: str, real: Path, spent: dict) -> None:
+    sampler = open_model(model)
+    metadata = sampler.metadata
+    signature = Signature.from_json(metadata["signature"])
+    low, high = signature.output.range
+    images = (torch.from_numpy(sampler.sample(SAMPLES, seed=1)) - low) / (high - low)
+    inputs = zip(signature.inputs, draw_inputs(signature, SAMPLES, 1), strict=True)
+    labels = {field.name: part for field, part in inputs if field.kind == "label"}
+    judge = judge_shapes if metadata["data"]["name"] == "shapes" else Judge(real)
+    training = metadata["training"]
+    row = {
+        "model": metadata["model"]["key"],
+        "data": metadata["data"]["name"],
+        **{key: training[key] for key in ("loss", "seed", "step")},
+        **spent,
+        "samples": SAMPLES,
+        "drawn": judge(images, labels),
+    }
+    if isinstance(judge, Judge):
+        row["real"] = judge.floor()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{row['model']}-{row['data']}-{row['seed']}.json"
+    path.write_text(json.dumps(row, indent=2) + "\n")
+    count, columns = sheet_size(signature), sheet_columns(signature)
+    save_sheet(path.with_suffix(".png"), sampler.sample(count, seed=0), signature.output, columns=columns)
+    print(path, row["drawn"], spent, flush=True)
+
+
+class Judge:
+    """An independent classifier, and real digits to hold samples against."""
+
+    def __init__(self, root: Path) -> None:
+        from torchvision.datasets import MNIST
+
+        self.classifier = load(WEIGHTS)
+        self.reference = _moments(self._look(MNIST(root, train=False).data[:, None] / 255)[0])
+
+    @torch.no_grad()
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features [N, 64] and class probabilities [N, 10] of images in 0..1."""
+        features = torch.cat([self.classifier.features(part) for part in images.split(500)])
+        return features.double(), self.classifier.head(features).softmax(1).double()
+
+    def __call__(self, images: Tensor, labels: dict[str, Tensor]) -> dict[str, float]:
+        features, probabilities = self._look(images)
+        marginal = torch.special.entr(probabilities.mean(0)).sum()
+        conditional = torch.special.entr(probabilities).sum(1).mean()
+        top, guess = probabilities.max(1)
+        figures = {
+            "quality": (top > 0.9).double().mean(),
+            "diversity": marginal.exp(),
+            "inception_score": (marginal - conditional).exp(),
+            "fid": _frechet(self.reference, _moments(features)),
+        }
+        if labels:
+            figures["label_accuracy"] = (guess == labels["y"]).double().mean()
+        return {name: round(float(value), 4) for name, value in figures.items()}
+
+    def floor(self) -> dict[str, float]:
+        config = load_config(load_registry(), "gan_fc", flags={"data": {"name": "mnist5k"}})
+        tensors = config.build_dataset().tensors
+        return self(tensors["x"] / 255, {"y": tensors["y"]})
+
+
+def judge_shapes(images: Tensor, labels: dict[str, Tensor]) -> dict[str, float]:
+    """Return how many samples are a shape at all, and how many are what was asked for."""
+    shapes = load_config(load_registry(), "gan_fc", sets=["data.size=1"], flags={"data": {"name": "shapes"}})
+    found = shapes.build_dataset().judge((images * 255).round().to(torch.uint8))
+    figures = {"recognised": (found["shape"] >= 0).double().mean().item()}
+    figures |= {name: (found[name] == asked).double().mean().item() for name, asked in labels.items()}
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _moments(features: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return features.mean(0).numpy(), features.T.cov().numpy()
+
+
+def _frechet(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> float:
+    (mean1, cov1), (mean2, cov2) = one, other
+    root = linalg.sqrtm(cov1 @ cov2).real
+    return float(((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2 - 2 * root))
+
+
+def _table(options: argparse.Namespace) -> None:
+    rows = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    drawn = [row for row in rows if row["data"] == "shapes"]
+    rows = [row for row in rows if row["data"] != "shapes"]
+    print("| model | data | loss | steps | CPU minutes | quality | diversity | IS | FID | labels |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(_line(f"`{row['model']}`", row["data"], row["loss"], row["step"], row.get("cpu_minutes"), row["drawn"]))
+    if rows:
+        print(_line("real digits", "mnist5k", "", "", "", rows[0]["real"]))
+    print(
+        "\n| model | data | loss | steps | CPU minutes | recognised | shape | hue |\n|---|---|---|---|---|---|---|---|"
+    )
+    for row in drawn:
+        figures = " | ".join(f"{row['drawn'].get(name, float('nan')):.1%}" for name in ("recognised", "y", "hue"))
+        loss = row["loss"].rpartition("/")[2]
+        print(f"| `{row['model']}` | shapes | {loss} | {row['step']} | {row.get('cpu_minutes')} | {figures} |")
+
+
+def _line(model: str, data: str, loss: str, step: object, minutes: object, figures: dict[str, float]) -> str:
+    label = figures.get("label_accuracy")
+    loss = loss.rpartition("/")[2]
+    return (
+        f"| {model} | {data} | {loss} | {step} | {minutes} | {figures['quality']:.1%} | {figures['diversity']:.2f} | "
+        f"{figures['inception_score']:.2f} | {figures['fid']:.2f} | {'' if label is None else f'{label:.1%}'} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

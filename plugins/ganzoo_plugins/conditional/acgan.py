@@ -1,0 +1,129 @@
+"""The auxiliary classifier GAN: the discriminator names the condition instead of being told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ganzoo import (
+    AdversarialTrainer,
+    Attributes,
+    Batch,
+    Discriminator,
+    Generator,
+    Image,
+    Label,
+    Scores,
+    Signature,
+    TrainerConfig,
+    UserError,
+    draw_latent,
+)
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conditional.cgan import told_generator
+from ganzoo_plugins.conv.blocks import image_only
+from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator
+
+__all__ = ["AuxiliaryClassifierConfig", "AuxiliaryClassifierGAN", "ClassifyingDiscriminator"]
+
+
+class AuxiliaryClassifierConfig(DCGANConfig):
+    """Settings of the auxiliary classifier GAN: those of ``dcgan``, and the classifier's weight."""
+
+    class_weight: float = Field(1.0, ge=0, description="weight of the classifier's loss beside the adversarial one")
+
+
+class ClassifyingDiscriminator(Discriminator):
+    """Images to scores, and with :meth:`heads` to what their conditions seem to be.
+
+    One body, and a linear head each for the score, for every label (logits) and for every attribute vector (values).
+    """
+
+    def __init__(self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
+        super().__init__(Signature((sample,), Scores()))
+        *body, head = DCGANDiscriminator(width, batch_norm, sample).body
+        assert isinstance(head, nn.Linear)
+        self.body = nn.Sequential(*body)
+        self.head = head
+        self.classifiers = nn.ModuleList(
+            nn.Linear(head.in_features, field.classes if isinstance(field, Label) else field.dim)
+            for field in conditions
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N]."""
+        scores: Tensor = self.head(self.body(x)).squeeze(1)
+        return scores
+
+    def heads(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Map [N, C, H, W] to scores [N] and, for each condition, to logits [N, classes] or attributes [N, dim]."""
+        features = self.body(x)
+        return self.head(features).squeeze(1), tuple(classifier(features) for classifier in self.classifiers)
+
+
+class AuxiliaryClassifierGAN(AdversarialTrainer):
+    """The discriminator classifies samples, and the generator is trained to be classified rightly (Conditional Image
+    Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
+
+    With L_S the log-likelihood of the source, here whatever loss is chosen, and L_C that of the condition, the
+    discriminator maximises L_S + L_C, L_C over real and generated samples alike, and the generator maximises L_C - L_S.
+    ``class_weight`` multiplies L_C. Labels are independent of each other given the sample; attributes are a Gaussian
+    of unit variance, so half their squared error stands for the cross entropy. The networks are those of ``dcgan``, for
+    images of the sizes that it takes.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = AuxiliaryClassifierConfig
+    config: AuxiliaryClassifierConfig
+    conditional: ClassVar[bool] = True
+    discriminator: ClassifyingDiscriminator
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 14_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "lr_warmup": 100,
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "mnist5k"},
+    }
+
+    def build_generator(self, sample: SampleField) -> Generator:
+        """Return the generator."""
+        return told_generator(self.config, image_only("acgan", sample), self.conditions)
+
+    def build_discriminator(self, sample: SampleField) -> Discriminator:
+        """Return the discriminator."""
+        if self.config.pack > 1:
+            raise UserError("acgan classifies every sample by itself, so it takes pack=1 alone")
+        config = self.config
+        batch_norm = config.batch_norm in ("both", "discriminator")
+        return ClassifyingDiscriminator(config.width, batch_norm, image_only("acgan", sample), self.conditions)
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the discriminator minimises: -L_S - L_C and the weighted penalties."""
+        real, fake, condition = self.pair(batch)
+        real_scores, real_guess = self.discriminator.heads(real)
+        fake_scores, fake_guess = self.discriminator.heads(fake)
+        results = self.adversarial(real_scores, fake_scores, real, fake, condition)
+        on_real, on_fake = self.misjudged(real_guess, condition), self.misjudged(fake_guess, condition)
+        results["loss"] = results["loss"] + self.config.class_weight * (on_real + on_fake)
+        return {**results, "class_real": on_real.detach(), "class_fake": on_fake.detach()}
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the generator minimises: its adversarial loss, -L_C and the weighted penalties."""
+        real, condition = batch[self.data.sample.name], self.condition(batch)
+        fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+        real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
+        scores, guess = self.discriminator.heads(self.shown(fake))
+        loss = self.loss.generator(scores, real_scores)
+        return self.with_penalties(loss + self.config.class_weight * self.misjudged(guess, condition), batch)
+
+    def misjudged(self, guess: tuple[Tensor, ...], condition: tuple[Tensor, ...]) -> Tensor:
+        """Return -L_C: the sum over conditions of the mean cross entropy or half the mean squared error."""
+        terms = [
+            cross_entropy(each, truth) if isinstance(field, Label) else (each - truth).square().sum(1).mean() / 2
+            for field, each, truth in zip(self.conditions, guess, condition, strict=True)
+        ]
+        total: Tensor = sum(terms[1:], terms[0])
+        return total

@@ -1,0 +1,50 @@
+"""The conditional GAN with a matching-aware discriminator: a real sample with a wrong condition is a fake one."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ganzoo_plugins.conditional.cgan import ConditionalGAN
+
+__all__ = ["MatchingAwareGAN", "mismatched"]
+
+
+class MatchingAwareGAN(ConditionalGAN):
+    """GAN-CLS, algorithm 1 of Generative Adversarial Text to Image Synthesis (arXiv:1605.05396), with the players of
+    ``cgan``.
+
+    The discriminator is shown three kinds of pairs: real samples with their own condition, generated ones with theirs,
+    and real ones with the condition of another sample of the batch. Both wrong kinds weigh half each, as in the paper,
+    whatever the loss: real scores stand against generated ones and again against mismatched ones. The paper's
+    conditions are embeddings of sentences, attributes here; labels do as well.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {**ConditionalGAN.defaults, "steps": 10_000}
+
+    def scores(self, real: Tensor, fake: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return real scores [2 N] and wrong ones: of the N fake samples, then of the N mismatched pairs.
+
+        A sample for which the batch has no other condition makes no mismatched pair, and stands for itself once.
+        """
+        real_scores, fake_scores = super().scores(real, fake, condition)
+        partner, differs = mismatched(condition)
+        wrong = self.score(real, tuple(part[partner] for part in condition))
+        return torch.cat([real_scores, real_scores[differs]]), torch.cat([fake_scores, wrong[differs]])
+
+
+def mismatched(condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Return for each sample another one of a different condition, int64 [N], and whether there was one, bool [N].
+
+    The samples are laid out by condition, in a random order of the conditions, and each is given the one that is as far
+    along, round and round, as the most frequent condition is frequent: no condition reaches that far. Only if one
+    condition has more than half of the batch do some of its samples end up among themselves. With all conditions
+    different this is a random cycle.
+    """
+    rows = torch.stack([column for part in condition for column in part.double().reshape(len(part), -1).unbind(1)], 1)
+    _, group, counts = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
+    order = torch.randperm(len(counts), device=group.device)[group].argsort()
+    partner = torch.empty_like(order)
+    partner[order] = order.roll(-int(counts.max()))
+    return partner, group[partner] != group

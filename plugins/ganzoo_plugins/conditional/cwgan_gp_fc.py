@@ -1,0 +1,104 @@
+"""The fully connected conditional WGAN-GP: the shape of a sample does not matter to it."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ganzoo import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    Attributes,
+    Discriminator,
+    Generator,
+    Image,
+    Label,
+    Latent,
+    OptimizerConfig,
+    Points,
+    Scores,
+    Signature,
+    TrainerConfig,
+    UserError,
+)
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conditional.condition import Embedding, JoinedGenerator
+from ganzoo_plugins.fc.gan_fc import FullyConnectedDiscriminator, FullyConnectedGenerator
+
+__all__ = ["FullyConnectedConditionalConfig", "FullyConnectedConditionalWGAN", "JoinedCritic"]
+
+
+class FullyConnectedConditionalConfig(AdversarialConfig):
+    """Settings of the fully connected conditional WGAN-GP."""
+
+    latent_dim: int = Field(64, ge=1, description="size of the latent")
+    embedding_dim: int = Field(16, ge=1, description="size of the embedding of each label and each attribute vector")
+    hidden: tuple[int, ...] = Field((256, 256, 256), min_length=1, description="widths of the hidden layers")
+    layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalised")
+    n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
+
+
+class JoinedCritic(Discriminator):
+    """Samples of any shape and conditions to one score each: the embedding is joined to the flattened sample."""
+
+    def __init__(
+        self,
+        sample: SampleField,
+        conditions: Sequence[Label | Attributes],
+        embedding_dim: int,
+        hidden: tuple[int, ...],
+        layer_norm: bool,
+    ) -> None:
+        super().__init__(Signature((sample, *conditions), Scores()))
+        self.encode = Embedding(conditions, embedding_dim)
+        self.inner = FullyConnectedDiscriminator(Points(prod(sample.shape) + self.encode.size), hidden, layer_norm)
+
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        """Map [N, *sample] and the conditions to scores [N]."""
+        scores: Tensor = self.inner(torch.cat([x.flatten(1), self.encode(*conditions)], 1))
+        return scores
+
+
+class FullyConnectedConditionalWGAN(AdversarialTrainer):
+    """WGAN-GP (Improved Training of Wasserstein GANs, arXiv:1704.00028) whose players are given the condition as in
+    Conditional Generative Adversarial Nets (arXiv:1411.1784).
+
+    Each player has an embedding of its own of every label and every attribute vector, learnt along with it, and joins
+    it to its input. The gradient penalty is that of the sample alone.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = FullyConnectedConditionalConfig
+    config: FullyConnectedConditionalConfig
+    conditional: ClassVar[bool] = True
+    pixel_range = (0.0, 1.0)
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 50_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "lr_warmup": 100,
+        "loss": {"name": "wgan_gp"},
+        "data": {"name": "mnist5k"},
+    }
+
+    def build_generator(self, sample: SampleField) -> Generator:
+        """Return the generator."""
+        if not isinstance(sample, Image | Points):
+            raise UserError(f"cwgan_gp_fc draws images or points, not {sample.kind}")
+        config, code = self.config, Embedding(self.conditions, self.config.embedding_dim)
+        layer_norm = config.layer_norm != "none"
+        return JoinedGenerator(
+            Latent((config.latent_dim,)),
+            self.conditions,
+            code,
+            lambda size: FullyConnectedGenerator(size, config.hidden, sample, layer_norm),
+        )
+
+    def build_discriminator(self, sample: SampleField) -> Discriminator:
+        """Return the critic."""
+        config = self.config
+        return JoinedCritic(sample, self.conditions, config.embedding_dim, config.hidden, config.layer_norm == "both")

@@ -1,0 +1,57 @@
+"""Registers the conditional GANs."""
+
+from collections.abc import Iterable
+
+from ganzoo import Spec, hookimpl
+
+_WGAN_GP = "Improved Training of Wasserstein GANs, arXiv:1704.00028"
+
+
+@hookimpl
+def ganzoo_specs() -> Iterable[Spec]:
+    """Return the specs of the conditional GANs."""
+    here = "ganzoo_plugins.conditional"
+    return [
+        Spec(
+            "model",
+            "cgan",
+            "Conditional GAN: the condition joined to both players' inputs",
+            f"{here}.cgan:ConditionalGAN",
+            "Conditional Generative Adversarial Nets, arXiv:1411.1784",
+        ),
+        Spec(
+            "model",
+            "cwgan_gp_fc",
+            "Fully connected conditional WGAN-GP for images and points",
+            f"{here}.cwgan_gp_fc:FullyConnectedConditionalWGAN",
+            _WGAN_GP,
+        ),
+        Spec(
+            "model",
+            "cwgan_gp_conv",
+            "Convolutional conditional WGAN-GP",
+            f"{here}.cwgan_gp_conv:ConvolutionalConditionalWGAN",
+            _WGAN_GP,
+        ),
+        Spec(
+            "model",
+            "acgan",
+            "The discriminator also classifies, and the generator helps it to",
+            f"{here}.acgan:AuxiliaryClassifierGAN",
+            "Conditional Image Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585",
+        ),
+        Spec(
+            "model",
+            "cgan_projection",
+            "Projection discriminator, conditional batch norm, spectral norm",
+            f"{here}.cgan_projection:ProjectionGAN",
+            "cGANs with Projection Discriminator, arXiv:1802.05637",
+        ),
+        Spec(
+            "model",
+            "cgan_matching",
+            "Real samples with a wrong condition count as fake",
+            f"{here}.cgan_matching:MatchingAwareGAN",
+            "Generative Adversarial Text to Image Synthesis, arXiv:1605.05396",
+        ),
+    ]

@@ -1,0 +1,182 @@
+"""BEGAN: the discriminator is an autoencoder that is to reconstruct real images well and generated ones badly."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from ganzoo import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    Discriminator,
+    Generator,
+    Image,
+    Latent,
+    OptimizerConfig,
+    Scores,
+    Signature,
+    TrainerConfig,
+)
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conv.blocks import halvings, image_only
+from ganzoo_plugins.layers import same_conv2d
+
+__all__ = ["BEGAN", "BEGANConfig", "BEGANDiscriminator", "BEGANGenerator"]
+
+_SMALLEST = 7
+
+
+class BEGANConfig(AdversarialConfig):
+    """Settings of BEGAN."""
+
+    width: int = Field(
+        16,
+        ge=1,
+        description="channels of the decoder, and of the encoder's first map: 2, 3 ... times as many further on",
+    )
+    repeat: int = Field(1, ge=1, description="convolutions at each size")
+    latent_dim: int = Field(64, ge=1, description="size of the latent and of the autoencoder's code")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=2e-3), description="optimizer of both")
+
+
+class ELU(nn.ELU):
+    """ELU with exp(x) - 1 for expm1(x), which takes seven times as long on a CPU; they differ by some 1e-7."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor to one of the same shape."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x)
+        activated: Tensor = _ELU.apply(x)
+        return activated
+
+
+class _ELU(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.maximum(x, x.clamp_max(0).exp_().sub_(1))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return dy * (y.clamp_max(0) + 1)
+
+
+class BEGANGenerator(Generator):
+    """Latent [N, L], uniform in [-1, 1], to images: the network that is also the discriminator's decoder."""
+
+    def __init__(self, config: BEGANConfig, sample: Image) -> None:
+        super().__init__(Signature((Latent((config.latent_dim,), "uniform"),), sample))
+        self.body = _decoder(config, sample)
+        self.limits = sample.range
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, L] to [N, C, H, W]."""
+        images: Tensor = self.body(z)
+        return images if self.training else images.clamp(*self.limits)
+
+
+class BEGANDiscriminator(Discriminator):
+    """An autoencoder; an image's score is minus the mean absolute error of its reconstruction."""
+
+    reconstructs = True
+
+    def __init__(self, config: BEGANConfig, sample: Image) -> None:
+        super().__init__(Signature((sample,), Scores()))
+        self.encoder = _encoder(config, sample)
+        self.decoder = _decoder(config, sample)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the code and back."""
+        images: Tensor = self.decoder(self.encoder(x))
+        return images
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N], none of them above 0."""
+        return -(self.reconstruct(x) - x).abs().mean((1, 2, 3))
+
+
+class BEGAN(AdversarialTrainer):
+    """BEGAN: Boundary Equilibrium Generative Adversarial Networks (arXiv:1703.10717).
+
+    3x3 convolutions with ELU; the encoder's channels grow linearly and its maps are subsampled by convolutions of
+    stride 2; nearest-neighbour upsampling; linear layers without a non-linearity to and from the code. The generator
+    is a second decoder. The paper's optional skip connections are left out.
+
+    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows; they are
+    halved down to maps of 7 to 16 pixels a side, as 8x8 in the paper.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = BEGANConfig
+    config: BEGANConfig
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 4_500,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "lr_warmup": 100,
+        "loss": {"name": "began"},
+        "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "steps": 200_000,
+            "batch_size": 16,
+            "ema": 0.999,
+            "lr_schedule": "linear",
+            "lr_warmup": 0,
+            "loss": {"name": "began", "gamma": 0.5, "lambda_k": 0.001},
+            "model": {"width": 64, "repeat": 2, "optimizer": {"lr": 1e-4}},
+        }
+    }
+
+    def build_generator(self, sample: SampleField) -> Generator:
+        """Return the generator."""
+        return BEGANGenerator(self.config, image_only("began", sample))
+
+    def build_discriminator(self, sample: SampleField) -> Discriminator:
+        """Return the autoencoder."""
+        return BEGANDiscriminator(self.config, image_only("began", sample))
+
+
+def _scales(sample: Image) -> tuple[int, int, int]:
+    """Return how often the image is halved, and height and width of the map that is left."""
+    count, (height, width) = halvings(sample)
+    # Maps of 4 to 6 pixels are left at twice that size, which the paper stops at.
+    return (count - 1, 2 * height, 2 * width) if min(height, width) < _SMALLEST else (count, height, width)
+
+
+def _encoder(config: BEGANConfig, sample: Image) -> nn.Sequential:
+    count, height, width = _scales(sample)
+    channels = config.width
+    layers = [*_repeated(config.repeat, sample.channels, channels)]
+    for index in range(count):
+        before, channels = channels, (index + 2) * config.width
+        layers += [nn.Conv2d(before, channels, 3, stride=2, padding=1), ELU()]
+        layers += _repeated(config.repeat, channels, channels)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, config.latent_dim))
+
+
+def _decoder(config: BEGANConfig, sample: Image) -> nn.Sequential:
+    count, height, width = _scales(sample)
+    channels = config.width
+    layers: list[nn.Module] = [
+        nn.Linear(config.latent_dim, channels * height * width),
+        nn.Unflatten(1, (channels, height, width)),
+        *_repeated(config.repeat, channels, channels),
+    ]
+    for _ in range(count):
+        layers += [nn.UpsamplingNearest2d(scale_factor=2), *_repeated(config.repeat, channels, channels)]
+    return nn.Sequential(*layers, same_conv2d(channels, sample.channels, 3))
+
+
+def _repeated(count: int, inputs: int, outputs: int) -> list[nn.Module]:
+    """Convolutions that keep the size, each with its ELU."""
+    layers: list[nn.Module] = []
+    for index in range(count):
+        layers += [same_conv2d(outputs if index else inputs, outputs, 3), ELU()]
+    return layers

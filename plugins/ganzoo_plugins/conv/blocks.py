@@ -1,0 +1,154 @@
+"""What the GANs that double their maps' size from step to step share: the rule of sizes, and residual blocks."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
+
+from ganzoo import Image, UserError
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.layers import same_conv2d
+
+__all__ = ["DownBlock", "Norm", "UpBlock", "halvings", "image_only", "residual_features", "tapered"]
+
+Norm = Callable[[int], nn.Module]
+"""Makes the normalisation of so many channels: a module that takes the map and what else its block is given."""
+
+_SMALLEST, _LARGEST = 4, 16
+
+
+def image_only(model: str, sample: SampleField) -> Image:
+    """Return the field if it is an image; raises :class:`~ganzoo.UserError` in the name of the model otherwise."""
+    if not isinstance(sample, Image):
+        raise UserError(f"{model} draws images, not {sample.kind}; gan_fc draws both")
+    return sample
+
+
+def halvings(sample: Image) -> tuple[int, tuple[int, int]]:
+    """Return how often the image is halved, and height and width of the map that is left: 64x64 gives 4, (4, 4).
+
+    Both sides are halved for as long as both are even and neither falls below 4: 28x28 ends at 7x7, 48x48 at 6x6.
+    Raises :class:`~ganzoo.UserError` if that is less than twice, or if more than 16 pixels are left on a side.
+    """
+    count, height, width = 0, sample.height, sample.width
+    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * _SMALLEST:
+        count, height, width = count + 1, height // 2, width // 2
+    if count < 2 or max(height, width) > _LARGEST:
+        raise UserError(
+            "this model draws images that it can halve at least twice, down to a map of 4 to 16 pixels a side, such as "
+            f"16x16, 28x28, 48x48 or 64x64, not {sample.height}x{sample.width}; resize them, as with --data folder "
+            "--set data.size=64"
+        )
+    return count, (height, width)
+
+
+class UpBlock(nn.Module):
+    """The residual block of SNGAN's generator, which doubles the size (arXiv:1802.05957, appendix B.4).
+
+    Normalisation, ReLU, nearest-neighbour upsampling, 3x3 convolution, normalisation, ReLU, 3x3 convolution; beside it
+    upsampling and a 1x1 convolution, here in the other order, which gives the same and costs a quarter. ``norm`` makes
+    the two normalisations: batch norm, or a conditional one, which is given the block's further inputs.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm: Norm = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = norm(inputs), norm(outputs)
+        self.conv1 = _convolution(inputs, outputs, 3)
+        self.conv2 = _convolution(outputs, outputs, 3)
+        self.shortcut = _convolution(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C', 2 H, 2 W]."""
+        inner = torch.relu(self.norm1(x, *condition))
+        inner = torch.relu(self.norm2(_convolve_doubled(inner, self.conv1), *condition))
+        doubled: Tensor = self.conv2(inner) + _doubled(self.shortcut(x))
+        return doubled
+
+
+class DownBlock(nn.Module):
+    """The residual block of SNGAN's discriminator (arXiv:1802.05957, appendix B.4), without normalisation.
+
+    ReLU, 3x3 convolution, ReLU, 3x3 convolution, and with ``halve`` 2x2 average pooling; beside it a 1x1 convolution
+    and the same pooling, here in the other order, or the input itself where neither channels nor size change. The
+    ``first`` block has no ReLU in front: it would cut off the image's lower half.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, halve: bool = True, first: bool = False) -> None:
+        super().__init__()
+        self.halve, self.first = halve, first
+        self.conv1 = _convolution(inputs, outputs, 3)
+        self.conv2 = _convolution(outputs, outputs, 3)
+        self.shortcut = _convolution(inputs, outputs, 1) if halve or inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C', H, W], or half the size, rounded down."""
+        inner = torch.relu(self.conv1(x if self.first else torch.relu(x)))
+        if self.halve:
+            halved: Tensor = _convolve_halved(inner, self.conv2) + self.shortcut(avg_pool2d(x, 2))
+            return halved
+        kept: Tensor = self.conv2(inner) + self.shortcut(x)
+        return kept
+
+
+def residual_features(sample: Image, width: int, *, taper: bool = False) -> nn.Sequential:
+    """Return SNGAN's discriminator up to its pooling: images to features [N, width, h, w], behind their ReLU.
+
+    Two blocks that halve and two that do not, as in the paper's table for 32x32 images; larger images are halved more
+    often, so that maps of about 8x8 are left. With ``taper`` the blocks that halve have the widths of :func:`tapered`.
+    """
+    count = max(2, halvings(sample)[0] - 1)
+    widths = [sample.channels, *([width] * (count + 1) if not taper else reversed(tapered(width, count + 1)))]
+    blocks = [DownBlock(*pair, first=index == 0) for index, pair in enumerate(pairwise(widths[:-1]))]
+    blocks += [DownBlock(*pair, halve=False) for pair in ((widths[-2], width), (width, width))]
+    return nn.Sequential(*blocks, nn.ReLU())
+
+
+def tapered(width: int, count: int) -> list[int]:
+    """Return the channels of so many maps from the smallest on: halved whenever the size doubles, down to an eighth."""
+    return [max(width // min(2**index, 8), 1) for index in range(count)]
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return interpolate(x, scale_factor=2, mode="nearest")
+
+
+def _convolve_doubled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Return the 3x3 convolution of the doubled map, as one transposed convolution of the small one.
+
+    Of the nine pixels under the kernel at most four differ, so that it takes four multiplications instead of nine. In
+    exports it is what it stands for.
+    """
+    if torch.compiler.is_compiling():
+        convolved: Tensor = convolution(_doubled(x))
+        return convolved
+    kernel = _overlaid(convolution.weight).flip(2, 3).transpose(0, 1)
+    return conv_transpose2d(x, _channels_last(kernel), convolution.bias, stride=2, padding=1)
+
+
+def _convolve_halved(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Return the pooled 3x3 convolution, as one convolution of stride 2: 16 multiplications instead of 36."""
+    if torch.compiler.is_compiling():
+        return avg_pool2d(convolution(x), 2)
+    return conv2d(x, _channels_last(_overlaid(convolution.weight) / 4), convolution.bias, stride=2, padding=1)
+
+
+def _overlaid(weight: Tensor) -> Tensor:
+    """Return 4x4 kernels: the 3x3 kernels, added up at the four places that a 2x2 square of pixels has them at."""
+    wide = pad(weight, (1, 1, 1, 1))
+    return wide[..., 1:, 1:] + wide[..., 1:, :-1] + wide[..., :-1, 1:] + wide[..., :-1, :-1]
+
+
+def _channels_last(kernel: Tensor) -> Tensor:
+    return kernel.contiguous(memory_format=torch.channels_last)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """Return a convolution that keeps the size, its weights drawn as in the authors' code: Glorot's way, for ReLUs."""
+    convolution = same_conv2d(inputs, outputs, kernel)
+    nn.init.xavier_uniform_(convolution.weight, gain=sqrt(2) if kernel > 1 else 1.0)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution

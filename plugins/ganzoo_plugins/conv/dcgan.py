@@ -1,0 +1,162 @@
+"""DCGAN: transposed convolutions up, strided convolutions down, batch norm between; LSGAN is the same with its loss."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    Discriminator,
+    Generator,
+    Image,
+    Latent,
+    OptimizerConfig,
+    Scores,
+    Signature,
+    TrainerConfig,
+)
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conv.blocks import halvings, image_only
+from ganzoo_plugins.layers import output_activation
+
+__all__ = ["DCGAN", "DCGANConfig", "DCGANDiscriminator", "DCGANGenerator"]
+
+_MOST = 8
+
+
+class DCGANConfig(AdversarialConfig):
+    """Settings of DCGAN."""
+
+    width: int = Field(
+        32, ge=1, description="channels of the map next to the image, doubled with each halving, up to 8 times"
+    )
+    latent_dim: int = Field(100, ge=1, description="size of the latent")
+    latent: Literal["normal", "uniform"] = Field("normal", description="distribution of the latent")
+    batch_norm: Literal["both", "generator", "discriminator", "none"] = Field(
+        "both", description="which networks have batch norm"
+    )
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=2e-3, betas=(0.5, 0.9)), description="optimizer of both")
+
+
+class DCGANGenerator(Generator):
+    """Latent [N, L] to images: a linear layer to the start map, then transposed convolutions that double the size."""
+
+    def __init__(self, latent: Latent, width: int, batch_norm: bool, sample: Image) -> None:
+        super().__init__(Signature((latent,), sample))
+        count, (height, breadth) = halvings(sample)
+        channels = _channels(width, count)[::-1]
+        self.body = nn.Sequential(
+            nn.Linear(latent.shape[0], channels[0] * height * breadth, bias=not batch_norm),
+            nn.Unflatten(1, (channels[0], height, breadth)),
+            *_normalised(channels[0], batch_norm, nn.ReLU()),
+        )
+        for before, after in pairwise(channels):
+            self.body.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=not batch_norm))
+            self.body.extend(_normalised(after, batch_norm, nn.ReLU(inplace=True)))
+        self.body.append(nn.ConvTranspose2d(channels[-1], sample.channels, 4, stride=2, padding=1))
+        self.body.append(output_activation(sample))
+        self.apply(_initialise)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, L] to [N, C, H, W]."""
+        images: Tensor = self.body(z)
+        return images
+
+
+class DCGANDiscriminator(Discriminator):
+    """Images to one score each: strided convolutions down to the start map, and a linear layer over the whole of it."""
+
+    def __init__(self, width: int, batch_norm: bool, sample: Image) -> None:
+        super().__init__(Signature((sample,), Scores()))
+        count, (height, breadth) = halvings(sample)
+        channels = _channels(width, count)
+        self.body = nn.Sequential(
+            nn.Conv2d(sample.channels, channels[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)
+        )
+        for before, after in pairwise(channels):
+            self.body.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not batch_norm))
+            self.body.extend(_normalised(after, batch_norm, nn.LeakyReLU(0.2, inplace=True)))
+        self.body.extend([nn.Flatten(), nn.Linear(channels[-1] * height * breadth, 1)])
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N]."""
+        scores: Tensor = self.body(x).squeeze(1)
+        return scores
+
+
+class DCGAN(AdversarialTrainer):
+    """Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks (arXiv:1511.06434).
+
+    Batch norm everywhere but at the generator's output and the discriminator's input, ReLU in the generator, leaky
+    ReLU in the discriminator, tanh; weights start at N(0, 0.02^2), those of batch norm at N(1, 0.02^2), as in the
+    authors' code. Kernels are 4x4 as in that code, not 5x5 as in the paper, and the latent is normal as in its
+    examples; the paper's is uniform, as in the preset ``paper``, whose generator has figure 1's channels, 1024, 512,
+    256 and 128 at 64x64, and whose discriminator mirrors it.
+
+    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = DCGANConfig
+    config: DCGANConfig
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 14_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "lr_warmup": 100,
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "steps": 50_000,
+            "batch_size": 128,
+            "ema": 0.999,
+            "lr_schedule": "constant",
+            "lr_warmup": 0,
+            "model": {
+                "width": 128,
+                "latent": "uniform",
+                "optimizer": {"name": "adam", "lr": 2e-4, "betas": (0.5, 0.999)},
+            },
+        }
+    }
+
+    def build_generator(self, sample: SampleField) -> Generator:
+        """Return the generator."""
+        config = self.config
+        latent = Latent((config.latent_dim,), config.latent)
+        return DCGANGenerator(
+            latent, config.width, config.batch_norm in ("both", "generator"), image_only("dcgan", sample)
+        )
+
+    def build_discriminator(self, sample: SampleField) -> Discriminator:
+        """Return the discriminator."""
+        batch_norm = self.config.batch_norm in ("both", "discriminator")
+        return DCGANDiscriminator(self.config.width, batch_norm, image_only("dcgan", sample))
+
+
+def _channels(width: int, count: int) -> list[int]:
+    """Channels of the maps from the one next to the image down to the start map."""
+    return [width * min(2**index, _MOST) for index in range(count)]
+
+
+def _normalised(channels: int, batch_norm: bool, activation: nn.Module) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), activation] if batch_norm else [activation]
+
+
+def _initialise(module: nn.Module) -> None:
+    match module:
+        case nn.Linear() | nn.Conv2d() | nn.ConvTranspose2d():
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        case nn.BatchNorm2d():
+            nn.init.normal_(module.weight, 1.0, 0.02)
+        case _:
+            return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,226 @@
+"""R3GAN: the relativistic loss, both zero-centred penalties, and residual networks without any normalisation."""
+
+from collections.abc import Mapping, Sequence
+from math import prod, sqrt
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganzoo import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    Discriminator,
+    Generator,
+    Image,
+    Latent,
+    OptimizerConfig,
+    Scores,
+    Signature,
+    TrainerConfig,
+    UserError,
+)
+from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conv.blocks import halvings, image_only
+
+__all__ = ["R3GAN", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "ResidualBlock"]
+
+_SLOPE = 0.2
+_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
+
+
+class R3GANConfig(AdversarialConfig):
+    """Settings of R3GAN."""
+
+    latent_dim: int = Field(64, ge=1, description="size of the latent")
+    widths: tuple[int, ...] = Field(
+        (16, 48, 64),
+        min_length=1,
+        description="channels of the stages from the image down; the last is kept further on",
+    )
+    blocks: int = Field(1, ge=1, description="residual blocks a stage")
+    expansion: int = Field(2, ge=1, description="how many times the channels inside a block are those outside")
+    group: int = Field(16, ge=1, description="channels that a group of the inner 3x3 convolution sees")
+    optimizer: OptimizerConfig = Field(
+        OptimizerConfig(lr=2e-3, betas=(0.0, 0.99)), description="optimizer of both; betas as in the paper"
+    )
+
+
+class ResidualBlock(nn.Module):
+    """1x1, grouped 3x3 and 1x1 convolution, leaky ReLU between them, added to the input.
+
+    Initialised by the rule of fix-up (arXiv:1901.09321), as the paper has it: the last layer is 0, so that the block
+    is the identity at first, and the others are scaled by L^(-1/(2m - 2)) for L blocks of m = 3 layers.
+    """
+
+    def __init__(self, channels: int, expansion: int, group: int, blocks: int) -> None:
+        super().__init__()
+        inner = channels * expansion
+        if inner % group:
+            raise UserError(
+                f"groups of {group} channels do not divide the {inner} inner channels of a block; make model.widths "
+                "times model.expansion multiples of model.group"
+            )
+        gain = sqrt(2 / (1 + _SLOPE**2)) * blocks ** (-1 / (2 * 3 - 2))
+        self.body = nn.Sequential(
+            _initialised(nn.Conv2d(channels, inner, 1), gain),
+            nn.LeakyReLU(_SLOPE, inplace=True),
+            _initialised(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group), gain),
+            nn.LeakyReLU(_SLOPE, inplace=True),
+            _initialised(nn.Conv2d(inner, channels, 1, bias=False), 0.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the same shape."""
+        outer: Tensor = x + self.body(x)
+        return outer
+
+
+class Basis(nn.Module):
+    """Latent [N, L] to the start map: a learnt constant, each channel of it scaled by a linear function of z."""
+
+    def __init__(self, latent_dim: int, start: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(start))
+        self.scale = _initialised(nn.Linear(latent_dim, start[0], bias=False))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, L] to [N, C, h, w]."""
+        scaled: Tensor = self.constant * self.scale(z)[:, :, None, None]
+        return scaled
+
+
+class Reading(nn.Module):
+    """The start map to scores: a weighted sum over each channel (a depthwise convolution that covers the map), and a
+    linear layer.
+    """
+
+    def __init__(self, start: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = start
+        self.weight = nn.Parameter(torch.randn(start) / sqrt(height * width))
+        self.score = _initialised(nn.Linear(channels, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, h, w] to [N]."""
+        scores: Tensor = self.score((x * self.weight).sum((2, 3))).squeeze(1)
+        return scores
+
+
+class Double(nn.Module):
+    """Twice the size, by bilinear interpolation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C, 2 H, 2 W]."""
+        return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class R3GANGenerator(Generator):
+    """Latent [N, L] to images: stages of residual blocks, the size doubled between them."""
+
+    def __init__(self, config: R3GANConfig, sample: Image) -> None:
+        super().__init__(Signature((Latent((config.latent_dim,)),), sample))
+        widths, start = _stages(config.widths, sample)
+        self.body = nn.Sequential(Basis(config.latent_dim, start))
+        for width, narrower in zip(widths[::-1], [*widths[-2::-1], None], strict=True):
+            self.body.extend(_stage(config, width, len(widths)))
+            if narrower is not None:
+                # The 1x1 convolution stands before the interpolation, which gives the same and costs a quarter.
+                self.body.extend([*_narrowed(width, narrower), Double()])
+        self.body.append(_initialised(nn.Conv2d(widths[0], sample.channels, 1)))
+        self.limits = sample.range
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, L] to [N, C, H, W]."""
+        images: Tensor = self.body(z)
+        return images if self.training else images.clamp(*self.limits)
+
+
+class R3GANDiscriminator(Discriminator):
+    """Images to one score each: the generator's stages in the reverse order, the size halved between them."""
+
+    def __init__(self, config: R3GANConfig, sample: Image) -> None:
+        super().__init__(Signature((sample,), Scores()))
+        widths, start = _stages(config.widths, sample)
+        self.body = nn.Sequential(_initialised(nn.Conv2d(sample.channels, widths[0], 1)))
+        for width, wider in zip(widths, [*widths[1:], None], strict=True):
+            self.body.extend(_stage(config, width, len(widths)))
+            if wider is not None:
+                self.body.extend([nn.AvgPool2d(2), *_narrowed(width, wider)])
+        self.body.append(Reading(start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N]."""
+        scores: Tensor = self.body(x)
+        return scores
+
+
+class R3GAN(AdversarialTrainer):
+    """The GAN is dead; long live the GAN! A Modern GAN Baseline (arXiv:2501.05441).
+
+    The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalisation, noise inputs,
+    mapping network or minibatch statistics: residual blocks of grouped convolutions, bilinear resampling, and a learnt
+    basis at both ends of the smallest map.
+
+    TODO defaults.
+
+    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = R3GANConfig
+    config: R3GANConfig
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 4_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "lr_warmup": 100,
+        "loss": {"name": "relativistic"},
+        "regularizer": {"r1": {"weight": 1.0}, "r2": {"weight": 1.0}},
+        "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "steps": 40_000,
+            "batch_size": 512,
+            "ema": 0.999,
+            "lr_schedule": "cosine",
+            "lr_warmup": 0,
+            "regularizer": {"r1": {"weight": 0.05, "interval": 1}, "r2": {"weight": 0.05, "interval": 1}},
+            "model": {"widths": (256,), "blocks": 2, "optimizer": {"lr": 2e-4}},
+        }
+    }
+
+    def build_generator(self, sample: SampleField) -> Generator:
+        """Return the generator."""
+        return R3GANGenerator(self.config, image_only("r3gan", sample))
+
+    def build_discriminator(self, sample: SampleField) -> Discriminator:
+        """Return the discriminator."""
+        return R3GANDiscriminator(self.config, image_only("r3gan", sample))
+
+
+def _stages(widths: Sequence[int], sample: Image) -> tuple[list[int], tuple[int, int, int]]:
+    """Return the channels of the stages from the image down, and the shape of the smallest map."""
+    count, (height, breadth) = halvings(sample)
+    all_widths = [widths[min(index, len(widths) - 1)] for index in range(count + 1)]
+    return all_widths, (all_widths[-1], height, breadth)
+
+
+def _stage(config: R3GANConfig, width: int, stages: int) -> list[nn.Module]:
+    total = stages * config.blocks
+    return [ResidualBlock(width, config.expansion, config.group, total) for _ in range(config.blocks)]
+
+
+def _narrowed(before: int, after: int) -> list[nn.Module]:
+    return [] if before == after else [_initialised(nn.Conv2d(before, after, 1, bias=False))]
+
+
+def _initialised(layer: _Layer, gain: float = 1.0) -> _Layer:
+    """Draw the weights from N(0, gain^2 / fan-in), and set the biases to 0."""
+    nn.init.normal_(layer.weight, std=gain / sqrt(prod(layer.weight.shape[1:])))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
