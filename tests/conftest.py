@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# The tests run side by side; a thread each is fastest, and torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 TINY = {
     "digits": ("-p", "wgan_gp_conv", "--data", "digits", "--set", "model.width=2", "--set", "model.latent_dim=4"),
     "gaussians": ("-p", "gan_fc", "--data", "gaussians", "--set", "model.hidden=[8]", "--set", "data.size=500"),

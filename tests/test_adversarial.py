@@ -231,11 +231,11 @@ def test_adaptive_strength_rises_while_real_scores_are_all_positive_and_is_resum
         "model.augment.images=100",
     )
     assert trainer.augment.probability == 0
-    trainer.augment.adapt(torch.ones(20))
-    trainer.augment.adapt(torch.ones(20))
+    trainer.augment.adapt(torch.ones(20), 20)
+    trainer.augment.adapt(torch.ones(20), 20)
     assert trainer.augment.probability == pytest.approx(0.4)
     kept = trainer.state_dict()
-    trainer.augment.adapt(-torch.ones(10))
+    trainer.augment.adapt(-torch.ones(40), 10)
     assert trainer.augment.probability == pytest.approx(0.3)
     trainer.load_state_dict(kept)
     assert trainer.augment.probability == pytest.approx(0.4)

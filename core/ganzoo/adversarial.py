@@ -198,7 +198,7 @@ class AdversarialTrainer(Trainer):
         loss = self.loss.discriminator(real_scores, fake_scores)
         real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
         logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
-        self.augment.adapt(real_scores)
+        self.augment.adapt(real_scores, len(real) * self.config.pack)
         for key, regularizer in self._penalties.items():
             if regularizer.config.interval == 1:
                 penalty = regularizer.penalty(self._score_of(condition), real, fake)

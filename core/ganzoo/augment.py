@@ -61,11 +61,11 @@ class Augment:
             x = changed
         return x
 
-    def adapt(self, real_scores: Tensor) -> None:
-        """Move the probability after a discriminator step, if its strength is adaptive."""
+    def adapt(self, real_scores: Tensor, images: int) -> None:
+        """Move the probability after a discriminator step on so many real images, if its strength is adaptive."""
         if self.config.target is not None:
             overfit = real_scores.sign().mean().item() > self.config.target
-            step = len(real_scores) / self.config.images
+            step = images / self.config.images
             self.probability = min(max(self.probability + (step if overfit else -step), 0.0), 1.0)
 
     def _color(self, x: Tensor) -> Tensor:

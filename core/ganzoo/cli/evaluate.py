@@ -58,7 +58,7 @@ def eval_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
 ) -> None:
-    """Judge a trained model: figures of its samples, beside those of as many real ones."""
+    """Judge a trained model: its samples beside as many real ones."""
     from ganzoo.files import write_atomic
     from ganzoo.opening import open_model
     from ganzoo.registry import load_registry
@@ -279,7 +279,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="FILE.png: the curves of the runs in one picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show runs side by side: their settings that differ, last losses and metrics, and what eval has found."""
+    """Show runs side by side: settings, losses and figures."""
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"--out is a .png, not {out}")
     records = [_record(path) for path in runs]

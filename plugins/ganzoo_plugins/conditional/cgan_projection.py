@@ -17,7 +17,6 @@ from ganzoo import (
     Image,
     Label,
     Latent,
-    OptimizerConfig,
     Scores,
     Signature,
     TrainerConfig,
@@ -45,10 +44,6 @@ class ProjectionConfig(SNGANConfig):
     latent_dim: int = Field(64, ge=1, description="size of the latent")
     join_latent: bool = Field(
         True, description="join the condition to the latent too; the paper's generator has it in its batch norms alone"
-    )
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-3, betas=(0.0, 0.9)), description="optimizer of both")
-    discriminator_lr: float | None = Field(
-        None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
 
 
