@@ -14,7 +14,7 @@ from ganzoo_plugins.conv.began import ELU
 from ganzoo_plugins.conv.r3gan import Reading, ResidualBlock
 
 SMALL = {
-    "began": ("model.width=2", "model.latent_dim=4"),
+    "began": ("model.width=2", "model.latent_dim=4", "model.pack=1"),
     "r3gan": ("model.widths=[4,8]", "model.group=4", "model.latent_dim=4"),
 }
 SIZES = [(1, 28, 28), (3, 32, 32), (2, 16, 16), (3, 28, 44), (1, 64, 16), (3, 64, 64)]
@@ -44,8 +44,7 @@ def test_images_of_many_sizes_and_channels(name, shape):
     trainer = trainer_for(name, image(*shape), *SMALL[name])
     images = trainer.generator.eval()(*draw_inputs(trainer.generator.signature, 3, 0))
     assert images.shape == (3, *shape)
-    assert images.abs().max() <= 1
-    assert trainer.generator.signature.output == Image(*shape, range=(-1.0, 1.0))
+    assert trainer.generator.signature.output == Image(*shape, range=trainer.pixel_range)
     assert trainer.discriminator(images).shape == (3,)
 
 
@@ -66,18 +65,35 @@ def test_began_scores_with_minus_the_mean_absolute_error():
     torch.testing.assert_close(discriminator(x), -errors)
 
 
-def test_began_draws_without_bounds_in_training_and_within_the_range_else():
-    generator = trainer_for("began", image(1, 28, 28), *SMALL["began"]).generator
+@pytest.mark.parametrize("name", SMALL)
+def test_images_are_without_bounds_in_training_and_within_the_range_else(name):
+    generator = trainer_for(name, image(1, 28, 28), *SMALL[name]).generator
     with torch.no_grad():
         generator.body[-1].weight *= 1e3
     z = draw_inputs(generator.signature, 3, 0)[0]
     free = generator(z)
-    assert free.abs().max() > 1
-    assert torch.equal(generator.eval()(z), free.clamp(-1, 1))
+    low, high = generator.signature.output.range
+    assert free.min() < low
+    assert free.max() > high
+    assert torch.equal(generator.eval()(z), free.clamp(low, high))
+
+
+def test_began_shows_its_autoencoder_two_images_at_once_by_default():
+    trainer = trainer_for("began", image(3, 28, 28), "model.width=2")
+    assert trainer.discriminator.signature.inputs[0].channels == 6
+    pairs = trainer.shown(torch.rand(4, 3, 28, 28))
+    assert trainer.discriminator.reconstruct(pairs).shape == (2, 6, 28, 28)
+
+
+def test_latents_of_began_draw_different_images_from_the_start():
+    torch.manual_seed(0)
+    generator = trainer_for("began", image(1, 28, 28)).generator
+    images = generator(draw_inputs(generator.signature, 64, 0)[0])
+    assert images.std(0).mean() > 0.3
 
 
 def test_began_is_made_as_in_the_paper():
-    trainer = trainer_for("began", image(3, 64, 64), "model.width=2", "model.repeat=2")
+    trainer = trainer_for("began", image(3, 64, 64), "model.width=2", "model.repeat=2", "model.pack=1")
     generator, discriminator = trainer.generator, trainer.discriminator
     assert generator.signature.inputs == (Latent((64,), "uniform"),)
     shapes = [parameter.shape for parameter in generator.parameters()]
@@ -104,7 +120,7 @@ def test_elu_is_elu_with_both_derivatives():
 
 def test_k_moves_towards_the_balance_and_is_logged():
     loop = loop_for("began", "loss.lambda_k=0.5", "loss.gamma=1")
-    loop.trainer.generator.body.append(nn.Hardtanh(-1e-3, 1e-3))  # grey images, reconstructed better than noise
+    loop.trainer.generator.body.append(nn.Hardtanh(-1e-3, 1e-3))  # black images, reconstructed better than noise
     loop.advance()
     logs = loop.take_logs()
     k = logs["discriminator/k"]
@@ -126,6 +142,7 @@ def test_k_falls_where_the_discriminator_is_ahead():
 
 def test_k_survives_a_resume_to_the_last_bit(tmp_path):
     loop = loop_for("began", "loss.lambda_k=0.5", "loss.gamma=1")
+    loop.trainer.loss.load_state_dict({"k": torch.tensor(0.9)})
     for _ in range(2):
         loop.advance()
     path = loop.save(tmp_path)

@@ -36,15 +36,15 @@ class R3GANConfig(AdversarialConfig):
 
     latent_dim: int = Field(64, ge=1, description="size of the latent")
     widths: tuple[int, ...] = Field(
-        (16, 48, 64),
+        (8, 32, 64),
         min_length=1,
         description="channels of the stages from the image down; the last is kept further on",
     )
     blocks: int = Field(1, ge=1, description="residual blocks a stage")
     expansion: int = Field(2, ge=1, description="how many times the channels inside a block are those outside")
-    group: int = Field(16, ge=1, description="channels that a group of the inner 3x3 convolution sees")
+    group: int = Field(8, ge=1, description="channels that a group of the inner 3x3 convolution sees")
     optimizer: OptimizerConfig = Field(
-        OptimizerConfig(lr=2e-3, betas=(0.0, 0.99)), description="optimizer of both; betas as in the paper"
+        OptimizerConfig(lr=3e-3, betas=(0.0, 0.99)), description="optimizer of both; betas as in the paper"
     )
 
 
@@ -160,11 +160,15 @@ class R3GANDiscriminator(Discriminator):
 class R3GAN(AdversarialTrainer):
     """The GAN is dead; long live the GAN! A Modern GAN Baseline (arXiv:2501.05441).
 
-    The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalisation, noise inputs,
+    The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalisation, injected noise,
     mapping network or minibatch statistics: residual blocks of grouped convolutions, bilinear resampling, and a learnt
-    basis at both ends of the smallest map.
+    basis for the smallest map, on either side. As in the paper, nothing bounds the generator's output; outside of
+    training it is clamped to the range. A bounded activation saturates on black pixels, and the generator dies.
 
-    TODO defaults.
+    The defaults are made for small images and a CPU: one block a stage, few channels, both penalties at every fourth
+    step. The preset ``paper`` has the paper's CIFAR-10 settings (two blocks, groups of 16, the gamma that it starts
+    with) at a third of its channels; its own networks are ``model.widths=[768]``. The paper lets learning rate, gamma
+    and the second beta go from one value to another; here only the learning rate does, and there is no augmentation.
 
     Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows.
     """
@@ -172,13 +176,13 @@ class R3GAN(AdversarialTrainer):
     Config: ClassVar[type[TrainerConfig]] = R3GANConfig
     config: R3GANConfig
     defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 4_000,
-        "batch_size": 64,
+        "steps": 8_000,
+        "batch_size": 32,
         "ema": 0.998,
         "lr_schedule": "linear",
         "lr_warmup": 100,
         "loss": {"name": "relativistic"},
-        "regularizer": {"r1": {"weight": 1.0}, "r2": {"weight": 1.0}},
+        "regularizer": {"r1": {"weight": 3.0, "interval": 4}, "r2": {"weight": 3.0, "interval": 4}},
         "data": {"name": "mnist5k"},
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -189,7 +193,7 @@ class R3GAN(AdversarialTrainer):
             "lr_schedule": "cosine",
             "lr_warmup": 0,
             "regularizer": {"r1": {"weight": 0.05, "interval": 1}, "r2": {"weight": 0.05, "interval": 1}},
-            "model": {"widths": (256,), "blocks": 2, "optimizer": {"lr": 2e-4}},
+            "model": {"widths": (256,), "blocks": 2, "group": 16, "optimizer": {"lr": 2e-4}},
         }
     }
 
