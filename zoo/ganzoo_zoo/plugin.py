@@ -15,4 +15,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Handwritten digits, 28x28",
             "ganzoo_zoo:wgan_gp_conv-mnist5k/generator.onnx",
         ),
+        Spec(
+            "pretrained",
+            "cgan-mnist5k",
+            "Handwritten digits by class, 28x28",
+            "ganzoo_zoo:cgan-mnist5k/generator.onnx",
+        ),
     ]
