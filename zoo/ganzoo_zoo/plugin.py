@@ -21,4 +21,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Handwritten digits by class, 28x28",
             "ganzoo_zoo:cgan-mnist5k/generator.onnx",
         ),
+        Spec(
+            "pretrained",
+            "cgan_projection-mnist5k",
+            "Handwritten digits by class, 28x28, by residual networks",
+            "ganzoo_zoo:cgan_projection-mnist5k/generator.onnx",
+        ),
     ]
