@@ -107,7 +107,9 @@ def write(path: Path, row: dict) -> None:
 
 
 def show(registry, rows) -> None:
-    print(f"{'layout':7}{'recipe':9}{'seeds':>5}  {'modes':>12}{'high quality':>14}{'KL':>9}{'spread':>8}{'seconds':>9}")
+    print(
+        f"{'layout':7}{'recipe':9}{'seeds':>5}  {'modes':>12}{'high quality':>14}{'KL':>9}{'spread':>8}{'seconds':>9}"
+    )
 
     def line(layout, recipe, count, figures, seconds):
         modes = f"{figures['covered']:.1f} of {figures['of']:.0f}"

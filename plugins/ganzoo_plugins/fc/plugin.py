@@ -16,4 +16,32 @@ def ganzoo_specs() -> Iterable[Spec]:
             "ganzoo_plugins.fc.gan_fc:FullyConnectedGAN",
             "Generative Adversarial Networks, arXiv:1406.2661",
         ),
+        Spec(
+            "model",
+            "wgan_fc",
+            "Fully connected WGAN, its critic's weights clipped, for images or points",
+            "ganzoo_plugins.fc.gan_fc:FullyConnectedGAN",
+            "Wasserstein GAN, arXiv:1701.07875",
+            # The paper's algorithm 1: RMSProp without momentum at 5e-5, five critic steps, weights in [-0.01, 0.01].
+            {
+                "steps": 10_000,
+                "batch_size": 64,
+                "loss": {"name": "wgan"},
+                "model": {"optimizer": {"name": "rmsprop", "lr": 5e-5}},
+            },
+        ),
+        Spec(
+            "model",
+            "wgan_gp_fc",
+            "Fully connected WGAN with gradient penalty, for images or points",
+            "ganzoo_plugins.fc.gan_fc:FullyConnectedGAN",
+            "Improved Training of Wasserstein GANs, arXiv:1704.00028",
+            {
+                "steps": 8_000,
+                "batch_size": 64,
+                "lr_schedule": "linear",
+                "loss": {"name": "wgan_gp"},
+                "model": {"optimizer": {"lr": 1e-3}},
+            },
+        ),
     ]
