@@ -23,6 +23,12 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "pretrained",
+            "acgan-mnist5k",
+            "Handwritten digits by class, 28x28, by an auxiliary classifier",
+            "ganzoo_zoo:acgan-mnist5k/generator.onnx",
+        ),
+        Spec(
+            "pretrained",
             "cgan_projection-mnist5k",
             "Handwritten digits by class, 28x28, by residual networks",
             "ganzoo_zoo:cgan_projection-mnist5k/generator.onnx",
