@@ -8,9 +8,9 @@ high quality within 3 sigma of the nearest centre, and a mode is covered by one 
 samples' distribution over the modes from the uniform one. "Spread" is the standard deviation of the good samples around
 their centres in sigmas: a generator of points in place of Gaussians would have 100% of high quality and no spread.
 
-Each run is one ``ganzoo train --plugin gan_fc --data gaussians``, with ``--preset mixture`` for the recipe "mixture",
-on one thread. A run that has its row in the results is not done again, and several of these commands may run at the
-same time.
+Each run is one ``ganzoo train --plugin gan_fc --data gaussians`` on one thread: at the defaults for the recipe "plain",
+with ``--preset mixture`` (grid) or ``--preset mixture_unit`` (ring) for the recipe "mixture". A run that has its row in
+the results is not done again, and several of these commands may run at the same time.
 """
 
 import argparse
@@ -32,14 +32,17 @@ LAYOUTS = {
     "ring": {"layout": "ring", "modes": 8, "radius": 1.0, "sigma": 0.01},
     "grid": {"layout": "grid", "modes": 5, "spacing": 2.0, "sigma": 0.05},
 }
-PRESETS = {"plain": None, "mixture": "mixture"}
+PRESETS = {
+    "plain": {"ring": None, "grid": None},
+    "mixture": {"ring": "mixture_unit", "grid": "mixture"},
+}
 FIGURES = ("covered", "high_quality", "kl", "spread")
 SAMPLES = 2500
 
 
 def resolve(registry, layout, recipe, seed):
     flags = {"data": {"name": "gaussians", **LAYOUTS[layout]}, "seed": seed, "threads": 1, "device": "cpu"}
-    return load_config(registry, "gan_fc", preset=PRESETS[recipe], flags=flags)
+    return load_config(registry, "gan_fc", preset=PRESETS[recipe][layout], flags=flags)
 
 
 def spread(samples: Tensor, dataset) -> float:

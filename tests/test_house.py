@@ -80,7 +80,12 @@ def test_the_wheel_runs_without_the_checkout(tmp_path):
     subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("torch_ganzoo-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("ganzoo/cli/__init__.py", "ganzoo_plugins/fc/gan_fc.py", "ganzoo_exporters/runtime.py", "py.typed"):
+    for wanted in (
+        "ganzoo/cli/__init__.py",
+        "ganzoo_plugins/fc/gan_fc.py",
+        "ganzoo_exporters/runtime/session.py",
+        "py.typed",
+    ):
         assert any(wanted in name for name in names), wanted
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
     target = tmp_path / "elsewhere"

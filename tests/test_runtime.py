@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,7 +81,7 @@ def test_attributes_tell_what_is_inside(image: Generator) -> None:
     assert image.metadata["schema"] == 1
     assert Signature.from_json(image.signature) == IMAGE
     assert image.provider == image.device == "CPUExecutionProvider"
-    assert image.describe() == f"onnxruntime {runtime.ort.__version__} on CPUExecutionProvider"
+    assert image.describe() == f"onnxruntime {ort.__version__} on CPUExecutionProvider"
 
 
 def test_latents_follow_the_written_procedure(image: Generator, points: Generator) -> None:
@@ -392,7 +393,7 @@ def test_a_broken_graph_is_one_sentence() -> None:
 
 
 def test_providers_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_cuda_works", lambda: False)
+    monkeypatch.setattr("ganzoo_exporters.runtime.session._cuda_works", lambda: False)
     assert Generator(WHOLE).provider == "CPUExecutionProvider"
     assert Generator(WHOLE, providers=["CUDAExecutionProvider", *CPU]).provider == "CPUExecutionProvider"
     with pytest.raises(ModelError, match="cannot be opened: CUDAExecutionProvider cannot be used here"):
@@ -403,8 +404,8 @@ def test_providers_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         Generator(WHOLE, threads=0)
 
 
-def test_it_is_one_file_that_needs_numpy_and_onnxruntime_alone(tmp_path: Path) -> None:
-    shutil.copy(runtime.__file__, tmp_path / "standalone.py")
+def test_the_package_needs_numpy_and_onnxruntime_alone(tmp_path: Path) -> None:
+    shutil.copytree(Path(runtime.__file__).parent, tmp_path / "standalone")
     (tmp_path / "model.onnx").write_bytes(build(IMAGE))
     script = """
 import sys

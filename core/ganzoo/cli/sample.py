@@ -1,8 +1,7 @@
-"""``ganzoo sample`` and ``ganzoo export``."""
+"""``ganzoo sample``."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Container, Sequence
 from math import isfinite
@@ -19,13 +18,12 @@ if TYPE_CHECKING:
 
     from ganzoo.signature import Attributes, Label, Signature
 
-__all__ = ["export", "register", "sample"]
+__all__ = ["register", "sample"]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
+    """Add the command to the app."""
     app.command()(sample)
-    app.command()(export)
 
 
 def sample(
@@ -163,41 +161,3 @@ def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, flo
         if not isfinite(values[name]):
             raise UserError(f"--attribute {name} is a finite number, not {number!r}")
     return values
-
-
-def export(
-    run: Annotated[Path | None, typer.Argument(help="The run folder; the newest one if left out.")] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file.")] = False,
-    out: Annotated[Path | None, typer.Option(help="The file; generator.onnx in the run folder if left out.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
-) -> None:
-    """Export a trained generator, compared with torch.
-
-    The weights are the averaged ones.
-    """
-    if not onnx:
-        raise UserError("name the format: ganzoo export --onnx; there is no other yet")
-    if out is not None and out.suffix != ".onnx":
-        raise UserError(f"an ONNX file ends in .onnx, not {out}")
-    from ganzoo.formats import Format
-    from ganzoo.registry import load_registry
-    from ganzoo.runs import Run
-
-    registry = load_registry()
-    source = Run.open(run) if run is not None else Run.newest(runs)
-    network, metadata = source.load(registry)
-    path = out or source.path / f"{metadata['network']}.onnx"
-    writer: Format = registry.get("format", "onnx").spec.load()()
-    written = writer.export(network, path, metadata)
-    if as_json:
-        print(json.dumps(written, indent=2))
-        return
-    parity = written["parity"]
-    size = path.stat().st_size / 1e6
-    print(
-        f"{size:.2f} MB; largest difference to torch {parity['max_difference']:.1e} "
-        f"at batch sizes {', '.join(map(str, parity['batches']))}",
-        file=sys.stderr,
-    )
-    print(path)
