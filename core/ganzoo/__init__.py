@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganzoo.data import Batch, Dataset, DatasetConfig, DataSpec, Stream, TensorDataset
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
     from ganzoo.formats import Format, Sampler
+    from ganzoo.game import Game, lazy_phase
     from ganzoo.loop import Loop
     from ganzoo.losses import (
         Generate,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ganzoo.opening import open_model
     from ganzoo.registry import Registry, load_registry
     from ganzoo.runs import Run
-    from ganzoo.signature import Attributes, Image, Label, Latent, Points, Scores, Signature
+    from ganzoo.signature import Attributes, Image, Label, Latent, Mask, Points, Scores, Signature
     from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
     from ganzoo.training import fit
 
@@ -44,6 +45,7 @@ _HOME = {
     "data": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset"),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
     "formats": ("Format", "Sampler"),
+    "game": ("Game", "lazy_phase"),
     "loop": ("Loop",),
     "losses": ("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
@@ -51,7 +53,7 @@ _HOME = {
     "opening": ("open_model",),
     "registry": ("Registry", "load_registry"),
     "runs": ("Run",),
-    "signature": ("Attributes", "Image", "Label", "Latent", "Points", "Scores", "Signature"),
+    "signature": ("Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
     "trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
     "training": ("fit",),
 }
@@ -66,6 +68,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "GanzooError", "Interrupted", "TrainingError", "UserError",
     "fit",
     "Format", "Sampler",
+    "Game", "lazy_phase",
     "Loop",
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
@@ -73,7 +76,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "open_model",
     "Registry", "load_registry",
     "Run",
-    "Attributes", "Image", "Label", "Latent", "Points", "Scores", "Signature",
+    "Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",
     "OptimizerConfig", "Phase", "Trainer", "TrainerConfig",
 ]  # fmt: skip
 

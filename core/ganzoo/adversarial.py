@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ganzoo.augment import Augment, AugmentConfig
 from ganzoo.data import Batch, DataSpec
 from ganzoo.errors import UserError
+from ganzoo.game import Game, lazy_phase
 from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.networks import Discriminator, Generator
 from ganzoo.signature import Attributes, Image, Label, Latent, Points
@@ -91,15 +92,13 @@ class AdversarialTrainer(Trainer):
                 "augment.target out"
             )
         self.augment = Augment(config.augment, self.pixel_range)
-        loss.check(self.discriminator)
-        self._penalties = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
+        judged = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
+        self.game = Game(self.discriminator, loss, judged)
         self._generator_penalties = {
             key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
         }
-        for penalty in self._penalties.values():
-            penalty.check(self.discriminator)
-        for generator_penalty in self._generator_penalties.values():
-            generator_penalty.check(self.generator)
+        for penalty in self._generator_penalties.values():
+            penalty.check(self.generator)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
         optimizer, betas = config.optimizer, loss.betas
         self.optimizers = {
@@ -129,24 +128,21 @@ class AdversarialTrainer(Trainer):
 
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, generator, its lazy regularisers."""
-        project = self._project if self._penalties else None
+        game = self.game
         phases = [
             Phase(
                 "discriminator",
                 self.discriminator_loss,
                 updates=("discriminator",),
                 repeat=self.n_critic,
-                after=project,
-            )
+                after=game.project,
+            ),
+            *game.lazy_phases(self._judged_pair),
+            Phase("generator", self.generator_loss, updates=("generator",)),
         ]
-        for key, penalty in self._penalties.items():
+        for key, penalty in self._generator_penalties.items():
             if penalty.config.interval > 1:
-                phases.append(self._lazy(key, penalty, "discriminator", self._discriminator_penalty(penalty), project))
-        phases.append(Phase("generator", self.generator_loss, updates=("generator",)))
-        for key, generator_penalty in self._generator_penalties.items():
-            if generator_penalty.config.interval > 1:
-                value = self._generator_penalty(generator_penalty)
-                phases.append(self._lazy(key, generator_penalty, "generator", value, None))
+                phases.append(lazy_phase(key, penalty, "generator", "generator", self._generator_penalty(penalty)))
         return phases
 
     def condition(self, batch: Batch) -> Condition:
@@ -195,17 +191,8 @@ class AdversarialTrainer(Trainer):
         self, real_scores: Tensor, fake_scores: Tensor, real: Tensor, fake: Tensor, condition: Condition
     ) -> dict[str, Tensor]:
         """Return the discriminator's loss for these scores with the penalties that are due in every step."""
-        loss = self.loss.discriminator(real_scores, fake_scores)
-        real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
-        logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
         self.augment.adapt(real_scores, len(real) * self.config.pack)
-        for key, regularizer in self._penalties.items():
-            if regularizer.config.interval == 1:
-                penalty = regularizer.penalty(self._score_of(condition), real, fake)
-                if penalty is not None:
-                    loss = loss + regularizer.config.weight * penalty
-                    logs[key] = penalty.detach()
-        return {"loss": loss, **logs}
+        return self.game.discriminator_loss(real_scores, fake_scores, self._score_of(condition), real, fake)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimises: the loss and the weighted penalties."""
@@ -228,29 +215,19 @@ class AdversarialTrainer(Trainer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the loss, the regularisers and adaptive augmentation keep between steps."""
-        regularizers = {key: each.state_dict() for key, each in self.regularizers.items()}
-        return {
-            "loss": self.loss.state_dict(),
-            "regularizers": regularizers,
-            "augment": self.augment.probability,
-        }
+        return {**super().state_dict(), "augment": self.augment.probability}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
-        self.loss.load_state_dict(state["loss"])
-        for key, each in self.regularizers.items():
-            each.load_state_dict(state["regularizers"][key])
+        super().load_state_dict(state)
         self.augment.probability = state["augment"]
 
     def _score_of(self, condition: Condition) -> Score:
         return lambda samples: self.score(samples, condition)
 
-    def _discriminator_penalty(self, regularizer: Regularizer) -> Callable[[Batch], Tensor | None]:
-        def penalty(batch: Batch) -> Tensor | None:
-            real, fake, condition = self.pair(batch)
-            return regularizer.penalty(self._score_of(condition), real, fake)
-
-        return penalty
+    def _judged_pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+        real, fake, condition = self.pair(batch)
+        return self._score_of(condition), real, fake
 
     def _generator_penalty(self, regularizer: GeneratorRegularizer) -> Callable[[Batch], Tensor | None]:
         def penalty(batch: Batch) -> Tensor | None:
@@ -259,28 +236,6 @@ class AdversarialTrainer(Trainer):
             return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
 
         return penalty
-
-    def _lazy(
-        self,
-        key: str,
-        regularizer: Regularizer | GeneratorRegularizer,
-        network: str,
-        penalty: Callable[[Batch], Tensor | None],
-        after: Callable[[], None] | None,
-    ) -> Phase:
-        scale, interval = regularizer.config.weight * regularizer.config.interval, regularizer.config.interval
-
-        def loss(batch: Batch) -> dict[str, Tensor]:
-            value = penalty(batch)
-            if value is None:
-                raise UserError(f"{key} has no penalty, so it takes no interval; leave it at 1")
-            return {"loss": scale * value, "penalty": value.detach()}
-
-        return Phase(key, loss, updates=(network,), optimizer=network, every=interval, after=after)
-
-    def _project(self) -> None:
-        for regularizer in self._penalties.values():
-            regularizer.project(self.discriminator)
 
 
 def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:

@@ -60,7 +60,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
     }
     lines = [f"# {config.name}", "", *(f"- {name}: {text}" for name, text in about.items() if text), ""]
     lines += _figures(config, run.metrics())
-    sheets = sorted(path.name for path in run.samples.glob("*.png"))
+    sheets = sorted(path.name for path in run.samples.glob("*.png") if path.stem.isdecimal())
     if sheets:
         lines += [f"![samples after the last step](samples/{sheets[-1]})", ""]
     lines += [

@@ -90,6 +90,18 @@ class Dataset(ABC):
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Return the samples of these indices, int64 [N], on the CPU; augmentation draws from ``rng`` alone."""
 
+    def examples(self, n: int) -> Batch:
+        """Return up to ``n`` samples, always the same, that networks which take images are shown and judged with.
+
+        By default the first ones; a data set that holds some out for this gives those.
+        """
+        return self.batch(torch.arange(min(n, len(self))), torch.Generator().manual_seed(0))
+
+    @property
+    def known_pairs(self) -> bool:
+        """Whether the images of two domains among the :meth:`examples` belong together, row by row."""
+        return self.spec.paired
+
 
 class TensorDataset(Dataset):
     """A data set whose tensors, one a field, lie in memory (images as uint8 NCHW)."""

@@ -16,6 +16,7 @@ __all__ = [
     "POINTS",
     "SHEET",
     "grid",
+    "save_comparison",
     "save_curves",
     "save_film",
     "save_images",
@@ -80,6 +81,14 @@ def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) ->
         sheet[top : top + height, left : left + width] = image
     scale = max(1, 640 // max(sheet.shape[:2]))
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
+    """Draw images [N, H, W, C], row by row what belongs together side by side; as many such rows in one as fit."""
+    sizes = max(images.shape[1] for images in columns), max(images.shape[2] for images in columns)
+    shown = [_rgb(_padded(images, *sizes)) for images in columns]
+    together = np.stack(shown, axis=1).reshape(-1, *shown[0].shape[1:])
+    _save(path, grid(together, len(columns) * max(1, 8 // len(columns))))
 
 
 def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
@@ -176,6 +185,16 @@ def _rgb_or_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Keep 1 or 3 channels as they are; of any other number show the first three, or the first."""
     channels = pixels.shape[-1]
     return pixels if channels in (1, 3) else pixels[..., : 3 if channels > 3 else 1]
+
+
+def _rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    pixels = _rgb_or_grey(pixels)
+    return pixels if pixels.shape[-1] == 3 else pixels.repeat(3, axis=-1)
+
+
+def _padded(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    (_, h, w, _), white = pixels.shape, 255
+    return np.pad(pixels, ((0, 0), (0, height - h), (0, width - w), (0, 0)), constant_values=white)
 
 
 def _smooth(values: NDArray[np.float64], weight: float = 0.9) -> NDArray[np.float64]:

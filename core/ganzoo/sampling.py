@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.networks import Network
-from ganzoo.signature import Attributes, Label, Latent, Signature
+from ganzoo.signature import Attributes, Label, Latent, Mask, Signature
 
 if TYPE_CHECKING:
     from ganzoo.formats import Labels, Vectors
@@ -28,45 +28,75 @@ def draw_inputs(
     label: Labels = None,
     attributes: Vectors = None,
     truncation: float = 1.0,
+    latents: Given = None,
+    means: Mapping[str, ArrayLike] | None = None,
 ) -> list[Tensor]:
     """Return the inputs of ``n`` samples, in the signature's order, on the CPU.
 
     Latents come from NumPy's Philox generator, the i-th latent from the stream jumped i times, so that they are the
-    same on every machine and for the ONNX runtime; they are multiplied by ``truncation``. ``label`` and ``attributes``
-    are what :meth:`ganzoo.Sampler.sample` takes: by default, all combinations of classes take turns, and so do the
-    examples of attributes.
-    Raises :class:`UserError` for inputs that cannot be drawn, and for labels or attributes that the model does not
-    take, of a wrong number or out of range.
+    same on every machine and for the ONNX runtime; ``truncation`` moves them towards their mean, 0 unless ``means``,
+    by name, say otherwise. ``label``, ``attributes`` and ``latents`` are what :meth:`ganzoo.Sampler.sample` takes: by
+    default, all combinations of classes take turns, and so do the examples of attributes.
+    Raises :class:`UserError` for inputs that cannot be drawn, and for labels, attributes or latents that the model does
+    not take, of a wrong number or out of range.
     """
+    asked = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents, "means": means}
+    return next(_draw(signature, n, seed, n, **asked))
+
+
+def _draw(
+    signature: Signature,
+    n: int,
+    seed: int,
+    batch: int,
+    *,
+    label: Labels,
+    attributes: Vectors,
+    truncation: float,
+    latents: Given,
+    means: Mapping[str, ArrayLike] | None,
+) -> Iterator[list[Tensor]]:
+    """Return an iterator over the inputs of ``n`` samples, so many at a time; they do not depend on how many."""
     if n < 1:
         raise UserError(f"at least one sample, not {n}")
     if seed < 0:
         raise UserError(f"a seed is at least 0, not {seed}")
-    rows = _label_rows(signature, n, label) | _attribute_rows(signature, n, attributes)
-    inputs = []
-    latents = 0
-    index = rest = np.arange(n)
     for field in signature.inputs:
-        match field:
-            case Latent():
-                # A stream of its own for each latent, so that fewer samples are a prefix of more.
-                stream = np.random.Philox(seed)
-                rng = np.random.Generator(stream.jumped(latents) if latents else stream)
-                shape, latents = (n, *field.shape), latents + 1
-                if field.distribution == "normal":
-                    values = rng.standard_normal(shape, dtype=np.float32)
+        if not isinstance(field, Latent | Label | Attributes):
+            raise UserError(f"the network takes {field.kind} {field.name!r}, which cannot be drawn at random")
+    rows = _label_rows(signature, n, label) | _attribute_rows(signature, n, attributes)
+    rows |= _latent_rows(signature, n, latents)
+    streams = {}
+    for field in signature.inputs:
+        if isinstance(field, Latent):
+            # A stream of its own for each latent, so that fewer samples are a prefix of more.
+            stream = np.random.Philox(seed)
+            streams[field.name] = np.random.Generator(stream.jumped(len(streams)) if streams else stream)
+
+    def pieces() -> Iterator[list[Tensor]]:
+        for start in range(0, n, batch):
+            index = rest = np.arange(start, min(start + batch, n))
+            inputs = []
+            for field in signature.inputs:
+                if (given := rows.get(field.name)) is not None:
+                    values = given[index % len(given)]
+                elif isinstance(field, Latent):
+                    values = _noise(streams[field.name], field, len(index))
+                    values = truncate(values, truncation, (means or {}).get(field.name, 0.0))
                 else:
-                    values = rng.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1)
-                inputs.append(torch.from_numpy(values * np.float32(truncation)))
-            case Label() | Attributes() if field.name in rows:
-                given = rows[field.name]
-                inputs.append(torch.from_numpy(given[index % len(given)]))
-            case Label():
-                inputs.append(torch.from_numpy(rest % field.classes))
-                rest = rest // field.classes
-            case _:
-                raise UserError(f"the network takes {field.kind} {field.name!r}, which cannot be drawn at random")
-    return inputs
+                    assert isinstance(field, Label)
+                    values, rest = rest % field.classes, rest // field.classes
+                inputs.append(torch.from_numpy(values))
+            yield inputs
+
+    return pieces()
+
+
+def _noise(rng: np.random.Generator, field: Latent, n: int) -> NDArray[np.float32]:
+    shape = (n, *field.shape)
+    if field.distribution == "normal":
+        return rng.standard_normal(shape, dtype=np.float32)
+    return rng.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1)
 
 
 def _label_rows(signature: Signature, n: int, label: Labels) -> dict[str, NDArray[Any]]:
@@ -126,13 +156,36 @@ def _attribute_rows(signature: Signature, n: int, attributes: Vectors) -> dict[s
     return rows
 
 
-def _finite(values: Any) -> NDArray[np.float64]:
+def _latent_rows(signature: Signature, n: int, latents: Given) -> dict[str, NDArray[Any]]:
+    """Return the latents that are given, float32 [1 or n, *shape], by name."""
+    fields = {field.name: field for field in signature.inputs if isinstance(field, Latent)}
+    if latents is None:
+        return {}
+    if not fields:
+        raise UserError("this model takes no latents")
+    if not isinstance(latents, Mapping):
+        latents = {next(iter(fields)): latents}
+    rows = {}
+    for name, given in latents.items():
+        if name not in fields:
+            raise UserError(f"this model has no latent {name!r}{did_you_mean(str(name), fields)}")
+        values, shape = _finite(given, "latents"), fields[name].shape
+        if values.shape not in (shape, (n, *shape)):
+            raise UserError(
+                f"the latents of {n} samples of this model have the shape {list(shape)} or {[n, *shape]}, "
+                f"not {list(values.shape)}"
+            )
+        rows[name] = values.reshape(-1, *shape).astype(np.float32)
+    return rows
+
+
+def _finite(values: Any, what: str = "attributes") -> NDArray[np.float64]:
     try:
         numbers = np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise UserError("attributes are numbers, as many in every row") from None
+        raise UserError(f"{what} are numbers, as many in every row") from None
     if not (np.abs(numbers) <= np.finfo(np.float32).max).all():
-        raise UserError("attributes are finite numbers that float32 can hold")
+        raise UserError(f"{what} are finite numbers that float32 can hold")
     return numbers
 
 
@@ -157,6 +210,13 @@ class TorchSampler:
         parameter = next(network.parameters(), None)
         self.device = f"torch {torch.__version__} on {parameter.device if parameter is not None else 'cpu'}"
 
+    def latents(self, n: int, seed: int = 0, name: str | None = None, *, truncation: float = 1.0) -> NDArray[np.float32]:
+        """Return the latents of ``n`` samples, [n, *shape]; see :meth:`ganzoo.Sampler.latents`."""
+        latents = [field.name for field in self.network.signature.inputs if isinstance(field, Latent)]
+        if not latents or name not in (None, *latents):
+            raise UserError(f"this model has no such latent; it has: {', '.join(latents) or 'none'}")
+        _, inputs = next(self.stream(n, seed=seed, truncation=truncation, batch=n, run=False))
+        return inputs[name or latents[0]]
     def sample(
         self, n: int, *, seed: int = 0, label: Labels = None, attributes: Vectors = None, truncation: float = 1.0
     ) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from ganzoo.errors import UserError
 
-__all__ = ["Attributes", "Field", "Image", "Label", "Latent", "Points", "Scores", "Signature"]
+__all__ = ["Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"]
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,18 @@ class Attributes:
 
 @dataclass(frozen=True)
 class Image:
-    """An image, CHW, with values in ``range``."""
+    """An image, CHW, with values in ``range``.
+
+    With ``multiple``, a network works for any height and width that are multiples of it; ``height`` and ``width`` are
+    then those of its training.
+    """
 
     channels: int
     height: int
     width: int
     range: tuple[float, float] = (-1.0, 1.0)
     name: str = "x"
+    multiple: int | None = None
 
     kind: ClassVar[str] = "image"
     dtype: ClassVar[str] = "float32"
@@ -95,11 +100,34 @@ class Image:
         low, high = self.range
         if not (isfinite(low) and isfinite(high) and low < high):
             raise UserError(f"an image's range runs from a lower to a higher number, not {self.range}")
+        multiple = 1 if self.multiple is None else self.multiple
+        if multiple < 1 or self.height % multiple or self.width % multiple:
+            raise UserError(f"{self.height}x{self.width} is no multiple of {multiple}")
 
     @property
     def shape(self) -> tuple[int, ...]:
         """``(channels, height, width)``."""
         return (self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which pixels of an image are missing, 1HW: 1 in the hole, 0 elsewhere. Drawn at random, it is one rectangle."""
+
+    height: int
+    width: int
+    name: str = "mask"
+
+    kind: ClassVar[str] = "mask"
+    dtype: ClassVar[str] = "float32"
+
+    def __post_init__(self) -> None:
+        _check_shape(self.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(1, height, width)``."""
+        return (1, self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -132,8 +160,8 @@ class Scores:
     dtype: ClassVar[str] = "float32"
 
 
-Field = Latent | Label | Attributes | Image | Points | Scores
-_KINDS: dict[str, type[Field]] = {cls.kind: cls for cls in (Latent, Label, Attributes, Image, Points, Scores)}
+Field = Latent | Label | Attributes | Image | Mask | Points | Scores
+_KINDS: dict[str, type[Field]] = {cls.kind: cls for cls in (Latent, Label, Attributes, Image, Mask, Points, Scores)}
 
 
 @dataclass(frozen=True)
@@ -177,6 +205,8 @@ def field_to_json(field: Field) -> dict[str, Any]:
             data |= {"names": list(field.names), "examples": [list(row) for row in field.examples]}
         case Image():
             data["range"] = list(field.range)
+            if field.multiple is not None:
+                data["multiple"] = field.multiple
     return data
 
 
@@ -195,7 +225,11 @@ def field_from_json(data: dict[str, Any]) -> Field:
                 return Attributes(dim, tuple(data["names"]), examples, name)
             case "image":
                 (channels, height, width), (low, high) = shape, data["range"]
-                return Image(channels, height, width, (float(low), float(high)), name)
+                multiple = int(data["multiple"]) if "multiple" in data else None
+                return Image(channels, height, width, (float(low), float(high)), name, multiple)
+            case "mask":
+                _, height, width = shape
+                return Mask(height, width, name)
             case "points":
                 (dim,) = shape
                 return Points(dim, name)

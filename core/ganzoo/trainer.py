@@ -131,12 +131,21 @@ class Trainer(ABC):
         return {"generator": generator}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is kept between steps beside weights: tensors, numbers, strings, lists and dicts of them."""
-        return {}
+        """Return what is kept between steps beside weights: tensors, numbers, strings, lists and dicts of them.
+
+        That is what the loss and the regularisers keep; a trainer that keeps more adds it.
+        """
+        return {
+            "loss": self.loss.state_dict() if self.loss is not None else {},
+            "regularizers": {key: each.state_dict() for key, each in self.regularizers.items()},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
-        return
+        if self.loss is not None:
+            self.loss.load_state_dict(state["loss"])
+        for key, each in self.regularizers.items():
+            each.load_state_dict(state["regularizers"][key])
 
     def to(self, device: torch.device) -> None:
         """Move the networks to the device, convolution weights in channels-last layout."""

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import Literal
 
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganzoo import checkpoint, pictures
+from ganzoo.answers import EXAMPLES, answer, draw_answers, takes_images, to_data
 from ganzoo.card import write_card
 from ganzoo.config import Config
 from ganzoo.data import Dataset
@@ -22,11 +23,12 @@ from ganzoo.devices import resolve_device
 from ganzoo.errors import Interrupted, TrainingError, UserError
 from ganzoo.loop import Loop
 from ganzoo.metrics import Metric
+from ganzoo.networks import Network
 from ganzoo.progress import Progress
 from ganzoo.registry import Registry
 from ganzoo.runs import Run
 from ganzoo.sampling import draw_inputs, run_batched
-from ganzoo.signature import Attributes, Image, Label
+from ganzoo.signature import Attributes, Image, Label, Latent
 
 __all__ = ["fit"]
 
@@ -126,21 +128,26 @@ class _Studio:
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
         self.signature = next(iter(loop.exports().values())).signature
-        told = [field.kind for field in self.signature.inputs if isinstance(field, Label | Attributes)]
+        told = [field.kind for field in self.signature.inputs if not isinstance(field, Latent)]
         for key, metric in metrics.items():
             if metric.conditional and not told:
                 raise UserError(f"the metric {key!r} judges whether a model draws what it is told, and this one is not")
-        self.drawable = all(field.kind in ("latent", "label", "attributes") for field in self.signature.inputs)
+        self.drawable = not takes_images(next(iter(loop.exports().values())))
         self.real: NDArray[np.float32] | None = None
         if not isinstance(self.signature.output, Image) and self.drawable:
             shown = torch.arange(min(len(dataset), pictures.POINTS))
             self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name].numpy()
 
     def draw(self) -> dict[str, float]:
-        """Draw a sheet and return the metrics of as many samples as each asks for."""
-        if not self.drawable:
-            return {}
-        network = next(iter(self.loop.exports().values()))
+        """Draw sheets and return the metrics of as many samples as each asks for."""
+        networks = self.loop.exports()
+        figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
+        for name, network in networks.items():
+            if takes_images(network):
+                figures |= self._draw_answers(name, network, networks.values())
+        return figures
+
+    def _draw_samples(self, network: Network) -> dict[str, float]:
         field, seed = self.signature.output, self.loop.settings.seed
         count = pictures.sheet_size(self.signature) if isinstance(field, Image) else pictures.POINTS
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
@@ -153,21 +160,44 @@ class _Studio:
         figures: dict[str, float] = {}
         for key, metric in self.metrics.items():
             judged = samples[: metric.config.samples]
-            if isinstance(field, Image):
-                low, high = field.range
-                judged = (judged - low) * (255 / (high - low))
             told = {
                 field.name: part[: len(judged)]
                 for field, part in zip(self.signature.inputs, inputs, strict=True)
                 if isinstance(field, Label | Attributes)
             }
-            figures |= {f"{key}/{name}": value for name, value in metric(judged, told).items()}
+            figures |= {f"{key}/{name}": value for name, value in metric(to_data(judged, field), told).items()}
+        return figures
+
+    def _draw_answers(self, name: str, network: Network, others: Iterable[Network]) -> dict[str, float]:
+        """Draw a sheet of what a network makes of the data's images, and return the metrics of it.
+
+        The sheet of the first network that a model exports has the step for a name, others also that of the network.
+        """
+        loop, field = self.loop, network.signature.output
+        first = network.signature is self.signature
+        path = self.run.samples / f"{loop.step:06d}{'' if first else f'-{name}'}.png"
+        metrics = {} if self.drawable or not isinstance(field, Image) else self.metrics
+        examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
+        prepared = loop.trainer.prepare(examples)
+        few = {key: part[:EXAMPLES] for key, part in prepared.items()}
+        draw_answers(path, network, others, loop.dataset, few, loop.settings.seed)
+        self.registry.notify("ganzoo_samples", run=self.run.path, step=loop.step, path=path)
+        figures: dict[str, float] = {}
+        if metrics:
+            samples, inputs = answer(network, prepared, loop.settings.seed)
+            told = {each.name: to_data(inputs[each.name], each) for each in network.signature.inputs}
+            for key, metric in metrics.items():
+                count = metric.config.samples
+                part = {each: values[:count] for each, values in told.items()}
+                found = metric(to_data(samples[:count], field), part)
+                figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
 
     def finish(self) -> None:
         """Draw the curves and put the sheets together to a film."""
         pictures.save_curves(self.run.path / "losses.png", self.run.metrics())
-        pictures.save_film(self.run.path / "progress.gif", sorted(self.run.samples.glob("*.png")))
+        sheets = [path for path in self.run.samples.glob("*.png") if path.stem.isdecimal()]
+        pictures.save_film(self.run.path / "progress.gif", sorted(sheets))
 
 
 class _Interrupt:

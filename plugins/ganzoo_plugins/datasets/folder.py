@@ -37,7 +37,7 @@ _UPRIGHT = {
     8: PIL.Image.Transpose.ROTATE_90,
 }
 _Result = TypeVar("_Result")
-_Side = Annotated[int, Field(ge=1, le=16384)]
+Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 class Folder(Dataset):
@@ -60,7 +60,7 @@ class Folder(Dataset):
 
         path: Path = Field(description="folder with the images, in subfolders by class or not")
         mode: Literal["rgb", "grey"] = Field("rgb", description="what the images are turned into")
-        size: _Side | tuple[_Side, _Side] | None = Field(
+        size: Side | tuple[Side, Side] | None = Field(
             None, description="side, or [height, width], to resize to; if unset, all images must have one size"
         )
         resize: Literal["crop", "stretch"] = Field(

@@ -72,4 +72,28 @@ def ganzoo_specs() -> list[Spec]:
             "your own images: every picture under a folder, its subfolders as classes or a table of attributes",
             f"{_HERE}.folder:Folder",
         ),
+        Spec(
+            "dataset",
+            "unpaired",
+            "your own images in two folders, one for each domain, for translation without pairs",
+            f"{_HERE}.domains:Unpaired",
+        ),
+        Spec(
+            "dataset",
+            "paired",
+            "your own pairs of images: two folders of equal names, or both images side by side in each file",
+            f"{_HERE}.domains:Paired",
+        ),
+        Spec(
+            "dataset",
+            "shapes_styles",
+            "drawn shapes, filled and outlined, 32 x 32 RGB: two domains, with held-out pairs to judge translation by",
+            f"{_HERE}.styles:ShapesStyles",
+        ),
+        Spec(
+            "dataset",
+            "mnist_styles",
+            "mnist5k's digits and the same thickened, inverted or coloured: two domains with held-out pairs",
+            f"{_HERE}.styles:MnistStyles",
+        ),
     ]

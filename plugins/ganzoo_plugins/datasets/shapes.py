@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, Label
 
+__all__ = ["Shapes", "draw", "draw_factors"]
+
 # Each shape: its name, the number of its points (0 if it is round), and its inner radius over its outer one. A regular
 # polygon is the star whose inner points lie on its sides: cos(pi / n).
 _SHAPES = (("circle", 0, 0.0), ("square", 4, 0.5**0.5), ("triangle", 3, 0.5), ("star", 5, 0.45), ("ring", 0, 0.5))
@@ -65,7 +67,7 @@ class Shapes(Dataset):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.factors = _factors(config)
+        self.factors = draw_factors(config)
         self.factors["y"] = self._y(self.factors)
         fields: dict[str, tuple[Any, ...]] = {
             "classes": (Label(len(_NAMES), _NAMES), Label(len(_HUES), _HUES, name="hue")),
@@ -85,7 +87,7 @@ class Shapes(Dataset):
             self._images = torch.empty(config.size, 3, side, side, dtype=torch.uint8)
             for start in range(0, config.size, _CHUNK):
                 part = slice(start, start + _CHUNK)
-                self._images[part] = _draw({name: values[part] for name, values in self.factors.items()}, side)
+                self._images[part] = draw({name: values[part] for name, values in self.factors.items()}, side)
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Gather the images, or draw them where all together would not fit in memory; nothing is random."""
@@ -94,7 +96,7 @@ class Shapes(Dataset):
         else:
             # One at a time: how vector instructions round the last bit depends on a sample's place in the batch.
             one = ({name: values[i : i + 1] for name, values in self.factors.items()} for i in indices.tolist())
-            images = torch.cat([_draw(factors, self.config.image_size) for factors in one])
+            images = torch.cat([draw(factors, self.config.image_size) for factors in one])
         return {"x": images} | {field.name: self.factors[field.name][indices] for field in self.spec.fields[1:]}
 
     def judge(self, images: Tensor) -> dict[str, Tensor]:
@@ -130,7 +132,8 @@ class Shapes(Dataset):
         return self.attributes(factors) if self.config.condition == "attributes" else factors["shape"]
 
 
-def _factors(config: Shapes.Config) -> dict[str, Tensor]:
+def draw_factors(config: Shapes.Config) -> dict[str, Tensor]:
+    """Return the factors of the data set of this config, but for ``y``."""
     rng = torch.Generator().manual_seed(config.sample_seed)
     rolls = torch.rand(config.size, 7, generator=rng).T.contiguous()  # one row of numbers a sample, whatever the size
     shape, hue = (rolls[0] * len(_NAMES)).long(), (rolls[1] * len(_HUES)).long()
@@ -160,9 +163,9 @@ def _centred(values: Tensor, low: float, high: float) -> Tensor:
     return (2 * values - low - high) / (high - low)
 
 
-def _draw(factors: Mapping[str, Tensor], side: int) -> Tensor:
-    """Return images, uint8 [N, 3, side, side], of these factors, [N] each."""
-    cover = _cover(factors, side)[:, None]
+def draw(factors: Mapping[str, Tensor], side: int, *, line: float = 0.0) -> Tensor:
+    """Return images, uint8 [N, 3, side, side], of these factors, [N] each; lines so many pixels wide, or filled."""
+    cover = _cover(factors, side, line)[:, None]
     # HSV to RGB: each channel is the value, less what the hue's distance from that channel takes away.
     k = (torch.tensor([5.0, 3.0, 1.0]) + 6 * factors["hue_turn"][:, None]) % 6
     colour = _VALUE * (1 - _SATURATION * torch.minimum(k, 4 - k).clamp(0, 1))
@@ -170,7 +173,7 @@ def _draw(factors: Mapping[str, Tensor], side: int) -> Tensor:
     return (images * 255).round().to(torch.uint8)
 
 
-def _cover(factors: Mapping[str, Tensor], side: int) -> Tensor:
+def _cover(factors: Mapping[str, Tensor], side: int, line: float) -> Tensor:
     """Return how much of each pixel the shape covers, [N, side, side] in 0 .. 1, from its distance to the edge."""
 
     def each(values: Tensor) -> Tensor:
@@ -191,7 +194,10 @@ def _cover(factors: Mapping[str, Tensor], side: int) -> Tensor:
     across, along = inner * half.sin(), 1 - inner * half.cos()
     star = ((radius * angle.cos() - 1) * across + radius * angle.sin() * along) / (across**2 + along**2).sqrt()
     star = torch.maximum(star, radius - 1)
-    return (0.5 - torch.where(points > 0, star, band) * size * side).clamp(0, 1)
+    distance = torch.where(points > 0, star, band) * size * side
+    if line:
+        distance = (distance + line / 2).abs() - line / 2  # the line lies inside of the edge
+    return (0.5 - distance).clamp(0, 1)
 
 
 def _judge(images: Tensor) -> dict[str, Tensor]:
@@ -279,7 +285,7 @@ def _templates(side: int) -> tuple[Tensor, Tensor]:
         for step in range(12 if points else 1)
     ]
     kinds, sizes, places, rotations = (torch.tensor(column) for column in zip(*bank, strict=True))
-    drawn = _draw(
+    drawn = draw(
         {
             "shape": kinds,
             "hue_turn": torch.zeros(len(bank)),

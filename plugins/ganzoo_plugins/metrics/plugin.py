@@ -73,4 +73,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             f"{_HERE}.memorisation:Memorisation",
             "A Non-Parametric Test to Detect Data-Copying in Generative Models, arXiv:2004.05675",
         ),
+        Spec(
+            "metric",
+            "translation",
+            "distance of translations from their true counterparts, and how many are nearest to their own",
+            f"{_HERE}.translation:Translation",
+        ),
     ]

@@ -1,0 +1,208 @@
+"""Your own images in two domains, with or without pairs."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ByteSize, Field
+from torch import Tensor
+
+from ganzoo import Batch, Dataset, DatasetConfig, DataSpec, Image, UserError
+from ganzoo_plugins.datasets.folder import Folder, Side
+
+__all__ = ["Paired", "Unpaired"]
+
+_log = logging.getLogger("ganzoo")
+_EXAMPLES = 500  # pairs that translations are judged with
+
+
+class DomainsConfig(DatasetConfig):
+    """What both have."""
+
+    mode: Literal["rgb", "grey"] = Field("rgb", description="what the images are turned into")
+    size: Side | tuple[Side, Side] | None = Field(
+        None, description="side, or [height, width], to resize to; if unset, all images must have one size"
+    )
+    resize: Literal["crop", "stretch"] = Field(
+        "crop", description="crop: scale until the size is filled and cut the centre; stretch: ignore proportions"
+    )
+    margin: int = Field(
+        0, ge=0, description="pixels that images are loaded larger than size, a place for the crop drawn anew each time"
+    )
+    flip: bool = Field(False, description="mirror half of the samples, left to right, drawn anew each time")
+    memory: ByteSize = Field(
+        ByteSize(1 << 30), ge=0, description="bytes of a domain's pixels up to which they are held in memory"
+    )
+
+
+class _Domains(Dataset):
+    """Loads, crops and flips."""
+
+    metrics = ("translation",)
+    config: DomainsConfig
+
+    def _load(self, path: Path, *, twice: bool = False) -> Folder:
+        """Open a folder, its images larger by the margin; ``twice``: two images side by side in each file."""
+        config = self.config
+        size = (config.size, config.size) if isinstance(config.size, int) else config.size
+        if size is not None:
+            size = size[0] + config.margin, (1 + twice) * (size[1] + config.margin)
+        resize = "stretch" if twice else config.resize
+        return Folder(
+            Folder.Config(path=path, mode=config.mode, size=size, resize=resize, labels=False, memory=config.memory)
+        )
+
+    def _image(self, channels: int, height: int, width: int, name: str) -> Image:
+        margin = self.config.margin
+        if margin >= min(height, width):
+            raise UserError(f"a margin of {margin} leaves nothing of images of {height}x{width}; set data.size as well")
+        return Image(channels, height - margin, width - margin, range=(0, 255), name=name)
+
+    def _varied(self, rng: torch.Generator, *domains: Tensor) -> list[Tensor]:
+        """Crop and mirror images [N, C, H, W]; those of one row alike, in all the domains given together."""
+        margin, n = self.config.margin, len(domains[0])
+        if margin:
+            corners = torch.randint(margin + 1, (n, 2), generator=rng).tolist()
+            domains = tuple(_cropped(images, corners, margin) for images in domains)
+        if self.config.flip:
+            mirrored = (torch.rand(n, generator=rng) < 0.5)[:, None, None, None]
+            domains = tuple(torch.where(mirrored, images.flip(3), images) for images in domains)
+        return list(domains)
+
+    def _plain(self, images: Tensor) -> Tensor:
+        """Crop images in the centre."""
+        margin = self.config.margin
+        return _cropped(images, [[margin // 2, margin // 2]] * len(images), margin) if margin else images
+
+
+class Unpaired(_Domains):
+    """Two folders of images of your own that need not belong together.
+
+    Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255. A folder may have fewer images than the other: an epoch is
+    as long as the larger one, and each image of ``b`` is drawn at random, so that chance pairs do not repeat. With
+    ``test_a`` and ``test_b``, which hold the same scenes under the same names, translations are judged by these pairs.
+    Images are read as the data set ``folder`` reads them.
+    """
+
+    class Config(DomainsConfig):
+        """The settings of :class:`Unpaired`."""
+
+        a: Path = Field(description="folder of domain a")
+        b: Path = Field(description="folder of domain b")
+        test_a: Path | None = Field(None, description="folder of held-out images of domain a")
+        test_b: Path | None = Field(None, description="folder of their counterparts in domain b, under the same names")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        if (config.test_a is None) != (config.test_b is None):
+            raise UserError("held-out pairs are two folders: set data.test_a and data.test_b, or neither")
+        self._a, self._b = self._load(config.a), self._load(config.b)
+        self.in_memory = self._a.in_memory and self._b.in_memory
+        self._test: list[tuple[Folder, Tensor]] = []
+        if config.test_a is not None and config.test_b is not None:
+            self._test = _matched(self._load(config.test_a), self._load(config.test_b))
+        fields = tuple(
+            self._image(*folder.spec.sample.shape, name) for name, folder in (("a", self._a), ("b", self._b))
+        )
+        self.spec = DataSpec("unpaired", fields, max(len(self._a), len(self._b)), paired=False)
+
+    def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        """Gather the images of ``a``, and as many of ``b`` at random; each is cropped and mirrored by itself."""
+        partners = torch.randint(len(self._b), (len(indices),), generator=rng)
+        a = self._a.batch(indices % len(self._a), rng)["x"]
+        b = self._b.batch(partners, rng)["x"]
+        (a,), (b,) = self._varied(rng, a), self._varied(rng, b)
+        return {"a": a, "b": b}
+
+    def examples(self, n: int) -> Batch:
+        """Return the first held-out pairs, or the first images of both folders."""
+        rng = torch.Generator().manual_seed(0)
+        count = min(n, len(self._a), len(self._b))
+        parts = self._test or [(self._a, torch.arange(count)), (self._b, torch.arange(count))]
+        return {
+            name: self._plain(folder.batch(rows[:n], rng)["x"])
+            for name, (folder, rows) in zip("ab", parts, strict=True)
+        }
+
+    @property
+    def known_pairs(self) -> bool:
+        """Whether there are held-out pairs."""
+        return bool(self._test)
+
+
+class Paired(_Domains):
+    """Pairs of images of your own: two folders with the same names, or two images side by side in each file.
+
+    Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255, row by row the same scene. Names are compared without their
+    suffixes; images without a partner are left out, with a warning of the logger ``ganzoo``. Of files with both images,
+    ``path``, the left half is ``a`` (``swap``: the right half). Crops and mirrors are the same in both.
+    """
+
+    class Config(DomainsConfig):
+        """The settings of :class:`Paired`."""
+
+        a: Path | None = Field(None, description="folder of domain a")
+        b: Path | None = Field(None, description="folder of domain b, with the same names")
+        path: Path | None = Field(None, description="in place of a and b: folder of files with both, side by side")
+        swap: bool = Field(False, description="take domain b for a, and a for b")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        if (config.a is None or config.b is None) == (config.path is None):
+            raise UserError("pairs are two folders, data.a and data.b, or data.path with both images side by side")
+        if config.path is not None:
+            both = self._load(config.path, twice=True)
+            channels, height, width = both.spec.sample.shape
+            if width % 2:
+                raise UserError(f"the images in {config.path} are {width} wide: no two images side by side")
+            rows = torch.arange(len(both))
+            self._parts = [(both, rows)]
+            shapes = [(channels, height, width // 2)] * 2
+        else:
+            assert config.a is not None
+            assert config.b is not None
+            self._parts = _matched(self._load(config.a), self._load(config.b))
+            shapes = [folder.spec.sample.shape for folder, _ in self._parts]
+            if shapes[0] != shapes[1]:
+                raise UserError(f"the images of a and b differ in size, {shapes[0]} and {shapes[1]}; set data.size")
+        self.in_memory = all(folder.in_memory for folder, _ in self._parts)
+        fields = tuple(self._image(*shape, name) for name, shape in zip("ab", shapes, strict=True))
+        self.spec = DataSpec("paired", fields, len(self._parts[0][1]))
+
+    def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        """Gather the pairs; both images of one are cropped and mirrored alike."""
+        return dict(zip("ab", self._varied(rng, *self._pairs(indices, rng)), strict=True))
+
+    def examples(self, n: int) -> Batch:
+        """Return the first pairs, cropped in the centre."""
+        indices = torch.arange(min(n, len(self)))
+        pairs = self._pairs(indices, torch.Generator().manual_seed(0))
+        return dict(zip("ab", map(self._plain, pairs), strict=True))
+
+    def _pairs(self, indices: Tensor, rng: torch.Generator) -> list[Tensor]:
+        images = [folder.batch(rows[indices], rng)["x"] for folder, rows in self._parts]
+        if len(images) == 1:
+            images = list(images[0].chunk(2, dim=3))
+        return images[::-1] if self.config.swap else images
+
+
+def _cropped(images: Tensor, corners: list[list[int]], margin: int) -> Tensor:
+    height, width = images.shape[2] - margin, images.shape[3] - margin
+    parts = [
+        image[:, top : top + height, left : left + width] for image, (top, left) in zip(images, corners, strict=True)
+    ]
+    return torch.stack(parts)
+
+
+def _matched(a: Folder, b: Folder) -> list[tuple[Folder, Tensor]]:
+    """Return both folders with the rows that go by the same name."""
+    names = [{os.path.splitext(file)[0]: row for row, file in enumerate(folder.files)} for folder in (a, b)]
+    shared = [name for name in names[0] if name in names[1]]
+    if not shared:
+        raise UserError(f"no image in {a.root} has the name of one in {b.root}, so there are no pairs")
+    if alone := len(a) + len(b) - 2 * len(shared):
+        _log.warning("%d images of %s and %s have no partner of the same name and are left out", alone, a.root, b.root)
+    rows = [torch.tensor([found[name] for name in shared]) for found in names]
+    return [(a, rows[0]), (b, rows[1])]

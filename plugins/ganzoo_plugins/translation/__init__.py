@@ -1,0 +1,1 @@
+"""Image to image: CycleGAN and its kin, pix2pix, inpainting."""

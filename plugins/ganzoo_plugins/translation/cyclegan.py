@@ -1,0 +1,242 @@
+"""CycleGAN: two domains, a generator each way, and the demand that there and back again is where one was."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import (
+    Batch,
+    DataSpec,
+    Discriminator,
+    Game,
+    GeneratorRegularizer,
+    Image,
+    Loss,
+    Network,
+    OptimizerConfig,
+    Phase,
+    Regularizer,
+    Score,
+    Trainer,
+    TrainerConfig,
+    UserError,
+)
+from ganzoo_plugins.conv.dcgan import DCGANDiscriminator
+from ganzoo_plugins.translation.domains import two_domains
+from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet, initialise
+from ganzoo_plugins.translation.pool import ImagePool
+
+__all__ = ["CycleGAN", "CycleGANConfig"]
+
+_WAYS = {"a_to_b": ("a", "b"), "b_to_a": ("b", "a")}
+
+
+class CycleGANConfig(TrainerConfig):
+    """Settings of CycleGAN and its kin."""
+
+    generator: Literal["resnet", "unet", "encoder_decoder"] = Field(
+        "resnet", description="encoder_decoder: a U-Net without its skip connections"
+    )
+    width: int = Field(16, ge=1, description="channels of a generator's first map")
+    blocks: int = Field(4, ge=0, description="residual blocks of a resnet")
+    depth: int | None = Field(
+        None, ge=1, description="how often a U-Net halves the image; left out: down to a map of 1 to 3 pixels a side"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the innermost maps of a U-Net that is dropped")
+    discriminator: Literal["patch", "image"] = Field(
+        "patch", description="patch: a score for each patch; image: DCGAN's, one for the image"
+    )
+    discriminator_width: int = Field(32, ge=1, description="channels of a discriminator's first map")
+    patch_layers: int = Field(
+        2, ge=1, description="halvings in a patch discriminator: patches of 16, 34, 70 ... pixels"
+    )
+    cycle_loss: Literal["l1", "l2"] = Field("l1", description="distance from the image to what comes back")
+    cycle_weight: float = Field(
+        5.0,
+        ge=0,
+        description="weight of that distance; 5 beside the loss lsgan, which halves its squares, is the paper's 10",
+    )
+    identity_weight: float = Field(
+        0.0, ge=0, description="weight of the distance from an image of a domain to its translation into the same one"
+    )
+    pool: int = Field(50, ge=0, description="earlier translations that discriminators are shown besides; 0: none")
+    n_critic: int | None = Field(
+        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+    )
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both players")
+    discriminator_lr: float | None = Field(
+        None, gt=0, description="learning rate of the discriminators, if not the generators'"
+    )
+
+
+class CycleGAN(Trainer):
+    """Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks (arXiv:1703.10593).
+
+    The generators a_to_b and b_to_a minimise
+
+        L(D_b, a_to_b) + L(D_a, b_to_a) + cycle_weight (|b_to_a(a_to_b(a)) - a| + |a_to_b(b_to_a(b)) - b|)
+        + identity_weight (|a_to_b(b) - b| + |b_to_a(a) - a|),
+
+    and each discriminator minimises L on real images and on translations, half of them from a pool of earlier ones
+    (arXiv:1612.07828). The preset ``paper`` has the authors' networks for 128x128 and their batch size, identity loss
+    (half the cycle's weight) and rate, which falls over the whole training, not over its second half alone. Networks
+    start from N(0, 0.02^2).
+
+    DiscoGAN (arXiv:1703.05192) is the same game with an encoder and a decoder for a generator, DCGAN's discriminator,
+    cross entropy and squared distances; DualGAN (arXiv:1704.02510) with U-Nets, Wasserstein's loss with clipped
+    weights, RMSProp and a large cycle weight. Its dropout is off outside of training.
+
+    Data has the domains ``a`` and ``b``, paired or not; batches are taken as if they were not.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = CycleGANConfig
+    config: CycleGANConfig
+    loss: Loss
+    averaged = ("a_to_b", "b_to_a")
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 4_000,
+        "batch_size": 8,
+        "ema": 0.995,
+        "lr_schedule": "linear",
+        "loss": {"name": "lsgan"},
+        "data": {"name": "shapes_styles"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "steps": 200_000,
+            "batch_size": 1,
+            "ema": 0.999,
+            "model": {
+                "width": 64,
+                "blocks": 6,
+                "discriminator_width": 64,
+                "patch_layers": 3,
+                "identity_weight": 2.5,
+                "optimizer": {"lr": 2e-4},
+            },
+        }
+    }
+
+    def __init__(
+        self,
+        config: CycleGANConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        super().__init__(config, data, loss, regularizers)
+        domains = two_domains(self)
+        if config.identity_weight and domains["a"].channels != domains["b"].channels:
+            raise UserError("the identity loss needs domains of as many channels; set model.identity_weight=0")
+        for way, (source, target) in _WAYS.items():
+            self.networks[way] = self.build_generator(domains[source], domains[target])
+        self.games = {}
+        for domain, image in domains.items():
+            name = f"discriminator_{domain}"
+            discriminator = self.networks[name] = self.build_discriminator(image)
+            self.games[domain] = Game(discriminator, loss, regularizers, network=name, optimizer="discriminators")
+        for network in self.networks.values():
+            network.apply(initialise)
+        self.pools = {domain: ImagePool(config.pool) for domain in domains}
+        players = {"generators": tuple(_WAYS), "discriminators": ("discriminator_a", "discriminator_b")}
+        for key, names in players.items():
+            parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
+            rate = config.discriminator_lr if key == "discriminators" else None
+            self.optimizers[key] = config.optimizer.build(parameters, lr=rate, betas=self.loss.betas)
+        self._translated: list[dict[str, Tensor]] = []  # within a step alone
+
+    def build_generator(self, source: Image, target: Image) -> Network:
+        """Return the generator of one way."""
+        config = self.config
+        if config.generator == "resnet":
+            body: nn.Module = ResNet(source.channels, target.channels, config.width, config.blocks)
+            return Translator(body, source, target, ResNet.multiple)
+        depth = config.depth or max(1, min(source.height, source.width).bit_length() - 1)
+        skips = config.generator == "unet"
+        body = UNet(source.channels, target.channels, config.width, depth, dropout=config.dropout, skips=skips)
+        return Translator(body, source, target, 2**depth)
+
+    def build_discriminator(self, image: Image) -> Discriminator:
+        """Return the discriminator of one domain."""
+        config = self.config
+        if config.discriminator == "image":
+            return DCGANDiscriminator(config.discriminator_width, True, image)
+        return PatchDiscriminator((image,), config.discriminator_width, config.patch_layers)
+
+    def phases(self) -> Sequence[Phase]:
+        """Both generators, then both discriminators with the same images, then lazy regularisers of each."""
+        names = ("discriminator_a", "discriminator_b")
+        steps = self.config.n_critic or self.loss.critic_steps
+        phases = [
+            Phase("generators", self.generator_loss, updates=tuple(_WAYS)),
+            Phase("discriminators", self.discriminator_loss, updates=names, repeat=steps, after=self._project),
+        ]
+        for domain, game in self.games.items():
+            phases += game.lazy_phases(self._pair(domain), prefix=f"{domain}/")
+        return phases
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what both generators minimise together."""
+        config = self.config
+        distance = nn.functional.l1_loss if config.cycle_loss == "l1" else nn.functional.mse_loss
+        translated: dict[str, Tensor] = {}
+        adversarial, cycle, identity = (torch.zeros((), device=self.device) for _ in range(3))
+        for way, back in (("a_to_b", "b_to_a"), ("b_to_a", "a_to_b")):
+            source, target = _WAYS[way]
+            there, game = self.networks[way](batch[source]), self.games[target]
+            real_scores = game.discriminator(batch[target]) if self.loss.needs_real else None
+            adversarial = adversarial + self.loss.generator(game.discriminator(there), real_scores)
+            cycle = cycle + distance(self.networks[back](there), batch[source])
+            if config.identity_weight:
+                identity = identity + distance(self.networks[way](batch[target]), batch[target])
+            translated[target] = there.detach()
+        self._translated.append(translated)
+        loss = adversarial + config.cycle_weight * cycle + config.identity_weight * identity
+        logs = {"adversarial": adversarial.detach(), "cycle": cycle.detach()}
+        if config.identity_weight:
+            logs["identity"] = identity.detach()
+        return {"loss": loss, **logs}
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what both discriminators minimise together, each against its pool."""
+        # The generators' phase has just translated; further critic steps need further images.
+        translated = self._translated.pop(0) if self._translated else self._translate(batch)
+        loss, logs = torch.zeros((), device=self.device), {}
+        for domain, game in self.games.items():
+            real, fake = batch[domain], self.pools[domain](translated[domain])
+            scores = game.discriminator(real), game.discriminator(fake)
+            results = game.discriminator_loss(*scores, game.discriminator, real, fake)
+            loss = loss + results.pop("loss")
+            logs |= {f"{domain}/{key}": value for key, value in results.items()}
+        return {"loss": loss, **logs}
+
+    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
+        """Both ways."""
+        return {way: networks[way] for way in _WAYS}  # type: ignore[misc]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pools, and what the loss and the regularisers keep."""
+        return {**super().state_dict(), "pools": {domain: pool.images for domain, pool in self.pools.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        for domain, pool in self.pools.items():
+            pool.images = state["pools"][domain]
+
+    @torch.no_grad()
+    def _translate(self, batch: Batch) -> dict[str, Tensor]:
+        return {target: self.networks[way](batch[source]) for way, (source, target) in _WAYS.items()}
+
+    def _pair(self, domain: str) -> Any:
+        def pair(batch: Batch) -> tuple[Score, Tensor, Tensor]:
+            return self.games[domain].discriminator, batch[domain], self._translate(batch)[domain]
+
+        return pair
+
+    def _project(self) -> None:
+        for game in self.games.values():
+            game.project()

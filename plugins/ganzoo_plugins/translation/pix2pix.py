@@ -1,0 +1,141 @@
+"""pix2pix: translation learnt from pairs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import (
+    Batch,
+    DataSpec,
+    Game,
+    GeneratorRegularizer,
+    Loss,
+    Network,
+    OptimizerConfig,
+    Phase,
+    Regularizer,
+    Score,
+    Trainer,
+    TrainerConfig,
+)
+from ganzoo_plugins.translation.domains import two_domains
+from ganzoo_plugins.translation.networks import PatchDiscriminator, Translator, UNet, initialise
+
+__all__ = ["Pix2Pix", "Pix2PixConfig"]
+
+
+class Pix2PixConfig(TrainerConfig):
+    """Settings of pix2pix."""
+
+    width: int = Field(16, ge=1, description="channels of the generator's first map, doubled up to 8 times")
+    depth: int | None = Field(
+        None, ge=1, description="how often the generator halves the image; left out: down to a map of 1 to 3 pixels"
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of the generator's innermost maps that is dropped")
+    discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's first map")
+    patch_layers: int = Field(2, ge=1, description="halvings in the discriminator: patches of 16, 34, 70 ... pixels")
+    l1_weight: float = Field(100.0, ge=0, description="weight of the distance from the translation to the truth")
+    n_critic: int | None = Field(
+        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+    )
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both players")
+    discriminator_lr: float | None = Field(
+        None, gt=0, description="learning rate of the discriminator, if not the generator's"
+    )
+
+
+class Pix2Pix(Trainer):
+    """Image-to-Image Translation with Conditional Adversarial Networks (arXiv:1611.07004).
+
+    From ``a`` to ``b``: the generator minimises L(D(a, G(a))) + l1_weight |G(a) - b|, the discriminator tells pairs
+    (a, b) from (a, G(a)), patch by patch. The paper halves the discriminator's loss; here its rate can be lowered. Its
+    dropout, which stays on when it translates, is off outside of training: an exported network gives one answer. The
+    preset ``paper`` has its networks for 256x256 and its batch size and rate.
+
+    Data has the domains ``a`` and ``b`` in pairs.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = Pix2PixConfig
+    config: Pix2PixConfig
+    loss: Loss
+    averaged = ("a_to_b",)
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 4_000,
+        "batch_size": 16,
+        "ema": 0.995,
+        "lr_schedule": "linear",
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "shapes_styles", "paired": True},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "steps": 80_000,
+            "batch_size": 1,
+            "ema": 0.999,
+            "lr_schedule": "constant",
+            "model": {"width": 64, "discriminator_width": 64, "patch_layers": 3, "optimizer": {"lr": 2e-4}},
+        }
+    }
+
+    def __init__(
+        self,
+        config: Pix2PixConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        super().__init__(config, data, loss, regularizers)
+        a, b = two_domains(self, paired=True).values()
+        depth = config.depth or max(1, min(a.height, a.width).bit_length() - 1)
+        body = UNet(a.channels, b.channels, config.width, depth, dropout=config.dropout)
+        generator = Translator(body, a, b, 2**depth)
+        discriminator = PatchDiscriminator((a, b), config.discriminator_width, config.patch_layers, batch_norm=True)
+        self.networks = {"a_to_b": generator.apply(initialise), "discriminator": discriminator.apply(initialise)}
+        self.generator, self.discriminator = generator, discriminator
+        self.game = Game(discriminator, loss, regularizers)
+        rates = {"generator": None, "discriminator": config.discriminator_lr}
+        for (name, rate), network in zip(rates.items(), self.networks.values(), strict=True):
+            self.optimizers[name] = config.optimizer.build(network.parameters(), lr=rate, betas=self.loss.betas)
+
+    def phases(self) -> Sequence[Phase]:
+        """Discriminator, its lazy regularisers, generator."""
+        steps = self.config.n_critic or self.loss.critic_steps
+        return [
+            Phase(
+                "discriminator",
+                self.discriminator_loss,
+                updates=("discriminator",),
+                repeat=steps,
+                after=self.game.project,
+            ),
+            *self.game.lazy_phases(self._pair),
+            Phase("generator", self.generator_loss, updates=("a_to_b",)),
+        ]
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the discriminator minimises."""
+        score, real, fake = self._pair(batch)
+        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the generator minimises."""
+        a, b = batch["a"], batch["b"]
+        fake = self.generator(a)
+        real_scores = self.discriminator(a, b) if self.loss.needs_real else None
+        adversarial = self.loss.generator(self.discriminator(a, fake), real_scores)
+        distance = nn.functional.l1_loss(fake, b)
+        loss = adversarial + self.config.l1_weight * distance
+        return {"loss": loss, "adversarial": adversarial.detach(), "l1": distance.detach()}
+
+    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
+        """The generator."""
+        return {"a_to_b": networks["a_to_b"]}  # type: ignore[dict-item]
+
+    def _pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+        a, real = batch["a"], batch["b"]
+        with torch.no_grad():
+            fake = self.generator(a)
+        return lambda images: self.discriminator(a, images), real, fake

@@ -1,0 +1,64 @@
+"""Registers the image to image models."""
+
+from collections.abc import Iterable
+
+from ganzoo import Spec, hookimpl
+
+_CYCLEGAN = "ganzoo_plugins.translation.cyclegan:CycleGAN"
+
+
+@hookimpl
+def ganzoo_specs() -> Iterable[Spec]:
+    """Return the specs of the image to image models."""
+    return [
+        Spec(
+            "model",
+            "cyclegan",
+            "CycleGAN: translation between two domains, both ways, learnt without pairs",
+            _CYCLEGAN,
+            "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, arXiv:1703.10593",
+        ),
+        Spec(
+            "model",
+            "discogan",
+            "DiscoGAN: CycleGAN's game with encoders and decoders, cross entropy and squared distances",
+            _CYCLEGAN,
+            "Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, arXiv:1703.05192",
+            {
+                "batch_size": 32,
+                "loss": {"name": "non_saturating"},
+                "model": {
+                    "generator": "encoder_decoder",
+                    "discriminator": "image",
+                    "cycle_loss": "l2",
+                    "cycle_weight": 1.0,
+                    "pool": 0,
+                },
+            },
+        ),
+        Spec(
+            "model",
+            "dualgan",
+            "DualGAN: CycleGAN's game with U-Nets, Wasserstein's loss with clipped weights, and RMSProp",
+            _CYCLEGAN,
+            "DualGAN: Unsupervised Dual Learning for Image-to-Image Translation, arXiv:1704.02510",
+            {
+                "loss": {"name": "wgan"},
+                "model": {
+                    "generator": "unet",
+                    "dropout": 0.5,
+                    "cycle_weight": 100.0,
+                    "pool": 0,
+                    "n_critic": 3,
+                    "optimizer": {"name": "rmsprop", "lr": 5e-4},
+                },
+            },
+        ),
+        Spec(
+            "model",
+            "pix2pix",
+            "pix2pix: translation learnt from pairs, by a U-Net and a discriminator of patches",
+            "ganzoo_plugins.translation.pix2pix:Pix2Pix",
+            "Image-to-Image Translation with Conditional Adversarial Networks, arXiv:1611.07004",
+        ),
+    ]

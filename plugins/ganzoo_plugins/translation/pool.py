@@ -1,0 +1,35 @@
+"""A pool of earlier images for the discriminator."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["ImagePool"]
+
+
+class ImagePool:
+    """Shows a discriminator earlier generated images in place of half of the new ones.
+
+    (Learning from Simulated and Unsupervised Images through Adversarial Training, arXiv:1612.07828, section 2.3.) As
+    in CycleGAN's code an image is kept until another takes its place at random. ``images`` is [up to ``size``, ...].
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images = torch.empty(0)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return as many images [N, ...]: each the new one, or an earlier one whose place the new one takes."""
+        if not self.size:
+            return images
+        self.images = self.images.to(images.device) if len(self.images) else images[:0]
+        shown = images.clone()
+        chances, places = torch.rand(2, len(images))
+        for index, image in enumerate(images):
+            if len(self.images) < self.size:
+                self.images = torch.cat([self.images, image[None]])
+            elif chances[index] < 0.5:
+                place = int(places[index] * self.size)
+                shown[index] = self.images[place]
+                self.images[place] = image
+        return shown
