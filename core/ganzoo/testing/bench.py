@@ -24,7 +24,7 @@ from ganzoo.networks import Network
 from ganzoo.registry import Entry, Registry
 from ganzoo.runs import Run
 from ganzoo.sampling import draw_inputs
-from ganzoo.signature import Attributes, Image, Label, Latent, Points, Signature
+from ganzoo.signature import Attributes, Image, Label, Latent, Mask, Points, Signature
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
 from ganzoo.trainer import Phase
@@ -170,7 +170,7 @@ def drawable(signature: Signature) -> bool:
 
 def draw(signature: Signature, n: int, seed: int = 0) -> list[Tensor]:
     """Return inputs of any kind: what can be drawn as samples are drawn, images uniformly in their range."""
-    known = tuple(field for field in signature.inputs if isinstance(field, Latent | Label | Attributes))
+    known = tuple(field for field in signature.inputs if isinstance(field, Latent | Label | Attributes | Mask))
     drawn = iter(draw_inputs(replace(signature, inputs=known), n, seed))
     rng = np.random.Generator(np.random.Philox(seed))
     inputs = []

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ganzoo import Discriminator, Image, Network, Scores, Signature, UserError
+from ganzoo import Discriminator, Image, Mask, Network, Scores, Signature, UserError
 from ganzoo_plugins.layers import output_activation
 
 __all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet", "initialise"]
@@ -142,20 +142,21 @@ class PatchDiscriminator(Discriminator):
 
     4x4 convolutions: ``layers`` of stride 2, with twice as many channels each, and two of stride 1; norm but at the
     first and the last, leaky ReLU. Three layers see patches of 70x70 pixels as in the paper, two 34x34, one 16x16.
-    Images that are judged together, such as an input and its translation, are joined along their channels.
+    Images that are judged together, such as an input and its translation or an image and its mask, are joined along
+    their channels.
     """
 
-    def __init__(self, images: tuple[Image, ...], width: int, layers: int, *, batch_norm: bool = False) -> None:
+    def __init__(self, images: tuple[Image | Mask, ...], width: int, layers: int, *, batch_norm: bool = False) -> None:
         super().__init__(Signature(images, Scores()))
         smallest = 2 ** (layers + 2)
-        if min(min(image.height, image.width) for image in images) < smallest:
+        if min(min(image.shape[1:]) for image in images) < smallest:
             raise UserError(
                 f"a discriminator of {layers} layers needs images of at least {smallest}x{smallest}; lower "
                 "model.patch_layers"
             )
         channels = [width * min(2**index, 8) for index in range(layers + 1)]
         body: list[nn.Module] = [
-            nn.Conv2d(sum(image.channels for image in images), width, 4, stride=2, padding=1),
+            nn.Conv2d(sum(image.shape[0] for image in images), width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         ]
         for index, (before, after) in enumerate(pairwise(channels), start=1):
