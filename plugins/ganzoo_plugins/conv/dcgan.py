@@ -23,7 +23,7 @@ from ganzoo.signature import Field as SampleField
 from ganzoo_plugins.conv.blocks import halvings, image_only
 from ganzoo_plugins.layers import output_activation
 
-__all__ = ["DCGAN", "DCGANConfig", "DCGANDiscriminator", "DCGANGenerator"]
+__all__ = ["DCGAN", "DCGANConfig", "DCGANDiscriminator", "DCGANGenerator", "initialise", "strided"]
 
 _MOST = 8
 
@@ -59,7 +59,7 @@ class DCGANGenerator(Generator):
             self.body.extend(_normalised(after, batch_norm, nn.ReLU(inplace=True)))
         self.body.append(nn.ConvTranspose2d(channels[-1], sample.channels, 4, stride=2, padding=1))
         self.body.append(output_activation(sample))
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, L] to [N, C, H, W]."""
@@ -72,16 +72,9 @@ class DCGANDiscriminator(Discriminator):
 
     def __init__(self, width: int, batch_norm: bool, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
-        count, (height, breadth) = halvings(sample)
-        channels = _channels(width, count)
-        self.body = nn.Sequential(
-            nn.Conv2d(sample.channels, channels[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)
-        )
-        for before, after in pairwise(channels):
-            self.body.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not batch_norm))
-            self.body.extend(_normalised(after, batch_norm, nn.LeakyReLU(0.2, inplace=True)))
-        self.body.extend([nn.Flatten(), nn.Linear(channels[-1] * height * breadth, 1)])
-        self.apply(_initialise)
+        layers, features = strided(sample, width, batch_norm)
+        self.body = nn.Sequential(*layers, nn.Linear(features, 1))
+        self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to scores [N]."""
@@ -141,6 +134,20 @@ class DCGAN(AdversarialTrainer):
         return DCGANDiscriminator(self.config.width, batch_norm, image_only("dcgan", sample))
 
 
+def strided(sample: Image, width: int, batch_norm: bool) -> tuple[list[nn.Module], int]:
+    """Return the discriminator's layers up to the flat start map, and how many features that has."""
+    count, (height, breadth) = halvings(sample)
+    channels = _channels(width, count)
+    layers: list[nn.Module] = [
+        nn.Conv2d(sample.channels, channels[0], 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
+    for before, after in pairwise(channels):
+        layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not batch_norm))
+        layers.extend(_normalised(after, batch_norm, nn.LeakyReLU(0.2, inplace=True)))
+    return [*layers, nn.Flatten()], channels[-1] * height * breadth
+
+
 def _channels(width: int, count: int) -> list[int]:
     """Channels of the maps from the one next to the image down to the start map."""
     return [width * min(2**index, _MOST) for index in range(count)]
@@ -150,7 +157,8 @@ def _normalised(channels: int, batch_norm: bool, activation: nn.Module) -> list[
     return [nn.BatchNorm2d(channels), activation] if batch_norm else [activation]
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02^2), those of batch norm from N(1, 0.02^2), and set biases to 0."""
     match module:
         case nn.Linear() | nn.Conv2d() | nn.ConvTranspose2d():
             nn.init.normal_(module.weight, 0.0, 0.02)

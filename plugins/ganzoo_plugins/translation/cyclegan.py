@@ -24,9 +24,9 @@ from ganzoo import (
     TrainerConfig,
     UserError,
 )
-from ganzoo_plugins.conv.dcgan import DCGANDiscriminator
+from ganzoo_plugins.conv.dcgan import DCGANDiscriminator, initialise
 from ganzoo_plugins.translation.domains import two_domains
-from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet, initialise
+from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet
 from ganzoo_plugins.translation.pool import ImagePool
 
 __all__ = ["CycleGAN", "CycleGANConfig"]

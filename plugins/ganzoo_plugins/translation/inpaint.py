@@ -26,8 +26,9 @@ from ganzoo import (
     TrainerConfig,
     UserError,
 )
+from ganzoo_plugins.conv.dcgan import initialise
 from ganzoo_plugins.layers import output_activation
-from ganzoo_plugins.translation.networks import PatchDiscriminator, UNet, initialise
+from ganzoo_plugins.translation.networks import PatchDiscriminator, UNet
 
 __all__ = ["Inpaint", "InpaintConfig", "Inpainter"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganzoo import Discriminator, Image, Mask, Network, Scores, Signature, UserError
 from ganzoo_plugins.layers import output_activation
 
-__all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet", "initialise"]
+__all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet"]
 
 
 class Translator(Network):
@@ -169,19 +169,6 @@ class PatchDiscriminator(Discriminator):
         """Map images [N, C, H, W] to scores [N, 1, h, w]."""
         scores: Tensor = self.body(torch.cat(images, dim=1) if len(images) > 1 else images[0])
         return scores
-
-
-def initialise(module: nn.Module) -> None:
-    """Draw weights from N(0, 0.02^2), those of batch norm from N(1, 0.02^2), and set biases to 0, as the authors do."""
-    match module:
-        case nn.Conv2d() | nn.ConvTranspose2d():
-            nn.init.normal_(module.weight, 0.0, 0.02)
-        case nn.BatchNorm2d():
-            nn.init.normal_(module.weight, 1.0, 0.02)
-        case _:
-            return
-    if module.bias is not None:
-        nn.init.zeros_(module.bias)
 
 
 def _normalised(channels: int) -> list[nn.Module]:

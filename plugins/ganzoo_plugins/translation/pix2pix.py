@@ -21,8 +21,9 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
 )
+from ganzoo_plugins.conv.dcgan import initialise
 from ganzoo_plugins.translation.domains import two_domains
-from ganzoo_plugins.translation.networks import PatchDiscriminator, Translator, UNet, initialise
+from ganzoo_plugins.translation.networks import PatchDiscriminator, Translator, UNet
 
 __all__ = ["Pix2Pix", "Pix2PixConfig"]
 

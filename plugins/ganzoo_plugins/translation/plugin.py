@@ -64,14 +64,14 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "inpaint",
-            "inpainting: a U-Net fills a hole in the image",
+            "Inpainting: a U-Net fills a hole in the image",
             "ganzoo_plugins.translation.inpaint:Inpaint",
             "Context Encoders: Feature Learning by Inpainting, arXiv:1604.07379",
         ),
         Spec(
             "model",
             "inpaint_z",
-            "inpainting with a latent: several fillings of the same hole",
+            "Inpainting with a latent: several fillings of the same hole",
             "ganzoo_plugins.translation.inpaint:Inpaint",
             "Mode Seeking Generative Adversarial Networks for Diverse Image Synthesis, arXiv:1903.05628",
             {"model": {"latent_dim": 8, "hole_weight": 2.0, "diversity_weight": 0.5}},

@@ -1,0 +1,1 @@
+"""Images back to latents: encoders beside generators."""

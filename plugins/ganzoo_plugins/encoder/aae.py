@@ -1,0 +1,91 @@
+"""The adversarial autoencoder: a discriminator makes the codes of images a normal distribution."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ganzoo import Batch, DataSpec, Game, GeneratorRegularizer, Loss, Phase, Regularizer, Score, TrainerConfig
+from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
+from ganzoo_plugins.encoder.networks import CodeDiscriminator
+
+__all__ = ["AAE", "AAEConfig"]
+
+
+class AAEConfig(AutoencoderConfig):
+    """Settings of the adversarial autoencoder."""
+
+    latent_dim: int = Field(8, ge=1, description="size of the latent")
+    hidden: int = Field(256, ge=1, description="width of the discriminator of codes")
+    adversarial_weight: float = Field(
+        0.02, ge=0, description="weight of the adversarial loss beside the mean squared error of an autoencoder"
+    )
+
+
+class AAE(AutoencoderTrainer):
+    """Adversarial Autoencoders (arXiv:1511.05644), with a deterministic encoder.
+
+    Encoder and generator (the paper's decoder) minimise mean (G(E(x)) - x)^2; the discriminator tells latents drawn
+    from the prior from codes, which the encoder is to prevent. The paper takes turns between the two aims with a rate
+    for each; here the encoder minimises their weighted sum in one step.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = AAEConfig
+    config: AAEConfig
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 8_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "mnist5k"},
+    }
+
+    def __init__(
+        self,
+        config: AAEConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        super().__init__(config, data, loss, regularizers)
+        self.networks["discriminator"] = self.discriminator = CodeDiscriminator(self.latent, config.hidden)
+        self.game = Game(self.discriminator, loss, regularizers)
+        self.optimize("discriminator", "discriminator")
+        self.optimize("autoencoder", "generator", "encoder")
+
+    def phases(self) -> Sequence[Phase]:
+        """Discriminator of codes, its lazy regularisers, autoencoder."""
+        return [
+            Phase(
+                "discriminator",
+                self.discriminator_loss,
+                updates=("discriminator",),
+                repeat=self.loss.critic_steps,
+                after=self.game.project,
+            ),
+            *self.game.lazy_phases(self._pair),
+            Phase("autoencoder", self.autoencoder_loss, updates=("generator", "encoder")),
+        ]
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the discriminator of codes minimises."""
+        score, real, fake = self._pair(batch)
+        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
+
+    def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what encoder and generator minimise."""
+        x = batch[self.data.sample.name]
+        code = self.encoder(x)
+        error = (self.generator(code) - x).square().mean()
+        real_scores = self.discriminator(self.prior(x)) if self.loss.needs_real else None
+        adversarial = self.loss.generator(self.discriminator(code), real_scores)
+        loss = error + self.config.adversarial_weight * adversarial
+        return {"loss": loss, "reconstruction": error.detach(), "adversarial": adversarial.detach()}
+
+    def _pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+        x = batch[self.data.sample.name]
+        with torch.no_grad():
+            return self.discriminator, self.prior(x), self.encoder(x)

@@ -1,0 +1,128 @@
+"""BiGAN: a discriminator of pairs teaches generator and encoder to be each other's inverse."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ganzoo import (
+    Batch,
+    DataSpec,
+    Game,
+    GeneratorRegularizer,
+    Loss,
+    Phase,
+    Regularizer,
+    Score,
+    TrainerConfig,
+    UserError,
+)
+from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
+from ganzoo_plugins.encoder.networks import PairDiscriminator
+
+__all__ = ["BiGAN", "BiGANConfig"]
+
+
+class BiGANConfig(AutoencoderConfig):
+    """Settings of BiGAN."""
+
+    hidden: int = Field(256, ge=1, description="width of the discriminator's layers behind images and latents")
+    reconstruction_weight: float = Field(
+        0.0, ge=0, description="weight of mean |G(E(x)) - x|, which the paper does without"
+    )
+
+
+class BiGAN(AutoencoderTrainer):
+    """Adversarial Feature Learning (arXiv:1605.09782); the same game as Adversarially Learned Inference, 1606.00704.
+
+    The discriminator tells pairs (x, E(x)) from pairs (G(z), z); encoder and generator together deceive it, each from
+    its side: E's pairs are to look generated, and G's to look real. Where they succeed, G and E are each other's
+    inverse (theorem 2). So the loss must take real for fake and fake for real if all scores change their sign.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = BiGANConfig
+    config: BiGANConfig
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 8_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "mnist5k"},
+    }
+
+    def __init__(
+        self,
+        config: BiGANConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        super().__init__(config, data, loss, regularizers)
+        discriminator = PairDiscriminator(self.image, self.latent, config.width, config.hidden)
+        self.networks["discriminator"] = self.discriminator = discriminator
+        self.game = Game(discriminator, loss, regularizers)
+        _check_symmetric(self.loss)
+        self.optimize("discriminator", "discriminator")
+        self.optimize("generator", "generator", "encoder")
+
+    def phases(self) -> Sequence[Phase]:
+        """Discriminator, its lazy regularisers, generator and encoder."""
+        return [
+            Phase(
+                "discriminator",
+                self.discriminator_loss,
+                updates=("discriminator",),
+                repeat=self.loss.critic_steps,
+                after=self.game.project,
+            ),
+            *self.game.lazy_phases(self._pair),
+            Phase("generator", self.generator_loss, updates=("generator", "encoder")),
+        ]
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the discriminator minimises."""
+        score, real, fake = self._pair(batch)
+        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what generator and encoder minimise."""
+        x = batch[self.data.sample.name]
+        z, code = self.prior(x), self.encoder(x)
+        real, fake = self.discriminator(x, code), self.discriminator(self.generator(z), z)
+        if self.loss.needs_real:
+            loss = self.loss.generator(fake, real)  # it moves both scores as it is
+        else:
+            loss = self.loss.generator(fake, None) + self.loss.generator(-real, None)
+        if not self.config.reconstruction_weight:
+            return {"loss": loss}
+        error = (self.generator(code) - x).abs().mean()
+        return {"loss": loss + self.config.reconstruction_weight * error, "reconstruction": error.detach()}
+
+    def _pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+        """Return the score of images and latents laid flat beside each other, and real and generated ones."""
+        x = batch[self.data.sample.name]
+        z = self.prior(x)
+        with torch.no_grad():
+            real, fake = _join(x, self.encoder(x)), _join(self.generator(z), z)
+
+        def score(pairs: Tensor) -> Tensor:
+            images, latents = pairs.split([self.image.channels * x[0, 0].numel(), z.shape[1]], dim=1)
+            return self.discriminator(images.unflatten(1, x.shape[1:]), latents)
+
+        return score, real, fake
+
+
+def _join(x: Tensor, z: Tensor) -> Tensor:
+    return torch.cat([x.flatten(1), z], dim=1)
+
+
+def _check_symmetric(loss: Loss) -> None:
+    real, fake = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    if not torch.allclose(loss.discriminator(real, fake), loss.discriminator(-fake, -real), atol=1e-5):
+        raise UserError(
+            "bigan asks the same of real pairs as of generated ones, which this loss treats differently; take "
+            "non_saturating, hinge, wgan_gp or relativistic"
+        )

@@ -1,0 +1,76 @@
+"""What the models with an encoder of their own share: settings, networks and exports."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ganzoo import (
+    DataSpec,
+    GeneratorRegularizer,
+    Image,
+    Latent,
+    Loss,
+    Network,
+    OptimizerConfig,
+    Regularizer,
+    Trainer,
+    TrainerConfig,
+)
+from ganzoo_plugins.conv.blocks import image_only
+from ganzoo_plugins.conv.dcgan import DCGANGenerator
+from ganzoo_plugins.encoder.networks import Encoder
+
+__all__ = ["AutoencoderConfig", "AutoencoderTrainer"]
+
+
+class AutoencoderConfig(TrainerConfig):
+    """Settings of models with an encoder and a generator."""
+
+    width: int = Field(32, ge=1, description="channels of the map next to the image, doubled with each halving")
+    latent_dim: int = Field(32, ge=1, description="size of the latent")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of all networks")
+    discriminator_lr: float | None = Field(
+        None, gt=0, description="learning rate of the discriminator, if not the others'"
+    )
+
+
+class AutoencoderTrainer(Trainer):
+    """DCGAN's generator and its discriminator turned encoder, between images and normal latents."""
+
+    Config: ClassVar[type[TrainerConfig]] = AutoencoderConfig
+    config: AutoencoderConfig
+    loss: Loss
+    averaged = ("generator", "encoder")
+    spread: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        config: AutoencoderConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        super().__init__(config, data, loss, regularizers)
+        self.image: Image = image_only("this model", self.scaled(data.sample))
+        self.latent = Latent((config.latent_dim,))
+        self.generator = DCGANGenerator(self.latent, config.width, True, self.image)
+        self.encoder = Encoder(self.image, self.latent, config.width, spread=self.spread)
+        self.networks = {"generator": self.generator, "encoder": self.encoder}
+
+    def optimize(self, optimizer: str, *names: str) -> None:
+        """Make the optimizer of these networks."""
+        parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
+        rate = self.config.discriminator_lr if optimizer == "discriminator" else None
+        betas = self.loss.betas
+        self.optimizers[optimizer] = self.config.optimizer.build(parameters, lr=rate, betas=betas)
+
+    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
+        """The generator and the encoder."""
+        return {name: networks[name] for name in self.averaged}  # type: ignore[misc]
+
+    def prior(self, x: Tensor) -> Tensor:
+        """Draw as many latents [N, L] as there are images."""
+        return torch.randn(len(x), self.config.latent_dim, device=x.device)

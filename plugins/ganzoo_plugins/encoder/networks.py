@@ -1,0 +1,97 @@
+"""The networks of models with encoders: an encoder, and discriminators of codes, of pairs and with features."""
+
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo import Discriminator, Image, Latent, Network, Scores, Signature
+from ganzoo_plugins.conv.dcgan import initialise, strided
+
+__all__ = ["CodeDiscriminator", "Encoder", "FeatureDiscriminator", "PairDiscriminator"]
+
+
+class Encoder(Network):
+    """Images to latents, through DCGAN's discriminator with as many outputs.
+
+    With ``spread`` it also knows a variance: :meth:`moments`; it returns the mean.
+    """
+
+    def __init__(self, image: Image, latent: Latent, width: int, *, spread: bool = False) -> None:
+        super().__init__(Signature((image,), latent))
+        layers, features = strided(image, width, True)
+        size = prod(latent.shape)
+        self.body = nn.Sequential(*layers)
+        self.mean = nn.Linear(features, size)
+        self.log_variance = nn.Linear(features, size) if spread else None
+        self.apply(initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to latents [N, ...]."""
+        latents: Tensor = self.mean(self.body(x)).unflatten(1, self.signature.output.shape)
+        return latents
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [N, C, H, W] to mean and logarithm of the variance, [N, L] each."""
+        assert self.log_variance is not None
+        features = self.body(x)
+        return self.mean(features), self.log_variance(features)
+
+
+class CodeDiscriminator(Discriminator):
+    """Latents to one score each: a multi-layer perceptron."""
+
+    def __init__(self, latent: Latent, width: int) -> None:
+        super().__init__(Signature((latent,), Scores()))
+        sizes = (prod(latent.shape), width, width)
+        self.body = nn.Sequential(nn.Flatten())
+        for before, after in pairwise(sizes):
+            self.body.extend([nn.Linear(before, after), nn.LeakyReLU(0.2, inplace=True)])
+        self.body.append(nn.Linear(width, 1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map [N, ...] to scores [N]."""
+        scores: Tensor = self.body(z).squeeze(1)
+        return scores
+
+
+class PairDiscriminator(Discriminator):
+    """Images with their latents to one score for each pair (arXiv:1605.09782, section 3)."""
+
+    def __init__(self, image: Image, latent: Latent, width: int, hidden: int) -> None:
+        super().__init__(Signature((image, latent), Scores()))
+        layers, features = strided(image, width, False)
+        self.image = nn.Sequential(*layers)
+        self.latent = nn.Sequential(
+            nn.Flatten(), nn.Linear(prod(latent.shape), hidden), nn.LeakyReLU(0.2, inplace=True)
+        )
+        self.head = nn.Sequential(
+            nn.Linear(features + hidden, hidden), nn.LeakyReLU(0.2, inplace=True), nn.Linear(hidden, 1)
+        )
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """Map [N, C, H, W] and [N, ...] to scores [N]."""
+        scores: Tensor = self.head(torch.cat([self.image(x), self.latent(z)], dim=1)).squeeze(1)
+        return scores
+
+
+class FeatureDiscriminator(Discriminator):
+    """Images to one score each, and to the features that it is made of."""
+
+    def __init__(self, image: Image, width: int) -> None:
+        super().__init__(Signature((image,), Scores()))
+        layers, features = strided(image, width, False)
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(features, 1)
+        self.apply(initialise)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the last map, flat [N, F]."""
+        features: Tensor = self.body(x)
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to scores [N]."""
+        scores: Tensor = self.head(self.features(x)).squeeze(1)
+        return scores

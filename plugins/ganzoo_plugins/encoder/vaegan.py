@@ -1,0 +1,124 @@
+"""VAE/GAN: an autoencoder whose errors are measured in a discriminator's features."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ganzoo import Batch, DataSpec, Game, GeneratorRegularizer, Loss, Phase, Regularizer, Score, TrainerConfig
+from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
+from ganzoo_plugins.encoder.networks import FeatureDiscriminator
+
+__all__ = ["VAEGAN", "VAEGANConfig"]
+
+
+class VAEGANConfig(AutoencoderConfig):
+    """Settings of VAE/GAN."""
+
+    prior_weight: float = Field(
+        0.02, ge=0, description="weight of the divergence of codes from the prior, for each number of the latent"
+    )
+    feature_weight: float = Field(
+        1.0, ge=0, description="weight of the squared error in the discriminator's features (gamma), for the generator"
+    )
+    pixel_weight: float = Field(0.0, ge=0, description="weight of mean |G(E(x)) - x|, which the paper does without")
+
+
+class VAEGAN(AutoencoderTrainer):
+    """Autoencoding beyond pixels using a learned similarity metric (arXiv:1512.09300, algorithm 1).
+
+    With codes z ~ N(mu(x), sigma^2(x)), latents from the prior, and the features f of the discriminator:
+
+        encoder:        prior_weight KL(z | prior) / L + mean (f(G(z)) - f(x))^2
+        generator:      feature_weight mean (f(G(z)) - f(x))^2 + adversarial loss on G(z) and on G(latents)
+        discriminator:  adversarial loss on x against both.
+
+    The encoder that is exported returns mu(x).
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = VAEGANConfig
+    config: VAEGANConfig
+    spread = True
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 6_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "mnist5k"},
+    }
+
+    def __init__(
+        self,
+        config: VAEGANConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        super().__init__(config, data, loss, regularizers)
+        self.networks["discriminator"] = self.discriminator = FeatureDiscriminator(self.image, config.width)
+        self.game = Game(self.discriminator, loss, regularizers)
+        for name in ("discriminator", "encoder", "generator"):
+            self.optimize(name, name)
+
+    def phases(self) -> Sequence[Phase]:
+        """Discriminator, its lazy regularisers, encoder, generator."""
+        return [
+            Phase(
+                "discriminator",
+                self.discriminator_loss,
+                updates=("discriminator",),
+                repeat=self.loss.critic_steps,
+                after=self.game.project,
+            ),
+            *self.game.lazy_phases(self._pair),
+            Phase("encoder", self.encoder_loss, updates=("encoder",)),
+            Phase("generator", self.generator_loss, updates=("generator",)),
+        ]
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the discriminator minimises."""
+        score, real, fake = self._pair(batch)
+        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
+
+    def encoder_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the encoder minimises."""
+        x = batch[self.data.sample.name]
+        mean, log_variance = self.encoder.moments(x)
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
+        drawn = self.generator(self._drawn(mean, log_variance))
+        error = self._error(drawn, x)
+        loss = self.config.prior_weight * divergence + error
+        return {"loss": loss, "divergence": divergence.detach(), "features": error.detach()}
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the generator minimises."""
+        x = batch[self.data.sample.name]
+        with torch.no_grad():
+            codes = self._drawn(*self.encoder.moments(x))
+        returned, drawn = self.generator(codes), self.generator(self.prior(x))
+        real_scores = self.discriminator(x) if self.loss.needs_real else None
+        adversarial = [self.loss.generator(self.discriminator(images), real_scores) for images in (returned, drawn)]
+        error = self._error(returned, x)
+        loss = self.config.feature_weight * error + (adversarial[0] + adversarial[1]) / 2
+        return {"loss": loss, "features": error.detach()}
+
+    def _error(self, drawn: Tensor, x: Tensor) -> Tensor:
+        """Return the squared error in features, and the weighted one in pixels."""
+        error = (self.discriminator.features(drawn) - self.discriminator.features(x)).square().mean()
+        if self.config.pixel_weight:
+            error = error + self.config.pixel_weight * (drawn - x).abs().mean()
+        return error
+
+    def _drawn(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        return mean + (log_variance / 2).exp() * torch.randn_like(mean)
+
+    def _pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+        """Return real images, and generated ones: half from codes and half from the prior."""
+        x = batch[self.data.sample.name]
+        with torch.no_grad():
+            codes = self._drawn(*self.encoder.moments(x))
+            codes[::2] = self.prior(x)[::2]
+            return self.discriminator, x, self.generator(codes)
