@@ -93,9 +93,10 @@ class Dataset(ABC):
     def examples(self, n: int) -> Batch:
         """Return up to ``n`` samples, always the same, that networks which take images are shown and judged with.
 
-        By default the first ones; a data set that holds some out for this gives those.
+        By default they are spread over the whole set; a data set that holds some out for this gives those.
         """
-        return self.batch(torch.arange(min(n, len(self))), torch.Generator().manual_seed(0))
+        rows = torch.linspace(0, len(self) - 1, min(n, len(self))).long()
+        return self.batch(rows, torch.Generator().manual_seed(0))
 
     @property
     def known_pairs(self) -> bool:

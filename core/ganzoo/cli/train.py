@@ -42,6 +42,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
     ] = None,
+    generator: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="The run whose generator gets an encoder, for models such as encoder_regression."
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run; --steps, --device and --set may change it.")
     ] = None,
@@ -58,19 +64,21 @@ def train(
     flags = {key: value for key, value in flags.items() if value is not None}
     if resume is not None:
         named: dict[str, object] = {"--plugin": plugin, "--data": data, "--loss": loss, "--regularizer": regularizer}
-        named |= {"--preset": preset, "--config": config, "--seed": seed, "--out": out}
+        named |= {"--preset": preset, "--config": config, "--seed": seed, "--out": out, "--generator": generator}
         wrong = [name for name, value in named.items() if value not in (None, [])]
         if wrong:
             raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
         _resume(registry, resume, set_ or [], flags, dry_run, quiet)
         return
 
-    from ganzoo.config import load_config
+    from ganzoo.config import load_config, overlay
     from ganzoo.runs import Run
 
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
     if regularizer:
         flags["regularizer"] = {name: {} for name in regularizer}
+    if generator is not None:
+        flags = overlay(_of_generator(Run.open(generator)), flags)
     resolved = load_config(registry, plugin, preset=preset, file=config, sets=set_ or [], flags=flags)
     dataset = resolved.build_dataset()
     check(resolved, dataset)
@@ -79,6 +87,13 @@ def train(
         return
     run = Run.create(out or Path("runs"), resolved, dataset.spec)
     _fit(registry, resolved, run, dataset, quiet)
+
+
+def _of_generator(run: Run) -> dict[str, Any]:
+    """Return the settings of a model that is built on a finished run: its model, data and losses."""
+    document = run.document()
+    model = {"gan": document["plugin"], "gan_settings": document["model"], "generator": str(run.path.resolve())}
+    return {"model": model, **{key: document[key] for key in ("data", "loss", "regularizer") if key in document}}
 
 
 def check(config: Config, dataset: Dataset) -> None:
