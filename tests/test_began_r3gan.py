@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo import Image, Latent, Points, UserError, load_registry
+from ganzoo import Image, Latent, Points, UserError, draw_latent, load_registry
 from ganzoo.checkpoint import seed_random
 from ganzoo.config import load_config
 from ganzoo.data import DataSpec, TensorDataset
 from ganzoo.loop import Loop
 from ganzoo.sampling import draw_inputs
-from ganzoo_plugins.conv.began import ELU
+from ganzoo_plugins.conv.began import ELU, repelling
 from ganzoo_plugins.conv.r3gan import Reading, ResidualBlock
 
 SMALL = {
-    "began": ("model.width=2", "model.latent_dim=4", "model.pack=1"),
+    "began": ("model.width=2", "model.latent_dim=4"),
     "r3gan": ("model.widths=[4,8]", "model.group=4", "model.latent_dim=4"),
 }
 SIZES = [(1, 28, 28), (3, 32, 32), (2, 16, 16), (3, 28, 44), (1, 64, 16), (3, 64, 64)]
@@ -78,11 +78,32 @@ def test_images_are_without_bounds_in_training_and_within_the_range_else(name):
     assert torch.equal(generator.eval()(z), free.clamp(low, high))
 
 
-def test_began_shows_its_autoencoder_two_images_at_once_by_default():
-    trainer = trainer_for("began", image(3, 28, 28), "model.width=2")
-    assert trainer.discriminator.signature.inputs[0].channels == 6
-    pairs = trainer.shown(torch.rand(4, 3, 28, 28))
-    assert trainer.discriminator.reconstruct(pairs).shape == (2, 6, 28, 28)
+def test_repelling_is_the_mean_squared_cosine_of_two_codes():
+    codes = torch.randn(6, 4, dtype=torch.float64)
+    cosines = [
+        torch.dot(one, other) / (one.norm() * other.norm())
+        for i, one in enumerate(codes)
+        for j, other in enumerate(codes)
+        if i != j
+    ]
+    torch.testing.assert_close(repelling(codes), torch.stack(cosines).square().mean())
+    assert repelling(torch.eye(4)).item() == 0
+    assert repelling(torch.ones(4, 3)).item() == pytest.approx(1)
+
+
+def test_began_repels_codes_by_default_and_not_in_the_paper():
+    images = torch.rand(4, 3, 28, 28)
+    for sets, repels in (((), True), (("model.repel=0",), False)):
+        trainer = trainer_for("began", image(3, 28, 28), "model.width=2", *sets)
+        torch.manual_seed(0)
+        found = trainer.generator_loss({"x": images})
+        torch.manual_seed(0)
+        fake = trainer.generator(draw_latent(trainer.generator, 4, torch.device("cpu")))
+        expected = trainer.loss.generator(trainer.discriminator(fake), None)
+        if repels:
+            expected = expected + 0.1 * repelling(trainer.discriminator.encoder(fake))
+        torch.testing.assert_close(found["loss"], expected)
+        assert ("similarity" in found) is repels
 
 
 def test_latents_of_began_draw_different_images_from_the_start():
@@ -93,7 +114,7 @@ def test_latents_of_began_draw_different_images_from_the_start():
 
 
 def test_began_is_made_as_in_the_paper():
-    trainer = trainer_for("began", image(3, 64, 64), "model.width=2", "model.repeat=2", "model.pack=1")
+    trainer = trainer_for("began", image(3, 64, 64), "model.width=2", "model.repeat=2")
     generator, discriminator = trainer.generator, trainer.discriminator
     assert generator.signature.inputs == (Latent((64,), "uniform"),)
     shapes = [parameter.shape for parameter in generator.parameters()]

@@ -101,7 +101,7 @@ def check(config: Config, dataset: Dataset) -> None:
     from ganzoo.devices import resolve_device
 
     resolve_device(config.train.device)
-    config.build_trainer(dataset.spec)
+    config.build_trainer(dataset.spec).phases()
     config.build_metrics(dataset)
 
 

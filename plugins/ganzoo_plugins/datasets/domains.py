@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import PIL.Image
 import torch
 from pydantic import ByteSize, Field
 from torch import Tensor
@@ -15,7 +16,6 @@ from ganzoo_plugins.datasets.folder import Folder, Side
 __all__ = ["Paired", "Unpaired"]
 
 _log = logging.getLogger("ganzoo")
-_EXAMPLES = 500  # pairs that translations are judged with
 
 
 class DomainsConfig(DatasetConfig):
@@ -43,16 +43,14 @@ class _Domains(Dataset):
     metrics = ("translation",)
     config: DomainsConfig
 
-    def _load(self, path: Path, *, twice: bool = False) -> Folder:
-        """Open a folder, its images larger by the margin; ``twice``: two images side by side in each file."""
+    def _load(self, path: Path, kind: type[Folder] = Folder) -> Folder:
+        """Open a folder, its images larger by the margin."""
         config = self.config
         size = (config.size, config.size) if isinstance(config.size, int) else config.size
         if size is not None:
-            size = size[0] + config.margin, (1 + twice) * (size[1] + config.margin)
-        resize = "stretch" if twice else config.resize
-        return Folder(
-            Folder.Config(path=path, mode=config.mode, size=size, resize=resize, labels=False, memory=config.memory)
-        )
+            size = size[0] + config.margin, size[1] + config.margin
+        settings = {"mode": config.mode, "size": size, "resize": config.resize, "memory": config.memory}
+        return kind(Folder.Config(path=path, labels=False, **settings))
 
     def _image(self, channels: int, height: int, width: int, name: str) -> Image:
         margin = self.config.margin
@@ -75,6 +73,28 @@ class _Domains(Dataset):
         """Crop images in the centre."""
         margin = self.config.margin
         return _cropped(images, [[margin // 2, margin // 2]] * len(images), margin) if margin else images
+
+
+class _Left(Folder):
+    """The left halves of the images in a folder."""
+
+    right = False
+
+    def _measure(self, path: Path) -> tuple[int, int]:
+        height, width = super()._measure(path)
+        if width % 2:
+            raise ValueError(f"it is {width} wide, which is no two images side by side")
+        return height, width // 2
+
+    def _part(self, image: PIL.Image.Image) -> PIL.Image.Image:
+        half = image.width // 2
+        return image.crop((half * self.right, 0, half * (1 + self.right), image.height))
+
+
+class _Right(_Left):
+    """The right halves."""
+
+    right = True
 
 
 class Unpaired(_Domains):
@@ -153,20 +173,15 @@ class Paired(_Domains):
         if (config.a is None or config.b is None) == (config.path is None):
             raise UserError("pairs are two folders, data.a and data.b, or data.path with both images side by side")
         if config.path is not None:
-            both = self._load(config.path, twice=True)
-            channels, height, width = both.spec.sample.shape
-            if width % 2:
-                raise UserError(f"the images in {config.path} are {width} wide: no two images side by side")
-            rows = torch.arange(len(both))
-            self._parts = [(both, rows)]
-            shapes = [(channels, height, width // 2)] * 2
+            a, b = self._load(config.path, _Left), self._load(config.path, _Right)
         else:
             assert config.a is not None
             assert config.b is not None
-            self._parts = _matched(self._load(config.a), self._load(config.b))
-            shapes = [folder.spec.sample.shape for folder, _ in self._parts]
-            if shapes[0] != shapes[1]:
-                raise UserError(f"the images of a and b differ in size, {shapes[0]} and {shapes[1]}; set data.size")
+            a, b = self._load(config.a), self._load(config.b)
+        self._parts = _matched(a, b)[:: -1 if config.swap else 1]
+        shapes = [folder.spec.sample.shape for folder, _ in self._parts]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"the images of a and b differ in size, {shapes[0]} and {shapes[1]}; set data.size")
         self.in_memory = all(folder.in_memory for folder, _ in self._parts)
         fields = tuple(self._image(*shape, name) for name, shape in zip("ab", shapes, strict=True))
         self.spec = DataSpec("paired", fields, len(self._parts[0][1]))
@@ -182,10 +197,7 @@ class Paired(_Domains):
         return dict(zip("ab", map(self._plain, pairs), strict=True))
 
     def _pairs(self, indices: Tensor, rng: torch.Generator) -> list[Tensor]:
-        images = [folder.batch(rows[indices], rng)["x"] for folder, rows in self._parts]
-        if len(images) == 1:
-            images = list(images[0].chunk(2, dim=3))
-        return images[::-1] if self.config.swap else images
+        return [folder.batch(rows[indices], rng)["x"] for folder, rows in self._parts]
 
 
 def _cropped(images: Tensor, corners: list[list[int]], margin: int) -> Tensor:

@@ -94,7 +94,7 @@ class Folder(Dataset):
         else:
             names = _classes(files) if config.labels else ()
         with _strict_pillow():
-            sizes = dict(self._each(_upright_size, files))
+            sizes = dict(self._each(self._measure, files))
             height, width = self._size(sizes)
             self._shape = (3 if config.mode == "rgb" else 1, height, width)
             files = list(sizes)
@@ -151,13 +151,21 @@ class Folder(Dataset):
         channels, height, width = self._shape
         with PIL.Image.open(path, formats=_FORMATS) as file:
             file.load()
-            image = _plain(file, "RGB" if channels == 3 else "L")
+            image = self._part(_plain(file, "RGB" if channels == 3 else "L"))
         if image.size != (width, height):
             if self.config.size is None:
                 raise ValueError(f"it is {image.width} x {image.height}, not {width} x {height}")
             box = None if self.config.resize == "stretch" else _centre(image.size, width / height)
             image = image.resize((width, height), PIL.Image.Resampling.LANCZOS, box=box)
         return np.array(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+
+    def _measure(self, path: Path) -> tuple[int, int]:
+        """Return the height and width of what is taken of a file."""
+        return _upright_size(path)
+
+    def _part(self, image: PIL.Image.Image) -> PIL.Image.Image:
+        """Return what is taken of an image."""
+        return image
 
     def _size(self, sizes: dict[str, tuple[int, int]]) -> tuple[int, int]:
         """Return the height and width that every image gets."""
