@@ -12,27 +12,38 @@ from ganzoo.registry import Registry, load_registry
 __all__ = ["open_model"]
 
 
-def open_model(model: str | Path, registry: Registry | None = None) -> Sampler:
+def open_model(model: str | Path, registry: Registry | None = None, network: str | None = None) -> Sampler:
     """Open a run folder, a model file, or a trained model of the zoo by ``"zoo:NAME"``.
 
-    Files of the zoo and exported files need no torch. Raises :class:`~ganzoo.UserError` if there is no such model.
+    ``network`` is one of several networks of the model, by the name that it is exported under; in place of a file it is
+    the file of that name beside it. Files of the zoo and exported files need no torch. Raises
+    :class:`~ganzoo.UserError` if there is no such model or network.
     """
     registry = registry or load_registry()
     text = str(model)
     if text.startswith("zoo:"):
         spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
         package, _, inside = spec.target.partition(":")
-        with as_file(files(package).joinpath(*inside.split("/"))) as path:
-            return _open_file(path, registry)
+        with as_file(files(package).joinpath(*inside.split("/")[:-1])) as folder:
+            return _open_file(_beside(folder / inside.split("/")[-1], network), registry)
     path = Path(text)
     if path.is_dir():
         from ganzoo.runs import Run
 
-        return Run.open(path).sampler(registry)
+        return Run.open(path).sampler(registry, network)
     if path.is_file():
-        return _open_file(path, registry)
+        return _open_file(_beside(path, network), registry)
     hint = "a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'"
     raise UserError(f"there is no run folder or file {text}; {hint}")
+
+
+def _beside(path: Path, network: str | None) -> Path:
+    if network is None or path.stem == network:
+        return path
+    other = path.with_stem(network)
+    if not other.is_file():
+        raise UserError(f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --onnx --all")
+    return other
 
 
 def _open_file(path: Path, registry: Registry) -> Sampler:

@@ -1,0 +1,152 @@
+"""``ganzoo encode``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, conditions
+from ganzoo.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.formats import Sampler
+
+__all__ = ["encode", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(encode)
+
+
+def encode(
+    model: Model,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of pictures.")],
+    optimize: Annotated[
+        bool,
+        typer.Option(
+            "--optimize",
+            help="Improve on the encoder, or do without one: by gradients from a run folder, by search from a file.",
+        ),
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of --optimize.")] = 200,
+    label: Classes = None,
+    attribute: Attribute = None,
+    seed: Seed = 0,
+    sheet: Annotated[
+        Path | None, typer.Option(help="FILE.png: the pictures, and what the generator draws from their latents.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="FILE.npz with the latents, and the names of the pictures.")] = Path(
+        "latents.npz"
+    ),
+) -> None:
+    """Find the latents that a generator draws pictures from.
+
+    The file goes into 'ganzoo edit --latent' and 'ganzoo interpolate --latent'. Pictures are scaled and cut to the
+    size that the generator draws. A conditional generator is told the classes and attributes that are given here.
+    """
+    import numpy as np
+
+    from ganzoo.files import atomic_path
+    from ganzoo.opening import open_model
+    from ganzoo.photos import fitted, pictures_in, read_picture
+    from ganzoo.pictures import save_comparison
+    from ganzoo.pixels import to_pixels
+    from ganzoo.signature import Image, Label, Latent, Signature
+
+    if out.suffix.lower() != ".npz" or (sheet is not None and sheet.suffix.lower() != ".png"):
+        raise UserError("--out is an .npz, and --sheet a .png")
+    encoder = _encoder(model, required=not optimize)
+    generator = open_model(model, network="generator") if encoder is None or optimize or sheet is not None else None
+    told: dict[str, Any] = {}
+    if generator is not None:
+        signature = Signature.from_json(generator.metadata["signature"])
+        drawn, latent = signature.output, signature.inputs[0]
+        if not isinstance(drawn, Image) or not isinstance(latent, Latent):
+            raise UserError(f"{model} draws no images from a latent, so there is nothing to encode to")
+        image = drawn
+        if image.layout:
+            raise UserError(f"{model} gives pixels; encode with a file that was exported without --pixels")
+        told = conditions(signature, seed, 1.0, label, attribute)
+        unsaid = [each.name for each in signature.inputs if isinstance(each, Label)]
+        if set(unsaid) - set(told["label"] or {}):
+            raise UserError(f"say with --label of which class the pictures are: the generator is told {unsaid[0]!r}")
+    if encoder is not None:
+        taken = Signature.from_json(encoder.metadata["signature"]).inputs[0]
+        assert isinstance(taken, Image)
+        image = taken
+    pictures = list(pictures_in(source))
+    pixels = np.stack([fitted(read_picture(path, image.channels)[0], image) for path in pictures])
+    low, high = image.range
+    images = pixels.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+    latents = encoder(images) if encoder is not None else None
+    if optimize:
+        assert generator is not None
+        print(f"looking for {len(images)} latents by {generator.device}", file=sys.stderr)
+        latents = _improved(generator, told, images, latents, latent.shape, steps, seed)
+    assert latents is not None
+    with atomic_path(out) as temporary, temporary.open("wb") as file:
+        np.savez(file, latents=np.asarray(latents, np.float32), files=np.array([str(path) for path in pictures]))
+    if sheet is not None:
+        assert generator is not None
+        returned = _draw(generator, told, latents)
+        difference = float(np.abs(returned - images).mean() / (high - low))
+        print(f"mean difference of pixels {difference:.3f} of their range", file=sys.stderr)
+        save_comparison(sheet, [pixels.transpose(0, 2, 3, 1), to_pixels(returned, image.range)])
+    print(out)
+
+
+def _encoder(model: str, *, required: bool) -> Sampler | None:
+    from ganzoo.opening import open_model
+    from ganzoo.signature import Latent, Signature
+
+    try:
+        encoder = open_model(model, network="encoder")
+    except UserError as error:
+        if required:
+            raise UserError(f"{error}; or do without an encoder, with --optimize") from None
+        return None
+    signature = Signature.from_json(encoder.metadata["signature"])
+    if not isinstance(signature.output, Latent) or [field.kind for field in signature.inputs] != ["image"]:
+        raise UserError(f"the encoder of {model} is none that maps an image to a latent")
+    return encoder
+
+
+def _draw(generator: Sampler, told: dict[str, Any], latents: NDArray[np.float32]) -> NDArray[np.float32]:
+    asked = {"label": told["label"], "attributes": told["attributes"]}
+    return generator.sample(len(latents), latents=latents, **asked)
+
+
+def _improved(
+    generator: Sampler,
+    told: dict[str, Any],
+    images: NDArray[np.float32],
+    start: NDArray[np.float32] | None,
+    shape: tuple[int, ...],
+    steps: int,
+    seed: int,
+) -> NDArray[np.float32]:
+    import torch
+
+    from ganzoo.projection import descend, search
+    from ganzoo.sampling import TorchSampler, draw_inputs, run_batched
+
+    if not isinstance(generator, TorchSampler):
+        return search(lambda latents: _draw(generator, told, latents), images, shape, start, steps, seed)
+    network = generator.network
+    asked = {"label": told["label"], "attributes": told["attributes"]}
+    _, *condition = draw_inputs(network.signature, len(images), seed, **asked)
+    wanted = torch.from_numpy(images)
+    if start is None:
+        # The best of some: gradients from a bad start end somewhere else.
+        leads, *beside = draw_inputs(network.signature, 64, seed, **asked)
+        drawn = run_batched(network, [leads, *beside])
+        nearest = torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)
+        start = leads[nearest].numpy()
+    return descend(network, tuple(condition), wanted, torch.from_numpy(start), steps).numpy()
