@@ -52,18 +52,23 @@ def eval_(
     n: Annotated[
         int | None, typer.Option("-n", help="Samples for every metric; by default what each asks for.")
     ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Which of the model's networks, such as b_to_a; the main one if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The seed that samples are drawn with.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="A folder for eval.json and pictures; a run's figures are also kept without.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
 ) -> None:
-    """Judge a trained model: its samples beside as many real ones."""
+    """Judge a trained model: its samples beside as many real ones.
+
+    What translates or fills images is judged by what it makes of the data's.
+    """
     from ganzoo.files import write_atomic
     from ganzoo.opening import open_model
     from ganzoo.registry import load_registry
-    from ganzoo.sampling import draw_inputs
-    from ganzoo.signature import Attributes, Image, Label, Latent, Signature
+    from ganzoo.signature import Image, Latent, Signature
 
     if n is not None and n < 1:
         raise UserError(f"-n is at least 1, not {n}")
@@ -72,11 +77,11 @@ def eval_(
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out is a folder, not the file {out}")
     registry = load_registry()
-    sampler = open_model(model, registry)
+    sampler = open_model(model, registry, network)
     signature = Signature.from_json(sampler.metadata["signature"])
-    for field in signature.inputs:
-        if not isinstance(field, Latent | Label | Attributes):
-            raise UserError(f"{model} takes {field.kind} {field.name!r}, which cannot be drawn; eval judges samples")
+    known = ("latent", "label", "attributes", "image", "mask")
+    if signature.output.kind not in ("image", "points") or any(field.kind not in known for field in signature.inputs):
+        raise UserError(f"{model} gives {signature.output.kind}; eval judges samples and images")
     settings = _settings(set_ or [])
     choice = _data(registry, model, sampler, data, settings["data"])
     dataset: Dataset = choice["build"]()
@@ -90,9 +95,7 @@ def eval_(
         each.prepare()
     count = max(each.config.samples for each in metrics.values())
     print(f"drawing {count:,} samples by {sampler.device}", file=sys.stderr)
-    samples = _draw(sampler, signature, count, seed)
-    inputs = zip(signature.inputs, draw_inputs(signature, count, seed), strict=True)
-    condition = {field.name: values for field, values in inputs if not isinstance(field, Latent)}
+    samples, condition = _draw(sampler, signature, dataset, count, seed)
     figures: dict[str, float] = {}
     real: dict[str, float] = {}
     for name, each in metrics.items():
@@ -165,7 +168,8 @@ def _check(model: str, signature: Signature, dataset: Dataset) -> None:
     """Raise :class:`UserError` if the model draws something else than the data set holds."""
     from ganzoo.card import describe
 
-    drawn, held = signature.output, dataset.spec.sample
+    drawn = signature.output
+    held = next((field for field in dataset.spec.fields if field.name == drawn.name), dataset.spec.sample)
     if (drawn.kind, drawn.shape) != (held.kind, held.shape):
         raise UserError(
             f"{model} draws {describe(drawn)}, and {dataset.spec.name} holds {describe(held)}; name the data that it "
@@ -220,22 +224,41 @@ def _metrics(
     return metrics, left_out
 
 
-def _draw(sampler: Sampler, signature: Signature, count: int, seed: int) -> Tensor:
-    """Return samples as metrics take them: float32, images in 0..255."""
+def _draw(
+    sampler: Sampler, signature: Signature, dataset: Dataset, count: int, seed: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return samples as metrics take them, float32 and images in 0..255, and what they were drawn for, by name."""
+    import numpy as np
     import torch
 
-    from ganzoo.signature import Image
+    from ganzoo.answers import to_data
+    from ganzoo.sampling import draw_inputs
+    from ganzoo.signature import Image, Latent
 
+    images = {field.name: field for field in signature.inputs if isinstance(field, Image)}
+    given: dict[str, Tensor] = {}
+    if images:
+        given = dataset.examples(count)
+        if missing := images.keys() - given.keys():
+            raise UserError(f"{dataset.spec.name} has no images {min(missing)!r}; name other data with --data")
+        for name, field in images.items():
+            low, high = field.range
+            given[name] = given[name] * ((high - low) / 255) + low
+        count = len(given[next(iter(images))])
+    inputs = draw_inputs(signature, count, seed, given=given)
     try:
-        samples = torch.from_numpy(sampler.sample(count, seed=seed))
+        if images:
+            pieces = zip(*(torch.split(part, 64) for part in inputs), strict=True)
+            samples = torch.from_numpy(np.concatenate([sampler(*(part.numpy() for part in each)) for each in pieces]))
+        else:
+            samples = torch.from_numpy(sampler.sample(count, seed=seed))
     except ValueError as error:
         raise UserError(str(error)) from None
     if not bool(samples.isfinite().all()):
         raise UserError("the model draws numbers that are not finite; its training has failed")
-    if isinstance(signature.output, Image):
-        low, high = signature.output.range
-        samples = (samples - low) * (255 / (high - low))
-    return samples
+    told = zip(signature.inputs, inputs, strict=True)
+    condition = {field.name: to_data(part, field) for field, part in told if not isinstance(field, Latent)}
+    return to_data(samples, signature.output), condition
 
 
 def _document(
