@@ -229,7 +229,7 @@ def test_pix2pix_judges_pairs_and_keeps_close_to_the_truth():
     torch.testing.assert_close(trainer.generator_loss(batch)["loss"], expected)
     real = trainer.discriminator.body(torch.cat([batch["a"], batch["b"]], dim=1))
     expected = softplus(-real).mean() + softplus(score).mean()
-    torch.testing.assert_close(trainer.discriminator_loss(batch)["loss"], expected)
+    torch.testing.assert_close(trainer.phases()[0].loss(batch)["loss"], expected)
 
 
 def test_pix2pix_asks_for_pairs():

@@ -1,4 +1,4 @@
-"""Gives a trained run a home in the zoo: recipe, card, figures, sample sheet and .onnx in a folder of its own.
+"""Gives a trained run a home in the zoo: recipe, card, figures, sample sheet and .onnx files in a folder of its own.
 
     python zoo/add.py RUN KEY --figures benchmarks/results/FIGURES.json [--license Apache-2.0]
 
@@ -12,9 +12,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ganzoo import Run, load_registry, open_model
+from ganzoo import Discriminator, Run, load_registry, open_model
+from ganzoo.answers import takes_images
 from ganzoo.pictures import save_sheet, sheet_columns, sheet_size
-from ganzoo.signature import Signature
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
 
@@ -31,19 +31,32 @@ def main() -> None:
     registry, run, home = load_registry(), Run.open(options.run), ZOO / options.key
     figures: dict[str, Any] = json.loads(options.figures.read_text())
     home.mkdir(parents=True, exist_ok=True)
-    network, metadata = run.load(registry)
-    metadata |= {"license": options.license, "metrics": figures.get("drawn", figures)}
-    registry.get("format", "onnx").spec.load()().export(network, home / "generator.onnx", metadata)
-    sampler = open_model(home / "generator.onnx", registry)
-    signature = Signature.from_json(sampler.metadata["signature"])
-    n = sheet_size(signature)
-    save_sheet(home / "samples.png", sampler.sample(n, seed=0), signature.output, columns=sheet_columns(signature))
+    networks = {
+        name: (network, {**metadata, "license": options.license, "metrics": figures.get("drawn", figures)})
+        for name, (network, metadata) in run.load_all(registry).items()
+        if not isinstance(network, Discriminator)
+    }
+    for name, (network, metadata) in networks.items():
+        registry.get("format", "onnx").spec.load()().export(network, home / f"{name}.onnx", metadata)
+    main, (network, metadata) = next(iter(networks.items()))
+    signature = network.signature
+    if takes_images(network):  # as they were drawn in training, from the data's examples
+        sheets = [sheet for sheet in run.samples.glob("*.png") if sheet.stem.isdecimal()]
+        shutil.copy(max(sheets), home / "samples.png")
+        use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
+    else:
+        n = sheet_size(signature)
+        samples = open_model(home / f"{main}.onnx", registry).sample(n, seed=0)
+        save_sheet(home / "samples.png", samples, signature.output, columns=sheet_columns(signature))
+        use = [f"    ganzoo sample zoo:{options.key} -n {n} --out samples.png"]
+        if "encoder" in networks:
+            use.append(f"    ganzoo encode zoo:{options.key} IN --sheet round-trip.png")
     shutil.copy(run.path / "config.toml", home / "config.toml")
     (home / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
-    (home / "README.md").write_text(_card(options.key, metadata, figures, options.license, n))
+    (home / "README.md").write_text(_card(options.key, metadata, figures, options.license, use))
 
 
-def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_: str, n: int) -> str:
+def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_: str, use: list[str]) -> str:
     training, data = metadata["training"], metadata["data"]
     return "\n".join(
         [
@@ -54,9 +67,9 @@ def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_:
             f"with the loss `{training['loss']}`, seed {training['seed']}. The recipe is",
             "config.toml; the weights are the averaged ones.",
             "",
-            f"![{n} samples](samples.png)",
+            "![samples](samples.png)",
             "",
-            f"    ganzoo sample zoo:{key} -n {n} --out samples.png",
+            *use,
             "    ganzoo train --config config.toml",
             "",
             "## Figures",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ganzoo.config import Config, load_config
     from ganzoo.data import Batch, Dataset, DatasetConfig, DataSpec, Stream, TensorDataset
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
-    from ganzoo.formats import Format, Sampler
-    from ganzoo.game import Game, lazy_phase
+    from ganzoo.formats import Format, Sampler, Sink
+    from ganzoo.game import Game
     from ganzoo.loop import Loop
     from ganzoo.losses import (
         Generate,
@@ -44,8 +44,8 @@ _HOME = {
     "config": ("Config", "load_config"),
     "data": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset"),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
-    "formats": ("Format", "Sampler"),
-    "game": ("Game", "lazy_phase"),
+    "formats": ("Format", "Sampler", "Sink"),
+    "game": ("Game",),
     "loop": ("Loop",),
     "losses": ("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
@@ -67,8 +67,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError",
     "fit",
-    "Format", "Sampler",
-    "Game", "lazy_phase",
+    "Format", "Sampler", "Sink",
+    "Game",
     "Loop",
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",

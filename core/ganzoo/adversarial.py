@@ -128,16 +128,8 @@ class AdversarialTrainer(Trainer):
 
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, generator, its lazy regularisers."""
-        game = self.game
         phases = [
-            Phase(
-                "discriminator",
-                self.discriminator_loss,
-                updates=("discriminator",),
-                repeat=self.n_critic,
-                after=game.project,
-            ),
-            *game.lazy_phases(self._judged_pair),
+            *self.game.phases(self._judged_pair, repeat=self.n_critic, loss=self.discriminator_loss),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
         for key, penalty in self._generator_penalties.items():

@@ -67,6 +67,25 @@ class Game:
         for regularizer in self.penalties.values():
             regularizer.project(self.discriminator)
 
+    def phases(
+        self, pair: Pair, *, repeat: int | None = None, loss: Callable[[Batch], Mapping[str, Tensor]] | None = None
+    ) -> list[Phase]:
+        """Return the discriminator's phases: its step, and the penalties that are applied every few steps.
+
+        A step minimises ``loss``, or, if left out, the loss on the pair with the penalties that are due in every step.
+        ``repeat`` is how often it runs; left out, what the loss's paper takes.
+        """
+
+        def step(batch: Batch) -> Mapping[str, Tensor]:
+            score, real, fake = pair(batch)
+            return self.discriminator_loss(score(real), score(fake), score, real, fake)
+
+        repeat = repeat or self.loss.critic_steps
+        return [
+            Phase(self.network, loss or step, (self.network,), self.optimizer, repeat=repeat, after=self.project),
+            *self.lazy_phases(pair),
+        ]
+
     def lazy_phases(self, pair: Pair, prefix: str = "") -> list[Phase]:
         """Return the phases of the penalties that are applied every few steps."""
         phases = []

@@ -9,6 +9,8 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -49,6 +51,9 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("discovery", lambda: discovery(registry, entry))
     if kind == "pretrained":
         yield Check("file", lambda: shipped(entry))
+        return
+    if kind == "sink":
+        yield Check("function", lambda: called(entry))
         return
     yield Check("class", lambda: loads(entry), vital=True)
     if kind == "format":
@@ -93,6 +98,14 @@ def loads(entry: Entry) -> None:
         raise Fault(f"{entry.spec.target} does not implement {', '.join(left)}")
     if not entry.spec.summary.strip():
         raise Fault("the spec has no summary, which 'ganzoo list' shows")
+
+
+def called(entry: Entry) -> None:
+    """The sink is a function that can be called as :class:`ganzoo.Sink` says."""
+    try:
+        signature(entry.spec.load()).bind(Path(), (), 1, {})
+    except TypeError as error:
+        raise Fault(f"{entry.spec.target} is no function (path, pieces, n, signature): {error}") from None
 
 
 def schema(entry: Entry) -> None:

@@ -59,21 +59,9 @@ class AAE(AutoencoderTrainer):
     def phases(self) -> Sequence[Phase]:
         """Discriminator of codes, its lazy regularisers, autoencoder."""
         return [
-            Phase(
-                "discriminator",
-                self.discriminator_loss,
-                updates=("discriminator",),
-                repeat=self.loss.critic_steps,
-                after=self.game.project,
-            ),
-            *self.game.lazy_phases(self._pair),
+            *self.game.phases(self._pair),
             Phase("autoencoder", self.autoencoder_loss, updates=("generator", "encoder")),
         ]
-
-    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the discriminator of codes minimises."""
-        score, real, fake = self._pair(batch)
-        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what encoder and generator minimise."""

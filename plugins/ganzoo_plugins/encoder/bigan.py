@@ -71,21 +71,9 @@ class BiGAN(AutoencoderTrainer):
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, generator and encoder."""
         return [
-            Phase(
-                "discriminator",
-                self.discriminator_loss,
-                updates=("discriminator",),
-                repeat=self.loss.critic_steps,
-                after=self.game.project,
-            ),
-            *self.game.lazy_phases(self._pair),
+            *self.game.phases(self._pair),
             Phase("generator", self.generator_loss, updates=("generator", "encoder")),
         ]
-
-    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the discriminator minimises."""
-        score, real, fake = self._pair(batch)
-        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what generator and encoder minimise."""

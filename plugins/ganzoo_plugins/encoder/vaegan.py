@@ -66,22 +66,10 @@ class VAEGAN(AutoencoderTrainer):
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, encoder, generator."""
         return [
-            Phase(
-                "discriminator",
-                self.discriminator_loss,
-                updates=("discriminator",),
-                repeat=self.loss.critic_steps,
-                after=self.game.project,
-            ),
-            *self.game.lazy_phases(self._pair),
+            *self.game.phases(self._pair),
             Phase("encoder", self.encoder_loss, updates=("encoder",)),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
-
-    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the discriminator minimises."""
-        score, real, fake = self._pair(batch)
-        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
 
     def encoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the encoder minimises."""

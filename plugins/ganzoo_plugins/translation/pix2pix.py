@@ -103,23 +103,10 @@ class Pix2Pix(Trainer):
 
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, generator."""
-        steps = self.config.n_critic or self.loss.critic_steps
         return [
-            Phase(
-                "discriminator",
-                self.discriminator_loss,
-                updates=("discriminator",),
-                repeat=steps,
-                after=self.game.project,
-            ),
-            *self.game.lazy_phases(self._pair),
+            *self.game.phases(self._pair, repeat=self.config.n_critic),
             Phase("generator", self.generator_loss, updates=("a_to_b",)),
         ]
-
-    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the discriminator minimises."""
-        score, real, fake = self._pair(batch)
-        return self.game.discriminator_loss(score(real), score(fake), score, real, fake)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimises."""
