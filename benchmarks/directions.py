@@ -37,6 +37,7 @@ OTHERS = ("size", "left", "top", "hue", "rotation", "shape")
 STEPS = 9
 NOISE = 0.05  # of a factor's spread
 MONOTONE, ASIDE = 0.95, 0.25
+KNOWN = 0.2  # correlation from which a factor's direction is more than chance, and taken out of the others
 Factors = dict[str, NDArray[np.float64]]
 
 
@@ -55,18 +56,20 @@ def main() -> None:
     editor = Editor(open_model(options.model), asked)
     known = editor.latents(range(options.samples))
     factors = measure(editor, known, np.arange(options.samples))
-    spreads = {name: float(np.nanmean(distance(name, values, np.roll(values, 1)))) for name, values in factors.items()}
-    vectors, facts = {}, {}
-    for name in FITTED:
-        there = np.isfinite(factors[name])
-        vectors[name] = fit(known[there], factors[name][there], options.method)
-        facts[name] = held_out(known[there], factors[name][there], options.method)
-    if not options.plain:
-        vectors = project_out(vectors)
+    spreads = {name: mean(distance(name, values, np.roll(values, 1))) for name, values in factors.items()}
+    plain, facts = {}, {}
+    for name, values in (factors | kinds(factors)).items():
+        there = np.isfinite(values)
+        if name not in ("hue", "rotation", "shape") and np.ptp(values[there]) > 0:
+            plain[name] = fit(known[there], values[there], options.method)
+            facts[name] = held_out(known[there], values[there], options.method)
     fresh = editor.latents(range(options.samples, options.samples + options.latents))
     numbers = np.arange(options.samples, options.samples + options.latents)
     results = {}
-    for name, vector in vectors.items():
+    for name in FITTED:
+        vector = plain[name]
+        if not options.plain:
+            vector = project_out(vector, [other for key, other in plain.items() if key != name and facts[key] > KNOWN])
         low, high = describe(editor.field, vector, options.method)["range"]
         if options.reach is not None:
             low, high = -options.reach, options.reach
@@ -101,7 +104,15 @@ def measure(editor: Editor, latents: NDArray[np.float32], numbers: NDArray[Any])
         "hue_cos": np.cos(turn),
         "hue_sin": np.sin(turn),
         "rotation": rotation,
+        "rotation_cos": np.cos(2 * np.pi * rotation),
+        "rotation_sin": np.sin(2 * np.pi * rotation),
     }
+
+
+def kinds(factors: Factors) -> Factors:
+    """Return for each shape whether a sample is of it, 0 or 1, or not-a-number."""
+    shape = factors["shape"]
+    return {f"shape_{kind}": np.where(np.isnan(shape), np.nan, shape == kind) for kind in np.unique(shape[shape >= 0])}
 
 
 def distance(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,14 +123,20 @@ def distance(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArr
     return np.minimum(apart % 1, 1 - apart % 1) if name in ("hue", "rotation") else apart
 
 
+def mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of what is a number; 0 where nothing is."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if there.size else 0.0
+
+
 def score(name: str, way: list[Factors], spreads: dict[str, float]) -> dict[str, Any]:
     """Judge one direction by the factors, [N] each, at every step along it."""
-    values = np.stack([step[name] for step in way], axis=1) / spreads[name]
+    values = np.stack([step[name] for step in way], axis=1) / (spreads[name] or np.inf)
     never_falls = (np.diff(values, axis=1) > -NOISE).all(axis=1)  # false where anything is not a number
-    moved = float(np.nanmean(values[:, -1] - values[:, 0]))
+    moved = mean(values[:, -1] - values[:, 0])
     own = name.partition("_")[0]
     others = {
-        other: float(np.nanmean(distance(other, way[0][other], way[-1][other]))) / spreads[other] / abs(moved)
+        other: mean(distance(other, way[0][other], way[-1][other])) / (spreads[other] * abs(moved) or np.inf)
         for other in OTHERS
         if other != own
     }
