@@ -120,7 +120,7 @@ def test_dcgan_weights_start_as_in_the_authors_code():
 
 @pytest.mark.parametrize(("placed", "expected"), [("generator", (True, False)), ("discriminator", (False, True))])
 def test_dcgan_batch_norm_goes_where_it_is_told(placed, expected):
-    trainer = trainer_for("dcgan", pixels(1, 16, 16), f"model.batch_norm={placed}")
+    trainer = trainer_for("dcgan", pixels(1, 16, 16), f"model.batch_norm={placed}", "regularizer.r1.weight=0")
     found = tuple(
         any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) for network in trainer.networks.values()
     )
@@ -128,9 +128,15 @@ def test_dcgan_batch_norm_goes_where_it_is_told(placed, expected):
 
 
 def test_a_gradient_penalty_needs_batch_norm_out_of_the_discriminator():
-    with pytest.raises(UserError, match="batch norm"):
-        trainer_for("dcgan", pixels(1, 16, 16), "loss.name=wgan_gp")
+    both = ("model.batch_norm=both", "regularizer.r1.weight=0")
+    with pytest.raises(UserError, match=r"batch norm.*regularizer\.gradient_penalty\.weight=0"):
+        trainer_for("dcgan", pixels(1, 16, 16), "loss.name=wgan_gp", *both)
     trainer_for("dcgan", pixels(1, 16, 16), "loss.name=wgan_gp", "model.batch_norm=generator")
+
+
+def test_a_regularizer_of_no_weight_is_off():
+    assert list(trainer_for("dcgan", pixels(1, 16, 16)).regularizers) == ["r1"]
+    assert not trainer_for("dcgan", pixels(1, 16, 16), "regularizer.r1.weight=0").regularizers
 
 
 def test_lsgan_is_dcgan_with_its_own_loss():

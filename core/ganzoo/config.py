@@ -122,7 +122,8 @@ class Config:
     def build_trainer(self, data: DataSpec) -> Trainer:
         """Make the GAN for such data, on the CPU; weights come from torch's global random state."""
         loss = self.loss.build() if self.loss is not None else None
-        regularizers = {key: choice.build() for key, choice in self.regularizers.items()}
+        chosen = {key: choice for key, choice in self.regularizers.items() if getattr(choice.settings, "weight", 1)}
+        regularizers = {key: choice.build() for key, choice in chosen.items()}
         trainer: Trainer = self.model.build(data, loss, regularizers)
         return trainer
 

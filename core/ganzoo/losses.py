@@ -85,7 +85,7 @@ class RegularizerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(1.0, ge=0, description="weight of the penalty")
+    weight: float = Field(1.0, ge=0, description="weight of the penalty; 0: the regulariser is off")
     interval: int = Field(1, ge=1, description="steps from one application to the next")
 
 

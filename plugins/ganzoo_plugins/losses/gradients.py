@@ -23,6 +23,6 @@ def refuse_batch_norm(key: str, network: nn.Module, what: str = "discriminator t
     """Raise :class:`~ganzoo.UserError` if the network has batch norm, which mixes the samples' gradients."""
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
         raise UserError(
-            f"{key} needs a {what} each sample by itself, and this one has batch norm; choose another loss or "
-            f"regulariser, or a model without batch norm in its {what.split()[0]}"
+            f"{key} needs a {what} each sample by itself, and this one has batch norm; choose another loss, "
+            f"set regularizer.{key}.weight=0, or take a model without batch norm in its {what.split()[0]}"
         )
