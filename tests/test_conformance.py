@@ -42,7 +42,7 @@ from ganzoo.registry import BUNDLED, Registry
 from ganzoo.testing import Result, check, general, run_checks
 from ganzoo.testing.results import Check, run
 
-CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "format")
+CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "format", "sink")
 SHIPPED = [f"{entry.spec.kind}:{entry.name}" for entry in load_registry().specs() if entry.distribution == BUNDLED]
 
 

@@ -26,7 +26,7 @@ __all__ = ["HOOK_API", "KINDS", "Hooks", "Kind", "Spec", "hookimpl"]
 HOOK_API = 1
 """The version of the hooks below. A plugin module that sets ``HOOK_API`` to a higher number is refused."""
 
-Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "format", "pretrained"]
+Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "format", "sink", "pretrained"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 hookspec = pluggy.HookspecMarker("ganzoo")
@@ -40,7 +40,8 @@ class Spec:
 
     ``target`` is ``"package.module:Name"``, imported only when the thing is used. By kind it names a subclass of
     :class:`~ganzoo.Trainer` (model), :class:`~ganzoo.Loss`, :class:`~ganzoo.Regularizer`, :class:`~ganzoo.Dataset`,
-    :class:`~ganzoo.Metric` or :class:`~ganzoo.Format` (its key is the file suffix); for ``"pretrained"`` it is
+    :class:`~ganzoo.Metric` or :class:`~ganzoo.Format` (its key is the file suffix); a ``"sink"`` is a function like
+    :class:`~ganzoo.Sink` (its key is the file suffix, or ``folder``); for ``"pretrained"`` it is
     ``"package:path/in/package.onnx"``, a model file that the package ships. ``defaults`` are settings laid over those
     of the class, so that a model that differs from another in its settings alone is a spec and not a file.
     """

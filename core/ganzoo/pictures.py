@@ -64,7 +64,7 @@ def save_sheet(
     The grid has so many ``columns``, or is nearly square.
     """
     if isinstance(field, Image):
-        _save(path, grid(to_pixels(samples, field.range), columns))
+        _save(path, grid(to_pixels(samples, field.range, field.layout), columns))
     else:
         _save_density(path, samples, real)
 

@@ -16,7 +16,7 @@ from ganzoo.data import DataSpec
 from ganzoo.errors import UserError
 from ganzoo.files import write_atomic
 from ganzoo.layers import read_toml
-from ganzoo.networks import Network
+from ganzoo.networks import Discriminator, Network
 from ganzoo.registry import Registry
 from ganzoo.sampling import TorchSampler
 
@@ -95,24 +95,39 @@ class Run:
     def load(self, registry: Registry, name: str | None = None) -> tuple[Network, dict[str, Any]]:
         """Return a trained network with its averaged weights, in eval mode, and its metadata.
 
-        ``name`` is one of what the model exports; the first if left out. Needs no training data.
+        ``name`` is one of those of :meth:`load_all`; the first if left out. Needs no training data.
+        """
+        networks = self.load_all(registry)
+        if name is not None and name not in networks:
+            raise UserError(f"the model of {self.path} has no {name!r}; it has: {', '.join(networks)}")
+        return networks[name or next(iter(networks))]
+
+    def load_all(self, registry: Registry) -> dict[str, tuple[Network, dict[str, Any]]]:
+        """Return every network that can be used by itself, with its metadata, the main one first.
+
+        They are what the model exports, with averaged weights, and its discriminators, with those of the last step.
         """
         path = checkpoint.latest(self.checkpoints)
         config, data = self.config(registry), self.data_spec()
         trainer = config.build_trainer(data)
         averaged = {key: trainer.networks[key] for key in trainer.averaged}
         checkpoint.load_networks(path, averaged, "ema")
-        exports = trainer.exports(averaged)
-        if name is not None and name not in exports:
-            raise UserError(f"{config.model.key} has no {name!r}; it has: {', '.join(exports)}")
-        name = name or next(iter(exports))
-        network = exports[name].eval().requires_grad_(False)
+        exports = dict(trainer.exports(averaged))
+        judges = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
+        judges = {key: each for key, each in judges.items() if key not in {*averaged, *exports}}
+        checkpoint.load_networks(path, judges)
         metadata = self._metadata(config, data, path)
-        return network, {**metadata, "network": name, "signature": network.signature.to_json()}
+        return {
+            name: (
+                network.eval().requires_grad_(False),
+                {**metadata, "network": name, "signature": network.signature.to_json()},
+            )
+            for name, network in {**exports, **judges}.items()
+        }
 
-    def sampler(self, registry: Registry) -> TorchSampler:
-        """Return the trained generator, ready to draw."""
-        return TorchSampler(*self.load(registry))
+    def sampler(self, registry: Registry, name: str | None = None) -> TorchSampler:
+        """Return a trained network, the generator unless named, ready to draw."""
+        return TorchSampler(*self.load(registry, name))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line to metrics.jsonl."""

@@ -82,7 +82,8 @@ class Image:
     """An image, CHW, with values in ``range``.
 
     With ``multiple``, a network works for any height and width that are multiples of it; ``height`` and ``width`` are
-    then those of its training.
+    then those of its training. With a ``layout`` it is not float32 but pixels, uint8 in 0..255, whose shape is in that
+    order: what a file gives that was exported with them.
     """
 
     channels: int
@@ -91,9 +92,9 @@ class Image:
     range: tuple[float, float] = (-1.0, 1.0)
     name: str = "x"
     multiple: int | None = None
+    layout: Literal["", "NCHW", "NHWC"] = ""
 
     kind: ClassVar[str] = "image"
-    dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
         _check_shape(self.shape)
@@ -103,11 +104,19 @@ class Image:
         multiple = 1 if self.multiple is None else self.multiple
         if multiple < 1 or self.height % multiple or self.width % multiple:
             raise UserError(f"{self.height}x{self.width} is no multiple of {multiple}")
+        if self.layout not in ("", "NCHW", "NHWC"):
+            raise UserError(f"the layout of pixels is 'NCHW' or 'NHWC', not {self.layout!r}")
+
+    @property
+    def dtype(self) -> str:
+        """``"float32"``, or ``"uint8"`` with a layout."""
+        return "uint8" if self.layout else "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(channels, height, width)``."""
-        return (self.channels, self.height, self.width)
+        """``(channels, height, width)``, or ``(height, width, channels)`` with the layout NHWC."""
+        size = (self.height, self.width)
+        return (*size, self.channels) if self.layout == "NHWC" else (self.channels, *size)
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,8 @@ def field_to_json(field: Field) -> dict[str, Any]:
             data["range"] = list(field.range)
             if field.multiple is not None:
                 data["multiple"] = field.multiple
+            if field.layout:
+                data["layout"] = field.layout
     return data
 
 
@@ -224,9 +235,10 @@ def field_from_json(data: dict[str, Any]) -> Field:
                 examples = tuple(tuple(float(value) for value in row) for row in data["examples"])
                 return Attributes(dim, tuple(data["names"]), examples, name)
             case "image":
-                (channels, height, width), (low, high) = shape, data["range"]
+                layout, (low, high) = data.get("layout", ""), data["range"]
+                height, width, channels = shape if layout == "NHWC" else (*shape[1:], shape[0])
                 multiple = int(data["multiple"]) if "multiple" in data else None
-                return Image(channels, height, width, (float(low), float(high)), name, multiple)
+                return Image(channels, height, width, (float(low), float(high)), name, multiple, layout)
             case "mask":
                 _, height, width = shape
                 return Mask(height, width, name)

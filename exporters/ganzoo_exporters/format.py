@@ -10,22 +10,32 @@ from ganzoo import Format, UserError
 
 if TYPE_CHECKING:
     from ganzoo import Network
+    from ganzoo_exporters.export import Layout
+    from ganzoo_exporters.precision import Precision
     from ganzoo_exporters.runtime import Generator
 
 __all__ = ["Onnx"]
 
 
 class Onnx(Format):
-    """One ``.onnx`` file that holds the weights, the signature and the metadata.
+    """One ``.onnx`` file that holds the weights, the signature and the metadata; above 2 GB the weights lie beside it.
 
     Exporting imports torch and onnx, loading imports numpy and onnxruntime; importing this module imports neither.
     """
 
-    def export(self, network: Network, path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def export(
+        self,
+        network: Network,
+        path: Path,
+        metadata: Mapping[str, Any],
+        *,
+        pixels: Layout | None = None,
+        precision: Precision = "fp32",
+    ) -> dict[str, Any]:
         """Write the network to ``path``; see :func:`ganzoo_exporters.export.export`."""
         from ganzoo_exporters.export import export
 
-        return export(network, path, metadata)
+        return export(network, path, metadata, pixels=pixels, precision=precision)
 
     def load(self, path: Path) -> Generator:
         """Open the file, on the GPU if there is one; raises :class:`UserError` if it is not one of ours or damaged."""

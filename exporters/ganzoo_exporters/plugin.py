@@ -5,12 +5,22 @@ from ganzoo import Spec, hookimpl
 
 @hookimpl
 def ganzoo_specs() -> list[Spec]:
-    """Offer ONNX as a file format."""
+    """Offer ONNX as a file format, and what streams of samples are written to."""
+    sinks = {
+        "folder": "a PNG file for each image",
+        "npy": "one array, opened as a memmap by numpy.load(path, mmap_mode='r')",
+        "parquet": "a table of PNG images or points, with labels and attributes; needs pyarrow",
+        "tar": "WebDataset: images with labels and attributes, in shards of 10,000",
+    }
     return [
         Spec(
             kind="format",
             key="onnx",
             summary="ONNX with its signature inside, compared with torch; runs with numpy and onnxruntime alone",
             target="ganzoo_exporters.format:Onnx",
-        )
+        ),
+        *(
+            Spec(kind="sink", key=key, summary=summary, target=f"ganzoo_exporters.runtime.sinks:write_{key}")
+            for key, summary in sinks.items()
+        ),
     ]

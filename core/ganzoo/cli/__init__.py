@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ganzoo import __version__
-from ganzoo.cli import evaluate, export, inspect, sample, train
+from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
 from ganzoo.errors import GanzooError
 
 __all__ = ["app", "main"]
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for _module in (train, sample, export, evaluate, inspect):
+for _module in (train, sample, latent, directions, encode, translate, export, evaluate, inspect):
     _module.register(app)
 
 

@@ -59,7 +59,7 @@ def info(
     name: Annotated[str, typer.Argument(help="The key of a model, loss, data set ...; or kind:key.")],
     as_json: _AsJson = False,
 ) -> None:
-    """Show a model, loss or data set: its paper, settings, defaults."""
+    """Show a model, loss or data set: paper, settings, defaults."""
     from ganzoo.hooks import KINDS
     from ganzoo.registry import load_registry
 
@@ -130,7 +130,7 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
     spec = entry.spec
     document: dict[str, Any] = {"kind": spec.kind, "key": spec.key, "name": entry.name, "version": entry.version}
     document |= {"summary": spec.summary, "paper": spec.paper}
-    if not settings or spec.kind in ("format", "pretrained"):
+    if not settings or spec.kind in ("format", "sink", "pretrained"):
         return document
     from ganzoo.config import overlay
     from ganzoo.layers import flat

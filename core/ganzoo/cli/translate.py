@@ -42,7 +42,7 @@ def translate(
     n: Annotated[int, typer.Option("-n", min=1, help="How many answers of a model that is given a latent.")] = 1,
     seed: Seed = 0,
 ) -> None:
-    """Translate pictures from one domain to another, or fill the holes in them.
+    """Translate pictures, or fill the holes in them.
 
     Pictures may have any size and format. A network that works at any size keeps it; for others they are scaled and cut
     to its own.

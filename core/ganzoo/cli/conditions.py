@@ -1,0 +1,119 @@
+"""What a command asks of a model: the options that many commands share, and what they mean for a signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganzoo.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from ganzoo.signature import Attributes, Label, Signature
+
+__all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
+
+Model = Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="CLASS",
+        help="A class by number or name, LABEL=CLASS where there are several labels (repeatable); 'all' takes "
+        "them in turn, as does leaving it out.",
+    ),
+]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="An attribute by name, by number if they have no names (repeatable); the others are as in the data.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The same seed draws the same samples, from a run and from its file.")]
+Truncation = Annotated[
+    float, typer.Option(help="How far latents are from their mean: below 1 more typical, less varied.")
+]
+
+
+def conditions(
+    signature: Signature, seed: int, truncation: float, label: Sequence[str] | None, attribute: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return what the options say as arguments of :meth:`ganzoo.Sampler.sample`.
+
+    ``"label"`` are the classes that are asked for by the name of the label, without those that take turns, and
+    ``"attributes"`` numbers by name; None where there are none. Raises :class:`UserError` for what makes no sense.
+    """
+    from ganzoo.signature import Attributes, Label
+
+    if seed < 0:
+        raise UserError(f"--seed is at least 0, not {seed}")
+    if not 0 <= truncation < float("inf"):
+        raise UserError(f"--truncation is at least 0, not {truncation}")
+    classes = _classes(label or [], [field for field in signature.inputs if isinstance(field, Label)])
+    values = _values(attribute or [], [field for field in signature.inputs if isinstance(field, Attributes)])
+    return {"seed": seed, "truncation": truncation, "label": classes or None, "attributes": values or None}
+
+
+def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:
+    """Return the class that is asked for by the name of the label; labels that take turns are left out."""
+    classes: dict[str, int | None] = {}
+    for text in texts:
+        if text == "all":
+            continue
+        if not fields:
+            raise UserError("this model knows no labels; leave --label out")
+        field, name = _label(text, fields)
+        if field.name in classes:
+            raise UserError(f"--label gives {field.name} twice")
+        classes[field.name] = _class(text, name, field)
+    return {name: index for name, index in classes.items() if index is not None}
+
+
+def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
+    """Return the label that the text is about, and what it says about it."""
+    if len(fields) > 1 or text not in fields[0].names:
+        for field in fields:
+            if text.startswith(f"{field.name}="):
+                return field, text.removeprefix(f"{field.name}=")
+    if len(fields) == 1:
+        return fields[0], text
+    close = did_you_mean(text.partition("=")[0], [field.name for field in fields])
+    raise UserError(f"--label {text!r} does not say which label is meant: it is LABEL=CLASS{close}")
+
+
+def _class(text: str, name: str, field: Label) -> int | None:
+    if name == "all":
+        return None
+    if name in field.names:
+        return field.names.index(name)
+    if name.isdecimal() and int(name) < field.classes:
+        return int(name)
+    close = did_you_mean(name, field.names) if field.names else ""
+    raise UserError(f"unknown --label {text!r}: it is a number from 0 to {field.classes - 1}, a name or 'all'{close}")
+
+
+def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, float]:
+    """Return the numbers that are asked for by the name of the attribute."""
+    if texts and len(fields) != 1:
+        what = "several vectors of attributes, which the command cannot tell apart" if fields else "no attributes"
+        raise UserError(f"this model knows {what}; leave --attribute out")
+    values: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        if not equals:
+            raise UserError(f"--attribute is NAME=VALUE, not {text!r}")
+        names = fields[0].names or tuple(map(str, range(fields[0].dim)))
+        if name not in names:
+            raise UserError(f"unknown --attribute {name!r}{did_you_mean(name, names)}")
+        if name in values:
+            raise UserError(f"--attribute gives {name} twice")
+        try:
+            values[name] = float(number)
+        except ValueError:
+            raise UserError(f"--attribute {name} is a number, not {number!r}") from None
+        if not isfinite(values[name]):
+            raise UserError(f"--attribute {name} is a finite number, not {number!r}")
+    return values

@@ -1,0 +1,254 @@
+"""``ganzoo directions``: samples to label, fitting, finding, and sheets of strengths."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation
+from ganzoo.cli.latent import done, only_png, open_editor, save_picture
+from ganzoo.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.directions import Directions
+    from ganzoo.editing import Editor
+
+__all__ = ["register"]
+
+Keep = Annotated[Path, typer.Option(help="The file of directions; those of other names in it are kept.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = typer.Typer(
+        name="directions",
+        help="Fit directions of latents to labels, or find them.",
+        rich_markup_mode=None,
+    )
+    for command in (samples, fit, find, sheet):
+        group.command()(command)
+    app.add_typer(group)
+
+
+def samples(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="The folder for the images and labels.csv.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 200,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A column to fill in: what is judged (repeatable).")
+    ] = None,
+    label: Classes = None,
+    attribute: Attribute = None,
+    seed: Seed = 0,
+) -> None:
+    """Write numbered samples and a CSV to label them in.
+
+    'ganzoo directions fit' takes the CSV.
+    """
+    from ganzoo.labelling import write_table
+    from ganzoo.pictures import save_images
+
+    editor = open_editor(model, label, attribute, seed, 1.0)
+    images = editor.draw(editor.latents(range(n)), range(n))
+    table = out / "labels.csv"
+    write_table(table, name or ["value"], n, seed)
+    save_images(out, images)
+    done(f"{n} samples; write a number, or yes and no, behind those that you can judge", table)
+
+
+def fit(
+    model: Model,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="A CSV: sample, seed, and for each direction a column of numbers, or of yes and no."),
+    ] = None,
+    attribute_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="A Python function that labels the samples: given uint8 images [N, H, W, C] it returns a dict from "
+            "names to N numbers; not-a-number where it cannot tell.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples the function labels.")] = 2000,
+    method: Annotated[
+        Literal["difference", "svm"],
+        typer.Option(help="The difference of means, or the normal of a linear support vector machine."),
+    ] = "difference",
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Take out of each direction its share in the others.")
+    ] = False,
+    label: Classes = None,
+    attribute: Attribute = None,
+    seed: Seed = 0,
+    out: Keep = Path("directions.json"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
+) -> None:
+    """Fit a direction to each column of labels.
+
+    Printed is the correlation of each with labels that it was not fitted to: how much of them a straight line explains.
+    """
+
+    from ganzoo import directions, labelling
+
+    if (labels is None) == (attribute_of is None):
+        raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
+    judge = labelling.import_judge(attribute_of) if attribute_of is not None else None
+    editor = open_editor(model, label, attribute, seed, 1.0)
+    if judge is not None:
+        columns = labelling.judge_samples(editor, judge, n)
+    else:
+        assert labels is not None
+        columns = labelling.read_table(editor, labels)
+    fits: dict[str, NDArray[np.float64]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for name, (latents, values) in columns.items():
+        try:
+            fits[name] = directions.fit(latents, values, method)
+            correlation = directions.held_out(latents, values, method)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        facts[name] = {"samples": len(values), "correlation": round(correlation, 4)}
+    if conditional:
+        plain = dict(fits)
+        for name, vector in plain.items():
+            others = {other: theirs for other, theirs in plain.items() if other != name}
+            try:
+                fits[name] = directions.project_out(vector, list(others.values()))
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+            facts[name]["without"] = list(others)
+    found = {name: directions.describe(editor.field, vector, method, **facts[name]) for name, vector in fits.items()}
+    for name, fact in facts.items():
+        print(f"{name}: correlation {fact['correlation']:.2f} with {fact['samples']} labels", file=sys.stderr)
+    _keep(out, found, as_json)
+
+
+def find(
+    model: Model,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 8,
+    method: Annotated[
+        Literal["pca", "sefa"],
+        typer.Option(help="By the principal components of samples, or of a run folder by its first layer's weights."),
+    ] = "pca",
+    n: Annotated[int, typer.Option("-n", min=2, help="How many samples pca looks at.")] = 4000,
+    label: Classes = None,
+    attribute: Attribute = None,
+    seed: Seed = 0,
+    out: Keep = Path("directions.json"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
+) -> None:
+    """Find directions that change samples most.
+
+    They take no labels, and are called pca1, pca2 ... or sefa1 ...
+    """
+    from ganzoo import directions
+
+    if method == "sefa":
+        if not Path(model).is_dir():
+            raise UserError("--method sefa reads weights, so it takes a run folder; --method pca takes any model")
+        field, vectors = _first_layer(Path(model), k)
+    else:
+        editor = open_editor(model, label, attribute, seed, 1.0)
+        field, vectors = editor.field, _components(editor, n, k)
+    found = {
+        f"{method}{number}": directions.describe(field, vector, method) for number, vector in enumerate(vectors, 1)
+    }
+    _keep(out, found, as_json)
+
+
+def sheet(
+    model: Model,
+    name: Annotated[str | None, typer.Argument(help="One direction; all of them if left out.")] = None,
+    directions: Annotated[
+        Path | None, typer.Option(help="The file of directions; those in the model file if left out.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples: of one direction, the rows.")] = 6,
+    columns: Annotated[int, typer.Option(min=2, help="How many strengths, over the direction's range.")] = 7,
+    label: Classes = None,
+    attribute: Attribute = None,
+    seed: Seed = 0,
+    truncation: Truncation = 1.0,
+    out: Annotated[Path, typer.Option(help="The .png file.")] = Path("directions.png"),
+) -> None:
+    """Draw what directions do.
+
+    They are weaker to the left and stronger to the right. Of one direction, a row is one sample; of all of them, a row
+    is one direction, all of the first sample.
+    """
+    import numpy as np
+
+    from ganzoo.latents import edit as move
+
+    only_png(out)
+    editor = open_editor(model, label, attribute, seed, truncation)
+    known = editor.directions(directions)
+    if not known:
+        raise UserError("the model file has no directions; give a file of them with --directions")
+    if name is not None and name not in known:
+        raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}; there is {', '.join(known)}")
+    starts = editor.latents(range(n if name is not None else 1))
+    moved = []
+    for each in [name] if name is not None else known:
+        low, high = known[each]["range"]
+        strengths = np.linspace(low, high, columns).tolist()
+        moved += [move(latent, known, {each: strength}) for latent in starts for strength in strengths]
+    numbers = np.repeat(np.arange(len(moved) // columns), columns) if name is not None else np.zeros(len(moved), int)
+    save_picture(out, editor.draw(np.stack(moved), numbers), columns)
+    done(f"rows: {name or ', '.join(known)}", out)
+
+
+def _components(editor: Editor, n: int, k: int) -> list[NDArray[np.float64]]:
+    import numpy as np
+
+    from ganzoo.directions import find_components
+    from ganzoo.labelling import CHUNK
+
+    latents, images = editor.latents(range(n)), []
+    for start in range(0, n, CHUNK):
+        chunk = latents[start : start + CHUNK]
+        images.append(_small(editor.draw(chunk, np.arange(start, start + len(chunk)))))
+    return find_components(latents, np.concatenate(images), np.arange(n) % editor.combinations(), k)
+
+
+def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
+    """Reduce images, [N, H, W, C], to about 32 pixels a side: what moves does not need more."""
+    import numpy as np
+
+    n, height, width, channels = images.shape
+    rows, columns = max(1, height // side), max(1, width // side)
+    cut = images[:, : height // rows * rows, : width // columns * columns].astype(np.float32)
+    blocks = cut.reshape(n, height // rows, rows, width // columns, columns, channels)
+    return np.asarray(blocks.mean(axis=(2, 4)))
+
+
+def _first_layer(path: Path, k: int) -> tuple[Any, list[NDArray[np.float64]]]:
+    from ganzoo.directions import find_in_first_layer
+    from ganzoo.registry import load_registry
+    from ganzoo.runs import Run
+    from ganzoo.sampling import draw_inputs
+    from ganzoo.signature import Latent
+
+    network, _ = Run.open(path).load(load_registry())
+    fields = network.signature.inputs
+    index = next((i for i, field in enumerate(fields) if isinstance(field, Latent)), None)
+    if index is None:
+        raise UserError(f"{path} has no latents")
+    return fields[index], find_in_first_layer(network, draw_inputs(network.signature, 1, 0), index, k)
+
+
+def _keep(out: Path, found: Directions, as_json: bool) -> None:
+    from ganzoo.directions import write_directions
+
+    write_directions(out, found)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        done(f"{len(found)} directions: {', '.join(found)}", out)

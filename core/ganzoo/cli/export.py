@@ -1,0 +1,123 @@
+"""``ganzoo export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ganzoo.errors import UserError
+
+if TYPE_CHECKING:
+    from ganzoo.networks import Network
+
+__all__ = ["export", "register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command()(export)
+
+
+def export(
+    run: Annotated[Path | None, typer.Argument(help="The run folder; the newest one if left out.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; generator.onnx in the run folder if left out. With --all the folder."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every network of the model, the discriminator as well, a file each.")
+    ] = False,
+    pixels: Annotated[
+        Literal["nhwc", "nchw"] | None,
+        typer.Option(case_sensitive=False, help="Let the file give uint8 images in this layout."),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="The arithmetic inside: fp16 for GPUs, int8 for CPUs.")
+    ] = "fp32",
+    directions: Annotated[
+        Path | None,
+        typer.Option(help="Directions that 'ganzoo directions' has found, put into the file; may have a mean latent."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
+) -> None:
+    """Export a trained generator, compared with torch.
+
+    The weights are the averaged ones.
+    """
+    if not onnx:
+        raise UserError("name the format: ganzoo export --onnx; there is no other yet")
+    if out is not None and not everything and out.suffix != ".onnx":
+        raise UserError(f"an ONNX file ends in .onnx, not {out}")
+    if out is not None and everything and (out.suffix == ".onnx" or out.is_file()):
+        raise UserError(f"--all writes several files, so --out is a folder, not {out}")
+    told = _told(directions) if directions is not None else {}
+    from ganzoo.formats import Format
+    from ganzoo.registry import load_registry
+    from ganzoo.runs import Run
+    from ganzoo.signature import Image, Latent
+
+    registry = load_registry()
+    source = Run.open(run) if run is not None else Run.newest(runs)
+    writer: Format = registry.get("format", "onnx").spec.load()()
+    networks = source.load_all(registry)
+    if not everything:
+        networks = dict([next(iter(networks.items()))])
+    if precision == "int8" and (
+        blind := [name for name, (network, _) in networks.items() if not _takes(network, Latent)]
+    ):
+        raise UserError(
+            f"int8 is calibrated on latents, which {', '.join(blind)} does not take; take fp16, or no --all"
+        )
+    written: dict[str, Mapping[str, Any]] = {}
+    for name, (network, metadata) in networks.items():
+        folder = source.path if out is None else out
+        path = out if out is not None and not everything else folder / f"{name}.onnx"
+        # Of several networks, those that give no images have no pixels, and only what has latents has directions.
+        images, latents = isinstance(network.signature.output, Image), _takes(network, Latent)
+        layout: Literal["NCHW", "NHWC"] | None = None
+        if pixels is not None and (images or not everything):
+            layout = "NHWC" if pixels == "nhwc" else "NCHW"
+        extra = told if latents or not everything else {}
+        written[str(path)] = writer.export(network, path, {**metadata, **extra}, pixels=layout, precision=precision)
+        if not as_json:
+            _report(path, written[str(path)])
+    if as_json:
+        print(json.dumps(written if everything else next(iter(written.values())), indent=2))
+
+
+def _takes(network: Network, kind: type[Any]) -> bool:
+    return any(isinstance(field, kind) for field in network.signature.inputs)
+
+
+def _report(path: Path, document: Mapping[str, Any]) -> None:
+    parity = document["parity"]
+    size = sum(file.stat().st_size for file in (path, *path.parent.glob(f"{path.stem}-*.data"))) / 1e6
+    batches = ", ".join(map(str, parity["batches"]))
+    text = f"{size:.2f} MB; largest difference to torch {parity['max_difference']:.1e} at batch sizes {batches}"
+    if "psnr" in parity:
+        picture = path.with_suffix(".int8.png")
+        text += f"; mean {parity['mean_difference']:.1e}, signal to noise {parity['psnr']:.1f} dB"
+        text += f"; float32 and int8 beside each other: {picture}" if picture.is_file() else ""
+    print(text, file=sys.stderr)
+    print(path)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Read directions and the mean latent."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict) or not document:
+        raise UserError(f"{path} holds no directions; 'ganzoo directions' makes such a file")
+    both = {"directions", "latent_mean"}
+    return document if document.keys() <= both else {"directions": document}

@@ -1,0 +1,133 @@
+"""Labels of samples that directions are fitted to: from a table that a person fills in, or from a function."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ganzoo.errors import UserError
+from ganzoo.files import write_atomic
+
+if TYPE_CHECKING:
+    from ganzoo.editing import Editor
+
+__all__ = ["CHUNK", "Judge", "Labelled", "import_judge", "judge_samples", "read_table", "write_table"]
+
+CHUNK = 256
+"""Samples that are drawn at a time."""
+
+MOST = 10_000_000
+"""Samples that a seed may have: all latents up to the last one that is labelled are drawn."""
+
+Judge = Callable[[NDArray[np.uint8]], Mapping[str, ArrayLike]]
+"""Given images, uint8 [N, H, W, C], it returns by name one number for each; not-a-number where it cannot tell."""
+
+Labelled = dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]
+"""By the name of what was judged: the latents that have a label, [N, ...], and the labels, [N]."""
+
+
+def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
+    """Write a CSV with a row for each of the samples of a seed, and an empty column for each of the names.
+
+    Raises :class:`UserError` if the file is there, or for names that a table cannot have.
+    """
+    if path.exists():
+        raise UserError(f"{path} is there already, and labels are work; choose another --out")
+    if bad := [name for name in names if name in ("", "sample", "seed") or set(name) & set(',"\n=')]:
+        raise UserError(f"--name is a word without commas, quotes or =, not {bad[0]!r}")
+    rows = [",".join(["sample", "seed", *names]), *(f"{number:06d},{seed}" + "," * len(names) for number in range(n))]
+    write_atomic(path, "\n".join(rows) + "\n")
+
+
+def read_table(editor: Editor, path: Path) -> Labelled:
+    """Return what a person has written into the CSV; cells may be empty.
+
+    Raises :class:`UserError` if it cannot be read, or has something else in it than numbers, yes and no.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        names = [name for name in rows[0] if name and name not in ("sample", "seed")]
+        where = [(int(row["seed"] or 0), int(row["sample"])) for row in rows]
+        written = {name: [(row[name] or "").strip() for row in rows] for name in names}
+    except (OSError, ValueError, TypeError, KeyError, IndexError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "its columns are sample, seed, and one for each direction"
+        raise UserError(f"no labels can be read from {path}: {reason}") from None
+    if any(min(pair) < 0 or pair[1] >= MOST for pair in where):
+        raise UserError(f"no labels can be read from {path}: a sample or a seed is out of range")
+    columns = {}
+    for name, texts in written.items():
+        kept = [index for index, text in enumerate(texts) if text]
+        values = [_value(texts[index], f"{path}, line {index + 2}, column {name}") for index in kept]
+        if kept:
+            columns[name] = ([where[index] for index in kept], np.array(values))
+    if not columns:
+        raise UserError(f"{path} has no labels yet: write numbers, or yes and no, into its columns")
+    seeds = {seed: max(number for other, number in where if other == seed) for seed, _ in where}
+    latents = {seed: editor.sampler.latents(last + 1, seed) for seed, last in seeds.items()}
+    return {
+        name: (np.stack([latents[seed][number] for seed, number in places]), values)
+        for name, (places, values) in columns.items()
+    }
+
+
+def _value(text: str, where: str) -> float:
+    words = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+    try:
+        value = words[text.lower()] if text.lower() in words else float(text)
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value):
+        raise UserError(f"{where}: a label is a number, or yes or no, not {text!r}")
+    return value
+
+
+def import_judge(text: str) -> Judge:
+    """Return the function that is called ``"module:function"``; modules in the current folder are found too."""
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        raise UserError(f"--attribute-of is MODULE:FUNCTION, not {text!r}")
+    sys.path.insert(0, "")  # as python -m does: modules in the current folder
+    try:
+        function = getattr(import_module(module), name)
+    except Exception as error:
+        raise UserError(f"--attribute-of {text} cannot be imported: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.remove("")
+    if not callable(function):
+        raise UserError(f"--attribute-of {text} is no function")
+    judge: Judge = function
+    return judge
+
+
+def judge_samples(editor: Editor, judge: Judge, n: int) -> Labelled:
+    """Return what the function says about the first ``n`` samples; raises :class:`UserError` if it fails."""
+    latents = editor.latents(range(n))
+    parts: list[dict[str, NDArray[Any]]] = []
+    for start in range(0, n, CHUNK):
+        chunk = latents[start : start + CHUNK]
+        images = editor.draw(chunk, np.arange(start, start + len(chunk)))
+        try:
+            found = judge(images)
+        except Exception as error:
+            raise UserError(f"the function of --attribute-of failed: {type(error).__name__}: {error}") from None
+        try:
+            parts.append({str(name): np.asarray(values, np.float64) for name, values in found.items()})
+            fine = bool(parts[-1]) and all(values.shape == (len(images),) for values in parts[-1].values())
+        except (AttributeError, TypeError, ValueError):
+            fine = False
+        if not fine or parts[-1].keys() != parts[0].keys():
+            raise UserError("the function of --attribute-of returns a dict from names to one number for each image")
+    columns = {}
+    for name in parts[0]:
+        values = np.concatenate([part[name] for part in parts])
+        columns[name] = (latents[np.isfinite(values)], values[np.isfinite(values)])
+    return columns

@@ -1,0 +1,38 @@
+// Draws a sheet of samples with onnxruntime-node: the same pictures as in Python for the same seed.
+//
+//     node sample.mjs generator.onnx sheet.png [n] [seed] [class]
+
+import { readFileSync, writeFileSync } from "node:fs";
+import * as ort from "onnxruntime-node";
+import { PNG } from "pngjs";
+// In a project of your own, copy these two files beside this one: generator.js and philox.js.
+import { Generator } from "../../exporters/ganzoo_exporters/web/generator.js";
+
+const [model, path, count = "16", seed = "0", label] = process.argv.slice(2);
+const n = Number(count);
+if (!path || !(Number.isInteger(n) && n > 0) || !/^[0-9]+$/.test(seed)) {
+  console.error("usage: node sample.mjs generator.onnx sheet.png [n] [seed] [class]");
+  process.exit(2);
+}
+
+try {
+  const generator = await Generator.open(ort, readFileSync(model), { logSeverityLevel: 3 });
+  const labels = label === undefined ? [] : generator.inputs.filter(({ kind }) => kind === "label");
+  if (label !== undefined && !labels.length) throw new Error("this model has no classes, so it takes none");
+  const given = Object.fromEntries(labels.map(({ name }) => [name, Number(label)])); // none: all classes in turn
+  const samples = await generator.sample(n, { seed, given });
+
+  const columns = Math.ceil(Math.sqrt(n));
+  const { width, height } = generator.picture(samples, 0);
+  const sheet = new PNG({ width: columns * width, height: Math.ceil(n / columns) * height });
+  for (let i = 0; i < n; i++) {
+    const tile = new PNG({ width, height });
+    tile.data.set(generator.picture(samples, i).rgba);
+    PNG.bitblt(tile, sheet, 0, 0, width, height, (i % columns) * width, Math.floor(i / columns) * height);
+  }
+  writeFileSync(path, PNG.sync.write(sheet));
+  console.log(`${path}: ${n} samples`);
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}

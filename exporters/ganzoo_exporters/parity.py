@@ -1,0 +1,158 @@
+"""What an exported file is compared with: the network in torch, for inputs as the signature describes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganzoo import Attributes, GanzooError, Image, Label, Latent, Network, Scores, Signature
+from ganzoo.pixels import to_pixels
+from ganzoo.signature import Field, Mask
+from ganzoo_exporters import runtime
+
+__all__ = [
+    "apply",
+    "draw_inputs",
+    "drawable",
+    "enlarged",
+    "feeds",
+    "held_out",
+    "largest_difference",
+    "pixels_agree",
+    "psnr",
+]
+
+
+def draw_inputs(signature: Signature, batch: int, seed: int = 0) -> list[NDArray[Any]]:
+    """Return one batch of inputs as the signature describes them.
+
+    All combinations of classes take turns, and so do the examples of attributes; everything else is random.
+    """
+    random = np.random.Generator(np.random.Philox(seed))
+    index = rest = np.arange(batch, dtype=np.int64)
+    arrays: list[NDArray[Any]] = []
+    for field in signature.inputs:
+        shape = (batch, *field.shape)
+        match field:
+            case Label(classes=classes):
+                arrays.append(rest % classes)
+                rest = rest // classes
+            case Attributes(examples=examples) if examples:
+                arrays.append(np.array(examples, np.float32)[index % len(examples)])
+            case Latent(distribution="uniform"):
+                arrays.append(random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1))
+            case Image(range=(low, high)):
+                arrays.append(random.uniform(low, high, shape).astype(np.float32))
+            case _:
+                arrays.append(random.standard_normal(shape, dtype=np.float32))
+    return arrays
+
+
+def drawable(signature: Signature) -> bool:
+    """Tell whether all that the network takes can be drawn, and there are latents among it."""
+    fields = signature.inputs
+    return any(isinstance(field, Latent) for field in fields) and all(
+        isinstance(field, Latent | Label | Attributes) for field in fields
+    )
+
+
+def feeds(signature: Signature, seeds: Sequence[int]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield a batch for each seed, by the inputs' names."""
+    names = [field.name for field in signature.inputs]
+    for seed in seeds:
+        yield dict(zip(names, draw_inputs(signature, 64, seed), strict=True))
+
+
+def enlarged(signature: Signature) -> Signature | None:
+    """Return the signature for a batch of larger images that are not square, if the network takes them of any size."""
+    multiple = max((field.multiple or 0 for field in signature.inputs if isinstance(field, Image)), default=0)
+    if not multiple:
+        return None
+
+    def grown(field: Field) -> Field:
+        if isinstance(field, Image | Mask):
+            return replace(field, height=field.height + multiple, width=field.width + 2 * multiple)
+        return field
+
+    return Signature(tuple(grown(field) for field in signature.inputs), grown(signature.output))
+
+
+def apply(network: Network, arrays: Sequence[NDArray[Any]], signature: Signature | None = None) -> NDArray[np.float32]:
+    """Return what the network returns in torch; raises :class:`~ganzoo.GanzooError` if that is not what it promises."""
+    output, wanted = network(*map(torch.from_numpy, arrays)), (signature or network.signature).output
+    if not isinstance(output, Tensor):
+        raise GanzooError(f"the network cannot be exported: it returns a {type(output).__name__}, not one tensor")
+    shape = (len(arrays[0]), *(output.shape[1:] if isinstance(wanted, Scores) else wanted.shape))
+    if output.dtype != torch.float32 or output.shape != shape:
+        raise GanzooError(
+            f"the network cannot be exported: its signature promises float32 {list(shape)}, "
+            f"but it returns {str(output.dtype).removeprefix('torch.')} {list(output.shape)}"
+        )
+    if not output.isfinite().all():
+        raise GanzooError("the network cannot be exported: it returns values that are not finite")
+    return output.numpy()
+
+
+def largest_difference(
+    generator: runtime.Generator,
+    inputs: Sequence[Sequence[NDArray[Any]]],
+    expected: Sequence[NDArray[Any]],
+    signature: Signature,
+) -> tuple[float, int]:
+    """Return the largest relative difference to what torch returned, and the batch size where it was found."""
+    found = [generator(*arrays) for arrays in inputs]
+    differences: list[tuple[float, int]] = []
+    for ours, theirs in zip(found, expected, strict=True):
+        if ours.shape != theirs.shape:
+            raise GanzooError(
+                f"the exported network returns {list(ours.shape)} where torch returns {list(theirs.shape)}"
+            )
+        difference = float(np.abs(ours.astype(np.float64) - theirs).max()) / _span(theirs, signature)
+        differences.append((math.inf if math.isnan(difference) else difference, len(theirs)))
+    return max(differences)
+
+
+def held_out(
+    generator: runtime.Generator, network: Network, seeds: Sequence[int]
+) -> tuple[dict[str, float], list[NDArray[np.float32]]]:
+    """Return how far the file is from torch over whole batches, and what torch and the file return for them."""
+    batches = [list(feed.values()) for feed in feeds(network.signature, seeds)]
+    with torch.no_grad():
+        expected = np.concatenate([apply(network, arrays) for arrays in batches])
+    found = np.concatenate([generator(*arrays) for arrays in batches])
+    span, error = _span(expected, network.signature), found - expected
+    figures = {"psnr": psnr(error, span), "mean_difference": float(np.abs(error).mean()) / span}
+    return figures, [expected, found]
+
+
+def psnr(error: NDArray[np.floating[Any]], span: float) -> float:
+    """Return the peak signal-to-noise ratio in decibels of errors of what spans so much; at most 200."""
+    mean = float(np.square(error, dtype=np.float64).mean()) / span**2
+    return -10 * math.log10(max(mean, 1e-20))
+
+
+def pixels_agree(
+    generator: runtime.Generator, ours: runtime.Generator, inputs: Sequence[Sequence[NDArray[Any]]], field: Image
+) -> bool:
+    """Tell whether a file's pixels are those that the same model's floating point numbers give, or next to them."""
+    for arrays in inputs:
+        wanted = to_pixels(generator(*arrays), field.range)
+        found = to_pixels(ours(*arrays), field.range, ours.signature["output"]["layout"])
+        # onnxruntime may join the first step with a convolution, and the last bit decides between two levels.
+        if np.abs(found.astype(np.int16) - wanted).max() > 1:
+            return False
+    return True
+
+
+def _span(values: NDArray[np.float32], signature: Signature) -> float:
+    """Return what differences are relative to."""
+    if isinstance(signature.output, Image):
+        return signature.output.range[1] - signature.output.range[0]
+    return max(1.0, float(np.abs(values).max()))

@@ -1,0 +1,144 @@
+"""A model in half precision, or in integers of eight bits, made from one in float32. Inputs and output stay float32."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript import ir
+
+from ganzoo_exporters.translate import quiet
+
+__all__ = ["LEAST_PSNR", "Precision", "to_half", "to_integers"]
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+LEAST_PSNR = 30.0
+"""A file in integers is refused if its peak signal-to-noise ratio to torch is below this, in decibels."""
+
+_LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_IN_FLOAT32 = {
+    *("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
+    *("LpNormalization", "MeanVarianceNormalization", "Softmax", "LogSoftmax", "Exp", "Pow", "Sqrt", "Reciprocal"),
+    *("ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare", "CumSum", "Range"),
+}
+"""What loses too much in half precision: everything that adds up many numbers or divides by what may be small."""
+
+
+def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
+    """Yield the model with weights and arithmetic in float16, each time with more of it left in float32.
+
+    Normalisations, powers and sums always are; then all up to the first, second and fourth layer with weights, since
+    what is lost of a latent is amplified by all layers that follow. Never is it the whole model.
+    """
+    with _tools():
+        from onnxruntime.transformers import float16
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for index, node in enumerate(named.graph.node):
+        node.name = f"{node.op_type}_{index}"
+    layers = [index for index, node in enumerate(named.graph.node) if node.op_type in _LAYERS]
+    for first in (0, *(layers[kept - 1] + 1 for kept in (1, 2, 4) if kept < len(layers))):
+        half = onnx.ModelProto()
+        half.CopyFrom(named)
+        with quiet():
+            half = float16.convert_float_to_float16(
+                half,
+                keep_io_types=True,
+                op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *sorted(_IN_FLOAT32)],
+                node_block_list=[node.name for node in half.graph.node[:first]],
+            )
+        yield _tidy(half)
+
+
+def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:
+    """Return the model quantised statically, with QDQ nodes: weights to int8 a channel, values to int8 a tensor.
+
+    The ranges of the values are those that they have for the batches.
+    """
+    with _tools():
+        from onnxruntime.quantization import (
+            CalibrationDataReader,
+            CalibrationMethod,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
+        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter(batches)
+
+        def get_next(self) -> Mapping[str, NDArray[Any]] | None:
+            return next(self.batches, None)
+
+    with tempfile.TemporaryDirectory() as folder, _tools():
+        before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
+        onnx.save(model, before)
+        quantize_static(
+            before,
+            after,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            # Signed on both sides: unsigned values with signed weights overflow on processors without VNNI.
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - {"ConvTranspose"}),
+            # What is rarest is clipped: that gives the rest finer steps, one to three decibels in all.
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": 99.99},
+        )
+        return _tidy(onnx.load(after))
+
+
+@contextmanager
+def _tools() -> Iterator[None]:
+    """Let onnxruntime's tools find each other, and nobody else find them: they import "fusion_utils", "models" ..."""
+    path = [*sys.path]
+    import onnxruntime.transformers as tools
+
+    sys.path[:] = [*path, *tools.__path__]
+    try:
+        with quiet():
+            yield
+    finally:
+        sys.path[:] = path
+
+
+def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put the nodes in order, keep one of those that make the same value, and forget what was inferred before.
+
+    What is cast to float16 and straight back is not cast at all.
+    """
+    nodes = {node.output[0]: node for node in model.graph.node}
+    if len(nodes) < len(model.graph.node):  # the converter casts a value once for each of its users
+        unique = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes.values()]
+        del model.graph.node[:]
+        model.graph.node.extend(unique)
+    del model.graph.value_info[:]
+    graph = ir.from_proto(model)
+    graph.graph.sort()
+    for node in graph.graph:
+        if (half := _cast(node, ir.DataType.FLOAT)) is None or node.outputs[0].is_graph_output():
+            continue
+        producer = half.producer()
+        if producer is not None and (full := _cast(producer, ir.DataType.FLOAT16)) is not None:
+            node.outputs[0].replace_all_uses_with(full)
+    RemoveUnusedNodesPass()(graph)
+    tidy: onnx.ModelProto = ir.to_proto(graph)
+    return tidy
+
+
+def _cast(node: ir.Node, to: ir.DataType) -> ir.Value | None:
+    """Return what a node casts, if it casts to that type."""
+    casts = node.op_type == "Cast" and node.attributes["to"].as_int() == to
+    return node.inputs[0] if casts else None

@@ -1,0 +1,307 @@
+"""Graphs put into the form that onnxruntime computes fastest; the result is the same but for rounding.
+
+What pays was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the figures. Weights are as ONNX has
+them: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript import ir
+
+__all__ = ["FAST", "QUANTIZABLE", "rewrite"]
+
+_THIN = 4  # a convolution to so few channels is fastest as a transposed one
+_POINTWISE = {"Clip", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh"}
+
+Array = NDArray[Any]
+Rule = Callable[[ir.Node], ir.Value | None]
+"""Returns what takes the place of the node's output, or nothing if the rule does not apply to the node."""
+
+
+def rewrite(model: ir.Model, rules: Sequence[Rule]) -> None:
+    """Apply the rules, one after another, to every node of the model."""
+    for rule in rules:
+        for node in list(model.graph):
+            (old, *others) = node.outputs
+            if others or (not old.uses() and not old.is_graph_output()) or (new := rule(node)) is None:
+                continue
+            new.shape, new.type = old.shape, old.type
+            if old.is_graph_output():
+                old.name, new.name = None, old.name
+            old.replace_all_uses_with(new, replace_graph_outputs=True)
+    RemoveUnusedNodesPass()(model)
+
+
+def without_transposes(node: ir.Node) -> ir.Value | None:
+    """Transpose, layer norm over all but the batch, pointwise functions, Transpose back: without the Transposes."""
+    chain: list[ir.Node] = []
+    inner = _before(node) if node.op_type == "Transpose" else None
+    while inner is not None and inner.op_type in _POINTWISE:
+        chain.append(inner)
+        inner = _before(inner)
+    if inner is None or inner.op_type != "LayerNormalization" or (first := _before(inner, "Transpose")) is None:
+        return None
+    there, back = (list(each.attributes["perm"].as_ints()) for each in (first, node))
+    rank, weights = len(there), [_constant(value) for value in inner.inputs[1:]]
+    if there[0] or [there[axis] for axis in back] != [*range(rank)] or _int(inner, "axis", -1) not in (1, 1 - rank):
+        return None
+    if any(weight is None or weight.ndim != rank - 1 for weight in weights):
+        return None
+    order = [axis - 1 for axis in back[1:]]
+    moved = [_weight(node, weight.transpose(order)) for weight in weights if weight is not None]
+    value = _put(node, "LayerNormalization", [first.inputs[0], *moved], {**inner.attributes, "axis": 1})
+    for each in reversed(chain):
+        value = _put(node, each.op_type, [value, *each.inputs[1:]], each.attributes)
+    return value
+
+
+def folded_norm(node: ir.Node) -> ir.Value | None:
+    """Batch norm behind a matrix product, or behind one and its Reshape to maps: part of the product's weights."""
+    if node.op_type != "BatchNormalization":
+        return None
+    reshape = _before(node, "Reshape")
+    gemm = _before(reshape or node, "Gemm")
+    if gemm is None or _int(gemm, "transA", 0) or (_float(gemm, "alpha"), _float(gemm, "beta")) != (1, 1):
+        return None
+    weight, *rest = (_constant(value) for value in gemm.inputs[1:])
+    numbers = [_constant(value) for value in node.inputs[1:]]
+    if weight is None or any(each is None for each in (*rest, *numbers)):
+        return None
+    scale, shift, mean, variance = (each.astype(np.float64) for each in numbers if each is not None)
+    columns: Array = weight.astype(np.float64).T if _int(gemm, "transB", 0) else weight.astype(np.float64)
+    shape = reshape.outputs[0].shape if reshape is not None else None
+    if reshape is not None and (
+        shape is None
+        or shape[1] != len(scale)
+        or prod(size for size in shape[1:] if isinstance(size, int)) != columns.shape[1]
+    ):
+        return None
+    each = columns.shape[1] // len(scale)
+    factor = (scale / np.sqrt(variance + _float(node, "epsilon", 1e-5))).repeat(each)
+    bias = np.broadcast_to(rest[0], columns[0].shape) if rest and rest[0] is not None else np.float64(0)
+    folded = [columns * factor, (bias - mean.repeat(each)) * factor + shift.repeat(each)]
+    product = _put(node, "Gemm", [gemm.inputs[0], *(_weight(node, array) for array in folded)], {})
+    return product if reshape is None else _put(node, "Reshape", [product, reshape.inputs[1]], reshape.attributes)
+
+
+def one_pixel_as_product(node: ir.Node) -> ir.Value | None:
+    """A transposed convolution of a map of one pixel: a matrix product."""
+    found = _convolution(node, "ConvTranspose")
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    if found is None or shape is None or list(shape[2:]) != [1, 1] or any(_ints(node, "output_padding", [0, 0])):
+        return None
+    weight, bias, _, (top, left, bottom, right) = found
+    height, width = weight.shape[2:]
+    weight = weight[:, :, top : height - bottom, left : width - right]
+    rows = _put(node, "Flatten", [node.inputs[0]], {"axis": 1})
+    weights = [_weight(node, weight.reshape(len(weight), -1))]
+    if bias is not None:
+        weights.append(_weight(node, bias.repeat(prod(weight.shape[2:]))))
+    product = _put(node, "Gemm", [rows, *weights], {})
+    return _put(node, "Reshape", [product, _weight(node, np.array([-1, *weight.shape[1:]]), np.int64)], {})
+
+
+def doubled_as_transposed(node: ir.Node) -> ir.Value | None:
+    """A convolution of stride 1 of a map doubled in size: a transposed one of stride 2, of the map itself.
+
+    Of the pixels under its k x k kernel some are equal, so that their weights can be added up beforehand.
+    """
+    resize = _before(node, "Resize")
+    found = _convolution(node, "Conv")
+    if resize is None or found is None or found[2] != [1, 1] or not _doubles(resize):
+        return None
+    weight, bias, _, pads = found
+    kernel, size = _overlaid(weight[:, :, ::-1, ::-1]).swapaxes(0, 1), weight.shape[2:]
+    turned = [size[axis % 2] - 1 - pad for axis, pad in enumerate(pads)]
+    if min(turned) < 0:
+        return None
+    attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [2, 2], "pads": turned}
+    return _put(node, "ConvTranspose", [resize.inputs[0], *_weights(node, kernel, bias)], attributes)
+
+
+def halved_as_strided(node: ir.Node) -> ir.Value | None:
+    """A convolution of stride 1 and 2 x 2 average pooling: one convolution of stride 2."""
+    conv = _before(node, "Conv") if node.op_type == "AveragePool" else None
+    found = _convolution(conv, "Conv") if conv is not None else None
+    if found is None or found[2] != [1, 1] or any(_ints(node, "pads", [0] * 4)) or _int(node, "ceil_mode", 0):
+        return None
+    if _ints(node, "kernel_shape") != [2, 2] or _ints(node, "strides", [1, 1]) != [2, 2]:
+        return None
+    weight, bias, _, pads = found
+    assert conv is not None
+    kernel = _overlaid(weight) / 4
+    attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [2, 2], "pads": pads}
+    return _put(node, "Conv", [conv.inputs[0], *_weights(node, kernel, bias)], attributes)
+
+
+def thin_as_transposed(node: ir.Node) -> ir.Value | None:
+    """A convolution of stride 1 to few channels: a transposed one, its kernel turned round."""
+    found = _convolution(node, "Conv")
+    if found is None or found[2] != [1, 1]:
+        return None
+    weight, bias, _, pads = found
+    turned = [weight.shape[2 + axis % 2] - 1 - pad for axis, pad in enumerate(pads)]
+    if not (len(weight) <= _THIN < weight.shape[1] and min(turned) >= 0):
+        return None
+    kernel = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [1, 1], "pads": turned}
+    return _put(node, "ConvTranspose", [node.inputs[0], *_weights(node, kernel, bias)], attributes)
+
+
+def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
+    """A transposed convolution of stride s: one to s x s times the channels, which become s x s pixels, and a crop.
+
+    Slower in float32, but integers know no transposed convolution. What makes few channels stays as it is: it costs
+    little, and what an image is made by should be exact.
+    """
+    found = _convolution(node, "ConvTranspose")
+    if found is None:
+        return None
+    weight, bias, strides, pads = found
+    inputs, outputs, *size = weight.shape
+    if outputs <= _THIN:
+        return None
+    stride, (taps, across) = strides[0], (-(-each // strides[0]) for each in size)
+    if strides[0] != strides[1] or stride < 2 or any(_ints(node, "output_padding", [0, 0])):
+        return None
+    # Pixel i adds weight[m] to pixel s i + m; with m = s t + r that is phase r of pixel i + t.
+    whole = np.zeros((inputs, outputs, stride * taps, stride * across), weight.dtype)
+    whole[:, :, : size[0], : size[1]] = weight
+    phases = whole.reshape(inputs, outputs, taps, stride, across, stride)[:, :, ::-1, :, ::-1]
+    kernel = phases.transpose(1, 3, 5, 0, 2, 4).reshape(-1, inputs, taps, across)
+    repeated = None if bias is None else bias.repeat(stride * stride)
+    around = {"kernel_shape": [taps, across], "pads": [taps - 1, across - 1] * 2}
+    value = _put(node, "Conv", [node.inputs[0], *_weights(node, kernel, repeated)], around)
+    value = _put(node, "DepthToSpace", [value], {"blocksize": stride, "mode": "CRD"})
+    beyond = [stride * count - each + pad for count, each, pad in zip((taps, across), size, pads[2:], strict=True)]
+    ends = [-each or np.iinfo(np.int64).max for each in beyond]
+    limits = [_weight(node, np.array(each), np.int64) for each in (pads[:2], ends, [2, 3])]
+    return _put(node, "Slice", [value, *limits], {})
+
+
+def activated_early(node: ir.Node) -> ir.Value | None:
+    """A pointwise function behind the crop of a convolution's phases: right behind the convolution, a part of it."""
+    crop = _before(node, "Slice") if node.op_type in _POINTWISE else None
+    spread = _before(crop, "DepthToSpace") if crop is not None else None
+    if crop is None or spread is None:
+        return None
+    value = _put(node, node.op_type, [spread.inputs[0], *node.inputs[1:]], node.attributes)
+    value = _put(node, "DepthToSpace", [value], spread.attributes)
+    return _put(node, "Slice", [value, *crop.inputs[1:]], crop.attributes)
+
+
+FAST: tuple[Rule, ...] = (
+    without_transposes,
+    folded_norm,
+    one_pixel_as_product,
+    doubled_as_transposed,
+    halved_as_strided,
+    thin_as_transposed,
+)
+"""The rules for floating point numbers."""
+
+QUANTIZABLE: tuple[Rule, ...] = (
+    without_transposes,
+    folded_norm,
+    one_pixel_as_product,
+    doubled_as_transposed,
+    halved_as_strided,
+    thin_as_transposed,
+    transposed_as_convolution,
+    activated_early,
+)
+"""The rules for graphs that are to be quantised."""
+
+
+def _convolution(node: ir.Node, op_type: str) -> tuple[Array, Array | None, list[int], list[int]] | None:
+    """Return weight, bias, strides and pads of a plain convolution of maps: no groups, no dilation."""
+    if node.op_type != op_type or node.domain not in ("", "ai.onnx"):
+        return None
+    weight, bias = (_constant(node.inputs[index]) if len(node.inputs) > index else None for index in (1, 2))
+    if weight is None or weight.ndim != 4 or (bias is None and len(node.inputs) > 2 and node.inputs[2] is not None):
+        return None
+    plain = _int(node, "group", 1) == 1 and _ints(node, "dilations", [1, 1]) == [1, 1]
+    automatic = "auto_pad" in node.attributes and node.attributes["auto_pad"].as_string() != "NOTSET"
+    if not plain or automatic or "output_shape" in node.attributes:
+        return None
+    return weight, bias, _ints(node, "strides", [1, 1]), _ints(node, "pads", [0] * 4)
+
+
+def _doubles(resize: ir.Node) -> bool:
+    """Tell whether a Resize repeats every pixel of a map in both directions."""
+    scales = _constant(resize.inputs[2]) if len(resize.inputs) == 3 else None
+    if scales is None or scales.tolist() != [1, 1, 2, 2]:
+        return False
+    words = [
+        resize.attributes[key].as_string() if key in resize.attributes else default
+        for key, default in (
+            ("mode", "nearest"),
+            ("coordinate_transformation_mode", "half_pixel"),
+            ("nearest_mode", "round_prefer_floor"),
+        )
+    ]
+    return words in (["nearest", "asymmetric", "floor"], ["nearest", "half_pixel", "round_prefer_floor"])
+
+
+def _overlaid(kernel: Array) -> Array:
+    """Return kernels [..., k + 1, k + 1]: those of [..., k, k] at all four places of a 2 x 2 square, added up."""
+    wide = np.pad(kernel.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    added: Array = wide[..., 1:, 1:] + wide[..., 1:, :-1] + wide[..., :-1, 1:] + wide[..., :-1, :-1]
+    return added
+
+
+def _before(node: ir.Node, op_type: str | None = None) -> ir.Node | None:
+    """Return the node that makes the first input, if nobody else uses it, and if it is of that kind."""
+    value = node.inputs[0]
+    producer = value.producer() if value is not None else None
+    if value is None or producer is None or value.is_graph_output() or len(value.uses()) > 1:
+        return None
+    return producer if op_type in (None, producer.op_type) else None
+
+
+def _constant(value: ir.Value | None) -> Array | None:
+    tensor = None if value is None or value.is_graph_input() else ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def _int(node: ir.Node, name: str, default: int) -> int:
+    return node.attributes[name].as_int() if name in node.attributes else default
+
+
+def _float(node: ir.Node, name: str, default: float = 1.0) -> float:
+    return node.attributes[name].as_float() if name in node.attributes else default
+
+
+def _ints(node: ir.Node, name: str, default: Sequence[int] = ()) -> list[int]:
+    return [*(node.attributes[name].as_ints() if name in node.attributes else default)]
+
+
+def _put(node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], attributes: Any) -> ir.Value:
+    """Insert a node before ``node`` and return its output."""
+    fresh = ir.node(op_type, inputs, attributes)
+    node.prepend(fresh)
+    return fresh.outputs[0]
+
+
+def _weight(node: ir.Node, values: Array, dtype: Any = np.float32) -> ir.Value:
+    """Return a new initialiser of the node's graph."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    array, name = np.ascontiguousarray(values, dtype), f"{node.outputs[0].name}.weight"
+    while name in graph.initializers:
+        name += "_"
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape))
+    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
+    graph.register_initializer(value)
+    return value
+
+
+def _weights(node: ir.Node, kernel: Array, bias: Array | None) -> list[ir.Value]:
+    return [_weight(node, kernel), *([] if bias is None else [_weight(node, bias)])]

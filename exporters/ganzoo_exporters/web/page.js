@@ -1,0 +1,292 @@
+// The page: controls made from the model's signature, pictures drawn by the worker, everything else plain HTML.
+
+import { conditions } from "./generator.js";
+
+const $ = (id) => document.getElementById(id);
+const form = $("controls");
+const STEPS = 17; // of a walk; every second one is in its strip
+let metadata;
+let drawn = {}; // what is on the page: requests, and the pictures they gave
+let busy = false;
+let stale = false;
+
+/** A worker with the model in it; ask(task, request) resolves to its answer. */
+function start(backend) {
+  const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  const waiting = new Map();
+  let last = 0;
+  worker.onmessage = ({ data: { id, result, error } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) resolve(result);
+    else reject(new Error(error));
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    const error = new Error(event.message || "the model's script cannot be loaded");
+    for (const { reject } of waiting.values()) reject(error);
+  };
+  const ask = (task, request) =>
+    new Promise((resolve, reject) => {
+      waiting.set(++last, { resolve, reject });
+      worker.postMessage({ id: last, task, ...request });
+    });
+  return { backend, ask, opened: ask("open", { backend }), stop: () => worker.terminate() };
+}
+
+let model = start("wasm");
+
+// ---- what the controls say
+
+/** What is asked for; throws if a seed is no whole number. */
+function request() {
+  const values = Object.fromEntries(new FormData(form));
+  const named = (prefix) => Object.entries(values).filter(([name, value]) => name.startsWith(prefix) && value !== "");
+  for (const name of ["seed", "from", "to"]) {
+    const wrong = !/^[0-9]+$/.test(values[name]);
+    $(name).setAttribute("aria-invalid", wrong);
+    if (wrong) throw new Error("A seed is a whole number, such as 7.");
+  }
+  const given = Object.fromEntries(named("label:").map(([name, value]) => [name.slice(6), Number(value)]));
+  const strengths = Object.fromEntries(named("direction:").map(([name, value]) => [name.slice(10), Number(value)]));
+  const common = { truncation: Number(values.truncation), strengths };
+  const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
+  return {
+    sheet: { task: "sample", count: Number(values.count), seed: values.seed, given, ...common },
+    walk: { task: "walk", count: STEPS, from: values.from, to: values.to, given: chosen, ...common },
+  };
+}
+
+/** The class of sample i in words. */
+function classOf(i) {
+  const { inputs } = metadata.signature;
+  const chosen = conditions(inputs, i, drawn.sheet.given);
+  return inputs
+    .filter(({ kind }) => kind === "label")
+    .map(({ name, names }) => `, class ${names?.[chosen[name]] ?? chosen[name]}`)
+    .join("");
+}
+
+function buildControls() {
+  const { model: of, data, signature, paper, license } = metadata;
+  const [name, output] = [of?.key ?? "generator", signature.output];
+  const [channels, height, width] = output.layout === "NHWC" ? [output.shape[2], ...output.shape] : output.shape;
+  document.title = data?.name ? `${name} · ${data.name}` : name;
+  $("title").textContent = document.title;
+  const facts = {
+    Latent: signature.inputs.filter(({ kind }) => kind === "latent").map(({ shape }) => shape.join(" × ")).join(", "),
+    Picture: `${width} × ${height}, ${channels === 1 ? "grey" : "colour"}`,
+    Paper: paper,
+    Licence: license,
+  };
+  for (const [term, value] of Object.entries(facts)) {
+    if (!value) continue;
+    const [div, dt, dd] = ["div", "dt", "dd"].map((name) => document.createElement(name));
+    [dt.textContent, dd.textContent] = [term, value];
+    div.append(dt, dd);
+    $("facts").append(div);
+  }
+  const labels = signature.inputs.filter(({ kind }) => kind === "label");
+  for (const { name, names, classes } of labels) {
+    const [control, select] = clone("choice", `label:${name}`, labels.length > 1 ? `Class ${name}` : "Class");
+    select.add(new Option("All in turn", ""));
+    for (let i = 0; i < classes; i++) select.add(new Option(names?.[i] ?? i, i));
+    $("labels").append(control);
+  }
+  for (const [name, { range }] of Object.entries(metadata.directions ?? {})) {
+    const [control, input] = clone("slider", `direction:${name}`, name);
+    const [low, high] = range ?? [-3, 3];
+    Object.assign(input, { min: low, max: high, step: (high - low) / 100 || "any", value: 0 });
+    $("directions").append(control);
+    $("directions").hidden = false;
+  }
+  if (!(navigator.gpu && "Suspending" in WebAssembly)) {
+    const option = $("backend").options[1];
+    option.disabled = true;
+    option.text += ": not in this browser";
+  }
+}
+
+function clone(template, name, text) {
+  const control = $(template).content.firstElementChild.cloneNode(true);
+  const [label, input, output] = ["label", "input, select", "output"].map((part) => control.querySelector(part));
+  [input.name, input.id, label.textContent] = [name, `control-${form.elements.length}`, text];
+  for (const element of [label, output]) element?.setAttribute("for", input.id);
+  return [control, input];
+}
+
+/** The controls' values are in the address, so that a link shows the same pictures. */
+function restore() {
+  for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
+    const control = form.elements.namedItem(name);
+    if (control && name !== "backend") control.value = value;
+    if (control instanceof HTMLSelectElement && control.selectedIndex < 0) control.selectedIndex = 0;
+  }
+}
+
+function remember() {
+  const values = new URLSearchParams(new FormData(form));
+  values.delete("chosen");
+  history.replaceState(null, "", `#${values}`);
+  for (const output of document.querySelectorAll("output")) {
+    const { id, value, max } = $(output.htmlFor.value);
+    output.value = id === "position" ? `${Math.round((100 * value) / max)} %` : Number(value).toFixed(2);
+  }
+}
+
+// ---- pictures
+
+/** Draw what the controls ask for; while one drawing is under way, the newest wish waits and older ones are dropped. */
+async function draw() {
+  remember();
+  stale = true;
+  if (busy) return;
+  busy = true;
+  while (stale) {
+    stale = false;
+    try {
+      const wish = request();
+      const samples = await renew($("samples"), "sheet", wish.sheet, showSamples);
+      if (samples) say(samples);
+      const walk = await renew($("walk"), "walk", wish.walk, showWalk);
+      if (walk && !samples) say(walk);
+    } catch (error) {
+      say(error.message);
+    }
+  }
+  busy = false;
+}
+
+/** Ask the model for pictures, unless they are there already, and show them; tells in words what was drawn. */
+async function renew(section, what, wish, show) {
+  if (JSON.stringify(wish) === JSON.stringify(drawn[what])) return show();
+  section.setAttribute("aria-busy", "true");
+  const began = performance.now();
+  const pictures = await model.ask(wish.task, wish).finally(() => section.setAttribute("aria-busy", "false"));
+  drawn = { ...drawn, [what]: wish, [`${what}Pictures`]: pictures };
+  show();
+  const of = what === "sheet" ? `seed ${wish.seed}` : `a walk from seed ${wish.from} to ${wish.to}`;
+  const samples = pictures.length === 1 ? "1 sample" : `${pictures.length} samples`;
+  return `${samples} of ${of} in ${Math.round(performance.now() - began)} ms`;
+}
+
+function showSamples() {
+  const pictures = drawn.sheetPictures;
+  const sheet = $("sheet");
+  sheet.style.setProperty("--columns", columns(pictures));
+  while (sheet.children.length > pictures.length) sheet.lastChild.remove();
+  const chosen = Math.min(new FormData(form).get("chosen") ?? 0, pictures.length - 1);
+  pictures.forEach((picture, i) => {
+    if (!sheet.children[i]) sheet.append(tile(i));
+    const [input, canvas] = sheet.children[i].children;
+    input.setAttribute("aria-label", `Sample ${i + 1}${classOf(i)}`);
+    input.checked = i === chosen;
+    paint(canvas, [picture]);
+  });
+  paint($("chosen"), [pictures[chosen]]);
+  $("caption").textContent = `Sample ${chosen + 1} of seed ${drawn.sheet.seed}${classOf(chosen)}`;
+  $("chosen").setAttribute("aria-label", $("caption").textContent);
+}
+
+function tile(i) {
+  const [label, input, canvas] = ["label", "input", "canvas"].map((name) => document.createElement(name));
+  Object.assign(input, { type: "radio", name: "chosen", value: i });
+  input.setAttribute("form", form.id);
+  canvas.setAttribute("aria-hidden", "true");
+  label.append(input, canvas);
+  return label;
+}
+
+function showWalk() {
+  const { from, to } = drawn.walk;
+  const position = Number($("position").value);
+  paint($("strip"), drawn.walkPictures.filter((_, i) => i % 2 === 0));
+  paint($("frame"), [drawn.walkPictures[position]]);
+  const percent = Math.round((100 * position) / (STEPS - 1));
+  $("frame").setAttribute("aria-label", `${percent} % of the way from seed ${from} to ${to}`);
+}
+
+/** Put pictures into a canvas, row by row, at their own size; the style sheet scales it. */
+function paint(canvas, pictures, columns = pictures.length) {
+  const { width, height } = pictures[0];
+  canvas.width = columns * width;
+  canvas.height = Math.ceil(pictures.length / columns) * height;
+  canvas.classList.toggle("small", width <= 64);
+  const context = canvas.getContext("2d");
+  pictures.forEach(({ rgba }, i) => {
+    context.putImageData(new ImageData(rgba, width, height), (i % columns) * width, Math.floor(i / columns) * height);
+  });
+  return canvas;
+}
+
+function columns(pictures) {
+  return Math.ceil(Math.sqrt(pictures.length));
+}
+
+function save(name, pictures, columns) {
+  if (!pictures) return;
+  paint(document.createElement("canvas"), pictures, columns).toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${document.title.replace(/[^\p{L}\p{N}]+/gu, "-")}-${name}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    say(`Saved ${link.download}`);
+  });
+}
+
+function say(text) {
+  $("status").textContent = text;
+}
+
+function random() {
+  return String(crypto.getRandomValues(new Uint32Array(1))[0]);
+}
+
+// ---- what the visitor does
+
+function listen() {
+  form.addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("input", ({ target }) => (target.name === "backend" ? change(target.value) : draw()));
+  $("again").onclick = () => [($("seed").value = random()), draw()];
+  $("elsewhere").onclick = () => [($("from").value = $("to").value), ($("to").value = random()), draw()];
+  $("reset").onclick = () => {
+    for (const input of $("directions").querySelectorAll("input")) input.value = 0;
+    draw();
+  };
+  $("save-sheet").onclick = () => save(`seed-${drawn.sheet?.seed}`, drawn.sheetPictures, columns(drawn.sheetPictures));
+  $("save-chosen").onclick = () => {
+    const chosen = Number(new FormData(form).get("chosen"));
+    save(`seed-${drawn.sheet?.seed}-sample-${chosen + 1}`, [drawn.sheetPictures[chosen]]);
+  };
+  $("save-strip").onclick = () => save(`walk-${drawn.walk?.from}-${drawn.walk?.to}`, drawn.walkPictures);
+}
+
+/** Run on something else; if that fails, what ran before goes on. */
+async function change(backend) {
+  say("Starting …");
+  const next = start(backend);
+  try {
+    await next.opened;
+    model.stop();
+    model = next;
+    drawn = {};
+    await draw();
+  } catch (error) {
+    next.stop();
+    $("backend").value = model.backend;
+    say(`That does not run here: ${error.message}`);
+  }
+}
+
+$("stuck").remove();
+try {
+  metadata = await model.opened;
+  buildControls();
+  restore();
+  listen();
+  await draw();
+} catch (error) {
+  $("title").textContent = "The model cannot be run";
+  say(error.message);
+}
