@@ -32,6 +32,7 @@ from ganzoo_exporters.parity import (
     feeds,
     held_out,
     largest_difference,
+    own_rounding,
     pixels_agree,
 )
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
@@ -48,7 +49,11 @@ BATCHES = (1, 3, 64)
 """The batch sizes at which the file is compared with torch."""
 
 TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3}
-"""The largest difference to torch that passes, relative to the output's range; int8 is held to a mean one instead."""
+"""The largest difference to torch that passes, relative to the output's range; int8 is held to a mean one instead.
+
+For a network whose float32 and float64 differ by more than a quarter of it in torch, it is four times that difference,
+and at most ten times as large: it amplifies rounding, and nobody's float32 is nearer to the truth.
+"""
 
 INLINE = 2**31 - 2**25
 """Weights of more bytes go to a file of their own: a message of protobuf's ends at 2 GB."""
@@ -100,8 +105,7 @@ def export(
     document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
     document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision}
     _check(document)  # fails here rather than after the long work
-    if tolerance is None:
-        tolerance = TOLERANCE.get(precision, math.inf)
+    fixed, tolerance = tolerance is not None, TOLERANCE.get(precision, math.inf) if tolerance is None else tolerance
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
         file = Path(folder, path.name)
         with _failures("the network cannot be exported"), torch.no_grad():
@@ -126,6 +130,9 @@ def export(
             if difference[0] <= tolerance / 2:
                 break
         largest, batch, model, generator = min(tried, key=lambda one: one[0])
+        if largest > tolerance and precision == "fp32" and not fixed:
+            # Some networks amplify rounding, torch's as much as onnxruntime's: what is it in torch alone?
+            tolerance = min(max(tolerance, 4 * own_rounding(reference, inputs, expected)), 10 * tolerance)
         if largest > tolerance:
             raise GanzooError(
                 f"the exported network differs from torch by {largest:.2e} of its value range at batch size {batch}, "

@@ -71,7 +71,6 @@ def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[A
             QuantType,
             quantize_static,
         )
-        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -92,7 +91,6 @@ def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[A
             # Signed on both sides: unsigned values with signed weights overflow on processors without VNNI.
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - {"ConvTranspose"}),
             # What is rarest is clipped: that gives the rest finer steps, one to three decibels in all.
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": 99.99},

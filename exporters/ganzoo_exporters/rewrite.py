@@ -158,16 +158,13 @@ def thin_as_transposed(node: ir.Node) -> ir.Value | None:
 def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
     """A transposed convolution of stride s: one to s x s times the channels, which become s x s pixels, and a crop.
 
-    Slower in float32, but integers know no transposed convolution. What makes few channels stays as it is: it costs
-    little, and what an image is made by should be exact.
+    Slower in float32, but integers know no transposed convolution.
     """
     found = _convolution(node, "ConvTranspose")
     if found is None:
         return None
     weight, bias, strides, pads = found
     inputs, outputs, *size = weight.shape
-    if outputs <= _THIN:
-        return None
     stride, (taps, across) = strides[0], (-(-each // strides[0]) for each in size)
     if strides[0] != strides[1] or stride < 2 or any(_ints(node, "output_padding", [0, 0])):
         return None
@@ -213,7 +210,6 @@ QUANTIZABLE: tuple[Rule, ...] = (
     one_pixel_as_product,
     doubled_as_transposed,
     halved_as_strided,
-    thin_as_transposed,
     transposed_as_convolution,
     activated_early,
 )

@@ -123,6 +123,8 @@ def _text(value: Any, nothing: str = "") -> str:
     """Write a value as --set takes it."""
     if value is None:
         return nothing
+    if value == {}:
+        return "none"
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
