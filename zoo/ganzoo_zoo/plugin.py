@@ -33,4 +33,16 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Handwritten digits by class, 28x28, by residual networks",
             "ganzoo_zoo:cgan_projection-mnist5k/generator.onnx",
         ),
+        Spec(
+            "pretrained",
+            "r3gan-mnist5k",
+            "Handwritten digits, 28x28, by the relativistic loss with R1 and R2",
+            "ganzoo_zoo:r3gan-mnist5k/generator.onnx",
+        ),
+        Spec(
+            "pretrained",
+            "cwgan_gp_fc-mnist5k",
+            "Handwritten digits by class, 28x28, by fully connected networks",
+            "ganzoo_zoo:cwgan_gp_fc-mnist5k/generator.onnx",
+        ),
     ]
