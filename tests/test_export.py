@@ -341,6 +341,21 @@ def test_the_tolerance_is_what_the_caller_says(tmp_path: Path) -> None:
     assert not (tmp_path / "b.onnx").exists()
 
 
+def test_a_network_that_amplifies_rounding_is_held_to_its_own(tmp_path: Path) -> None:
+    class Sharp(Fc):
+        """Float32 is as far from the truth in torch as in onnxruntime."""
+
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.sin(60 * self.layers(z))
+
+    torch.manual_seed(0)
+    network = Sharp()
+    parity = export(network, tmp_path / "a.onnx", {})["parity"]
+    assert 1e-5 < parity["max_difference"] <= parity["tolerance"] <= 1e-4
+    with pytest.raises(GanzooError, match="more than the tolerance of 1e-05"):
+        export(network, tmp_path / "b.onnx", {}, tolerance=1e-5)
+
+
 def test_a_failing_comparison_or_check_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise onnx.checker.ValidationError("bad graph\ndetails")

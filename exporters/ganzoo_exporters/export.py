@@ -60,7 +60,7 @@ INLINE = 2**31 - 2**25
 
 Layout = Literal["NCHW", "NHWC"]
 
-_CALIBRATION, _HELD_OUT = range(1, 3), range(9, 13)  # seeds of batches of 64
+_CALIBRATION, _HELD_OUT = range(1, 9), range(9, 13)  # seeds of batches of 64
 
 
 def export(

@@ -61,16 +61,11 @@ def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
 def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:
     """Return the model quantised statically, with QDQ nodes: weights to int8 a channel, values to int8 a tensor.
 
-    The ranges of the values are those that they have for the batches.
+    The ranges of the values are the whole ones that they have for the batches: where the rarest are clipped, ReLUs no
+    longer end at 0 and are not computed by the convolutions in front of them, which halves the speed.
     """
     with _tools():
-        from onnxruntime.quantization import (
-            CalibrationDataReader,
-            CalibrationMethod,
-            QuantFormat,
-            QuantType,
-            quantize_static,
-        )
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -91,9 +86,6 @@ def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[A
             # Signed on both sides: unsigned values with signed weights overflow on processors without VNNI.
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            # What is rarest is clipped: that gives the rest finer steps, one to three decibels in all.
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": 99.99},
         )
         return _tidy(onnx.load(after))
 

@@ -45,4 +45,16 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Handwritten digits by class, 28x28, by fully connected networks",
             "ganzoo_zoo:cwgan_gp_fc-mnist5k/generator.onnx",
         ),
+        Spec(
+            "pretrained",
+            "dcgan-mnist5k",
+            "Handwritten digits, 28x28, by DCGAN's networks with R1",
+            "ganzoo_zoo:dcgan-mnist5k/generator.onnx",
+        ),
+        Spec(
+            "pretrained",
+            "cwgan_gp_conv-mnist5k",
+            "Handwritten digits by class, 28x28, by a conditional WGAN-GP",
+            "ganzoo_zoo:cwgan_gp_conv-mnist5k/generator.onnx",
+        ),
     ]
