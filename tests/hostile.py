@@ -185,6 +185,7 @@ def mutated(content: bytes, seed: int) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
         # The graph is where most of a file is weights: aim at both ends, where operators and metadata are.
         place = rng.choice((rng.randrange(header), len(data) - 1 - rng.randrange(header), rng.randrange(len(data))))
+        place %= len(data)
         match rng.randrange(5):
             case 0:
                 data[place] = rng.randrange(256)

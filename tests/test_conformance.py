@@ -350,15 +350,15 @@ class WeightWithoutOptimizer(Honest):
 class IgnoresRegularizers(Honest):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._eager = {}
-        self._lazy = {}
+        self.game.penalties = {}
 
 
 @toy("model", "intervals")
 class IgnoresIntervals(Honest):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._eager, self._lazy = self.regularizers, {}
+        for penalty in self.game.penalties.values():
+            penalty.config = penalty.config.model_copy(update={"interval": 1})
 
 
 class Undescribed(AdversarialConfig):

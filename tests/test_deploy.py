@@ -302,16 +302,21 @@ def test_half_precision_keeps_normalisations_in_full(tmp_path: Path) -> None:
         def __init__(self) -> None:
             super().__init__(Signature((Latent((8,)),), Points(4)))
             self.layer, self.one, self.other = nn.Linear(8, 4), nn.LayerNorm(4), nn.LayerNorm(4)
+            self.last = nn.Linear(4, 4)
 
         def forward(self, z: Tensor) -> Tensor:
             wide = self.layer(z) * 2000
-            return (self.one(wide) - self.other(wide)) + self.one(wide)
+            return self.last((self.one(wide) - self.other(wide)) + self.one(wide))
 
     network = seeded(Normal)
     document = export(network, tmp_path / "a.onnx", {}, precision="fp16")
     assert document["parity"]["max_difference"] < 5e-3
-    for node in onnx.load(tmp_path / "a.onnx").graph.node:
-        assert node.op_type != "LayerNormalization" or "fp16" not in node.input[0]
+    model = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "a.onnx"))
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    types |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    norms = [node for node in model.graph.node if node.op_type == "LayerNormalization"]
+    assert {types[name] for node in norms for name in node.input} == {TensorProto.FLOAT}
+    assert TensorProto.FLOAT16 in types.values()
 
 
 def test_half_precision_that_is_not_enough(tmp_path: Path) -> None:

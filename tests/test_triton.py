@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import Command
 from handmade import write_model
 
 from ganzoo import Attributes, Image, Label, Latent, Points, Signature, UserError
@@ -134,3 +135,11 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not an ONNX file"):
         write_repository(tmp_path / "m.onnx", tmp_path / "repository")
     assert not (tmp_path / "repository").exists()
+
+
+def test_the_command_writes_a_repository(cli: Command, trained: dict[str, Path], tmp_path: Path) -> None:
+    outcome = cli("export", trained["digits"], "--onnx", "--out", "m.onnx", "--triton", "models")
+    assert outcome.code == 0, outcome.err
+    assert "model repository: models/wgan_gp_conv-digits" in outcome.err
+    model = tmp_path / "models" / "wgan_gp_conv-digits" / "1" / "model.onnx"
+    assert model.read_bytes() == (tmp_path / "m.onnx").read_bytes()

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from conftest import Command
 from handmade import write_model
 
 from ganzoo import Image, Label, Latent, Points, Signature, UserError
@@ -186,3 +187,18 @@ def test_fetching_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script:
         write_page(write_model(tmp_path / "m.onnx", IMAGE), tmp_path / "site")
     assert not (tmp_path / "site").exists()
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_command_writes_a_page(cli: Command, trained: dict[str, Path], ort: Path, tmp_path: Path) -> None:
+    outcome = cli("export", trained["digits"], "--onnx", "--out", "m.onnx", "--web", "site", "--ort", ort)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == "m.onnx\n"
+    assert "python -m http.server --directory site" in outcome.err
+    assert (tmp_path / "site" / "generator.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+
+
+def test_the_command_refuses_in_a_sentence(cli: Command, trained: dict[str, Path], ort: Path) -> None:
+    cli("export", trained["digits"], "--onnx", "--ort", ort).refused("--ort is for the page: give --web DIR too")
+    outcome = cli("export", trained["gaussians"], "--onnx", "--out", "m.onnx", "--web", "site", "--ort", ort)
+    assert outcome.code == 2
+    assert "the page shows images" in outcome.err

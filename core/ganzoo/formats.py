@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ganzoo.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -126,3 +128,15 @@ class Format(ABC):
     @abstractmethod
     def load(self, path: Path) -> Sampler:
         """Open the file; raises :class:`~ganzoo.UserError` if it is not one of ours or damaged."""
+
+    def write_page(self, model: Path, folder: Path, *, ort: Path | None = None) -> None:
+        """Write a static page that samples from an exported ``model`` in a browser to ``folder``.
+
+        ``ort`` is the runtime that the page brings along; by default it is fetched. Raises :class:`~ganzoo.UserError`
+        if there is no page for such a model, or if the runtime cannot be had.
+        """
+        raise UserError(f"there is no page for models like {model.name}")
+
+    def write_repository(self, model: Path, folder: Path) -> Path:
+        """Put an exported ``model`` into a model repository of the Triton Inference Server; return its own folder."""
+        raise UserError(f"{model.name} is not of a format that the Triton Inference Server runs")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ganzoo import GanzooError, Image, Network, UserError
+from ganzoo import GanzooError, Image, Network, Signature, UserError
 from ganzoo.files import atomic_path
 from ganzoo.pictures import save_sheet
 from ganzoo.signature import field_to_json
@@ -94,20 +95,10 @@ def export(
     allow, and :class:`~ganzoo.GanzooError` if the network cannot be exported, draws random numbers inside, or differs
     by more than the tolerance. No file is left then, and one that was there stays as it was.
     """
-    signature = network.signature
-    if not signature.inputs or not all(field.name for field in signature.inputs):
-        raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
-    if pixels and not isinstance(signature.output, Image):
-        raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
-    if precision == "int8" and not drawable(signature):
-        kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
-        raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
-    document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
-    document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision}
-    _check(document)  # fails here rather than after the long work
+    signature, document = network.signature, _document(network.signature, metadata, pixels, precision)
     fixed, tolerance = tolerance is not None, TOLERANCE.get(precision, math.inf) if tolerance is None else tolerance
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
-        file = Path(folder, path.name)
+        file, tried = Path(folder, path.name), []
         with _failures("the network cannot be exported"), torch.no_grad():
             reference = copy.deepcopy(network).cpu().float().eval()
             inputs = [draw_inputs(signature, batch) for batch in BATCHES]
@@ -115,20 +106,16 @@ def export(
             if (larger := enlarged(signature)) is not None:
                 inputs.append(draw_inputs(larger, BATCHES[1]))
                 expected.append(apply(reference, inputs[-1], larger))
-            rules = QUANTIZABLE if precision == "int8" else FAST
-            model = translate(reference, [torch.from_numpy(array) for array in inputs[1]], rules)
-            if precision == "int8":
-                model = to_integers(model, feeds(signature, _CALIBRATION))
-        tried = []
-        for each in to_half(model) if precision == "fp16" else (model,):
-            with _failures("the network cannot be exported"):
-                _write(each, document, file, inline)
-            with _failures("the exported network does not run in onnxruntime"):
-                generator = runtime.Generator(file, providers=["CPUExecutionProvider"])
-                difference = largest_difference(generator, inputs, expected, signature)
-            tried.append((*difference, each, generator))
-            if difference[0] <= tolerance / 2:
-                break
+            for model in _models(reference, inputs[1], precision):
+                _write(model, document, file, inline)
+                try:
+                    generator = runtime.Generator(file, providers=["CPUExecutionProvider"])
+                    difference = largest_difference(generator, inputs, expected, signature)
+                except runtime.ModelError as error:
+                    raise GanzooError(f"the exported network does not run in onnxruntime: {error}") from None
+                tried.append((*difference, model, generator))
+                if difference[0] <= tolerance / 2:
+                    break
         largest, batch, model, generator = min(tried, key=lambda one: one[0])
         if largest > tolerance and precision == "fp32" and not fixed:
             # Some networks amplify rounding, torch's as much as onnxruntime's: what is it in torch alone?
@@ -177,12 +164,37 @@ def export(
     return written
 
 
-def _check(document: Mapping[str, Any]) -> None:
-    """Refuse metadata that the runtime would not read."""
+def _document(
+    signature: Signature, metadata: Mapping[str, Any], pixels: Layout | None, precision: Precision
+) -> dict[str, Any]:
+    """Return the metadata so far; what the network does not allow and the runtime would not read is refused."""
+    if not signature.inputs or not all(field.name for field in signature.inputs):
+        raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
+    if pixels and not isinstance(signature.output, Image):
+        raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
+    if precision == "int8" and not drawable(signature):
+        kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
+        raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
+    document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
+    document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision}
     try:
         check_document(json.loads(_to_json(document)))
     except runtime.ModelError as error:
         raise UserError(f"the metadata cannot be written: {error}") from None
+    return document
+
+
+def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precision) -> Iterator[onnx.ModelProto]:
+    """Yield the network in that precision, the best first: those that follow are nearer to it and less of it."""
+    rules = QUANTIZABLE if precision == "int8" else FAST
+    model = translate(network, [torch.from_numpy(array) for array in example], rules)
+    match precision:
+        case "fp32":
+            yield model
+        case "fp16":
+            yield from to_half(model)
+        case "int8":
+            yield to_integers(model, feeds(network.signature, _CALIBRATION))
 
 
 def _write(model: onnx.ModelProto, document: Mapping[str, Any], path: Path, inline: int) -> Path | None:

@@ -45,3 +45,15 @@ class Onnx(Format):
             return Generator(path)
         except ModelError as error:
             raise UserError(str(error)) from None
+
+    def write_page(self, model: Path, folder: Path, *, ort: Path | None = None) -> None:
+        """Write a page with the model; see :func:`ganzoo_exporters.web.write_page`."""
+        from ganzoo_exporters.web import write_page
+
+        write_page(model, folder, ort=ort)
+
+    def write_repository(self, model: Path, folder: Path) -> Path:
+        """Put the model into a repository for Triton; see :func:`ganzoo_exporters.triton.write_repository`."""
+        from ganzoo_exporters.triton import write_repository
+
+        return write_repository(model, folder)

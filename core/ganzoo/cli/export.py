@@ -44,6 +44,14 @@ def export(
         Path | None,
         typer.Option(help="Directions that 'ganzoo directions' has found, put into the file; may have a mean latent."),
     ] = None,
+    web: Annotated[Path | None, typer.Option(help="Write a static web page with the model to this folder.")] = None,
+    ort: Annotated[
+        Path | None,
+        typer.Option(help="onnxruntime-web for the page, as .tgz or unpacked; fetched with npm if left out."),
+    ] = None,
+    triton: Annotated[
+        Path | None, typer.Option(help="Put the model into this repository of the Triton Inference Server.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
 ) -> None:
@@ -57,6 +65,8 @@ def export(
         raise UserError(f"an ONNX file ends in .onnx, not {out}")
     if out is not None and everything and (out.suffix == ".onnx" or out.is_file()):
         raise UserError(f"--all writes several files, so --out is a folder, not {out}")
+    if ort is not None and web is None:
+        raise UserError("--ort is for the page: give --web DIR too")
     told = _told(directions) if directions is not None else {}
     from ganzoo.formats import Format
     from ganzoo.registry import load_registry
@@ -88,6 +98,12 @@ def export(
         written[str(path)] = writer.export(network, path, {**metadata, **extra}, pixels=layout, precision=precision)
         if not as_json:
             _report(path, written[str(path)])
+    model = Path(next(iter(written)))  # the first network is the generator
+    if web is not None:
+        writer.write_page(model, web, ort=ort)
+        print(f"page: {web}; to see it: python -m http.server --directory {web}", file=sys.stderr)
+    if triton is not None:
+        print(f"model repository: {writer.write_repository(model, triton)}", file=sys.stderr)
     if as_json:
         print(json.dumps(written if everything else next(iter(written.values())), indent=2))
 
