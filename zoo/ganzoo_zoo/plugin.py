@@ -57,4 +57,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Handwritten digits by class, 28x28, by a conditional WGAN-GP",
             "ganzoo_zoo:cwgan_gp_conv-mnist5k/generator.onnx",
         ),
+        Spec(
+            "pretrained",
+            "cgan_matching-mnist5k",
+            "Handwritten digits by class, 28x28, by a discriminator that also sees wrong labels",
+            "ganzoo_zoo:cgan_matching-mnist5k/generator.onnx",
+        ),
     ]
