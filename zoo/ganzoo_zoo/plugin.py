@@ -63,4 +63,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Handwritten digits by class, 28x28, by a discriminator that also sees wrong labels",
             "ganzoo_zoo:cgan_matching-mnist5k/generator.onnx",
         ),
+        Spec(
+            "pretrained",
+            "lsgan-mnist5k",
+            "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
+            "ganzoo_zoo:lsgan-mnist5k/generator.onnx",
+        ),
     ]
