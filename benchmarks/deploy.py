@@ -1,6 +1,6 @@
 """How fast exported generators are, beside torch and beside onnxruntime used as it comes.
 
-    python benchmarks/deploy.py             # about ten minutes, writes benchmarks/results/deploy.json
+    python benchmarks/deploy.py             # about half an hour, writes benchmarks/results/deploy.json
     python benchmarks/deploy.py --quick     # a minute, to see that it works; the figures mean little
 
 For dcgan at 28x28 and 64x64 and wgan_gp_conv, on one thread and on two, images a second from drawing the latents to
