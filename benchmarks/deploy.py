@@ -8,7 +8,8 @@ float32 images in memory, for n = 1, 16, 256 and 10,000, of
 
     runtime       ``ganzoo_exporters.runtime.Generator.sample`` (10,000: ``stream``)
     int8          the same of the file exported with ``precision="int8"``
-    plain         the runtime's file in an onnxruntime session without options but the number of threads
+    plain         the runtime's file in an onnxruntime session without options but the number of threads, for the same
+                  latents: a generator of random numbers is made from the seed in each call
     unrewritten   the same of a file whose graph is as torch exports it
     eager         the network in torch
     compiled      the network under ``torch.compile``, compiled for each n
@@ -182,9 +183,8 @@ def whole(generator: Generator, n: int) -> Way:
 
 
 def by_hand(runner: ort.InferenceSession, latent: int, n: int) -> Way:
-    rng = np.random.default_rng(0)
-
     def draw() -> None:
+        rng = np.random.Generator(np.random.Philox(0))
         for start in range(0, n, CHUNK):
             runner.run(None, {"z": rng.standard_normal((min(CHUNK, n - start), latent), dtype=np.float32)})
 

@@ -114,7 +114,7 @@ def test_latents_of_began_draw_different_images_from_the_start():
 
 
 def test_began_is_made_as_in_the_paper():
-    trainer = trainer_for("began", image(3, 64, 64), "model.width=2", "model.repeat=2")
+    trainer = trainer_for("began", image(3, 64, 64), "model.width=2", "model.repeat=2", "model.latent_dim=64")
     generator, discriminator = trainer.generator, trainer.discriminator
     assert generator.signature.inputs == (Latent((64,), "uniform"),)
     shapes = [parameter.shape for parameter in generator.parameters()]

@@ -1,5 +1,6 @@
 """The runtime's decisions: on which device, how many samples at a time, and where the output stays."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,16 @@ def test_providers_and_threads_for_real(monkeypatch: pytest.MonkeyPatch) -> None
     opened = Generator(WHOLE, providers=CPU, session_options=own)
     assert opened._session.get_session_options().intra_op_num_threads == 3
     assert Generator(WHOLE, providers=CPU, threads=2)._session.get_session_options().intra_op_num_threads == 2
+
+
+@pytest.mark.parametrize(("threads", "spins"), [(0, True), (1, True), (2, True), (3, False)])
+def test_threads_spin_unless_they_are_more_than_the_cores(
+    threads: int, spins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_cores", lambda: 2)
+    options = session._session_options("CPUExecutionProvider", threads)
+    with pytest.raises(RuntimeError) if spins else contextlib.nullcontext():  # there is no such entry
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 # --- How many at a time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,7 +44,7 @@ class Drawing:
         means: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         n = whole(n, 1, "the number of samples")
-        if not (np.isfinite(truncation) and truncation >= 0):
+        if not (math.isfinite(truncation) and truncation >= 0):
             raise ValueError(f"the truncation is a number of at least 0, not {truncation}")
         drawn = [field["name"] for field in fields if field["kind"] == "latent"]
         if not drawn or {field["kind"] for field in fields} - {"latent", "label", "attributes"}:
@@ -107,7 +108,7 @@ def _label_rows(fields: Sequence[dict[str, Any]], n: int, label: Labels) -> dict
         if row.dtype.kind not in "iu" or row.shape not in ((), (n,)):
             raise ValueError(f"a label is one whole number, or one for each of the {n} samples")
         check_labels(row, classes[name])
-    return {name: row.reshape(-1) for name, row in rows.items()}
+    return {name: row.reshape(-1).astype(np.int64) for name, row in rows.items()}
 
 
 def _attribute_rows(fields: Sequence[dict[str, Any]], n: int, attributes: Vectors) -> dict[str, NDArray[Any]]:

@@ -26,6 +26,7 @@ from .trust import Source, read, read_metadata
 
 __all__ = ["Batch", "Generator"]
 
+_BATCH = "the batch size"
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 
 
@@ -157,15 +158,17 @@ class Generator:
         for each sample, or a mapping from names of latents to such. ``batch`` samples are computed at a time, by
         default as many as is fastest; it changes speed and memory, not the latents.
         """
-        done, samples = 0, np.empty(0, np.float32)
-        given: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        for piece, _ in self.stream(n, seed=seed, batch=batch, **given):
-            if len(piece) == n:
-                return piece
-            if not done:
-                samples = np.empty((n, *piece.shape[1:]), piece.dtype)
-            samples[done : done + len(piece)] = piece
-            done += len(piece)
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
+        drawing, size = self._drawing(n, seed, **asked), self._batch(batch, n, n)
+        first = self._draw(drawing, size).samples
+        if size == n:
+            return first
+        samples = np.empty((n, *first.shape[1:]), first.dtype)
+        samples[:size] = first
+        while size < n:
+            piece = self._draw(drawing, self._batch(batch, n - size, n)).samples
+            samples[size : size + len(piece)] = piece
+            size += len(piece)
         return samples
 
     def stream(
@@ -181,28 +184,34 @@ class Generator:
     ) -> Iterator[Batch]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs, in constant memory."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        drawing = self._drawing(n, seed, **asked)
-        batch = batch if batch is None else whole(batch, 1, "the batch size")
+        drawing, batch = self._drawing(n, seed, **asked), batch if batch is None else whole(batch, 1, _BATCH)
 
         def pieces() -> Iterator[Batch]:
             left = n
             while left:
-                size = min(batch, left) if batch else self._next_batch(left, n)
-                feed = drawing.take(size)
-                start = time.perf_counter()
-                samples = self(*(feed[name] for name in self.inputs))
-                self._batching.record(size, time.perf_counter() - start)
+                size = self._batch(batch, left, n)
                 left -= size
-                yield Batch(samples, feed)
+                yield self._draw(drawing, size)
 
         return pieces()
+
+    def _draw(self, drawing: Drawing, size: int) -> Batch:
+        """Draw the next piece, and learn how long it took."""
+        feed = drawing.take(size)
+        start = time.perf_counter()
+        samples = self._run(feed, on_device=False)
+        self._batching.record(size, time.perf_counter() - start)
+        return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
         if (generator := self.metadata.get("latent_generator", GENERATOR)) != GENERATOR:
             raise ValueError(f"this model's latents come from {generator}, which this runtime does not know: update it")
         return Drawing(self._fields, n, seed, means=self._means, **asked)
 
-    def _next_batch(self, left: int, n: int) -> int:
+    def _batch(self, asked: int | None, left: int, n: int) -> int:
+        """Return how many to compute next of a request for ``n``, of which so many are left."""
+        if asked is not None:
+            return min(whole(asked, 1, _BATCH), left)
         if self._graphs is not None:
             return min(max(self._graphs.sizes), left)
         # TensorRT builds an engine anew for shapes that it has not seen: there is nothing to be learnt by trying.

@@ -110,11 +110,18 @@ def _session_options(provider: str, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is told by exceptions
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning takes cores from the rest
+    if threads > _cores():  # waiting threads that spin would take the cores from those that work
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider == _DIRECTML:  # it knows neither
         options.enable_mem_pattern = False
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     return options
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _usable(provider: str) -> bool:
