@@ -1,13 +1,13 @@
 """The adversarial autoencoder: a discriminator makes the codes of images a normal distribution."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Batch, DataSpec, Game, GeneratorRegularizer, Loss, Phase, Regularizer, Score, TrainerConfig
+from ganzoo import Batch, Phase, Score, TrainerConfig
 from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
 from ganzoo_plugins.encoder.networks import CodeDiscriminator
 
@@ -34,27 +34,15 @@ class AAE(AutoencoderTrainer):
 
     Config: ClassVar[type[TrainerConfig]] = AAEConfig
     config: AAEConfig
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 8_000,
-        "batch_size": 64,
-        "ema": 0.998,
-        "lr_schedule": "linear",
-        "loss": {"name": "non_saturating"},
-        "data": {"name": "mnist5k"},
+    discriminator: CodeDiscriminator
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "discriminator": ("discriminator",),
+        "autoencoder": ("generator", "encoder"),
     }
 
-    def __init__(
-        self,
-        config: AAEConfig,
-        data: DataSpec,
-        loss: Loss | None,
-        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
-    ) -> None:
-        super().__init__(config, data, loss, regularizers)
-        self.networks["discriminator"] = self.discriminator = CodeDiscriminator(self.latent, config.hidden)
-        self.game = Game(self.discriminator, loss, regularizers)
-        self.optimize("discriminator", "discriminator")
-        self.optimize("autoencoder", "generator", "encoder")
+    def build_discriminator(self) -> CodeDiscriminator:
+        """Return the discriminator of codes."""
+        return CodeDiscriminator(self.latent, self.config.hidden)
 
     def phases(self) -> Sequence[Phase]:
         """Discriminator of codes, its lazy regularisers, autoencoder."""

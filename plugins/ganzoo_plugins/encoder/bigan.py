@@ -1,24 +1,13 @@
 """BiGAN: a discriminator of pairs teaches generator and encoder to be each other's inverse."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import (
-    Batch,
-    DataSpec,
-    Game,
-    GeneratorRegularizer,
-    Loss,
-    Phase,
-    Regularizer,
-    Score,
-    TrainerConfig,
-    UserError,
-)
+from ganzoo import Batch, Loss, Phase, Score, TrainerConfig, UserError
 from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
 from ganzoo_plugins.encoder.networks import PairDiscriminator
 
@@ -44,29 +33,16 @@ class BiGAN(AutoencoderTrainer):
 
     Config: ClassVar[type[TrainerConfig]] = BiGANConfig
     config: BiGANConfig
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 8_000,
-        "batch_size": 64,
-        "ema": 0.998,
-        "lr_schedule": "linear",
-        "loss": {"name": "non_saturating"},
-        "data": {"name": "mnist5k"},
+    discriminator: PairDiscriminator
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "discriminator": ("discriminator",),
+        "generator": ("generator", "encoder"),
     }
 
-    def __init__(
-        self,
-        config: BiGANConfig,
-        data: DataSpec,
-        loss: Loss | None,
-        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
-    ) -> None:
-        super().__init__(config, data, loss, regularizers)
-        discriminator = PairDiscriminator(self.image, self.latent, config.width, config.hidden)
-        self.networks["discriminator"] = self.discriminator = discriminator
-        self.game = Game(discriminator, loss, regularizers)
+    def build_discriminator(self) -> PairDiscriminator:
+        """Return the discriminator of pairs; raises UserError for a loss that is not symmetric."""
         _check_symmetric(self.loss)
-        self.optimize("discriminator", "discriminator")
-        self.optimize("generator", "generator", "encoder")
+        return PairDiscriminator(self.image, self.latent, self.config.width, self.config.hidden)
 
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, generator and encoder."""

@@ -1,7 +1,8 @@
 """What the models with an encoder of their own share: settings, networks and exports."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from ganzoo import (
     DataSpec,
+    Discriminator,
+    Game,
     GeneratorRegularizer,
     Image,
     Latent,
@@ -38,13 +41,25 @@ class AutoencoderConfig(TrainerConfig):
 
 
 class AutoencoderTrainer(Trainer):
-    """DCGAN's generator and its discriminator turned encoder, between images and normal latents."""
+    """DCGAN's generator and its discriminator turned encoder, between images and normal latents.
+
+    ``players`` are the networks that each optimizer trains.
+    """
 
     Config: ClassVar[type[TrainerConfig]] = AutoencoderConfig
     config: AutoencoderConfig
     loss: Loss
     averaged = ("generator", "encoder")
     spread: ClassVar[bool] = False
+    players: ClassVar[Mapping[str, tuple[str, ...]]]
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "steps": 8_000,
+        "batch_size": 64,
+        "ema": 0.998,
+        "lr_schedule": "linear",
+        "loss": {"name": "non_saturating"},
+        "data": {"name": "mnist5k"},
+    }
 
     def __init__(
         self,
@@ -58,14 +73,17 @@ class AutoencoderTrainer(Trainer):
         self.latent = Latent((config.latent_dim,))
         self.generator = DCGANGenerator(self.latent, config.width, True, self.image)
         self.encoder = Encoder(self.image, self.latent, config.width, spread=self.spread)
-        self.networks = {"generator": self.generator, "encoder": self.encoder}
+        self.discriminator = self.build_discriminator()
+        self.networks = {"generator": self.generator, "encoder": self.encoder, "discriminator": self.discriminator}
+        self.game = Game(self.discriminator, loss, regularizers)
+        for optimizer, names in self.players.items():
+            parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
+            rate = config.discriminator_lr if optimizer == "discriminator" else None
+            self.optimizers[optimizer] = config.optimizer.build(parameters, lr=rate, betas=self.loss.betas)
 
-    def optimize(self, optimizer: str, *names: str) -> None:
-        """Make the optimizer of these networks."""
-        parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
-        rate = self.config.discriminator_lr if optimizer == "discriminator" else None
-        betas = self.loss.betas
-        self.optimizers[optimizer] = self.config.optimizer.build(parameters, lr=rate, betas=betas)
+    @abstractmethod
+    def build_discriminator(self) -> Discriminator:
+        """Return the discriminator, for images like ``self.image`` and latents like ``self.latent``."""
 
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """The generator and the encoder."""

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Batch, DataSpec, Game, GeneratorRegularizer, Loss, Phase, Regularizer, Score, TrainerConfig
+from ganzoo import Batch, Phase, Score, TrainerConfig
 from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
 from ganzoo_plugins.encoder.networks import FeatureDiscriminator
 
@@ -41,27 +41,15 @@ class VAEGAN(AutoencoderTrainer):
     Config: ClassVar[type[TrainerConfig]] = VAEGANConfig
     config: VAEGANConfig
     spread = True
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 6_000,
-        "batch_size": 64,
-        "ema": 0.998,
-        "lr_schedule": "linear",
-        "loss": {"name": "non_saturating"},
-        "data": {"name": "mnist5k"},
+    discriminator: FeatureDiscriminator
+    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        name: (name,) for name in ("discriminator", "encoder", "generator")
     }
+    defaults: ClassVar[Mapping[str, Any]] = {**AutoencoderTrainer.defaults, "steps": 6_000}
 
-    def __init__(
-        self,
-        config: VAEGANConfig,
-        data: DataSpec,
-        loss: Loss | None,
-        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
-    ) -> None:
-        super().__init__(config, data, loss, regularizers)
-        self.networks["discriminator"] = self.discriminator = FeatureDiscriminator(self.image, config.width)
-        self.game = Game(self.discriminator, loss, regularizers)
-        for name in ("discriminator", "encoder", "generator"):
-            self.optimize(name, name)
+    def build_discriminator(self) -> FeatureDiscriminator:
+        """Return the discriminator of images, whose features measure errors."""
+        return FeatureDiscriminator(self.image, self.config.width)
 
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularisers, encoder, generator."""
