@@ -1,11 +1,13 @@
 """Image to image: networks of any size, CycleGAN's game and its pool, pix2pix, inpainting, sheets and figures."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import l1_loss, mse_loss, softplus
 
 from ganzoo import DataSpec, Image, Points, TensorDataset, UserError, load_config, load_registry
@@ -60,6 +62,15 @@ def test_a_residual_network_takes_any_multiple_of_four(size):
     answer = network(torch.randn(2, 3, *size))
     assert answer.shape == (2, 1, *size)
     assert answer.abs().max() <= 1
+
+
+def test_with_a_skip_a_network_that_draws_nothing_returns_nearly_the_image():
+    field, x = Image(3, 16, 16), torch.rand(2, 3, 16, 16) * 2 - 1
+    network = Translator(ResNet(3, 3, 4, 1), field, replace(field, name="b"), ResNet.multiple, skip=True).eval()
+    for parameter in network.body[-1].parameters():
+        nn.init.zeros_(parameter)
+    torch.testing.assert_close(network(x), torch.tanh(1.5 * x))
+    assert (network(x) - x).abs().max() < 0.15
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
@@ -196,8 +207,8 @@ def test_domains_of_other_channels_are_translated_and_the_identity_refused():
     loop = loop_for("cyclegan", dataset)
     loop.advance()
     assert loop.trainer.networks["a_to_b"](torch.randn(1, 1, 16, 16)).shape == (1, 3, 16, 16)
-    with pytest.raises(UserError, match="identity_weight=0"):
-        loop_for("cyclegan", dataset, "model.identity_weight=1")
+    with pytest.raises(UserError, match=r"1 and 3 channels: set model\.identity_weight=0 and model\.skip=false"):
+        loop_for("cyclegan", dataset, "model.identity_weight=1", "model.skip=true")
 
 
 @pytest.mark.parametrize("key", ["cyclegan", "pix2pix"])

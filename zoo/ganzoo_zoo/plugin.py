@@ -15,6 +15,7 @@ _MODELS = {
     "cwgan_gp_conv-mnist5k": "Handwritten digits by class, 28x28, by a conditional WGAN-GP",
     "cgan_matching-mnist5k": "Handwritten digits by class, 28x28, by a discriminator that also sees wrong labels",
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
+    "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
 }
 
 

@@ -78,8 +78,8 @@ class Batching:
 def cache_folder() -> Path:
     """Return where ganzoo keeps what it can make again: $GANZOO_CACHE, $XDG_CACHE_HOME/ganzoo or ~/.cache/ganzoo."""
     if folder := os.environ.get("GANZOO_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "ganzoo"
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganzoo"
 
 
 def _remembered() -> dict[str, int]:

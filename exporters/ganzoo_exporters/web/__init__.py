@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ganzoo import UserError
 from ganzoo.files import write_atomic
+from ganzoo_exporters.runtime.batching import cache_folder
 
 __all__ = ["ORT", "write_page"]
 
@@ -99,7 +99,7 @@ def _read_ort(source: Path) -> dict[str, bytes]:
 def _fetched() -> Path:
     """Return the ``.tgz`` from the cache, fetched with npm if it is not there."""
     name = f"onnxruntime-web-{ORT}.tgz"
-    cached = Path(os.environ.get("GANZOO_CACHE") or _user_cache()).expanduser() / name
+    cached = cache_folder() / name
     if cached.is_file():
         return cached
     package = f"onnxruntime-web@{ORT}"
@@ -118,7 +118,3 @@ def _fetched() -> Path:
         raise UserError(f"npm fetched a {package} with another SHA-512 than the published one; nothing was written")
     write_atomic(cached, data)
     return cached
-
-
-def _user_cache() -> str:
-    return f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/ganzoo"

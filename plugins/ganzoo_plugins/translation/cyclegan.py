@@ -45,6 +45,9 @@ class CycleGANConfig(TrainerConfig):
     depth: int | None = Field(
         None, ge=1, description="how often a U-Net halves the image; left out: down to a map of 1 to 3 pixels a side"
     )
+    skip: bool = Field(
+        False, description="generators add what they draw to the image that they are given; domains of as many channels"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the innermost maps of a U-Net that is dropped")
     discriminator: Literal["patch", "image"] = Field(
         "patch", description="patch: a score for each patch; image: DCGAN's, one for the image"
@@ -129,8 +132,10 @@ class CycleGAN(Trainer):
     ) -> None:
         super().__init__(config, data, loss, regularizers)
         domains = two_domains(self)
-        if config.identity_weight and domains["a"].channels != domains["b"].channels:
-            raise UserError("the identity loss needs domains of as many channels; set model.identity_weight=0")
+        alike = {"model.identity_weight=0": config.identity_weight > 0, "model.skip=false": config.skip}
+        if any(alike.values()) and domains["a"].channels != domains["b"].channels:
+            off = " and ".join(setting for setting, on in alike.items() if on)
+            raise UserError(f"the domains have {domains['a'].channels} and {domains['b'].channels} channels: set {off}")
         for way, (source, target) in _WAYS.items():
             self.networks[way] = self.build_generator(domains[source], domains[target])
         self.games = {}
@@ -153,11 +158,11 @@ class CycleGAN(Trainer):
         config = self.config
         if config.generator == "resnet":
             body: nn.Module = ResNet(source.channels, target.channels, config.width, config.blocks)
-            return Translator(body, source, target, ResNet.multiple)
+            return Translator(body, source, target, ResNet.multiple, skip=config.skip)
         depth = config.depth or max(1, min(source.height, source.width).bit_length() - 1)
         skips = config.generator == "unet"
         body = UNet(source.channels, target.channels, config.width, depth, dropout=config.dropout, skips=skips)
-        return Translator(body, source, target, 2**depth)
+        return Translator(body, source, target, 2**depth, skip=config.skip)
 
     def build_discriminator(self, image: Image) -> Discriminator:
         """Return the discriminator of one domain."""

@@ -15,22 +15,24 @@ __all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet"]
 class Translator(Network):
     """An image of one domain to the image of another: a body without its output's activation, and that.
 
-    ``multiple`` is what height and width are multiples of; images of any such size are taken.
+    ``multiple`` is what height and width are multiples of; images of any such size are taken. With ``skip`` the image
+    itself, times 1.5, is added before the activation, a tanh: tanh(1.5 x) is nearly x, so the body draws changes alone.
     """
 
-    def __init__(self, body: nn.Module, source: Image, target: Image, multiple: int) -> None:
+    def __init__(self, body: nn.Module, source: Image, target: Image, multiple: int, *, skip: bool = False) -> None:
         if source.height % multiple or source.width % multiple:
             raise UserError(
                 f"this network takes images whose height and width are multiples of {multiple}, not "
                 f"{source.height}x{source.width}; resize them, as with --set data.size={8 * multiple}"
             )
         super().__init__(Signature((replace(source, multiple=multiple),), replace(target, multiple=multiple)))
-        self.body = body
+        self.body, self.skip = body, skip
         self.activation = output_activation(target)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', H, W]."""
-        images: Tensor = self.activation(self.body(x))
+        drawn = self.body(x)
+        images: Tensor = self.activation(torch.add(drawn, x, alpha=1.5) if self.skip else drawn)
         return images
 
 
