@@ -18,6 +18,8 @@ The floor is the same for 5,000 real digits: the training digits of mnist5k.
 
 Drawn shapes are measured by ``Shapes.judge``, which knows no network: the share of samples that are recognised as a
 shape at all, whose shape is the one that was asked for, and whose hue is (a sample that is not recognised is wrong).
+With ``--set data.condition=attributes`` all factors are asked for, by vectors that were not trained on; then also the
+share whose middle is within a twelfth of the side from where it was asked for, and whose radius is within a fifth.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from classifier import WEIGHTS, load
 from scipy import linalg
 from torch import Tensor
 
-from ganzoo import Run, Signature, fit, load_config, load_registry, open_model
+from ganzoo import Dataset, Run, Signature, fit, load_config, load_registry, open_model
 from ganzoo.pictures import save_sheet, sheet_columns, sheet_size
 from ganzoo.sampling import draw_inputs
 
@@ -87,14 +89,21 @@ def _judged(model: str, real: Path, spent: dict) -> None:
     metadata = sampler.metadata
     signature = Signature.from_json(metadata["signature"])
     low, high = signature.output.range
-    images = (torch.from_numpy(sampler.sample(SAMPLES, seed=1)) - low) / (high - low)
+    shapes = metadata["data"]["name"] == "shapes"
+    asked = {}
+    if attributes := any(field.kind == "attributes" for field in signature.inputs):
+        wanted = made_shapes("attributes", SAMPLES).factors
+        asked["attributes"] = wanted["y"].numpy()
+    images = (torch.from_numpy(sampler.sample(SAMPLES, seed=1, **asked)) - low) / (high - low)
     inputs = zip(signature.inputs, draw_inputs(signature, SAMPLES, 1), strict=True)
     labels = {field.name: part for field, part in inputs if field.kind == "label"}
-    judge = judge_shapes if metadata["data"]["name"] == "shapes" else Judge(real)
+    if shapes:
+        labels = wanted if attributes else {"shape": labels.pop("y"), **labels}
+    judge = judge_shapes if shapes else Judge(real)
     training = metadata["training"]
     row = {
         "model": metadata["model"]["key"],
-        "data": metadata["data"]["name"],
+        "data": "shapes_attributes" if attributes else metadata["data"]["name"],
         **{key: training[key] for key in ("loss", "seed", "step")},
         **spent,
         "samples": SAMPLES,
@@ -146,13 +155,21 @@ class Judge:
         return self(tensors["x"] / 255, {"y": tensors["y"]})
 
 
-def judge_shapes(images: Tensor, labels: dict[str, Tensor]) -> dict[str, float]:
+def made_shapes(condition: str, size: int) -> Dataset:
+    """Return shapes that no model is trained on."""
+    sets = [f"data.size={size}", "data.sample_seed=1", f"data.condition={condition}"]
+    return load_config(load_registry(), "gan_fc", sets=sets, flags={"data": {"name": "shapes"}}).build_dataset()
+
+
+def judge_shapes(images: Tensor, asked: dict[str, Tensor]) -> dict[str, float]:
     """Return how many samples are a shape at all, and how many are what was asked for."""
-    shapes = load_config(load_registry(), "gan_fc", sets=["data.size=1"], flags={"data": {"name": "shapes"}})
-    found = shapes.build_dataset().judge((images * 255).round().to(torch.uint8))
-    figures = {"recognised": (found["shape"] >= 0).double().mean().item()}
-    figures |= {name: (found[name] == asked).double().mean().item() for name, asked in labels.items()}
-    return {name: round(value, 4) for name, value in figures.items()}
+    found = made_shapes("none", 1).judge((images * 255).round().to(torch.uint8))
+    figures = {"recognised": found["shape"] >= 0}
+    figures |= {name: found[name] == asked[name] for name in ("shape", "hue") if name in asked}
+    if "size" in asked:
+        off = torch.stack([found[name] - asked[name] for name in ("left", "top")])
+        figures |= {"place": off.norm(dim=0) < 1 / 12, "size": (found["size"] / asked["size"] - 1).abs() < 0.2}
+    return {name: round(hits.double().mean().item(), 4) for name, hits in figures.items()}
 
 
 def _moments(features: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +184,8 @@ def _frechet(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.nda
 
 def _table(options: argparse.Namespace) -> None:
     rows = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    drawn = [row for row in rows if row["data"] == "shapes"]
-    rows = [row for row in rows if row["data"] != "shapes"]
+    drawn = [row for row in rows if row["data"].startswith("shapes")]
+    rows = [row for row in rows if not row["data"].startswith("shapes")]
     print("| model | data | loss | steps | CPU minutes | quality | diversity | IS | FID | labels |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
@@ -179,9 +196,9 @@ def _table(options: argparse.Namespace) -> None:
         "\n| model | data | loss | steps | CPU minutes | recognised | shape | hue |\n|---|---|---|---|---|---|---|---|"
     )
     for row in drawn:
-        figures = " | ".join(f"{row['drawn'].get(name, float('nan')):.1%}" for name in ("recognised", "y", "hue"))
-        loss = row["loss"].rpartition("/")[2]
-        print(f"| `{row['model']}` | shapes | {loss} | {row['step']} | {row.get('cpu_minutes')} | {figures} |")
+        figures = " | ".join(f"{row['drawn'].get(name, float('nan')):.1%}" for name in ("recognised", "shape", "hue"))
+        data, loss = row["data"].replace("_", ", "), row["loss"].rpartition("/")[2]
+        print(f"| `{row['model']}` | {data} | {loss} | {row['step']} | {row.get('cpu_minutes')} | {figures} |")
 
 
 def _line(model: str, data: str, loss: str, step: object, minutes: object, figures: dict[str, float]) -> str:

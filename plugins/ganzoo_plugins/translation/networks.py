@@ -15,8 +15,9 @@ __all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet"]
 class Translator(Network):
     """An image of one domain to the image of another: a body without its output's activation, and that.
 
-    ``multiple`` is what height and width are multiples of; images of any such size are taken. With ``skip`` the image
-    itself, times 1.5, is added before the activation, a tanh: tanh(1.5 x) is nearly x, so the body draws changes alone.
+    ``multiple`` is what height and width are multiples of; images of any such size are taken. With ``skip`` what the
+    body draws is added to the image itself, before the activation: tanh(artanh(0.98 x) + body(x)). So the body need not
+    draw what stays; 0.98 keeps black and white within reach.
     """
 
     def __init__(self, body: nn.Module, source: Image, target: Image, multiple: int, *, skip: bool = False) -> None:
@@ -32,7 +33,7 @@ class Translator(Network):
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', H, W]."""
         drawn = self.body(x)
-        images: Tensor = self.activation(torch.add(drawn, x, alpha=1.5) if self.skip else drawn)
+        images: Tensor = self.activation(drawn + torch.atanh(0.98 * x) if self.skip else drawn)
         return images
 
 

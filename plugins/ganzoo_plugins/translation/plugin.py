@@ -17,6 +17,11 @@ def ganzoo_specs() -> Iterable[Spec]:
             "CycleGAN: translation between two domains, both ways, learnt without pairs",
             _CYCLEGAN,
             "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, arXiv:1703.10593",
+            {
+                "steps": 5_000,
+                "regularizer": {"r1": {"weight": 0.01, "interval": 4}},
+                "model": {"skip": True, "identity_weight": 5.0, "optimizer": {"lr": 2e-3}},
+            },
         ),
         Spec(
             "model",
