@@ -118,6 +118,8 @@ def speeds(files: Files, threads: int, flops: float, quick: bool) -> Iterator[di
     for generator in runtime.values():
         generator.sample(500 if quick else 8_000)  # finds the fastest batch, if it is not known yet
     left, right = (torch.randn(SIDE, SIDE) for _ in range(2))
+    torch.compiler.reset()
+    compiled = torch.compile(files.network, dynamic=False)
     for n in (1, 16, 256, 1_000) if quick else SIZES:
         ways: dict[str, Way] = {
             "runtime": whole(runtime[files.full], n),
@@ -127,10 +129,9 @@ def speeds(files: Files, threads: int, flops: float, quick: bool) -> Iterator[di
             "eager": in_torch(files.network, files.latent, n),
         }
         if not quick:
-            torch.compiler.reset()
-            ways["compiled"] = in_torch(torch.compile(files.network, dynamic=False), files.latent, n)
+            ways["compiled"] = in_torch(compiled, files.latent, n)
         ways["product"] = lambda: left @ right
-        rounds = take_turns(ways, 2 if quick else 3 if n > CHUNK else 9)
+        rounds = take_turns(ways, 2 if quick else 3 if n > CHUNK else 9, long=n > CHUNK)
         rates = {way: statistics.median(n / seconds for seconds in rounds[way]) for way in ways if way != "product"}
         product = statistics.median(2 * SIDE**3 / seconds for seconds in rounds["product"])
         yield {
@@ -145,13 +146,16 @@ def speeds(files: Files, threads: int, flops: float, quick: bool) -> Iterator[di
         }
 
 
-def take_turns(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of a call by way and round; each turn lasts at least a twentieth of a second."""
-    repeats = {}
-    for name, way in ways.items():
-        way()
-        seconds = timed(way, 1)
-        repeats[name] = max(1, round(0.05 / seconds))
+def take_turns(ways: dict[str, Way], rounds: int, *, long: bool = False) -> dict[str, list[float]]:
+    """Return the seconds of a call by way and round; each turn lasts at least a twentieth of a second.
+
+    Before it is timed every way is called, to warm up, unless calls are ``long`` and have been warmed up by short ones.
+    """
+    repeats = dict.fromkeys(ways, 1)
+    if not long:
+        for name, way in ways.items():
+            way()
+            repeats[name] = max(1, round(0.05 / timed(way, 1)))
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

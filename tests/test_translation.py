@@ -98,14 +98,14 @@ def test_sizes_that_a_network_cannot_halve_are_refused():
     with pytest.raises(UserError, match=r"multiples of 4.*18x16"):
         Translator(ResNet(1, 1, 2, 1), Image(1, 18, 16), Image(1, 18, 16), 4)
     with pytest.raises(UserError, match=r"at least 32x32.*patch_layers"):
-        PatchDiscriminator((Image(1, 16, 16),), 4, 3)
+        PatchDiscriminator((Image(1, 16, 16),), 4, 3, "instance")
 
 
 @pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70)])
 def test_a_score_sees_a_patch_of_the_paper_s_size(layers, patch):
     torch.manual_seed(0)
     # Without norm, which sees all of the image.
-    body = [layer for layer in PatchDiscriminator((Image(1, 128, 128),), 2, layers).body if "Norm" not in str(layer)]
+    body = PatchDiscriminator((Image(1, 128, 128),), 2, layers, "none").body
     x = torch.randn(1, 1, 128, 128, requires_grad=True)
     scores = torch.nn.Sequential(*body)(x)
     middle = scores.shape[-1] // 2

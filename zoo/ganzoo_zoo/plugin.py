@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ganzoo import Spec, hookimpl
 
-_MODELS = {
+_GENERATORS = {
     "wgan_gp_conv-mnist5k": "Handwritten digits, 28x28",
     "cgan-mnist5k": "Handwritten digits by class, 28x28",
     "acgan-mnist5k": "Handwritten digits by class, 28x28, by an auxiliary classifier",
@@ -16,10 +16,17 @@ _MODELS = {
     "cgan_matching-mnist5k": "Handwritten digits by class, 28x28, by a discriminator that also sees wrong labels",
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
+    "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
+}
+
+_TRANSLATORS = {
+    "cyclegan-shapes": "Filled shapes to outlined ones and, by b_to_a.onnx, back, 32x32, learnt without pairs",
 }
 
 
 @hookimpl
 def ganzoo_specs() -> Iterable[Spec]:
     """Return the specs of the trained models."""
-    return [Spec("pretrained", key, text, f"ganzoo_zoo:{key}/generator.onnx") for key, text in _MODELS.items()]
+    files = {key: ("generator.onnx", text) for key, text in _GENERATORS.items()}
+    files |= {key: ("a_to_b.onnx", text) for key, text in _TRANSLATORS.items()}
+    return [Spec("pretrained", key, text, f"ganzoo_zoo:{key}/{name}") for key, (name, text) in files.items()]

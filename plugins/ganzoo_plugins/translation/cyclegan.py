@@ -56,6 +56,10 @@ class CycleGANConfig(TrainerConfig):
     patch_layers: int = Field(
         2, ge=1, description="halvings in a patch discriminator: patches of 16, 34, 70 ... pixels"
     )
+    patch_norm: Literal["instance", "none"] = Field(
+        "instance",
+        description="normalisation in a patch discriminator; instance norm hides from it how bright flat areas are",
+    )
     cycle_loss: Literal["l1", "l2"] = Field("l1", description="distance from the image to what comes back")
     cycle_weight: float = Field(
         5.0,
@@ -88,10 +92,11 @@ class CycleGAN(Trainer):
 
     and each discriminator minimises L on real images and on translations, half of them from a pool of earlier ones
     (arXiv:1612.07828). Networks start from N(0, 0.02^2). Unlike in the paper, generators of ``cyclegan`` add what they
-    draw to the image (``skip``), as instance norm keeps a short training from learning that colours are to stay, and
-    R1 keeps the discriminators from driving them into patterns. The preset ``paper`` has neither, but the authors'
-    networks for 128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the
-    whole training, not over its second half alone.
+    draw to the image (``skip``), as instance norm keeps a short training from learning that colours are to stay; and
+    R1 stands for the discriminators' instance norm, to which the brightness of flat areas was invisible, so that the
+    generators hid in it what their inverse needs. The preset ``paper`` has neither, but the authors' networks for
+    128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the whole training,
+    not over its second half alone.
 
     DiscoGAN (arXiv:1703.05192) is the same game with an encoder and a decoder for a generator, DCGAN's discriminator,
     cross entropy and squared distances; DualGAN (arXiv:1704.02510) with U-Nets, Wasserstein's loss with clipped
@@ -124,6 +129,7 @@ class CycleGAN(Trainer):
                 "blocks": 6,
                 "discriminator_width": 64,
                 "patch_layers": 3,
+                "patch_norm": "instance",
                 "identity_weight": 2.5,
                 "optimizer": {"lr": 2e-4},
             },
@@ -175,7 +181,7 @@ class CycleGAN(Trainer):
         config = self.config
         if config.discriminator == "image":
             return DCGANDiscriminator(config.discriminator_width, True, image)
-        return PatchDiscriminator((image,), config.discriminator_width, config.patch_layers)
+        return PatchDiscriminator((image,), config.discriminator_width, config.patch_layers, config.patch_norm)
 
     def phases(self) -> Sequence[Phase]:
         """Both generators, then both discriminators with the same images, then lazy regularisers of each."""

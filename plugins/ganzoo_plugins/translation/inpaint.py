@@ -131,9 +131,7 @@ class Inpaint(Trainer):
             )
         self.generator = Inpainter(image, config.width, depth, config.latent_dim)
         fields = (image, Mask(image.height, image.width))
-        self.discriminator = PatchDiscriminator(
-            fields, config.discriminator_width, config.patch_layers, batch_norm=True
-        )
+        self.discriminator = PatchDiscriminator(fields, config.discriminator_width, config.patch_layers, norm="batch")
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
         self.game = Game(self.discriminator, loss, regularizers)
         rates = {"generator": None, "discriminator": config.discriminator_lr}

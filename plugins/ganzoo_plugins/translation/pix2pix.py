@@ -93,7 +93,7 @@ class Pix2Pix(Trainer):
         depth = config.depth or max(1, min(a.height, a.width).bit_length() - 1)
         body = UNet(a.channels, b.channels, config.width, depth, dropout=config.dropout)
         generator = Translator(body, a, b, 2**depth)
-        discriminator = PatchDiscriminator((a, b), config.discriminator_width, config.patch_layers, batch_norm=True)
+        discriminator = PatchDiscriminator((a, b), config.discriminator_width, config.patch_layers, norm="batch")
         self.networks = {"a_to_b": generator.apply(initialise), "discriminator": discriminator.apply(initialise)}
         self.generator, self.discriminator = generator, discriminator
         self.game = Game(discriminator, loss, regularizers)
