@@ -17,6 +17,7 @@ _GENERATORS = {
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
+    "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder; from noise they are rough",
     "inpaint-mnist5k": "Fills a hole in a handwritten digit, 28x28",
     "inpaint_z-mnist5k": "Fills a hole in a handwritten digit, 28x28, in several ways",
@@ -24,6 +25,7 @@ _GENERATORS = {
 
 _TRANSLATORS = {
     "cyclegan-shapes": "Filled shapes to outlined ones and, by b_to_a.onnx, back, 32x32, learnt without pairs",
+    "pix2pix-shapes": "Filled shapes to outlined ones, 32x32, learnt from pairs",
 }
 
 

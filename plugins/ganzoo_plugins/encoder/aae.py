@@ -17,7 +17,7 @@ __all__ = ["AAE", "AAEConfig"]
 class AAEConfig(AutoencoderConfig):
     """Settings of the adversarial autoencoder."""
 
-    latent_dim: int = Field(8, ge=1, description="size of the latent")
+    latent_dim: int = Field(16, ge=1, description="size of the latent")
     hidden: int = Field(256, ge=1, description="width of the discriminator of codes")
     adversarial_weight: float = Field(
         0.02, ge=0, description="weight of the adversarial loss beside the mean squared error of an autoencoder"

@@ -31,11 +31,11 @@ __all__ = ["Pix2Pix", "Pix2PixConfig"]
 class Pix2PixConfig(TrainerConfig):
     """Settings of pix2pix."""
 
-    width: int = Field(16, ge=1, description="channels of the generator's first map, doubled up to 8 times")
+    width: int = Field(12, ge=1, description="channels of the generator's first map, doubled up to 8 times")
     depth: int | None = Field(
         None, ge=1, description="how often the generator halves the image; left out: down to a map of 1 to 3 pixels"
     )
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of the generator's innermost maps that is dropped")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the generator's innermost maps that is dropped")
     discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's first map")
     patch_layers: int = Field(2, ge=1, description="halvings in the discriminator: patches of 16, 34, 70 ... pixels")
     l1_weight: float = Field(100.0, ge=0, description="weight of the distance from the translation to the truth")
@@ -64,7 +64,7 @@ class Pix2Pix(Trainer):
     loss: Loss
     averaged = ("a_to_b",)
     defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 4_000,
+        "steps": 10_000,
         "batch_size": 16,
         "ema": 0.995,
         "lr_schedule": "linear",
@@ -77,7 +77,13 @@ class Pix2Pix(Trainer):
             "batch_size": 1,
             "ema": 0.999,
             "lr_schedule": "constant",
-            "model": {"width": 64, "discriminator_width": 64, "patch_layers": 3, "optimizer": {"lr": 2e-4}},
+            "model": {
+                "width": 64,
+                "dropout": 0.5,
+                "discriminator_width": 64,
+                "patch_layers": 3,
+                "optimizer": {"lr": 2e-4},
+            },
         }
     }
 
