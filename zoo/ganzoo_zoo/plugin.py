@@ -18,7 +18,7 @@ _GENERATORS = {
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
-    "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder; from noise they are rough",
+    "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder: rough from noise",
     "inpaint-mnist5k": "Fills a hole in a handwritten digit, 28x28",
     "inpaint_z-mnist5k": "Fills a hole in a handwritten digit, 28x28, in several ways",
 }
