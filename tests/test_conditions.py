@@ -62,16 +62,11 @@ class OneLabel(Labelled):
 
 
 class Watched(Runtime):
-    """Remembers what the network was called with."""
-
-    def __call__(self, *arrays: Any) -> Any:
-        self.calls.append(arrays)
-        return super().__call__(*arrays)
+    """Says what the network is given."""
 
     def drawn(self, n: int, **arguments: Any) -> list[np.ndarray]:
-        self.calls: list[Any] = []
-        self.sample(n, **arguments)
-        return [np.concatenate(parts) for parts in zip(*self.calls, strict=True)]
+        pieces = [list(piece.inputs.values()) for piece in self.stream(n, **arguments)]
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
 
 NETWORKS = {
