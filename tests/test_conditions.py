@@ -61,12 +61,10 @@ class OneLabel(Labelled):
         return super().forward(z, y, y)
 
 
-class Watched(Runtime):
-    """Says what the network is given."""
-
-    def drawn(self, n: int, **arguments: Any) -> list[np.ndarray]:
-        pieces = [list(piece.inputs.values()) for piece in self.stream(n, **arguments)]
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+def given_to(runtime: Runtime, n: int, **arguments: Any) -> list[np.ndarray]:
+    """Return what the network is given, an array an input."""
+    pieces = [list(piece.inputs.values()) for piece in runtime.stream(n, **arguments)]
+    return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
 
 NETWORKS = {
@@ -87,16 +85,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def runtimes(files: Mapping[str, Path]) -> dict[str, Watched]:
-    return {name: Watched(path, providers=["CPUExecutionProvider"], threads=1) for name, path in files.items()}
+def runtimes(files: Mapping[str, Path]) -> dict[str, Runtime]:
+    return {name: Runtime(path, providers=["CPUExecutionProvider"], threads=1) for name, path in files.items()}
 
 
-def same(runtime: Watched, n: int, *, batch: int = 64, **arguments: Any) -> list[np.ndarray]:
+def same(runtime: Runtime, n: int, *, batch: int = 64, **arguments: Any) -> list[np.ndarray]:
     """Assert that torch and the runtime draw the same inputs; return them."""
     signature = Signature.from_json(runtime.signature)
     seed, truncation = arguments.pop("seed", 0), arguments.pop("truncation", 1.0)
     drawn = [part.numpy() for part in draw_inputs(signature, n, seed, truncation=truncation, **arguments)]
-    found = runtime.drawn(n, seed=seed, truncation=truncation, batch=batch, **arguments)
+    found = given_to(runtime, n, seed=seed, truncation=truncation, batch=batch, **arguments)
     for field, ours, theirs in zip(signature.inputs, drawn, found, strict=True):
         assert str(ours.dtype) == field.dtype
         assert len(ours) == n
@@ -118,7 +116,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(deadline=None, max_examples=60)
 @given(requests())
-def test_torch_and_the_runtime_draw_the_same_labels(runtimes: dict[str, Watched], asked: dict[str, Any]) -> None:
+def test_torch_and_the_runtime_draw_the_same_labels(runtimes: dict[str, Runtime], asked: dict[str, Any]) -> None:
     _, shape, hue = same(runtimes["labels"], **asked)
     label = asked["label"] or {}
     rest = list(range(asked["n"]))
@@ -136,7 +134,7 @@ numbers = st.floats(-1e3, 1e3, width=32)
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 50), st.data())
 def test_torch_and_the_runtime_draw_the_same_attributes(
-    runtimes: dict[str, Watched], n: int, batch: int, data: st.DataObject
+    runtimes: dict[str, Runtime], n: int, batch: int, data: st.DataObject
 ) -> None:
     kind = data.draw(st.sampled_from(["attributes", "plain"]))
     names: Any = ["smiling", "age"] if kind == "attributes" else [0, "1"]
@@ -159,7 +157,7 @@ def test_torch_and_the_runtime_draw_the_same_attributes(
     np.testing.assert_array_equal(found, expected.astype(np.float32))
 
 
-def test_fewer_samples_are_a_prefix_of_more(runtimes: dict[str, Watched]) -> None:
+def test_fewer_samples_are_a_prefix_of_more(runtimes: dict[str, Runtime]) -> None:
     for name in ("labels", "attributes"):
         for fewer, more in zip(same(runtimes[name], 5), same(runtimes[name], 30), strict=True):
             np.testing.assert_array_equal(fewer, more[:5])
@@ -210,7 +208,7 @@ def test_several_attributes_and_no_latent() -> None:
     ],
 )
 def test_wrong_conditions_are_refused(
-    runtimes: dict[str, Watched], name: str, arguments: dict[str, Any], message: str
+    runtimes: dict[str, Runtime], name: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         draw_inputs(Signature.from_json(runtimes[name].signature), 3, 0, **arguments)
