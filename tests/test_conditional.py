@@ -273,9 +273,16 @@ def log_probability(logits, labels):
     return torch.stack([row[y] - row.exp().sum().log() for row, y in zip(logits, labels, strict=True)]).mean()
 
 
-def test_the_auxiliary_classifier_loss_against_its_equations():
+@pytest.mark.parametrize("generated", [True, False])
+def test_the_auxiliary_classifier_loss_against_its_equations(generated):
     conditions = (Label(4), Label(3, name="hue"), Attributes(5, name="a"))
-    loop = training("acgan", conditions, "model.class_weight=0.7", "loss.name=non_saturating")
+    loop = training(
+        "acgan",
+        conditions,
+        "model.class_weight=0.7",
+        "loss.name=non_saturating",
+        f"model.classify_generated={generated}".lower(),
+    )
     trainer, batch = loop.trainer, next_batch(loop)
 
     def source_and_class(x):
@@ -290,7 +297,7 @@ def test_the_auxiliary_classifier_loss_against_its_equations():
     real, fake, _ = trainer.pair(batch)
     (real_score, real_class), (fake_score, fake_class) = source_and_class(real), source_and_class(fake)
     source = real_score.sigmoid().log().mean() + (1 - fake_score.sigmoid()).log().mean()
-    torch.testing.assert_close(found, -source - 0.7 * (real_class + fake_class), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, -source - 0.7 * (real_class + generated * fake_class), rtol=1e-4, atol=1e-5)
 
     torch.manual_seed(6)
     found = trainer.generator_loss(batch)["loss"]

@@ -206,11 +206,25 @@ def test_the_stream_is_lazy_and_its_pieces_are_the_sample(image: Generator) -> N
     np.testing.assert_array_equal(pieces[2].inputs["y"], [3, 4])
 
 
-def test_threads_share_a_generator(image: Generator) -> None:
-    alone = [image.sample(50, seed=seed, batch=7) for seed in range(8)]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda seed: image.sample(50, seed=seed, batch=7), range(8)))
-    np.testing.assert_array_equal(np.stack(alone), np.stack(together))
+def test_small_requests_from_noise_alone_are_what_large_ones_begin_with(points: Generator) -> None:
+    expected = {(n, seed): points(points.latents(n, seed)) for n in (1, 3, 50) for seed in (0, 1, 2**70)}
+    found = {asked: points.sample(asked[0], seed=asked[1]) for asked in reversed([*expected, *expected])}
+    for asked, samples in expected.items():  # none of them was overwritten by a later one
+        np.testing.assert_array_equal(found[asked], samples)
+    for seed, error in ((-1, ValueError), ("1", TypeError)):
+        with pytest.raises(error):
+            points.sample(1, seed=seed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_threads_share_a_generator(image: Generator, points: Generator, batch: int | None) -> None:
+    for generator in (image, points):
+        requests = [(1 + seed % 3 * 25, seed) for seed in range(40)]
+        alone = [generator.sample(n, seed=seed, batch=batch) for n, seed in requests]
+        with ThreadPoolExecutor(4) as pool:
+            together = [pool.submit(generator.sample, n, seed=seed, batch=batch).result for n, seed in requests]
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, other())
 
 
 def test_pixels_round_half_up_and_clip() -> None:

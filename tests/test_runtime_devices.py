@@ -300,7 +300,7 @@ def test_graphs_read_and_write_at_fixed_addresses() -> None:
         np.testing.assert_array_equal(z, generator.latents(5, seed))
     z = generator.latents(2)
     np.testing.assert_allclose(graphs.run({"z": z, "y": y[:2]}).numpy(), generator(z, y[:2]), atol=1e-6)
-    numbers = [bound[-1].get_run_config_entry("gpu_graph_id") for bound in graphs._bound.values()]
+    numbers = [bound._options.get_run_config_entry("gpu_graph_id") for bound in graphs._bound.values()]
     assert numbers == ["1", "2"]
     assert graph_options(-1).get_run_config_entry("gpu_graph_id") == "-1"
 

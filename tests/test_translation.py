@@ -64,12 +64,16 @@ def test_a_residual_network_takes_any_multiple_of_four(size):
     assert answer.abs().max() <= 1
 
 
-def test_with_a_skip_a_network_that_draws_nothing_returns_the_image():
+def test_a_network_that_paints_over_the_image_adds_or_replaces():
     field, x = Image(3, 16, 16), torch.rand(2, 3, 16, 16) * 2 - 1
-    network = Translator(ResNet(3, 3, 4, 1), field, replace(field, name="b"), ResNet.multiple, skip=True).eval()
-    for parameter in network.body[-1].parameters():
-        nn.init.zeros_(parameter)
-    torch.testing.assert_close(network(x), 0.98 * x)
+    network = Translator(ResNet(3, 7, 4, 1), field, replace(field, name="b"), ResNet.multiple, repaint=True).eval()
+    last = network.body[-1]
+    nn.init.zeros_(last.weight)
+    added, placed = torch.tensor([0.1, -0.2, 0.0]), torch.tensor([0.5, 0.0, -1.0])
+    more, instead = (torch.atanh(0.98 * x) + added[:, None, None]).tanh(), placed.tanh()[:, None, None].expand_as(x)
+    for mask, expected in ((-50.0, more), (0.0, (more + instead) / 2), (50.0, instead)):
+        last.bias.data = torch.cat([added, placed, torch.tensor([mask])])
+        torch.testing.assert_close(network(x), expected)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
@@ -201,16 +205,16 @@ def test_lazy_penalties_are_applied_to_each_discriminator():
     assert len(loop.logs["a/r1/penalty"]) == 2
 
 
-def test_domains_of_other_channels_are_translated_without_identity_and_skip():
+def test_domains_of_other_channels_are_translated_without_identity_and_mask():
     loop = loop_for("cyclegan", domains((1, 16, 16), (3, 16, 16)))
     loop.advance()
     assert loop.trainer.networks["a_to_b"](torch.randn(1, 1, 16, 16)).shape == (1, 3, 16, 16)
-    assert not loop.trainer.networks["a_to_b"].skip
+    assert not loop.trainer.networks["a_to_b"].repaint
     assert "generators/identity" not in loop.logs
     alike = loop_for("cyclegan", domains()).trainer
-    assert alike.networks["a_to_b"].skip
-    assert alike.networks["b_to_a"].skip
-    assert not loop_for("discogan", domains((3, 32, 32), (3, 32, 32))).trainer.networks["a_to_b"].skip
+    assert alike.networks["a_to_b"].repaint
+    assert alike.networks["b_to_a"].repaint
+    assert not loop_for("discogan", domains((3, 32, 32), (3, 32, 32))).trainer.networks["a_to_b"].repaint
 
 
 @pytest.mark.parametrize("key", ["cyclegan", "pix2pix"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-__all__ = ["Device", "Graphs", "Value", "run_bound"]
+__all__ = ["Bound", "Device", "Graphs", "Value", "run_bound"]
 
 Device = tuple[str, int]
 """What onnxruntime calls a kind of memory, and the number of the device: ``("cuda", 0)``."""
@@ -37,12 +37,46 @@ def run_bound(
     return binding.get_outputs()[0]
 
 
+class Bound:
+    """Runs of one batch size on memory of their own: nothing is allocated or looked up, which small runs feel.
+
+    The output is overwritten by the next run. Not for several threads at once.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        feed: Mapping[str, Value],
+        output: tuple[str, Sequence[int], Any],
+        device: Device,
+        options: ort.RunOptions | None = None,
+    ) -> None:
+        self._session, self._options = session, options
+        self._binding = session.io_binding()
+        self._inputs = {}
+        for name, value in feed.items():
+            array = value if isinstance(value, np.ndarray) else value.numpy()
+            # a copy of its own: memory of the CPU would be shared with the caller's array
+            self._inputs[name] = ort.OrtValue.ortvalue_from_numpy(array.copy(), *device)
+            self._binding.bind_ortvalue_input(name, self._inputs[name])
+        name, shape, dtype = output
+        self.size = len(array)
+        self._output = ort.OrtValue.ortvalue_from_shape_and_type([self.size, *shape], dtype, *device)
+        self._binding.bind_ortvalue_output(name, self._output)
+
+    def run(self, feed: Mapping[str, Value]) -> ort.OrtValue:
+        """Run on inputs of the same shapes; the output is valid until the next run."""
+        for name, value in feed.items():
+            self._inputs[name].update_inplace(value)
+        self._session.run_with_iobinding(self._binding, self._options)
+        return self._output
+
+
 class Graphs:
     """One CUDA graph for each of the batch ``sizes``: a whole run is a single launch.
 
-    A graph reads and writes at fixed addresses. So its inputs are copied to their places, and its output is overwritten
-    by the next run of that size. onnxruntime captures a graph on the first run of its id. Not for several threads at
-    once.
+    A graph reads and writes at fixed addresses. onnxruntime captures it on the first run of its id. Not for several
+    threads at once.
     """
 
     def __init__(
@@ -54,31 +88,15 @@ class Graphs:
     ) -> None:
         self._session, self._output, self._device = session, output, device
         self.sizes = tuple(sizes)
-        self._bound: dict[int, tuple[Any, dict[str, ort.OrtValue], ort.OrtValue, ort.RunOptions]] = {}
+        self._bound: dict[int, Bound] = {}
 
     def run(self, feed: Mapping[str, Value]) -> ort.OrtValue:
         """Run on inputs whose batch is one of the sizes; the output is valid until the next run of that size."""
         size = _length(next(iter(feed.values())))
         if size not in self._bound:
-            self._bound[size] = self._bind(feed, size)
-        binding, inputs, output, options = self._bound[size]
-        for name, value in feed.items():
-            inputs[name].update_inplace(value)
-        self._session.run_with_iobinding(binding, options)
-        return output
-
-    def _bind(self, feed: Mapping[str, Value], size: int) -> Any:
-        binding = self._session.io_binding()
-        inputs = {}
-        for name, value in feed.items():
-            array = value if isinstance(value, np.ndarray) else value.numpy()
-            # a copy of its own: memory of the CPU would be shared with the caller's array
-            inputs[name] = ort.OrtValue.ortvalue_from_numpy(array.copy(), *self._device)
-            binding.bind_ortvalue_input(name, inputs[name])
-        name, shape, dtype = self._output
-        output = ort.OrtValue.ortvalue_from_shape_and_type([size, *shape], dtype, *self._device)
-        binding.bind_ortvalue_output(name, output)
-        return binding, inputs, output, graph_options(len(self._bound) + 1)
+            options = graph_options(len(self._bound) + 1)
+            self._bound[size] = Bound(self._session, feed, self._output, self._device, options)
+        return self._bound[size].run(feed)
 
 
 def graph_options(number: int) -> ort.RunOptions:

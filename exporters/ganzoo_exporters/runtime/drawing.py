@@ -53,7 +53,7 @@ class Drawing:
         self._fields, self._truncation, self._means = fields, truncation, means or {}
         self._rows = _label_rows(fields, n, label) | _attribute_rows(fields, n, attributes)
         self._rows |= _latent_rows(fields, n, latents)
-        self._streams = {name: _random(seed, index) for index, name in enumerate(drawn)}
+        self._streams = {name: stream(seed, index) for index, name in enumerate(drawn)}
         self._done = 0
 
     def take(self, count: int) -> dict[str, NDArray[Any]]:
@@ -66,20 +66,21 @@ class Drawing:
             if (given := self._rows.get(name)) is not None:
                 feed[name] = given[index % len(given)]
             elif field["kind"] == "latent":
-                values = _draw(self._streams[name], field, count)
+                values = draw(self._streams[name], field, count)
                 feed[name] = truncate(values, self._truncation, self._means.get(name, 0.0))
             else:
                 feed[name], rest = rest % field["classes"], rest // field["classes"]
         return feed
 
 
-def _random(seed: int, index: int) -> np.random.Generator:
+def stream(seed: int, index: int = 0) -> np.random.Generator:
     """Return the stream of the latent with this index."""
     stream = np.random.Philox(whole(seed, 0, "the seed"))
     return np.random.Generator(stream.jumped(index) if index else stream)
 
 
-def _draw(random: np.random.Generator, field: dict[str, Any], n: int) -> Floats:
+def draw(random: np.random.Generator, field: dict[str, Any], n: int) -> Floats:
+    """Return the next ``n`` latents of the stream, [n, *shape]."""
     if field["distribution"] == "normal":
         return random.standard_normal((n, *field["shape"]), dtype=np.float32)
     return random.random((n, *field["shape"]), dtype=np.float32) * np.float32(2) - np.float32(1)

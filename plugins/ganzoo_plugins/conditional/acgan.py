@@ -33,6 +33,11 @@ class AuxiliaryClassifierConfig(DCGANConfig):
     """Settings of the auxiliary classifier GAN: those of ``dcgan``, and the classifier's weight."""
 
     class_weight: float = Field(1.0, ge=0, description="weight of the classifier's loss beside the adversarial one")
+    classify_generated: bool = Field(
+        True,
+        description="the discriminator learns to classify generated samples too, as in the paper; off, it learns what "
+        "conditions look like from real ones alone, as StarGAN's does (arXiv:1711.09020)",
+    )
 
 
 class ClassifyingDiscriminator(Discriminator):
@@ -68,10 +73,10 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
 
     With L_S the log-likelihood of the source, here whatever loss is chosen, and L_C that of the condition, the
-    discriminator maximises L_S + L_C, L_C over real and generated samples alike, and the generator maximises L_C - L_S.
-    ``class_weight`` multiplies L_C. Labels are independent of each other given the sample; attributes are a Gaussian
-    of unit variance, so half their squared error stands for the cross entropy. The networks are those of ``dcgan``, for
-    images of the sizes that it takes.
+    discriminator maximises L_S + L_C, L_C over real and generated samples alike, or with ``classify_generated`` off
+    over real ones alone, and the generator maximises L_C - L_S. ``class_weight`` multiplies L_C. Labels are independent
+    of each other given the sample; attributes are a Gaussian of unit variance, so half their squared error stands for
+    the cross entropy. The networks are those of ``dcgan``, for images of the sizes that it takes.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AuxiliaryClassifierConfig
@@ -107,7 +112,8 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         fake_scores, fake_guess = self.discriminator.heads(fake)
         results = self.adversarial(real_scores, fake_scores, real, fake, condition)
         on_real, on_fake = self.misjudged(real_guess, condition), self.misjudged(fake_guess, condition)
-        results["loss"] = results["loss"] + self.config.class_weight * (on_real + on_fake)
+        learnt = on_real + on_fake if self.config.classify_generated else on_real
+        results["loss"] = results["loss"] + self.config.class_weight * learnt
         return {**results, "class_real": on_real.detach(), "class_fake": on_fake.detach()}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:

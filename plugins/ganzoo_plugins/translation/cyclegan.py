@@ -44,9 +44,9 @@ class CycleGANConfig(TrainerConfig):
     depth: int | None = Field(
         None, ge=1, description="how often a U-Net halves the image; left out: down to a map of 1 to 3 pixels a side"
     )
-    skip: bool = Field(
+    repaint: bool = Field(
         False,
-        description="generators add what they draw to the image that they are given, if that has as many channels",
+        description="generators paint over the image instead of drawing all anew, if domains have as many channels",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the innermost maps of a U-Net that is dropped")
     discriminator: Literal["patch", "image"] = Field(
@@ -91,8 +91,8 @@ class CycleGAN(Trainer):
         + identity_weight (|a_to_b(b) - b| + |b_to_a(a) - a|),
 
     and each discriminator minimises L on real images and on translations, half of them from a pool of earlier ones
-    (arXiv:1612.07828). Networks start from N(0, 0.02^2). Unlike in the paper, generators of ``cyclegan`` add what they
-    draw to the image (``skip``), as instance norm keeps a short training from learning that colours are to stay; and
+    (arXiv:1612.07828). Networks start from N(0, 0.02^2). Unlike in the paper, generators of ``cyclegan`` paint
+    over the image (``repaint``), as with instance norm a short training does not learn that colours are to stay; and
     R1 stands for the discriminators' instance norm, to which the brightness of flat areas was invisible, so that the
     generators hid in it what their inverse needs. The preset ``paper`` has neither, but the authors' networks for
     128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the whole training,
@@ -124,7 +124,7 @@ class CycleGAN(Trainer):
             "ema": 0.999,
             "regularizer": {"r1": {"weight": 0.0}},
             "model": {
-                "skip": False,
+                "repaint": False,
                 "width": 64,
                 "blocks": 6,
                 "discriminator_width": 64,
@@ -147,7 +147,7 @@ class CycleGAN(Trainer):
         domains = two_domains(self)
         alike = domains["a"].channels == domains["b"].channels
         self.identity_weight = config.identity_weight if alike else 0.0
-        self.skip = config.skip and alike
+        self.repaint = config.repaint and alike
         for way, (source, target) in _WAYS.items():
             self.networks[way] = self.build_generator(domains[source], domains[target])
         self.games = {}
@@ -168,13 +168,14 @@ class CycleGAN(Trainer):
     def build_generator(self, source: Image, target: Image) -> Network:
         """Return the generator of one way."""
         config = self.config
+        outputs = 2 * target.channels + 1 if self.repaint else target.channels
         if config.generator == "resnet":
-            body: nn.Module = ResNet(source.channels, target.channels, config.width, config.blocks)
-            return Translator(body, source, target, ResNet.multiple, skip=self.skip)
+            body: nn.Module = ResNet(source.channels, outputs, config.width, config.blocks)
+            return Translator(body, source, target, ResNet.multiple, repaint=self.repaint)
         depth = config.depth or max(1, min(source.height, source.width).bit_length() - 1)
         skips = config.generator == "unet"
-        body = UNet(source.channels, target.channels, config.width, depth, dropout=config.dropout, skips=skips)
-        return Translator(body, source, target, 2**depth, skip=self.skip)
+        body = UNet(source.channels, outputs, config.width, depth, dropout=config.dropout, skips=skips)
+        return Translator(body, source, target, 2**depth, repaint=self.repaint)
 
     def build_discriminator(self, image: Image) -> Discriminator:
         """Return the discriminator of one domain."""

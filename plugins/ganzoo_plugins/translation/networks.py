@@ -16,26 +16,35 @@ __all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet"]
 class Translator(Network):
     """An image of one domain to the image of another: a body without its output's activation, and that.
 
-    ``multiple`` is what height and width are multiples of; images of any such size are taken. With ``skip`` what the
-    body draws is added to the image itself, before the activation: tanh(artanh(0.98 x) + body(x)). So the body need not
-    draw what stays; 0.98 keeps black and white within reach.
+    ``multiple`` is what height and width are multiples of; images of any such size are taken. With ``repaint`` the body
+    draws three things: what to add to the image, what to put in its place, and a mask that mixes the two,
+
+        (1 - m) tanh(artanh(0.98 x) + added) + m tanh(placed),  m = sigmoid(mask).
+
+    So it need not draw what stays, and erases with one colour whatever had another; 0.98 leaves black and white within
+    reach. GANimation (arXiv:1807.09251, section 4.1) mixes the image itself with what is drawn: then a mask that closes
+    before anything worth drawing is learnt never opens again.
     """
 
-    def __init__(self, body: nn.Module, source: Image, target: Image, multiple: int, *, skip: bool = False) -> None:
+    def __init__(self, body: nn.Module, source: Image, target: Image, multiple: int, *, repaint: bool = False) -> None:
         if source.height % multiple or source.width % multiple:
             raise UserError(
                 f"this network takes images whose height and width are multiples of {multiple}, not "
                 f"{source.height}x{source.width}; resize them, as with --set data.size={8 * multiple}"
             )
         super().__init__(Signature((replace(source, multiple=multiple),), replace(target, multiple=multiple)))
-        self.body, self.skip = body, skip
+        self.body, self.repaint = body, repaint
         self.activation = output_activation(target)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', H, W]."""
         drawn = self.body(x)
-        images: Tensor = self.activation(drawn + torch.atanh(0.98 * x) if self.skip else drawn)
-        return images
+        if not self.repaint:
+            images: Tensor = self.activation(drawn)
+            return images
+        channels = x.shape[1]
+        added, placed, mask = drawn.split([channels, channels, 1], dim=1)
+        return torch.lerp(self.activation(torch.atanh(0.98 * x) + added), self.activation(placed), mask.sigmoid())
 
 
 class ResNet(nn.Sequential):

@@ -20,7 +20,7 @@ def ganzoo_specs() -> Iterable[Spec]:
             {
                 "steps": 5_000,
                 "regularizer": {"r1": {"weight": 0.01, "interval": 4}},
-                "model": {"skip": True, "identity_weight": 5.0, "patch_norm": "none"},
+                "model": {"repaint": True, "identity_weight": 5.0, "patch_norm": "none"},
             },
         ),
         Spec(
