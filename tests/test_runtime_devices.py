@@ -199,6 +199,8 @@ def test_small_requests_are_not_slowed_down_by_learning() -> None:
     batching = Batching("key", 4)
     assert [batching.next(n, n) for n in (1, 40, 64, 511)] == [1, 40, 64, 64]
     assert batching.next(512, 512) == 4
+    batching.best = 4
+    assert [batching.next(n, n) for n in (1, 16, 17)] == [1, 16, 4]  # pieces cost more than they bring
     assert Batching("key", 1 << 27).next(100, 100) == 1  # a sample alone is large
 
 

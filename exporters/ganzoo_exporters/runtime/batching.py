@@ -13,10 +13,11 @@ from statistics import median
 __all__ = ["Batching", "cache_folder"]
 
 _USUAL = 64  # for small requests, as long as nothing is known
+_WHOLE = 16  # samples up to which a request is computed at once
 _FROM = 512  # samples; smaller requests are not used to learn from
 _SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _RUNS, _SAMPLES = 3, 256  # at least, of each size; the first run pays for allocations and does not count
-_GAIN = 0.98  # of the time a sample: what a larger batch must save to be worth its memory
+_GAIN = 0.99  # of the time a sample: what a larger batch must save to be worth its memory
 _BYTES = 1 << 26  # of samples at a time
 _KEPT = 500  # models in the file
 
@@ -40,7 +41,7 @@ class Batching:
     def next(self, left: int, n: int) -> int:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
         size = self.best
-        if size is None:
+        if size is None or n <= _WHOLE:
             size = self._usual if n < _FROM else self._candidate()
         return min(size, left)
 

@@ -224,8 +224,8 @@ class Generator:
 
     def _draw(self, drawing: Drawing, size: int) -> Batch:
         """Draw the next piece, and learn how long it took."""
-        feed = drawing.take(size)
         start = time.perf_counter()
+        feed = drawing.take(size)
         samples = self._run(feed, on_device=False)
         self._batching.record(size, time.perf_counter() - start)
         return Batch(samples, feed)
