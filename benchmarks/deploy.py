@@ -1,7 +1,8 @@
 """How fast exported generators are, beside torch and beside onnxruntime used as it comes.
 
-    python benchmarks/deploy.py             # about half an hour, writes benchmarks/results/deploy.json
+    python benchmarks/deploy.py             # ten minutes, writes benchmarks/results/deploy.json
     python benchmarks/deploy.py --quick     # a minute, to see that it works; the figures mean little
+    python benchmarks/deploy.py --table     # the figures of the last run as tables
 
 For dcgan at 28x28 and 64x64 and wgan_gp_conv, on one thread and on two, images a second from drawing the latents to
 float32 images in memory, for n = 1, 16, 256 and 10,000, of
@@ -66,8 +67,12 @@ Way = Callable[[], object]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few rounds, fewer images, no torch.compile")
+    parser.add_argument("--table", action="store_true", help="print what is in the JSON file")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the JSON file for the figures")
     options = parser.parse_args()
+    if options.table:
+        table(json.loads(options.out.read_text())["models"])
+        return
     document: dict[str, Any] = {
         "machine": {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
         "versions": {"torch": torch.__version__, "onnxruntime": ort.__version__},
@@ -297,6 +302,19 @@ def show(name: str, rows: list[dict[str, Any]]) -> None:
             f"  {row['threads']} threads, n = {row['n']:,}: {rates}; {ratios}; {row['share']:.0%} of the product's rate"
         )
     sys.stdout.flush()
+
+
+def table(models: dict[str, Any]) -> None:
+    print("| | threads | n | images/s | eager | compiled | plain | unrewritten | int8, images/s | share |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name, found in models.items():
+        for row in found["speed"]:
+            rates, ratios = row["images_per_second"], row["runtime_to"]
+            beside = " | ".join(f"{ratios[way]:.2f}" for way in ("eager", "compiled", "plain", "unrewritten"))
+            print(
+                f"| {name} | {row['threads']} | {row['n']:,} | {rates['runtime']:,.0f} | {beside} | "
+                f"{rates['int8']:,.0f} | {row['share']:.0%} |"
+            )
 
 
 if __name__ == "__main__":

@@ -304,3 +304,12 @@ def test_the_auxiliary_classifier_loss_against_its_equations(generated):
     torch.manual_seed(6)
     score, classes = source_and_class(trainer.pair(batch)[1])
     torch.testing.assert_close(found, -score.sigmoid().log().mean() - 0.7 * classes, rtol=1e-4, atol=1e-5)
+
+
+def test_the_preset_for_shapes_is_told_all_their_factors():
+    config = load_config(load_registry(), "acgan", preset="shapes", sets=("data.size=64", "batch_size=8"))
+    data = config.build_dataset()
+    loop = Loop(config.build_trainer(data.spec), data, config.train)
+    loop.advance()
+    (field,) = loop.trainer.conditions
+    assert field.names[:5] == ("circle", "square", "triangle", "star", "ring")

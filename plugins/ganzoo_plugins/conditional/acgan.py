@@ -77,6 +77,8 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     over real ones alone, and the generator maximises L_C - L_S. ``class_weight`` multiplies L_C. Labels are independent
     of each other given the sample; attributes are a Gaussian of unit variance, so half their squared error stands for
     the cross entropy. The networks are those of ``dcgan``, for images of the sizes that it takes.
+
+    The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AuxiliaryClassifierConfig
@@ -91,6 +93,20 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         "lr_warmup": 100,
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "shapes": {
+            "steps": 10_000,
+            "data": {"name": "shapes", "condition": "attributes", "size": 30_000},
+            "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
+            "model": {
+                "batch_norm": "generator",
+                "class_weight": 2.0,
+                "classify_generated": False,
+                "discriminator_lr": 2e-3,
+                "optimizer": {"lr": 4e-3},
+            },
+        }
     }
 
     def build_generator(self, sample: SampleField) -> Generator:
