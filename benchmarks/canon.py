@@ -1,6 +1,6 @@
 """Every image model of the zoo at an equal CPU budget: digits judged by an independent classifier, shapes from pixels.
 
-    python benchmarks/canon.py train MODEL ... --real MNIST_FOLDER [--data mnist5k|mnist|shapes] [--seed 0]
+    python benchmarks/canon.py train MODEL ... --real MNIST_FOLDER [--data mnist|shapes] [--preset NAME] [--seed 0]
     python benchmarks/canon.py judge MODEL --real MNIST_FOLDER
     python benchmarks/canon.py table
 
@@ -47,7 +47,8 @@ def main() -> None:
     train = commands.add_parser("train")
     train.add_argument("models", nargs="*")
     train.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
-    train.add_argument("--data", default="mnist5k")
+    train.add_argument("--data", help="mnist5k, mnist or shapes; the model's own if left out")
+    train.add_argument("--preset")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--set", dest="sets", action="append", default=[], help="as for ganzoo train")
     train.add_argument("--runs", type=Path, default=Path("runs"))
@@ -66,8 +67,8 @@ def _train(options: argparse.Namespace) -> None:
     sets = [*options.sets, f"data.root={options.real}"] if options.data == "mnist" else options.sets
     for model in options.models:
         registry = load_registry()
-        flags = {"data": {"name": options.data}, "seed": options.seed}
-        config = load_config(registry, model, sets=sets, flags=flags)
+        flags = {"seed": options.seed} | ({"data": {"name": options.data}} if options.data else {})
+        config = load_config(registry, model, preset=options.preset, sets=sets, flags=flags)
         dataset = config.build_dataset()
         run = Run.create(options.runs, config, dataset.spec)
         cpu, wall = time.process_time(), time.perf_counter()

@@ -17,6 +17,7 @@ _GENERATORS = {
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
+    "acgan-shapes": "Coloured shapes, 32x32, by kind, hue, size, place and rotation",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder: rough from noise",
     "inpaint-mnist5k": "Fills a hole in a handwritten digit, 28x28",
