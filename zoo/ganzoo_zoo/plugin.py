@@ -21,6 +21,7 @@ _GENERATORS = {
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder: rough from noise",
     "inpaint-mnist5k": "Fills a hole in a handwritten digit, 28x28",
+    "inpaint-shapes": "Fills a hole in a drawing of a coloured shape, 32x32",
     "inpaint_z-mnist5k": "Fills a hole in a handwritten digit, 28x28, in several ways",
 }
 
