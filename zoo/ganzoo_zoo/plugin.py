@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ganzoo import Spec, hookimpl
 
 _GENERATORS = {
+    "gan_fc-mnist5k": "Handwritten digits, 28x28, by the plain GAN with fully connected networks: some digits only",
     "wgan_gp_conv-mnist5k": "Handwritten digits, 28x28",
     "cgan-mnist5k": "Handwritten digits by class, 28x28",
     "acgan-mnist5k": "Handwritten digits by class, 28x28, by an auxiliary classifier",
