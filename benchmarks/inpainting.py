@@ -8,7 +8,9 @@ hole filled with the mean of its surroundings (of the pixels around it, by chann
 image that is nearest, by L1, in what can be seen. L1 is the mean difference in the hole, as a share of the range;
 "recognised" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.judge`` for shapes) sees the
 class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is the
-mean L1 in the hole between two fillings of the same hole.
+mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a pair,
+then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of the three
+are at least 0.25 apart. A second sheet shows the three in the 16 holes where they differ most.
 """
 
 import argparse
@@ -26,7 +28,9 @@ from ganzoo.sampling import draw_inputs
 
 RESULTS = Path("benchmarks/results/inpainting")
 COUNT = 1000
-FILLINGS = 4
+FILLINGS = 16
+SHOWN = 4  # fillings in the sheet of the first images
+APART = 0.25  # L1 in the hole from which two fillings are called different
 
 
 def main() -> None:
@@ -64,15 +68,19 @@ def main() -> None:
     for name, images in candidates.items():
         rows.append({"filled by": name, "l1": _hole(images - x, mask), "recognised": judge(images, labels)})
     document = {"model": key, "data": data, "training": sampler.metadata["training"], "images": COUNT, "rows": rows}
-    if len(signature.inputs) > 2:
+    several = len(signature.inputs) > 2
+    if several:
         document["apart"] = _hole(fillings[0] - fillings[1], mask)
+        chosen, apart = _three(torch.stack(fillings, dim=1), mask)
+        document["three_apart"] = (apart >= APART).double().mean().item()
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{key}-{data}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
-    shown = [torch.where(mask > 0, 1.0, x), *(fillings if len(signature.inputs) > 2 else fillings[:1]), x]
-    save_comparison(
-        path.with_suffix(".png"), [(part[:32] * 255).round().byte().permute(0, 2, 3, 1).numpy() for part in shown]
-    )
+    holes = torch.where(mask > 0, 1.0, x)
+    _sheet(path.with_suffix(".png"), [part[:32] for part in (holes, *fillings[: SHOWN if several else 1], x)])
+    if several:
+        most = apart.argsort(descending=True)[:16]
+        _sheet(path.with_name(f"{path.stem}-three.png"), [holes[most], *chosen[most].unbind(1), x[most]])
     print(json.dumps(document, indent=2))
 
 
@@ -112,6 +120,22 @@ def _shapes():
 
 def _hole(difference: Tensor, mask: Tensor) -> float:
     return (difference.abs().mean(1, keepdim=True) * mask).sum().item() / mask.sum().item()
+
+
+def _three(fillings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return of fillings [N, F, C, H, W] the three that differ most, [N, 3, C, H, W], and the least L1 of two, [N]."""
+    inside = (fillings * mask[:, None]).flatten(2)
+    distance = torch.cdist(inside, inside, p=1) / (mask.flatten(1).sum(1) * fillings.shape[2])[:, None, None]
+    count = fillings.shape[1]
+    first, second = (pair := distance.flatten(1).argmax(1)) // count, pair % count
+    row = torch.arange(len(fillings))
+    third = torch.minimum(distance[row, first], distance[row, second]).argmax(1)
+    least = torch.stack([distance[row, first, second], distance[row, first, third], distance[row, second, third]])
+    return torch.stack([fillings[row, index] for index in (first, second, third)], dim=1), least.amin(0)
+
+
+def _sheet(path: Path, columns: list[Tensor]) -> None:
+    save_comparison(path, [(part * 255).round().byte().permute(0, 2, 3, 1).numpy() for part in columns])
 
 
 def _surroundings(x: Tensor, mask: Tensor) -> Tensor:
