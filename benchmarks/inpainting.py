@@ -8,9 +8,9 @@ hole filled with the mean of its surroundings (of the pixels around it, by chann
 image that is nearest, by L1, in what can be seen. L1 is the mean difference in the hole, as a share of the range;
 "recognised" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.judge`` for shapes) sees the
 class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is the
-mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a pair,
-then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of the three
-are at least 0.25 apart. A second sheet shows the three in the 16 holes where they differ most.
+mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a
+pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of
+the three are at least 0.25 apart. A second sheet shows the three in the 16 holes where they differ most.
 """
 
 import argparse

@@ -273,15 +273,15 @@ def log_probability(logits, labels):
     return torch.stack([row[y] - row.exp().sum().log() for row, y in zip(logits, labels, strict=True)]).mean()
 
 
-@pytest.mark.parametrize("generated", [True, False])
-def test_the_auxiliary_classifier_loss_against_its_equations(generated):
+@pytest.mark.parametrize("classifier", ["both", "real"])
+def test_the_auxiliary_classifier_loss_against_its_equations(classifier):
     conditions = (Label(4), Label(3, name="hue"), Attributes(5, name="a"))
     loop = training(
         "acgan",
         conditions,
         "model.class_weight=0.7",
         "loss.name=non_saturating",
-        f"model.classify_generated={generated}".lower(),
+        f"model.classifier={classifier}",
     )
     trainer, batch = loop.trainer, next_batch(loop)
 
@@ -297,13 +297,49 @@ def test_the_auxiliary_classifier_loss_against_its_equations(generated):
     real, fake, _ = trainer.pair(batch)
     (real_score, real_class), (fake_score, fake_class) = source_and_class(real), source_and_class(fake)
     source = real_score.sigmoid().log().mean() + (1 - fake_score.sigmoid()).log().mean()
-    torch.testing.assert_close(found, -source - 0.7 * (real_class + generated * fake_class), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found, -source - 0.7 * (real_class + (classifier == "both") * fake_class), rtol=1e-4, atol=1e-5
+    )
 
     torch.manual_seed(6)
     found = trainer.generator_loss(batch)["loss"]
     torch.manual_seed(6)
     score, classes = source_and_class(trainer.pair(batch)[1])
     torch.testing.assert_close(found, -score.sigmoid().log().mean() - 0.7 * classes, rtol=1e-4, atol=1e-5)
+
+
+def test_a_classifier_that_tells_generated_samples_apart_against_its_equations():
+    sets = ("model.class_weight=0.7", "loss.name=non_saturating", "model.classifier=apart")
+    loop = training("acgan", (Label(4), Label(3, name="hue")), *sets)
+    trainer, batch = loop.trainer, next_batch(loop)
+    labels = batch["y"], batch["hue"]
+
+    def log_classes(x, generated):
+        """Return the score and log C(c+), or with ``generated`` log C(c-)."""
+        score, heads = trainer.discriminator.heads(x)
+        assert [head.shape[1] for head in heads] == [8, 6]
+        moved = [y + generated * count for y, count in zip(labels, (4, 3), strict=True)]
+        return score, sum(log_probability(head, y) for head, y in zip(heads, moved, strict=True))
+
+    torch.manual_seed(5)
+    found = trainer.discriminator_loss(batch)["loss"]
+    torch.manual_seed(5)
+    real, fake, _ = trainer.pair(batch)
+    (real_score, real_class), (fake_score, fake_class) = log_classes(real, False), log_classes(fake, True)
+    source = real_score.sigmoid().log().mean() + (1 - fake_score.sigmoid()).log().mean()
+    torch.testing.assert_close(found, -source - 0.7 * (real_class + fake_class), rtol=1e-4, atol=1e-5)
+
+    torch.manual_seed(6)
+    found = trainer.generator_loss(batch)["loss"]
+    torch.manual_seed(6)
+    fake = trainer.pair(batch)[1]
+    (score, genuine), (_, made) = log_classes(fake, False), log_classes(fake, True)
+    torch.testing.assert_close(found, -score.sigmoid().log().mean() - 0.7 * (genuine - made), rtol=1e-4, atol=1e-5)
+
+
+def test_attributes_are_not_told_apart():
+    with pytest.raises(UserError, match="is for labels"):
+        training("acgan", (Label(4), Attributes(5, name="a")), "model.classifier=apart")
 
 
 def test_the_preset_for_shapes_is_told_all_their_factors():

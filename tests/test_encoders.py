@@ -135,12 +135,46 @@ def test_an_image_loss_reaches_the_encoder_alone():
     assert all(parameter.grad is None for parameter in loop.trainer.generator.parameters())
 
 
-def test_a_conditional_generator_is_told_the_labels():
+def labelled():
     fields = (Image(1, 16, 16, range=(0, 255)), Label(3))
-    tensors = {**images().tensors, "y": torch.arange(12) % 3}
-    dataset = TensorDataset(DataSpec("made", fields, 12), tensors)
+    return TensorDataset(DataSpec("made", fields, 12), {**images().tensors, "y": torch.arange(12) % 3})
+
+
+@pytest.mark.parametrize("key", ["aae", "vaegan"])
+def test_an_autoencoder_s_generator_is_told_the_labels_if_asked_to(key):
+    loop = loop_for(key, *SMALL, "model.told=true", dataset=labelled())
+    loop.advance()
+    generator, encoder = (loop.trainer.networks[name].eval() for name in ("generator", "encoder"))
+    assert [field.name for field in generator.signature.inputs] == ["z", "y"]
+    assert generator.signature.inputs[:1] == (encoder.signature.output,)
+    z = torch.randn(1, 5).expand(3, 5)
+    one, other, third = generator(z, torch.arange(3))
+    assert not torch.equal(one, other)
+    assert not torch.equal(other, third)
+
+
+@pytest.mark.parametrize(
+    ("key", "loss"), [("aae", "autoencoder_loss"), ("vaegan", "encoder_loss"), ("vaegan", "generator_loss")]
+)
+def test_codes_come_back_with_the_labels_of_their_images(key, loss):
+    trainer, batch = still(loop_for(key, *SMALL, "model.told=true", dataset=labelled()))
+    told = []
+    forward = trainer.generator.forward
+    trainer.generator.forward = lambda z, *condition: told.append(condition) or forward(z, *condition)
+    getattr(trainer, loss)(batch)
+    assert told
+    for (labels,) in told:
+        torch.testing.assert_close(labels, batch["y"])
+
+
+def test_without_labels_there_is_nothing_to_tell():
+    with pytest.raises(UserError, match="learns from labels or attributes"):
+        loop_for("vaegan", *SMALL, "model.told=true")
+
+
+def test_a_conditional_generator_is_told_the_labels():
     loop = loop_for(
-        *("encoder_regression", "model.gan=cgan", "model.gan_settings.width=2", "model.width=2"), dataset=dataset
+        *("encoder_regression", "model.gan=cgan", "model.gan_settings.width=2", "model.width=2"), dataset=labelled()
     )
     loop.advance()
     assert len(loop.trainer.networks["generator"].signature.inputs) == 2

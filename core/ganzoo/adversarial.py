@@ -16,8 +16,8 @@ from ganzoo.errors import UserError
 from ganzoo.game import Game, lazy_phase
 from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.networks import Discriminator, Generator
-from ganzoo.signature import Attributes, Image, Label, Latent, Points
 from ganzoo.signature import Field as SignatureField
+from ganzoo.signature import Image, Latent, Points
 from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 
 __all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
@@ -69,14 +69,7 @@ class AdversarialTrainer(Trainer):
             raise UserError("this model is trained with an adversarial loss; name one with --loss")
         super().__init__(config, data, loss, regularizers)
         sample = self.scaled(data.sample)
-        self.conditions: tuple[Label | Attributes, ...] = ()
-        if self.conditional:
-            self.conditions = tuple(field for field in data.fields[1:] if isinstance(field, Label | Attributes))
-            if not self.conditions:
-                raise UserError(
-                    f"a conditional model learns from labels or attributes, and {data.name} has none; choose other "
-                    "data, or a model without a condition"
-                )
+        self.conditions = data.conditions if self.conditional else ()
         self.generator = self.build_generator(sample)
         self.discriminator = self.build_discriminator(_packed(sample, config.pack))
         if config.spectral_norm:

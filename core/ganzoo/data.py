@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ganzoo.errors import UserError
-from ganzoo.signature import Field, field_from_json, field_to_json
+from ganzoo.signature import Attributes, Field, Label, field_from_json, field_to_json
 
 __all__ = ["Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset"]
 
@@ -46,6 +46,17 @@ class DataSpec:
     def sample(self) -> Field:
         """The field that a generator learns to draw: the first one."""
         return self.fields[0]
+
+    @property
+    def conditions(self) -> tuple[Label | Attributes, ...]:
+        """The fields that a conditional model is told; raises :class:`UserError` if there are none."""
+        found = tuple(field for field in self.fields[1:] if isinstance(field, Label | Attributes))
+        if not found:
+            raise UserError(
+                f"a conditional model learns from labels or attributes, and {self.name} has none; choose other data, "
+                "or a model without a condition"
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain data; :meth:`from_json` reads it back."""

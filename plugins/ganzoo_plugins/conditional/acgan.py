@@ -1,7 +1,7 @@
 """The auxiliary classifier GAN: the discriminator names the condition instead of being told."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,10 +33,11 @@ class AuxiliaryClassifierConfig(DCGANConfig):
     """Settings of the auxiliary classifier GAN: those of ``dcgan``, and the classifier's weight."""
 
     class_weight: float = Field(1.0, ge=0, description="weight of the classifier's loss beside the adversarial one")
-    classify_generated: bool = Field(
-        True,
-        description="the discriminator learns to classify generated samples too, as in the paper; off, it learns what "
-        "conditions look like from real ones alone, as StarGAN's does (arXiv:1711.09020)",
+    classifier: Literal["both", "real", "apart"] = Field(
+        "both",
+        description="what the classifier learns from. both: real and generated samples, as in the paper; real: real "
+        "ones alone, as StarGAN's does (arXiv:1711.09020); apart: both, generated ones as classes of their own, as "
+        "ADC-GAN's does (arXiv:2107.10060), for labels",
     )
 
 
@@ -44,16 +45,19 @@ class ClassifyingDiscriminator(Discriminator):
     """Images to scores, and with :meth:`heads` to what their conditions seem to be.
 
     One body, and a linear head each for the score, for every label (logits) and for every attribute vector (values).
+    With ``apart`` a label's head has twice as many logits: of the classes, and of the same classes as generated.
     """
 
-    def __init__(self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
+    def __init__(
+        self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes], apart: bool = False
+    ) -> None:
         super().__init__(Signature((sample,), Scores()))
         *body, head = DCGANDiscriminator(width, batch_norm, sample).body
         assert isinstance(head, nn.Linear)
         self.body = nn.Sequential(*body)
         self.head = head
         self.classifiers = nn.ModuleList(
-            nn.Linear(head.in_features, field.classes if isinstance(field, Label) else field.dim)
+            nn.Linear(head.in_features, field.classes * (1 + apart) if isinstance(field, Label) else field.dim)
             for field in conditions
         )
 
@@ -73,10 +77,14 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
 
     With L_S the log-likelihood of the source, here whatever loss is chosen, and L_C that of the condition, the
-    discriminator maximises L_S + L_C, L_C over real and generated samples alike, or with ``classify_generated`` off
-    over real ones alone, and the generator maximises L_C - L_S. ``class_weight`` multiplies L_C. Labels are independent
-    of each other given the sample; attributes are a Gaussian of unit variance, so half their squared error stands for
-    the cross entropy. The networks are those of ``dcgan``, for images of the sizes that it takes.
+    discriminator maximises L_S + L_C, L_C over real and generated samples alike, or over real ones alone with the
+    ``classifier`` ``"real"``, and the generator maximises L_C - L_S. With ``"apart"`` (Conditional GANs with Auxiliary
+    Discriminative Classifier, arXiv:2107.10060, equations 6 and 7) it tells classes c+ of real samples from classes c-
+    of generated ones, and the generator maximises log C(c+) - log C(c-): a classifier that only knows real samples is
+    content with drawings of another class that have what it looks for, this one is not. ``class_weight`` multiplies
+    L_C. Labels are independent of each other given the sample; attributes are a Gaussian of unit variance, so half
+    their squared error stands for the cross entropy. The networks are those of ``dcgan``, for images of the sizes that
+    it takes.
 
     The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
     """
@@ -102,7 +110,7 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
             "model": {
                 "batch_norm": "generator",
                 "class_weight": 2.0,
-                "classify_generated": False,
+                "classifier": "real",
                 "discriminator_lr": 2e-3,
                 "optimizer": {"lr": 4e-3},
             },
@@ -119,7 +127,15 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
             raise UserError("acgan classifies every sample by itself, so it takes pack=1 alone")
         config = self.config
         batch_norm = config.batch_norm in ("both", "discriminator")
-        return ClassifyingDiscriminator(config.width, batch_norm, image_only("acgan", sample), self.conditions)
+        image = image_only("acgan", sample)
+        if self.apart and not all(isinstance(field, Label) for field in self.conditions):
+            raise UserError('model.classifier="apart" is for labels, and this data has attributes; take "real"')
+        return ClassifyingDiscriminator(config.width, batch_norm, image, self.conditions, self.apart)
+
+    @property
+    def apart(self) -> bool:
+        """Whether generated samples are classes of their own."""
+        return self.config.classifier == "apart"
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the discriminator minimises: -L_S - L_C and the weighted penalties."""
@@ -127,8 +143,9 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         real_scores, real_guess = self.discriminator.heads(real)
         fake_scores, fake_guess = self.discriminator.heads(fake)
         results = self.adversarial(real_scores, fake_scores, real, fake, condition)
-        on_real, on_fake = self.misjudged(real_guess, condition), self.misjudged(fake_guess, condition)
-        learnt = on_real + on_fake if self.config.classify_generated else on_real
+        on_real = self.misjudged(real_guess, condition)
+        on_fake = self.misjudged(fake_guess, self.generated(condition) if self.apart else condition)
+        learnt = on_real if self.config.classifier == "real" else on_real + on_fake
         results["loss"] = results["loss"] + self.config.class_weight * learnt
         return {**results, "class_real": on_real.detach(), "class_fake": on_fake.detach()}
 
@@ -138,8 +155,18 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
         real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
         scores, guess = self.discriminator.heads(self.shown(fake))
-        loss = self.loss.generator(scores, real_scores)
-        return self.with_penalties(loss + self.config.class_weight * self.misjudged(guess, condition), batch)
+        classes = self.misjudged(guess, condition)
+        if self.apart:
+            classes = classes - self.misjudged(guess, self.generated(condition))
+        loss = self.loss.generator(scores, real_scores) + self.config.class_weight * classes
+        return self.with_penalties(loss, batch)
+
+    def generated(self, condition: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return labels as those of generated samples, which a classifier that tells them apart has besides."""
+        return tuple(
+            part + field.classes if isinstance(field, Label) else part
+            for field, part in zip(self.conditions, condition, strict=True)
+        )
 
     def misjudged(self, guess: tuple[Tensor, ...], condition: tuple[Tensor, ...]) -> Tensor:
         """Return -L_C: the sum over conditions of the mean cross entropy or half the mean squared error."""

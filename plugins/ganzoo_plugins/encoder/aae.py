@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Phase, Score, TrainerConfig
-from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
+from ganzoo_plugins.encoder.common import AutoencoderTrainer, ToldConfig
 from ganzoo_plugins.encoder.networks import CodeDiscriminator
 
 __all__ = ["AAE", "AAEConfig"]
 
 
-class AAEConfig(AutoencoderConfig):
+class AAEConfig(ToldConfig):
     """Settings of the adversarial autoencoder."""
 
     latent_dim: int = Field(16, ge=1, description="size of the latent")
@@ -29,7 +29,8 @@ class AAE(AutoencoderTrainer):
 
     Encoder and generator (the paper's decoder) minimise mean (G(E(x)) - x)^2; the discriminator tells latents drawn
     from the prior from codes, which the encoder is to prevent. The paper takes turns between the two aims with a rate
-    for each; here the encoder minimises their weighted sum in one step.
+    for each; here the encoder minimises their weighted sum in one step. ``told`` is the paper's section 4: the
+    generator is given the label, and codes are left with the style.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AAEConfig
@@ -55,7 +56,7 @@ class AAE(AutoencoderTrainer):
         """Return what encoder and generator minimise."""
         x = batch[self.data.sample.name]
         code = self.encoder(x)
-        error = (self.generator(code) - x).square().mean()
+        error = (self.generator(code, *self.condition(batch)) - x).square().mean()
         real_scores = self.discriminator(self.prior(x)) if self.loss.needs_real else None
         adversarial = self.loss.generator(self.discriminator(code), real_scores)
         loss = error + self.config.adversarial_weight * adversarial

@@ -9,9 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo import (
+    Batch,
     DataSpec,
     Discriminator,
     Game,
+    Generator,
     GeneratorRegularizer,
     Image,
     Latent,
@@ -22,11 +24,12 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
 )
+from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANGenerator
 from ganzoo_plugins.encoder.networks import Encoder
 
-__all__ = ["AutoencoderConfig", "AutoencoderTrainer"]
+__all__ = ["AutoencoderConfig", "AutoencoderTrainer", "ToldConfig"]
 
 
 class AutoencoderConfig(TrainerConfig):
@@ -40,10 +43,19 @@ class AutoencoderConfig(TrainerConfig):
     )
 
 
+class ToldConfig(AutoencoderConfig):
+    """Settings of those whose generator may be told labels."""
+
+    told: bool = Field(
+        False, description="the generator is told the labels or attributes of images, so that codes leave them out"
+    )
+
+
 class AutoencoderTrainer(Trainer):
     """DCGAN's generator and its discriminator turned encoder, between images and normal latents.
 
-    ``players`` are the networks that each optimizer trains.
+    ``players`` are the networks that each optimizer trains. With a :class:`ToldConfig` that says so, the generator is
+    also given every label and attribute vector of the data, as ``cgan``'s is; encoder and discriminator are not.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AutoencoderConfig
@@ -71,7 +83,8 @@ class AutoencoderTrainer(Trainer):
         super().__init__(config, data, loss, regularizers)
         self.image: Image = image_only("this model", self.scaled(data.sample))
         self.latent = Latent((config.latent_dim,))
-        self.generator = DCGANGenerator(self.latent, config.width, True, self.image)
+        self.conditions = data.conditions if isinstance(config, ToldConfig) and config.told else ()
+        self.generator = self._build_generator()
         self.encoder = Encoder(self.image, self.latent, config.width, spread=self.spread)
         self.discriminator = self.build_discriminator()
         self.networks = {"generator": self.generator, "encoder": self.encoder, "discriminator": self.discriminator}
@@ -81,6 +94,14 @@ class AutoencoderTrainer(Trainer):
             rate = config.discriminator_lr if optimizer == "discriminator" else None
             self.optimizers[optimizer] = config.optimizer.build(parameters, lr=rate, betas=self.loss.betas)
 
+    def _build_generator(self) -> Generator:
+        def plain(size: int) -> Generator:
+            return DCGANGenerator(Latent((size,)), self.config.width, True, self.image)
+
+        if not self.conditions:
+            return plain(self.config.latent_dim)
+        return JoinedGenerator(self.latent, self.conditions, OneHot(self.conditions), plain)
+
     @abstractmethod
     def build_discriminator(self) -> Discriminator:
         """Return the discriminator, for images like ``self.image`` and latents like ``self.latent``."""
@@ -88,6 +109,10 @@ class AutoencoderTrainer(Trainer):
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """The generator and the encoder."""
         return {name: networks[name] for name in self.averaged}  # type: ignore[misc]
+
+    def condition(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return what the generator is told about the batch's images; nothing unless it is told anything."""
+        return tuple(batch[field.name] for field in self.conditions)
 
     def prior(self, x: Tensor) -> Tensor:
         """Draw as many latents [N, L] as there are images."""

@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Phase, Score, TrainerConfig
-from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
+from ganzoo_plugins.encoder.common import AutoencoderTrainer, ToldConfig
 from ganzoo_plugins.encoder.networks import FeatureDiscriminator
 
 __all__ = ["VAEGAN", "VAEGANConfig"]
 
 
-class VAEGANConfig(AutoencoderConfig):
+class VAEGANConfig(ToldConfig):
     """Settings of VAE/GAN."""
 
     prior_weight: float = Field(
@@ -35,7 +35,8 @@ class VAEGAN(AutoencoderTrainer):
         generator:      feature_weight mean (f(G(z)) - f(x))^2 + adversarial loss on G(z) and on G(latents)
         discriminator:  adversarial loss on x against both.
 
-    The encoder that is exported returns mu(x).
+    The encoder that is exported returns mu(x). With ``told`` G is given the labels of x beside z, as in CVAE-GAN
+    (arXiv:1703.10155), but without that paper's classifier.
     """
 
     Config: ClassVar[type[TrainerConfig]] = VAEGANConfig
@@ -64,7 +65,7 @@ class VAEGAN(AutoencoderTrainer):
         x = batch[self.data.sample.name]
         mean, log_variance = self.encoder.moments(x)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
-        drawn = self.generator(self._drawn(mean, log_variance))
+        drawn = self.generator(self._drawn(mean, log_variance), *self.condition(batch))
         error = self._error(drawn, x)
         loss = self.config.prior_weight * divergence + error
         return {"loss": loss, "divergence": divergence.detach(), "features": error.detach()}
@@ -74,7 +75,8 @@ class VAEGAN(AutoencoderTrainer):
         x = batch[self.data.sample.name]
         with torch.no_grad():
             codes = self._drawn(*self.encoder.moments(x))
-        returned, drawn = self.generator(codes), self.generator(self.prior(x))
+        condition = self.condition(batch)
+        returned, drawn = self.generator(codes, *condition), self.generator(self.prior(x), *condition)
         real_scores = self.discriminator(x) if self.loss.needs_real else None
         adversarial = [self.loss.generator(self.discriminator(images), real_scores) for images in (returned, drawn)]
         error = self._error(returned, x)
@@ -97,4 +99,4 @@ class VAEGAN(AutoencoderTrainer):
         with torch.no_grad():
             codes = self._drawn(*self.encoder.moments(x))
             codes[::2] = self.prior(x)[::2]
-            return self.discriminator, x, self.generator(codes)
+            return self.discriminator, x, self.generator(codes, *self.condition(batch))
