@@ -23,6 +23,7 @@ _GENERATORS = {
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "vaegan-mnist5k": "Handwritten digits, 28x28, to latents and back, by a VAE with a discriminator",
     "bigan-mnist5k": "Handwritten digits, 28x28, to latents and roughly back, by a discriminator of pairs",
+    "encoder_regression-mnist5k": "Handwritten digits, 28x28, to latents and back, by an encoder for r3gan's generator",
     "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder: rough from noise",
     "inpaint-mnist5k": "Fills a hole in a handwritten digit, 28x28",
     "inpaint-shapes": "Fills a hole in a drawing of a coloured shape, 32x32",

@@ -42,7 +42,10 @@ class CycleGANConfig(TrainerConfig):
     width: int = Field(16, ge=1, description="channels of a generator's first map")
     blocks: int = Field(2, ge=0, description="residual blocks of a resnet")
     depth: int | None = Field(
-        None, ge=1, description="how often a U-Net halves the image; left out: down to a map of 1 to 3 pixels a side"
+        None,
+        ge=1,
+        description="how often a U-Net halves the image; left out: down to a map of 1 to 3 pixels a side, without skip "
+        "connections 4 to 7",
     )
     repaint: bool = Field(
         False,
@@ -172,8 +175,9 @@ class CycleGAN(Trainer):
         if config.generator == "resnet":
             body: nn.Module = ResNet(source.channels, outputs, config.width, config.blocks)
             return Translator(body, source, target, ResNet.multiple, repaint=self.repaint)
-        depth = config.depth or max(1, min(source.height, source.width).bit_length() - 1)
         skips = config.generator == "unet"
+        smallest = 1 if skips else 3  # bits of the innermost map's side
+        depth = config.depth or max(1, min(source.height, source.width).bit_length() - smallest)
         body = UNet(source.channels, outputs, config.width, depth, dropout=config.dropout, skips=skips)
         return Translator(body, source, target, 2**depth, repaint=self.repaint)
 
