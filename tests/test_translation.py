@@ -98,6 +98,13 @@ def test_without_skips_everything_goes_through_the_innermost_map():
         assert torch.allclose(answers[0], answers[1]) is not skips
 
 
+@pytest.mark.parametrize(("key", "smallest"), [("discogan", 4), ("dualgan", 1)])
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_without_skips_more_than_a_pixel_is_left_of_an_image(key, smallest, side):
+    body = loop_for(key, domains((3, side, side), (3, side, side))).trainer.networks["a_to_b"].body
+    assert 2 ** len(body.down) == side // smallest
+
+
 def test_sizes_that_a_network_cannot_halve_are_refused():
     with pytest.raises(UserError, match=r"multiples of 4.*18x16"):
         Translator(ResNet(1, 1, 2, 1), Image(1, 18, 16), Image(1, 18, 16), 4)
