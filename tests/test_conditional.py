@@ -342,6 +342,15 @@ def test_attributes_are_not_told_apart():
         training("acgan", (Label(4), Attributes(5, name="a")), "model.classifier=apart")
 
 
+def test_the_preset_for_shapes_by_class_tells_generated_ones_apart():
+    config = load_config(load_registry(), "acgan", preset="shape_classes", sets=("data.size=64", "batch_size=8"))
+    data = config.build_dataset()
+    loop = Loop(config.build_trainer(data.spec), data, config.train)
+    loop.advance()
+    assert [field.name for field in loop.trainer.conditions] == ["y", "hue"]
+    assert [head.out_features for head in loop.trainer.discriminator.classifiers] == [10, 12]
+
+
 def test_the_preset_for_shapes_is_told_all_their_factors():
     config = load_config(load_registry(), "acgan", preset="shapes", sets=("data.size=64", "batch_size=8"))
     data = config.build_dataset()

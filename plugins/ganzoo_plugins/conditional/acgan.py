@@ -72,6 +72,14 @@ class ClassifyingDiscriminator(Discriminator):
         return self.head(features).squeeze(1), tuple(classifier(features) for classifier in self.classifiers)
 
 
+_SHAPES: Mapping[str, Any] = {"regularizer": {"r1": {"weight": 1.5, "interval": 4}}}
+_SHAPE_NETWORKS: Mapping[str, Any] = {
+    "batch_norm": "generator",
+    "discriminator_lr": 2e-3,
+    "optimizer": {"lr": 4e-3},
+}
+
+
 class AuxiliaryClassifierGAN(AdversarialTrainer):
     """The discriminator classifies samples, and the generator is trained to be classified rightly (Conditional Image
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
@@ -86,7 +94,8 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     their squared error stands for the cross entropy. The networks are those of ``dcgan``, for images of the sizes that
     it takes.
 
-    The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
+    The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes, and
+    ``shape_classes`` by their kind and hue alone.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AuxiliaryClassifierConfig
@@ -104,17 +113,17 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "shapes": {
+            **_SHAPES,
             "steps": 10_000,
             "data": {"name": "shapes", "condition": "attributes", "size": 30_000},
-            "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
-            "model": {
-                "batch_norm": "generator",
-                "class_weight": 2.0,
-                "classifier": "real",
-                "discriminator_lr": 2e-3,
-                "optimizer": {"lr": 4e-3},
-            },
-        }
+            "model": {**_SHAPE_NETWORKS, "class_weight": 2.0, "classifier": "real"},
+        },
+        "shape_classes": {
+            **_SHAPES,
+            "steps": 20_000,
+            "data": {"name": "shapes", "condition": "classes", "size": 30_000},
+            "model": {**_SHAPE_NETWORKS, "classifier": "apart"},
+        },
     }
 
     def build_generator(self, sample: SampleField) -> Generator:
