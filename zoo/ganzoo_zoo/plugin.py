@@ -7,6 +7,7 @@ from ganzoo import Spec, hookimpl
 _GENERATORS = {
     "gan_fc-mnist5k": "Handwritten digits, 28x28, by the plain GAN with fully connected networks: some digits only",
     "wgan_gp_conv-mnist5k": "Handwritten digits, 28x28",
+    "wgan_fc-mnist5k": "Handwritten digits, 28x28, by WGAN with clipped weights and fully connected networks: rough",
     "wgan_gp_fc-mnist5k": "Handwritten digits, 28x28, by WGAN-GP with fully connected networks",
     "cgan-mnist5k": "Handwritten digits by class, 28x28",
     "acgan-mnist5k": "Handwritten digits by class, 28x28, by an auxiliary classifier",

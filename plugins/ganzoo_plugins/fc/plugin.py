@@ -25,7 +25,7 @@ def ganzoo_specs() -> Iterable[Spec]:
             # As in the paper: RMSProp without momentum, five critic steps, weights in [-0.01, 0.01]. But the rate
             # is 5e-4: with the paper's 5e-5 there is no digit yet when this has drawn all ten.
             {
-                "steps": 6_000,
+                "steps": 20_000,
                 "batch_size": 64,
                 "lr_schedule": "linear",
                 "loss": {"name": "wgan"},
