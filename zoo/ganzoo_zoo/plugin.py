@@ -20,6 +20,7 @@ _GENERATORS = {
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
+    "acgan-shape_classes": "Coloured shapes, 32x32, by kind and hue",
     "acgan-shapes": "Coloured shapes, 32x32, by kind, hue, size, place and rotation",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "vaegan-mnist5k": "Handwritten digits, 28x28, to latents and back, by a VAE with a discriminator",
