@@ -122,7 +122,7 @@ def speeds(files: Files, threads: int, flops: float, quick: bool) -> Iterator[di
     runtime = {path: Generator(path, providers=["cpu"], threads=threads) for path in (files.full, files.int8)}
     plain = {path: session(path, threads) for path in (files.full, files.as_exported)}
     for generator in runtime.values():
-        generator.sample(500 if quick else 8_000)  # finds the fastest batch, if it is not known yet
+        generator.sample(500 if quick else 16_000)  # finds the fastest batch, if it is not known yet
     left, right = (torch.randn(SIDE, SIDE) for _ in range(2))
     torch.compiler.reset()
     compiled = torch.compile(files.network, dynamic=False)

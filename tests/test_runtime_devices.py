@@ -165,13 +165,27 @@ def learn(batching: Batching, cost: dict[int, float]) -> list[int]:
 def test_the_fastest_size_is_found_once_and_kept(cache: Path) -> None:
     cost = {4: 9.0, 8: 5.0, 16: 3.0, 32: 2.0, 64: 1.99, 128: 2.5, 256: 3.0, 512: 3.0, 1024: 3.0}
     batching = Batching("model on device", 4)
-    assert learn(batching, cost) == [size for size in (4, 8, 16, 32, 64, 128) for _ in range(max(3, 256 // size))]
+    runs = [size for size in (4, 8, 16, 32, 64, 128) for _ in range(max(3, 256 // size))]
+    tried = learn(batching, cost)
+    assert tried[: len(runs)] == runs
+    assert sorted(tried[len(runs) :]) == runs  # once more, in turn
+    assert tried[len(runs) :][:6] == [4, 8, 16, 32, 64, 128]
     assert batching.best == 32  # 64 is faster by less than what counts
     assert json.loads((cache / "batches.json").read_text()) == {"model on device": 32}
     assert Batching("model on device", 4).best == 32
     assert Batching("another", 4).best is None
     learn(Batching("another", 4), dict.fromkeys(_SIZES, 1.0))
     assert Batching("model on device", 4).best == 32
+
+
+def test_a_machine_that_is_slow_for_a_while_is_slow_for_every_size() -> None:
+    batching = Batching("key", 4)
+    calls = 0
+    while batching.best is None:
+        size, calls = batching.next(10**6, 10**6), calls + 1
+        slow = calls > 64 + 32 + 16  # since 32 had its turn
+        batching.record(size, size * (1 + 4 / size) * (1.5 if slow else 1.0))
+    assert batching.best == 64  # the largest that was tried, though 16 was fastest
 
 
 def test_the_first_run_of_a_size_does_not_count() -> None:
@@ -226,24 +240,24 @@ def test_a_cache_that_cannot_be_written_is_done_without(cache: Path) -> None:
 
 def test_a_generator_learns_from_a_large_request(cache: Path) -> None:
     generator = Generator(build(IMAGE), providers=CPU, threads=1)
-    first = generator.sample(12_000, seed=5)
+    first = generator.sample(16_000, seed=5)
     (best,) = json.loads((cache / "batches.json").read_text()).values()
     assert generator._batching.best == best
     assert Generator(build(IMAGE), providers=CPU, threads=1)._batching.best == best
     assert Generator(WHOLE, providers=CPU, threads=1)._batching.best is None
     assert Generator(build(IMAGE), providers=CPU, threads=2)._batching.best is None
-    sizes = [len(piece.samples) for piece in generator.stream(12_000, seed=5)]
+    sizes = [len(piece.samples) for piece in generator.stream(16_000, seed=5)]
     assert set(sizes[:-1]) == {best}
-    np.testing.assert_allclose(generator.sample(12_000, seed=5, batch=500), first, atol=1e-6)
+    np.testing.assert_allclose(generator.sample(16_000, seed=5, batch=500), first, atol=1e-6)
 
 
 def test_threads_may_learn_together() -> None:
     generator = Generator(build(IMAGE), providers=CPU, threads=1)
     with ThreadPoolExecutor(4) as pool:
-        drawn = list(pool.map(lambda seed: generator.sample(4000, seed=seed), range(4)))
+        drawn = list(pool.map(lambda seed: generator.sample(8000, seed=seed), range(4)))
     assert generator._batching.best in _SIZES
     for seed, samples in enumerate(drawn):
-        np.testing.assert_allclose(generator.sample(4000, seed=seed, batch=64), samples, atol=1e-6)
+        np.testing.assert_allclose(generator.sample(8000, seed=seed, batch=64), samples, atol=1e-6)
 
 
 # --- Where the output stays

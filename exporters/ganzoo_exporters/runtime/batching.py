@@ -25,9 +25,10 @@ _KEPT = 500  # models in the file
 class Batching:
     """The micro-batch at which a model is fastest on this machine.
 
-    The first large request is served in batches of growing size, each timed, until larger ones bring no more; nothing
-    is computed only to be measured. The size found is kept in the cache folder under ``key``, which says all that it
-    depends on. ``sample_bytes`` is the size of one sample. May be used by several threads at once.
+    The first large request is served in batches of growing size, each timed, until larger ones bring no more, and then
+    in batches of all these sizes in turn, which decide: a machine that is slower for a while is so for every size.
+    Nothing is computed only to be measured. The size found is kept in the cache folder under ``key``, which says all
+    that it depends on. ``sample_bytes`` is the size of one sample. May be used by several threads at once.
     """
 
     def __init__(self, key: str, sample_bytes: int) -> None:
@@ -35,6 +36,7 @@ class Batching:
         self._sizes = [size for size in _SIZES if size * sample_bytes <= _BYTES] or [1]
         self._usual = min(_USUAL, self._sizes[-1])
         self._times: dict[int, list[float]] = {}
+        self._in_turn = False
         self._lock = threading.Lock()
         self.best: int | None = _remembered().get(key)
 
@@ -51,13 +53,19 @@ class Batching:
             if self.best is not None or size != self._candidate():
                 return
             self._times.setdefault(size, []).append(seconds / size)
-            if self._timed(size) and (self._candidate() == size or self._has_peaked()):
+            known = all(map(self._timed, self._sizes))
+            if self._in_turn and known:
                 self.best = self._choose()
                 _remember(self._key, self.best)
+            elif not self._in_turn and (known or (self._timed(size) and self._has_peaked())):
+                self._in_turn, self._sizes, self._times = True, list(self._times), {}
 
     def _candidate(self) -> int:
-        """Return the smallest size that has not been timed often enough, or the largest one."""
-        return next((size for size in self._sizes if not self._timed(size)), self._sizes[-1])
+        """Return the size that is to be timed next: the smallest one, or in turn that with the fewest samples."""
+        missing = [size for size in self._sizes if not self._timed(size)]
+        if not missing:
+            return self._sizes[-1]
+        return min(missing, key=lambda size: size * len(self._times.get(size, ()))) if self._in_turn else missing[0]
 
     def _timed(self, size: int) -> bool:
         return len(self._times.get(size, ())) >= max(_RUNS, _SAMPLES // size)

@@ -103,7 +103,8 @@ class CycleGAN(Trainer):
 
     DiscoGAN (arXiv:1703.05192) is the same game with an encoder and a decoder for a generator, DCGAN's discriminator,
     cross entropy and squared distances; DualGAN (arXiv:1704.02510) with U-Nets, Wasserstein's loss with clipped
-    weights, RMSProp and a large cycle weight. Its dropout is off outside of training.
+    weights, RMSProp and a large cycle weight. Its dropout is off outside of training, and its generators paint over the
+    image too, which the paper's do not.
 
     Data has the domains ``a`` and ``b``, paired or not; batches are taken as if they were not.
     """

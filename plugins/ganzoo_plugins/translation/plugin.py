@@ -53,6 +53,8 @@ def ganzoo_specs() -> Iterable[Spec]:
                 "loss": {"name": "wgan"},
                 "model": {
                     "generator": "unet",
+                    "width": 12,
+                    "repaint": True,
                     "dropout": 0.5,
                     "cycle_weight": 100.0,
                     "pool": 0,
