@@ -37,13 +37,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 import torch
+from plain import CHUNK, Way, by_hand, by_runtime, session, timed
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganzoo import Image, load_config, load_registry
@@ -58,10 +58,7 @@ CASES = {
     "wgan_gp_conv 28x28": ("wgan_gp_conv", 1, 28),
 }
 SIZES = (1, 16, 256, 10_000)
-CHUNK = 256
 SIDE = 2048
-
-Way = Callable[[], object]
 
 
 def main() -> None:
@@ -128,8 +125,8 @@ def speeds(files: Files, threads: int, flops: float, quick: bool) -> Iterator[di
     compiled = torch.compile(files.network, dynamic=False)
     for n in (1, 16, 256, 1_000) if quick else SIZES:
         ways: dict[str, Way] = {
-            "runtime": whole(runtime[files.full], n),
-            "int8": whole(runtime[files.int8], n),
+            "runtime": by_runtime(runtime[files.full], n),
+            "int8": by_runtime(runtime[files.int8], n),
             "plain": by_hand(plain[files.full], files.latent, n),
             "unrewritten": by_hand(plain[files.as_exported], files.latent, n),
             "eager": in_torch(files.network, files.latent, n),
@@ -171,36 +168,8 @@ def take_turns(ways: dict[str, Way], rounds: int, *, long: bool = False) -> dict
     return found
 
 
-def timed(way: Way, repeats: int) -> float:
-    before = time.perf_counter()
-    for _ in range(repeats):
-        way()
-    return (time.perf_counter() - before) / repeats
-
-
 def ratio(slower: list[float], faster: list[float]) -> float:
     return round(statistics.median(a / b for a, b in zip(slower, faster, strict=True)), 2)
-
-
-def session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def whole(generator: Generator, n: int) -> Way:
-    if n <= CHUNK:
-        return lambda: generator.sample(n)
-    return lambda: sum(len(piece[0]) for piece in generator.stream(n))
-
-
-def by_hand(runner: ort.InferenceSession, latent: int, n: int) -> Way:
-    def draw() -> None:
-        rng = np.random.Generator(np.random.Philox(0))
-        for start in range(0, n, CHUNK):
-            runner.run(None, {"z": rng.standard_normal((min(CHUNK, n - start), latent), dtype=np.float32)})
-
-    return draw
 
 
 def in_torch(network: Any, latent: int, n: int) -> Way:
