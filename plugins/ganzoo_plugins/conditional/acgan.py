@@ -87,7 +87,7 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     With L_S the log-likelihood of the source, here whatever loss is chosen, and L_C that of the condition, the
     discriminator maximises L_S + L_C, L_C over real and generated samples alike, or over real ones alone with the
     ``classifier`` ``"real"``, and the generator maximises L_C - L_S. With ``"apart"`` (Conditional GANs with Auxiliary
-    Discriminative Classifier, arXiv:2107.10060, equations 6 and 7) it tells classes c+ of real samples from classes c-
+    Discriminative Classifier, arXiv:2107.10060) it tells classes c+ of real samples from classes c-
     of generated ones, and the generator maximises log C(c+) - log C(c-): a classifier that only knows real samples is
     content with drawings of another class that have what it looks for, this one is not. ``class_weight`` multiplies
     L_C. Labels are independent of each other given the sample; attributes are a Gaussian of unit variance, so half
