@@ -163,19 +163,18 @@ def learn(batching: Batching, cost: dict[int, float]) -> list[int]:
 
 
 def test_the_fastest_size_is_found_once_and_kept(cache: Path) -> None:
-    cost = {4: 9.0, 8: 5.0, 16: 3.0, 32: 2.0, 64: 1.99, 128: 2.5, 256: 3.0, 512: 3.0, 1024: 3.0}
+    # Not just falling and then rising: 64 is slow, and what is best comes after it.
+    cost = {4: 9.0, 8: 5.0, 16: 3.0, 32: 2.5, 64: 3.5, 128: 2.0, 256: 1.99, 512: 3.0}
     batching = Batching("model on device", 4)
-    runs = [size for size in (4, 8, 16, 32, 64, 128) for _ in range(max(3, 256 // size))]
     tried = learn(batching, cost)
-    assert tried[: len(runs)] == runs
-    assert sorted(tried[len(runs) :]) == runs  # once more, in turn
-    assert tried[len(runs) :][:6] == [4, 8, 16, 32, 64, 128]
-    assert batching.best == 32  # 64 is faster by less than what counts
-    assert json.loads((cache / "batches.json").read_text()) == {"model on device": 32}
-    assert Batching("model on device", 4).best == 32
+    assert sorted(tried) == [size for size in _SIZES for _ in range(max(4, 256 // size))]
+    assert tried[: len(_SIZES)] == list(_SIZES)
+    assert batching.best == 128  # 256 is faster by less than what counts
+    assert json.loads((cache / "batches.json").read_text()) == {"model on device": 128}
+    assert Batching("model on device", 4).best == 128
     assert Batching("another", 4).best is None
     learn(Batching("another", 4), dict.fromkeys(_SIZES, 1.0))
-    assert Batching("model on device", 4).best == 32
+    assert Batching("model on device", 4).best == 128
 
 
 def test_a_machine_that_is_slow_for_a_while_is_slow_for_every_size() -> None:
@@ -183,9 +182,8 @@ def test_a_machine_that_is_slow_for_a_while_is_slow_for_every_size() -> None:
     calls = 0
     while batching.best is None:
         size, calls = batching.next(10**6, 10**6), calls + 1
-        slow = calls > 64 + 32 + 16  # since 32 had its turn
-        batching.record(size, size * (1 + 4 / size) * (1.5 if slow else 1.0))
-    assert batching.best == 64  # the largest that was tried, though 16 was fastest
+        batching.record(size, size * (1 + 40 / size) * (1.5 if calls > 40 else 1.0))
+    assert batching.best == 512
 
 
 def test_the_first_run_of_a_size_does_not_count() -> None:
@@ -193,9 +191,7 @@ def test_the_first_run_of_a_size_does_not_count() -> None:
     seen = set()
     while batching.best is None:
         size = batching.next(10**6, 10**6)
-        batching.record(
-            size, size * {4: 1.0, 8: 0.5, 16: 0.9, 32: 0.9}[size] * (1 if size in seen or size != 8 else 1e4)
-        )
+        batching.record(size, size * (0.5 if size == 8 else 0.9) * (1 if size in seen or size != 8 else 1e4))
         seen.add(size)
     assert batching.best == 8
 
@@ -206,7 +202,7 @@ def test_whatever_the_times_a_size_is_found_that_fits(times: list[float], sample
     batching = Batching("", sample_bytes)
     batching.best = None
     learn(batching, {1: 1.0, **dict(zip(_SIZES, times, strict=True))})
-    assert batching.best == 1 or batching.best * sample_bytes <= 1 << 26
+    assert batching.best == 1 or batching.best * sample_bytes <= 1 << 24
 
 
 def test_small_requests_are_not_slowed_down_by_learning() -> None:

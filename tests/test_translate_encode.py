@@ -90,6 +90,22 @@ def test_a_hole_is_filled_where_the_picture_is_transparent(cli, made, tmp_path):
     assert np.abs(pixels_of(tmp_path / "file-2.png").astype(int) - answers[2]).max() <= 1
 
 
+@pytest.mark.parametrize("size", [(28, 28), (50, 31)])
+def test_a_hole_in_a_picture_of_any_size_is_filled_by_the_run_and_by_the_file(cli, made, tmp_path, size):
+    photo = picture(tmp_path / "in.png", size, "L")
+    mask = np.zeros((size[1], size[0], 1), np.uint8)
+    mask[6:20, 10:] = 255
+    picture(tmp_path / "mask.png", size, "L", mask)
+    for model, out in ((made["inpaint_z"], "run.png"), (made["inpaint_z"] / "generator.onnx", "file.png")):
+        assert cli("translate", model, photo, out, "--mask", "mask.png").code == 0
+    one, other = pixels_of(tmp_path / "run.png"), pixels_of(tmp_path / "file.png")
+    assert one.shape == other.shape == size[::-1]
+    assert np.abs(one.astype(int) - other).max() <= 1
+    hole = mask[..., 0] > 0
+    assert np.array_equal(one[~hole], pixels_of(photo)[~hole])
+    assert (one != pixels_of(photo))[hole].mean() > 0.9
+
+
 def test_a_hole_is_given_by_a_mask(cli, made, tmp_path):
     photo = picture(tmp_path / "in.png", (8, 8), "L")
     mask = np.zeros((8, 8, 1), np.uint8)
@@ -127,6 +143,9 @@ def test_pictures_are_made_fit(tmp_path):
     assert np.array_equal(padded[:, :6, :10].transpose(1, 2, 0), np.asarray(image))
     assert np.array_equal(padded[:, 6], padded[:, 4])  # reflected
     assert fitted(image, fixed).shape == (3, 8, 8)
+    # Two multiples to reflect at the borders, but no more than the network was trained on.
+    assert fitted(image, Image(3, 32, 32, multiple=8)).shape == (3, 16, 16)
+    assert fitted(image, Image(3, 32, 32, multiple=32)).shape == (3, 32, 32)
     assert fitted(read_picture(path, 1)[0], Image(1, 8, 8)).shape == (1, 8, 8)
     with pytest.raises(UserError, match="2 channels"):
         read_picture(path, 2)

@@ -63,9 +63,9 @@ def read_mask(path: Path) -> Pillow.Image:
 def fitted(image: Pillow.Image, field: Image, *, mask: bool = False) -> NDArray[np.uint8]:
     """Return pixels [C, H, W] of a size that the network takes.
 
-    For one that takes any multiple, right and bottom are filled up by reflection, to two multiples at least, since
-    networks that reflect at their borders need some to reflect; for others the image is scaled until
-    it fills the size, and cut to its centre. ``mask`` keeps hard edges.
+    For one that takes any multiple, right and bottom are filled up by reflection, to two multiples at least (or the
+    size of its training, if that is less), since networks that reflect at their borders need some to reflect; for
+    others the image is scaled until it fills the size, and cut to its centre. ``mask`` keeps hard edges.
     """
     if field.multiple is None:
         method = Pillow.Resampling.NEAREST if mask else Pillow.Resampling.LANCZOS
@@ -73,7 +73,8 @@ def fitted(image: Pillow.Image, field: Image, *, mask: bool = False) -> NDArray[
         pixels = np.asarray(image, np.uint8)
     else:
         pixels = np.asarray(image, np.uint8)
-        sides = [max(side + -side % field.multiple, 2 * field.multiple) for side in pixels.shape[:2]]
+        least = [min(side, 2 * field.multiple) for side in (field.height, field.width)]
+        sides = [max(side + -side % field.multiple, low) for side, low in zip(pixels.shape[:2], least, strict=True)]
         more = [side - there for side, there in zip(sides, pixels.shape, strict=False)]
         mode = "symmetric" if min(pixels.shape[:2]) <= max(more) else "reflect"
         pixels = np.pad(pixels, [(0, more[0]), (0, more[1]), *[(0, 0)] * (pixels.ndim - 2)], mode=mode)  # type: ignore[call-overload]

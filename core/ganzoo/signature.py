@@ -101,9 +101,7 @@ class Image:
         low, high = self.range
         if not (isfinite(low) and isfinite(high) and low < high):
             raise UserError(f"an image's range runs from a lower to a higher number, not {self.range}")
-        multiple = 1 if self.multiple is None else self.multiple
-        if multiple < 1 or self.height % multiple or self.width % multiple:
-            raise UserError(f"{self.height}x{self.width} is no multiple of {multiple}")
+        _check_multiple(self.height, self.width, self.multiple)
         if self.layout not in ("", "NCHW", "NHWC"):
             raise UserError(f"the layout of pixels is 'NCHW' or 'NHWC', not {self.layout!r}")
 
@@ -121,17 +119,22 @@ class Image:
 
 @dataclass(frozen=True)
 class Mask:
-    """Which pixels of an image are missing, 1HW: 1 in the hole, 0 elsewhere. Drawn at random, it is one rectangle."""
+    """Which pixels of an image are missing, 1HW: 1 in the hole, 0 elsewhere. Drawn at random, it is one rectangle.
+
+    ``multiple`` is that of the image.
+    """
 
     height: int
     width: int
     name: str = "mask"
+    multiple: int | None = None
 
     kind: ClassVar[str] = "mask"
     dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
         _check_shape(self.shape)
+        _check_multiple(self.height, self.width, self.multiple)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -214,10 +217,10 @@ def field_to_json(field: Field) -> dict[str, Any]:
             data |= {"names": list(field.names), "examples": [list(row) for row in field.examples]}
         case Image():
             data["range"] = list(field.range)
-            if field.multiple is not None:
-                data["multiple"] = field.multiple
             if field.layout:
                 data["layout"] = field.layout
+    if isinstance(field, Image | Mask) and field.multiple is not None:
+        data["multiple"] = field.multiple
     return data
 
 
@@ -225,6 +228,7 @@ def field_from_json(data: dict[str, Any]) -> Field:
     """Read what :func:`field_to_json` wrote; raises :class:`UserError` on anything else."""
     try:
         name, shape = str(data["name"]), tuple(int(size) for size in data["shape"])
+        multiple = int(data["multiple"]) if "multiple" in data else None
         match data["kind"]:
             case "latent":
                 return Latent(shape, data["distribution"], name)
@@ -237,11 +241,10 @@ def field_from_json(data: dict[str, Any]) -> Field:
             case "image":
                 layout, (low, high) = data.get("layout", ""), data["range"]
                 height, width, channels = shape if layout == "NHWC" else (*shape[1:], shape[0])
-                multiple = int(data["multiple"]) if "multiple" in data else None
                 return Image(channels, height, width, (float(low), float(high)), name, multiple, layout)
             case "mask":
                 _, height, width = shape
-                return Mask(height, width, name)
+                return Mask(height, width, name, multiple)
             case "points":
                 (dim,) = shape
                 return Points(dim, name)
@@ -258,3 +261,8 @@ def field_from_json(data: dict[str, Any]) -> Field:
 def _check_shape(shape: tuple[int, ...]) -> None:
     if not shape or any(size < 1 for size in shape):
         raise UserError(f"every size of a shape is at least 1, not {shape}")
+
+
+def _check_multiple(height: int, width: int, multiple: int | None) -> None:
+    if multiple is not None and (multiple < 1 or height % multiple or width % multiple):
+        raise UserError(f"{height}x{width} is no multiple of {multiple}")

@@ -15,28 +15,28 @@ __all__ = ["Batching", "cache_folder"]
 _USUAL = 64  # for small requests, as long as nothing is known
 _WHOLE = 16  # samples up to which a request is computed at once
 _FROM = 512  # samples; smaller requests are not used to learn from
-_SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_RUNS, _SAMPLES = 3, 256  # at least, of each size; the first run pays for allocations and does not count
+_SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
+_RUNS, _SAMPLES = 4, 256  # at least, of each size; the first run pays for allocations and does not count
 _GAIN = 0.99  # of the time a sample: what a larger batch must save to be worth its memory
-_BYTES = 1 << 26  # of samples at a time
+_BYTES = 1 << 24  # of samples at a time; the maps inside of a network are several times as large
 _KEPT = 500  # models in the file
 
 
 class Batching:
     """The micro-batch at which a model is fastest on this machine.
 
-    The first large request is served in batches of growing size, each timed, until larger ones bring no more, and then
-    in batches of all these sizes in turn, which decide: a machine that is slower for a while is so for every size.
-    Nothing is computed only to be measured. The size found is kept in the cache folder under ``key``, which says all
-    that it depends on. ``sample_bytes`` is the size of one sample. May be used by several threads at once.
+    The first large requests are served in batches of all sizes in turn, each timed: a machine that is slower for a
+    while is so for every size. Nothing is computed only to be measured. All sizes are tried, since time does not just
+    fall and then rise with them: caches favour small batches, and matrix products large ones. The size found is kept in
+    the cache folder under ``key``, which says all that it depends on. ``sample_bytes`` is the size of one sample. May
+    be used by several threads at once.
     """
 
     def __init__(self, key: str, sample_bytes: int) -> None:
         self._key = key
         self._sizes = [size for size in _SIZES if size * sample_bytes <= _BYTES] or [1]
         self._usual = min(_USUAL, self._sizes[-1])
-        self._times: dict[int, list[float]] = {}
-        self._in_turn = False
+        self._times: dict[int, list[float]] = {size: [] for size in self._sizes}
         self._lock = threading.Lock()
         self.best: int | None = _remembered().get(key)
 
@@ -52,36 +52,20 @@ class Batching:
         with self._lock:
             if self.best is not None or size != self._candidate():
                 return
-            self._times.setdefault(size, []).append(seconds / size)
-            known = all(map(self._timed, self._sizes))
-            if self._in_turn and known:
-                self.best = self._choose()
+            self._times[size].append(seconds / size)
+            if all(map(self._timed, self._sizes)):
+                costs = {size: median(times[1:]) for size, times in self._times.items()}
+                least = min(costs.values())
+                self.best = next(size for size, cost in costs.items() if _GAIN * cost <= least)
                 _remember(self._key, self.best)
-            elif not self._in_turn and (known or (self._timed(size) and self._has_peaked())):
-                self._in_turn, self._sizes, self._times = True, list(self._times), {}
 
     def _candidate(self) -> int:
-        """Return the size that is to be timed next: the smallest one, or in turn that with the fewest samples."""
+        """Return the size that is to be timed next: that with the fewest samples."""
         missing = [size for size in self._sizes if not self._timed(size)]
-        if not missing:
-            return self._sizes[-1]
-        return min(missing, key=lambda size: size * len(self._times.get(size, ()))) if self._in_turn else missing[0]
+        return min(missing or self._sizes, key=lambda size: size * len(self._times[size]))
 
     def _timed(self, size: int) -> bool:
-        return len(self._times.get(size, ())) >= max(_RUNS, _SAMPLES // size)
-
-    def _cost(self) -> dict[int, float]:
-        return {size: median(times[1:]) for size, times in self._times.items() if self._timed(size)}
-
-    def _has_peaked(self) -> bool:
-        """Whether two sizes in a row have brought nothing over the best one before them."""
-        costs = list(self._cost().values())
-        return len(costs) > 2 and min(costs[-2:]) > _GAIN * min(costs[:-2])
-
-    def _choose(self) -> int:
-        costs = self._cost()
-        least = min(costs.values())
-        return next(size for size, cost in costs.items() if _GAIN * cost <= least)
+        return len(self._times[size]) >= max(_RUNS, _SAMPLES // size)
 
 
 def cache_folder() -> Path:

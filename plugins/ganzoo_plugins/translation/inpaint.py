@@ -1,6 +1,7 @@
 """Inpainting: a hole in an image is filled, with a latent in more than one way."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -60,10 +61,14 @@ class InpaintConfig(TrainerConfig):
 
 
 class Inpainter(Generator):
-    """An image and a mask, and with a latent also that, to the image with its hole filled."""
+    """An image and a mask, and with a latent also that, to the image with its hole filled.
+
+    Images of any height and width that are multiples of ``2**depth`` are taken.
+    """
 
     def __init__(self, image: Image, width: int, depth: int, latent_dim: int) -> None:
-        mask = Mask(image.height, image.width)
+        image = replace(image, multiple=2**depth)
+        mask = Mask(image.height, image.width, multiple=2**depth)
         latent = (Latent((latent_dim,)),) if latent_dim else ()
         super().__init__(Signature((image, mask, *latent), image))
         self.body = UNet(image.channels + 1, image.channels, width, depth, latent=latent_dim)

@@ -140,7 +140,8 @@ class UNet(nn.Module):
             maps.append(x)
         maps.pop()
         if z is not None:
-            x = torch.cat([x, z[:, :, None, None].expand(-1, -1, *x.shape[2:])], dim=1)
+            # Spread by adding: expanded, the exported graph computes a size, and nobody can tell it without a run.
+            x = torch.cat([x, z[:, :, None, None] + torch.zeros_like(x[:, :1])], dim=1)
         for layer in self.up:
             x = layer(x)
             before = maps.pop()
