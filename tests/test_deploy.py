@@ -175,6 +175,46 @@ def test_a_transposed_convolution_as_a_convolution(
     check(model, QUANTIZABLE[-2:], ["Conv", "Relu", "DepthToSpace", "Slice"])
 
 
+@quick
+@given(
+    h=st.integers(1, 7),
+    w=st.integers(2, 8),
+    taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.integers(2, 3),
+    bias=st.booleans(),
+    data=st.data(),
+)
+def test_a_transposed_convolution_of_a_small_map(
+    h: int, w: int, taps: tuple[int, int], stride: int, bias: bool, data: st.DataObject
+) -> None:
+    kernel = [stride * each for each in taps]
+    before = [data.draw(st.integers(0, each - stride)) for each in kernel]
+    pads = [*before, *(each - stride - pad for each, pad in zip(kernel, before, strict=True))]
+    inputs = ["x", "w", *(["b"] if bias else [])]
+    node = helper.make_node("ConvTranspose", inputs, ["t"], strides=[stride] * 2, pads=pads)
+    relu = helper.make_node("LeakyRelu", ["t"], ["y"], alpha=0.3)
+    weights = {"w": numbers(1, 3, 32, *kernel)} | ({"b": numbers(2, 32)} if bias else {})
+    by_phase = (rules.transposed_by_phases, rules.activated_by_phase)
+    phases = stride * stride
+    parts = ["Conv"] * phases + ["LeakyRelu"] * phases
+    check(graph([node, relu], ["n", 3, h, w], **weights), by_phase, [*parts, "Concat", "DepthToSpace"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "pads"),
+    [
+        (["n", 3, 8, 8], 32, [1] * 4),  # large
+        (["n", 3, "h", 7], 32, [1] * 4),  # of any size
+        (["n", 3, 7, 7], 31, [1] * 4),  # to few channels
+        (["n", 3, 7, 7], 32, [0] * 4),  # not to twice the size
+    ],
+)
+def test_other_transposed_convolutions_are_left_alone(shape: list[Any], outputs: int, pads: list[int]) -> None:
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], pads=pads)
+    model = graph([node], shape, w=numbers(1, 3, outputs, 4, 4))
+    check(model, (rules.transposed_by_phases,), ["ConvTranspose"])
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("turned", [True, False])
 @pytest.mark.parametrize("maps", [True, False])

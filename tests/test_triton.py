@@ -78,9 +78,10 @@ def run(schema: ModuleType, config: Any, folder: Path) -> None:
         made = {}
         for tensor in tensors:
             assert tensor.dims  # an empty one is refused
-            assert all(size > 0 for size in tensor.dims)
-            shape = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
-            assert np.prod(shape) == np.prod(tensor.dims)
+            assert all(size > 0 or size == -1 for size in tensor.dims)  # -1: any height and width
+            dims = [28 if size == -1 else size for size in tensor.dims]
+            shape = tensor.reshape.shape if tensor.HasField("reshape") else dims
+            assert np.prod(shape) == np.prod(dims)
             made[tensor.name] = np.zeros((batch, *shape), NAMES[schema.DataType.Name(tensor.data_type)])
         return made
 

@@ -7,6 +7,7 @@ them: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from onnxscript import ir
 __all__ = ["FAST", "QUANTIZABLE", "rewrite"]
 
 _THIN = 4  # a convolution to so few channels is fastest as a transposed one
+_SMALL, _WIDE = 64, 32  # a transposed one is slow on maps of fewer pixels, if it is to so many channels
 _POINTWISE = {"Clip", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh"}
 
 Array = NDArray[Any]
@@ -155,6 +157,47 @@ def thin_as_transposed(node: ir.Node) -> ir.Value | None:
     return _put(node, "ConvTranspose", [node.inputs[0], *_weights(node, kernel, bias)], attributes)
 
 
+def transposed_by_phases(node: ir.Node) -> ir.Value | None:
+    """A transposed convolution of stride s of a small map: a convolution for each of its s x s phases, which become
+    s x s pixels.
+
+    As it is, it would be a matrix product for every sample, with a column for every pixel of the map.
+    """
+    found = _convolution(node, "ConvTranspose")
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    if found is None or shape is None or any(_ints(node, "output_padding", [0, 0])):
+        return None
+    weight, _, strides, pads = found
+    stride, size, pixels = strides[0], weight.shape[2:], [each for each in shape[2:] if isinstance(each, int)]
+    exact = all(not each % stride and pads[axis] + pads[axis + 2] == each - stride for axis, each in enumerate(size))
+    if strides[0] != strides[1] or stride < 2 or not exact:
+        return None
+    if len(pixels) < 2 or prod(pixels) >= _SMALL or weight.shape[1] < _WIDE:
+        return None
+    # Pixel s i + r adds weight[m] of pixel i + (r + pad - m) / s, where that is whole: m = (r + pad) % s + s t.
+    parts, counts = [], [each // stride for each in size]
+    for phase in product(range(stride), repeat=2):
+        at = [divmod(each + pad, stride) for each, pad in zip(phase, pads, strict=False)]
+        rows, columns = (
+            [first + stride * t for t in reversed(range(n))] for (_, first), n in zip(at, counts, strict=True)
+        )
+        kernel = _weight(node, weight[:, :, rows][:, :, :, columns].swapaxes(0, 1))
+        around = [*(n - 1 - later for (later, _), n in zip(at, counts, strict=True)), *(later for later, _ in at)]
+        attributes = {"kernel_shape": counts, "pads": around}
+        parts.append(_put(node, "Conv", [node.inputs[0], kernel, *node.inputs[2:]], attributes))
+    return _put(node, "DepthToSpace", [_put(node, "Concat", parts, {"axis": 1})], {"blocksize": stride, "mode": "DCR"})
+
+
+def activated_by_phase(node: ir.Node) -> ir.Value | None:
+    """A pointwise function behind phases that have become pixels: right behind each convolution, a part of it."""
+    spread = _before(node, "DepthToSpace") if node.op_type in _POINTWISE else None
+    joined = _before(spread, "Concat") if spread is not None else None
+    if spread is None or joined is None:
+        return None
+    parts = [_put(node, node.op_type, [part, *node.inputs[1:]], node.attributes) for part in joined.inputs]
+    return _put(node, "DepthToSpace", [_put(node, "Concat", parts, joined.attributes)], spread.attributes)
+
+
 def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
     """A transposed convolution of stride s: one to s x s times the channels, which become s x s pixels, and a crop.
 
@@ -201,6 +244,8 @@ FAST: tuple[Rule, ...] = (
     doubled_as_transposed,
     halved_as_strided,
     thin_as_transposed,
+    transposed_by_phases,
+    activated_by_phase,
 )
 """The rules for floating point numbers."""
 

@@ -22,7 +22,7 @@ from ganzoo import (
     draw_latent,
 )
 from ganzoo.signature import Field as SampleField
-from ganzoo_plugins.conditional.cgan import told_generator
+from ganzoo_plugins.conditional.cgan import SHAPES, told_generator
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator
 
@@ -72,14 +72,6 @@ class ClassifyingDiscriminator(Discriminator):
         return self.head(features).squeeze(1), tuple(classifier(features) for classifier in self.classifiers)
 
 
-_SHAPES: Mapping[str, Any] = {"regularizer": {"r1": {"weight": 1.5, "interval": 4}}}
-_SHAPE_NETWORKS: Mapping[str, Any] = {
-    "batch_norm": "generator",
-    "discriminator_lr": 2e-3,
-    "optimizer": {"lr": 4e-3},
-}
-
-
 class AuxiliaryClassifierGAN(AdversarialTrainer):
     """The discriminator classifies samples, and the generator is trained to be classified rightly (Conditional Image
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
@@ -112,17 +104,12 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         "data": {"name": "mnist5k"},
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "shapes": {
-            **_SHAPES,
-            "steps": 10_000,
-            "data": {"name": "shapes", "condition": "attributes", "size": 30_000},
-            "model": {**_SHAPE_NETWORKS, "class_weight": 2.0, "classifier": "real"},
-        },
+        "shapes": {**SHAPES, "model": {**SHAPES["model"], "class_weight": 2.0, "classifier": "real"}},
         "shape_classes": {
-            **_SHAPES,
+            **SHAPES,
             "steps": 20_000,
-            "data": {"name": "shapes", "condition": "classes", "size": 30_000},
-            "model": {**_SHAPE_NETWORKS, "classifier": "apart"},
+            "data": {**SHAPES["data"], "condition": "classes"},
+            "model": {**SHAPES["model"], "classifier": "apart"},
         },
     }
 

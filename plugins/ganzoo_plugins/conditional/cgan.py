@@ -24,7 +24,15 @@ from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot, planes
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
 
-__all__ = ["ConditionalGAN", "PlanesDiscriminator", "told_generator"]
+__all__ = ["SHAPES", "ConditionalGAN", "PlanesDiscriminator", "told_generator"]
+
+SHAPES: Mapping[str, Any] = {
+    "steps": 10_000,
+    "data": {"name": "shapes", "condition": "attributes", "size": 30_000},
+    "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
+    "model": {"batch_norm": "generator", "discriminator_lr": 2e-3, "optimizer": {"lr": 4e-3}},
+}
+"""Drawn shapes by all their attributes: what ``dcgan``'s networks, told of them, take to draw corners at any angle."""
 
 
 class PlanesDiscriminator(Discriminator):
@@ -47,7 +55,7 @@ class ConditionalGAN(AdversarialTrainer):
     Labels go in as one-hot vectors, attributes as they are. The paper's players are multi-layer perceptrons with hidden
     layers for the condition alone; these are the convolutional networks of ``dcgan``, as everyone trains it today, and
     the discriminator sees the condition as constant planes beside the image's channels. Images of the sizes that
-    ``dcgan`` takes.
+    ``dcgan`` takes. The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
     """
 
     Config: ClassVar[type[TrainerConfig]] = DCGANConfig
@@ -62,6 +70,7 @@ class ConditionalGAN(AdversarialTrainer):
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
     }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"shapes": SHAPES}
 
     def build_generator(self, sample: SampleField) -> Generator:
         """Return the generator."""
