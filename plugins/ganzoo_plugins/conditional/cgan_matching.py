@@ -18,7 +18,7 @@ class MatchingAwareGAN(ConditionalGAN):
     The discriminator is shown three kinds of pairs: real samples with their own condition, generated ones with theirs,
     and real ones with the condition of another sample of the batch. Both wrong kinds weigh half each, as in the paper,
     whatever the loss: real scores stand against generated ones and again against mismatched ones. The paper's
-    conditions are embeddings of sentences, attributes here; labels do as well.
+    conditions are embeddings of sentences, attributes here, as with the preset ``shapes``; labels do as well.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {**ConditionalGAN.defaults, "steps": 10_000}

@@ -22,6 +22,7 @@ from ganzoo import (
     TrainerConfig,
 )
 from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.conditional.condition import OneHot
 from ganzoo_plugins.conv.blocks import UpBlock, halvings, image_only, residual_features, tapered
 from ganzoo_plugins.conv.sngan import SNGANConfig
@@ -135,7 +136,7 @@ class ProjectionGAN(AdversarialTrainer):
     Residual blocks and spectral norm as in ``sngan``. Several labels and attribute vectors each add a projection, and
     each its part of the batch norms' weights and biases. Unlike the paper's, the generator has the condition beside the
     latent as well, without which networks this small learn it late; ``join_latent`` decides. Images of the sizes that
-    ``sngan`` takes.
+    ``sngan`` takes. The preset ``shapes`` draws shapes by all their attributes, with R1 in place of spectral norm.
     """
 
     Config: ClassVar[type[TrainerConfig]] = ProjectionConfig
@@ -149,6 +150,13 @@ class ProjectionGAN(AdversarialTrainer):
         "lr_warmup": 100,
         "loss": {"name": "hinge"},
         "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "shapes": {
+            **SHAPES,
+            "loss": {"name": "non_saturating"},
+            "model": {"spectral_norm": False, "optimizer": {"lr": 1e-3}},
+        }
     }
 
     def build_generator(self, sample: SampleField) -> Generator:

@@ -25,6 +25,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.conditional.condition import Embedding, JoinedGenerator
 from ganzoo_plugins.conv.wgan_gp_conv import CompactCritic, CompactGenerator
 
@@ -75,7 +76,7 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
 
     Each player has an embedding of its own of every label and every attribute vector: the generator's is joined to the
     latent, the critic's becomes planes beside the image. The gradient penalty is that of the image alone. Images of any
-    height and width that are multiples of 4.
+    height and width that are multiples of 4. The preset ``shapes`` draws shapes by all their attributes.
     """
 
     Config: ClassVar[type[TrainerConfig]] = ConvolutionalConditionalConfig
@@ -90,6 +91,9 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
         "lr_warmup": 100,
         "loss": {"name": "wgan_gp"},
         "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "shapes": {"steps": SHAPES["steps"], "data": SHAPES["data"], "model": {"planes": 4, "embedding_dim": 32}}
     }
 
     def build_generator(self, sample: SampleField) -> Generator:

@@ -140,7 +140,7 @@ class BEGAN(AdversarialTrainer):
     discriminator: BEGANDiscriminator
     pixel_range = (0.0, 1.0)
     defaults: ClassVar[Mapping[str, Any]] = {
-        "steps": 12_000,
+        "steps": 11_000,
         "batch_size": 32,
         "ema": 0.998,
         "lr_schedule": "linear",
