@@ -22,7 +22,7 @@ _GENERATORS = {
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
     "acgan-shape_classes": "Coloured shapes, 32x32, by kind and hue",
     "acgan-shapes": "Coloured shapes, 32x32, by kind, hue, size, place and rotation",
-    "cgan_matching-shapes": "The same, by a discriminator that also sees wrong attributes",
+    "cgan_matching-shapes": "Coloured shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "vaegan-mnist5k": "Handwritten digits, 28x28, to latents and back, by a VAE with a discriminator",
     "bigan-mnist5k": "Handwritten digits, 28x28, to latents and roughly back, by a discriminator of pairs",

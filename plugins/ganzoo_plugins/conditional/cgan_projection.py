@@ -155,7 +155,8 @@ class ProjectionGAN(AdversarialTrainer):
         "shapes": {
             **SHAPES,
             "loss": {"name": "non_saturating"},
-            "model": {"spectral_norm": False, "optimizer": {"lr": 1e-3}},
+            "regularizer": {"r1": {"weight": 0.5, "interval": 4}},
+            "model": {"spectral_norm": False, "discriminator_lr": 2e-3, "optimizer": {"lr": 2e-3}},
         }
     }
 

@@ -93,7 +93,12 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
         "data": {"name": "mnist5k"},
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "shapes": {"steps": SHAPES["steps"], "data": SHAPES["data"], "model": {"planes": 4, "embedding_dim": 32}}
+        "shapes": {
+            "steps": 6_000,
+            "data": SHAPES["data"],
+            # At the default rate colours are driven to where the sigmoid is flat, and stay there.
+            "model": {"width": 32, "planes": 4, "embedding_dim": 32, "optimizer": {"lr": 2e-3}},
+        }
     }
 
     def build_generator(self, sample: SampleField) -> Generator:
