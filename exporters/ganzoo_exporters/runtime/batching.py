@@ -53,19 +53,19 @@ class Batching:
             if self.best is not None or size != self._candidate():
                 return
             self._times[size].append(seconds / size)
-            if all(map(self._timed, self._sizes)):
+            if all(len(times) >= _runs(size) for size, times in self._times.items()):
                 costs = {size: median(times[1:]) for size, times in self._times.items()}
                 least = min(costs.values())
                 self.best = next(size for size, cost in costs.items() if _GAIN * cost <= least)
                 _remember(self._key, self.best)
 
     def _candidate(self) -> int:
-        """Return the size that is to be timed next: that with the fewest samples."""
-        missing = [size for size in self._sizes if not self._timed(size)]
-        return min(missing or self._sizes, key=lambda size: size * len(self._times[size]))
+        """Return the size that is to be timed next: that with the smallest share of the runs it needs."""
+        return min(self._sizes, key=lambda size: len(self._times[size]) / _runs(size))
 
-    def _timed(self, size: int) -> bool:
-        return len(self._times[size]) >= max(_RUNS, _SAMPLES // size)
+
+def _runs(size: int) -> int:
+    return max(_RUNS, _SAMPLES // size)
 
 
 def cache_folder() -> Path:
