@@ -24,7 +24,7 @@ from ganzoo.pixels import to_pixels
 from ganzoo_exporters import rewrite as rules
 from ganzoo_exporters.export import draw_inputs, export
 from ganzoo_exporters.format import Onnx
-from ganzoo_exporters.rewrite import FAST, QUANTIZABLE, Rule, rewrite
+from ganzoo_exporters.rewrite import FAST, Rule, rewrite
 from ganzoo_exporters.runtime import Generator, ModelError
 
 CPU = ["CPUExecutionProvider"]
@@ -172,7 +172,8 @@ def test_a_transposed_convolution_as_a_convolution(
     relu = helper.make_node("Relu", ["t"], ["y"])
     model = graph([node, relu], ["n", c, h, w], w=numbers(1, c, o, *kernel), b=numbers(2, o))
     check(model, (rules.transposed_as_convolution,), ["Conv", "DepthToSpace", "Slice", "Relu"])
-    check(model, QUANTIZABLE[-2:], ["Conv", "Relu", "DepthToSpace", "Slice"])
+    early = (rules.transposed_as_convolution, rules.activated_early)
+    check(model, early, ["Conv", "Relu", "DepthToSpace", "Slice"])
 
 
 @quick
@@ -184,7 +185,7 @@ def test_a_transposed_convolution_as_a_convolution(
     bias=st.booleans(),
     data=st.data(),
 )
-def test_a_transposed_convolution_of_a_small_map(
+def test_a_transposed_convolution_by_phases(
     h: int, w: int, taps: tuple[int, int], stride: int, bias: bool, data: st.DataObject
 ) -> None:
     kernel = [stride * each for each in taps]
@@ -193,26 +194,39 @@ def test_a_transposed_convolution_of_a_small_map(
     inputs = ["x", "w", *(["b"] if bias else [])]
     node = helper.make_node("ConvTranspose", inputs, ["t"], strides=[stride] * 2, pads=pads)
     relu = helper.make_node("LeakyRelu", ["t"], ["y"], alpha=0.3)
-    weights = {"w": numbers(1, 3, 32, *kernel)} | ({"b": numbers(2, 32)} if bias else {})
-    by_phase = (rules.transposed_by_phases, rules.activated_by_phase)
-    phases = stride * stride
-    parts = ["Conv"] * phases + ["LeakyRelu"] * phases
-    check(graph([node, relu], ["n", 3, h, w], **weights), by_phase, [*parts, "Concat", "DepthToSpace"])
+    weights = {"w": numbers(1, 3, 16, *kernel)} | ({"b": numbers(2, 16)} if bias else {})
+    by_phase = (rules.transposed_by_phases, rules.activated_early)
+    row = [*["LeakyRelu", "Reshape"] * stride, "Concat", "Reshape"]
+    kinds = [*["Conv"] * stride * stride, *row * stride, "Concat", "Reshape"]
+    check(graph([node, relu], ["n", 3, h, w], **weights), by_phase, kinds)
 
 
 @pytest.mark.parametrize(
     ("shape", "outputs", "pads"),
     [
-        (["n", 3, 8, 8], 32, [1] * 4),  # large
-        (["n", 3, "h", 7], 32, [1] * 4),  # of any size
-        (["n", 3, 7, 7], 31, [1] * 4),  # to few channels
-        (["n", 3, 7, 7], 32, [0] * 4),  # not to twice the size
+        (["n", 3, "h", 7], 16, [1] * 4),  # of any size
+        (["n", 3, 7, 7], 15, [1] * 4),  # to few channels
+        (["n", 3, 7, 7], 16, [0] * 4),  # not to twice the size
     ],
 )
 def test_other_transposed_convolutions_are_left_alone(shape: list[Any], outputs: int, pads: list[int]) -> None:
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2], pads=pads)
     model = graph([node], shape, w=numbers(1, 3, outputs, 4, 4))
     check(model, (rules.transposed_by_phases,), ["ConvTranspose"])
+
+
+def test_functions_are_brought_before_what_moves_numbers_if_a_convolution_can_take_them() -> None:
+    weights = {"w": numbers(1, 4, 3, 3, 3), "to": np.array([0, -1])}
+    conv = helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4)
+    flat = helper.make_node("Reshape", ["c", "to"], ["f"])
+    relu = helper.make_node("Relu", ["f"], ["y"])
+    check(graph([conv, flat, relu], ["n", 3, 4, 4], **weights), (rules.activated_early,), ["Conv", "Relu", "Reshape"])
+    skip = helper.make_node("Concat", ["c", "x"], ["j"], axis=1)
+    flat = helper.make_node("Reshape", ["j", "to"], ["f"])
+    kinds = ["Conv", "Concat", "Reshape", "Relu"]  # as it was: of the input, it would be one operator more
+    check(graph([conv, skip, flat, relu], ["n", 3, 4, 4], **weights), (rules.activated_early,), kinds)
+    twice = [conv, helper.make_node("Concat", ["c", "c"], ["f"], axis=1), relu]
+    check(graph(twice, ["n", 3, 4, 4], w=weights["w"]), (rules.activated_early,), ["Conv", "Concat", "Relu"])
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -389,7 +403,7 @@ def test_integers(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network(*map(torch.from_numpy, arrays)).numpy()
     error = Generator(tmp_path / "small.onnx", providers=CPU)(*arrays) - expected
-    assert -10 * np.log10(np.mean(error**2) / 4) == pytest.approx(parity["psnr"], abs=2)
+    assert -10 * np.log10(np.mean(error**2) / 4) == pytest.approx(parity["psnr"], abs=3)
     assert np.abs(error).mean() / 2 == pytest.approx(parity["mean_difference"], rel=0.3)
 
 

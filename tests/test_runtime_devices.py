@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,7 @@ from ganzoo import Image, Latent, Signature
 from ganzoo_exporters.runtime import Generator, ModelError, session
 from ganzoo_exporters.runtime.batching import _SIZES, Batching
 from ganzoo_exporters.runtime.device import Graphs, graph_options
+from ganzoo_exporters.runtime.drawing import Drawing
 
 WHOLE = build(POINTS)
 EVERYTHING = list(session.PROVIDERS.values())
@@ -143,7 +146,7 @@ def test_providers_and_threads_for_real(monkeypatch: pytest.MonkeyPatch) -> None
 def test_threads_spin_unless_they_are_more_than_the_cores(
     threads: int, spins: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_cores", lambda: 2)
+    monkeypatch.setattr(session, "cores", lambda: 2)
     options = session._session_options("CPUExecutionProvider", threads)
     with pytest.raises(RuntimeError) if spins else contextlib.nullcontext():  # there is no such entry
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -255,6 +258,90 @@ def test_threads_may_learn_together() -> None:
     assert generator._batching.best in _SIZES
     for seed, samples in enumerate(drawn):
         np.testing.assert_allclose(generator.sample(8000, seed=seed, batch=64), samples, atol=1e-6)
+
+
+def test_sizes_leave_work_for_all_threads_and_memory_is_shared_by_them() -> None:
+    batching = Batching("key", 1 << 15, abreast=4)
+    assert max(learn(batching, {size: 1 / size for size in _SIZES})) == 128  # of 4 batches at once
+    assert [batching.next(n, n) for n in (20, 400, 600)] == [20, 128, 128]
+    batching.best = 512
+    assert [batching.next(n, n) for n in (511, 512, 1001, 4000)] == [511, 128, 251, 512]
+
+
+def test_what_is_learnt_needs_not_come_in_turn() -> None:
+    batching = Batching("key", 4)
+    for size in reversed(_SIZES):
+        for _ in range(max(4, 256 // size)):
+            assert batching.best is None
+            batching.record(size, 1.0)
+            batching.record(7, 1e-9)  # the rest of a request
+    assert batching.best == 512
+
+
+# --- Several pieces at once
+
+
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """For each run that begins: how many run then, and on how many threads it is."""
+    runs, begun, lock = [], [0], threading.Lock()
+    run = Generator._run
+
+    def counted(self: Generator, feed: Any, on: ort.InferenceSession) -> Any:
+        with lock:
+            begun[0] += 1
+            runs.append((begun[0], on.get_session_options().intra_op_num_threads))
+        try:
+            time.sleep(0.002)
+            return run(self, feed, on)
+        finally:
+            with lock:
+                begun[0] -= 1
+
+    monkeypatch.setattr(Generator, "_run", counted)
+    return runs
+
+
+def test_large_requests_are_computed_a_piece_on_each_thread(running: list[tuple[int, int]]) -> None:
+    generator = Generator(build(IMAGE), providers=CPU, threads=3)
+    samples = generator.sample(2000, seed=5)
+    assert max(running)[0] == 3
+    assert {threads for _, threads in running} == {1}
+    running.clear()
+    np.testing.assert_allclose(generator.sample(2000, seed=5, batch=100), samples, atol=1e-6)
+    np.testing.assert_allclose(generator.sample(511, seed=5), samples[:511], atol=1e-6)
+    assert set(running) == {(1, 3)}
+    pieces = list(generator.stream(2000, seed=5))
+    np.testing.assert_allclose(np.concatenate([piece.samples for piece in pieces]), samples, atol=1e-6)
+    found = np.concatenate([piece.inputs["z"] for piece in pieces])
+    np.testing.assert_array_equal(found, generator.latents(2000, 5))
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_who_sets_the_session_up_or_has_one_thread_gets_that(running: list[tuple[int, int]], mine: bool) -> None:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 2
+    generator = Generator(build(IMAGE), providers=CPU, **({"session_options": options} if mine else {"threads": 1}))
+    generator.sample(1000)
+    assert set(running) == {(1, 2 if mine else 1)}
+
+
+def test_a_stream_that_is_given_up_ends_its_threads(running: list[tuple[int, int]]) -> None:
+    before = threading.active_count()
+    pieces = Generator(build(IMAGE), providers=CPU, threads=3).stream(10**15)
+    next(pieces)
+    time.sleep(0.1)
+    assert len(running) <= 3 + 2  # nothing is computed far ahead
+    assert threading.active_count() > before
+    pieces.close()
+    assert threading.active_count() == before
+
+
+def test_a_piece_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = Generator(build(IMAGE), providers=CPU, threads=2)
+    monkeypatch.setattr(Drawing, "take", lambda self, size: {"z": np.zeros((size, 1), np.float32)})
+    with pytest.raises(ModelError, match="the model cannot be run: "):
+        generator.sample(1000)
 
 
 # --- Where the output stays

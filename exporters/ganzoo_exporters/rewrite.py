@@ -6,7 +6,7 @@ them: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any
@@ -19,8 +19,10 @@ from onnxscript import ir
 __all__ = ["FAST", "QUANTIZABLE", "rewrite"]
 
 _THIN = 4  # a convolution to so few channels is fastest as a transposed one
-_SMALL, _WIDE = 64, 32  # a transposed one is slow on maps of fewer pixels, if it is to so many channels
+_WIDE = 16  # channels; a transposed convolution to fewer is fastest as it is
 _POINTWISE = {"Clip", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh"}
+_MOVING = {"Concat", "DepthToSpace", "Reshape", "Slice"}
+_ABSORBING = {"Conv", "Gemm"}  # what onnxruntime computes together with a pointwise function behind it
 
 Array = NDArray[Any]
 Rule = Callable[[ir.Node], ir.Value | None]
@@ -107,7 +109,7 @@ def one_pixel_as_product(node: ir.Node) -> ir.Value | None:
     if bias is not None:
         weights.append(_weight(node, bias.repeat(prod(weight.shape[2:]))))
     product = _put(node, "Gemm", [rows, *weights], {})
-    return _put(node, "Reshape", [product, _weight(node, np.array([-1, *weight.shape[1:]]), np.int64)], {})
+    return _reshaped(node, product, [-1, *weight.shape[1:]])
 
 
 def doubled_as_transposed(node: ir.Node) -> ir.Value | None:
@@ -158,21 +160,21 @@ def thin_as_transposed(node: ir.Node) -> ir.Value | None:
 
 
 def transposed_by_phases(node: ir.Node) -> ir.Value | None:
-    """A transposed convolution of stride s of a small map: a convolution for each of its s x s phases, which become
-    s x s pixels.
+    """A transposed convolution of stride s: a convolution for each of its s x s phases, which become s x s pixels.
 
-    As it is, it would be a matrix product for every sample, with a column for every pixel of the map.
+    As it is, it would be a matrix product for every sample, whose columns are then added to the pixels.
     """
     found = _convolution(node, "ConvTranspose")
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     if found is None or shape is None or any(_ints(node, "output_padding", [0, 0])):
         return None
     weight, _, strides, pads = found
-    stride, size, pixels = strides[0], weight.shape[2:], [each for each in shape[2:] if isinstance(each, int)]
+    stride, channels, *size = strides[0], *weight.shape[1:]
     exact = all(not each % stride and pads[axis] + pads[axis + 2] == each - stride for axis, each in enumerate(size))
-    if strides[0] != strides[1] or stride < 2 or not exact:
+    if strides[0] != strides[1] or stride < 2 or not exact or channels < _WIDE:
         return None
-    if len(pixels) < 2 or prod(pixels) >= _SMALL or weight.shape[1] < _WIDE:
+    height, width = shape[2:]
+    if not isinstance(height, int) or not isinstance(width, int):
         return None
     # Pixel s i + r adds weight[m] of pixel i + (r + pad - m) / s, where that is whole: m = (r + pad) % s + s t.
     parts, counts = [], [each // stride for each in size]
@@ -185,17 +187,14 @@ def transposed_by_phases(node: ir.Node) -> ir.Value | None:
         around = [*(n - 1 - later for (later, _), n in zip(at, counts, strict=True)), *(later for later, _ in at)]
         attributes = {"kernel_shape": counts, "pads": around}
         parts.append(_put(node, "Conv", [node.inputs[0], kernel, *node.inputs[2:]], attributes))
-    return _put(node, "DepthToSpace", [_put(node, "Concat", parts, {"axis": 1})], {"blocksize": stride, "mode": "DCR"})
-
-
-def activated_by_phase(node: ir.Node) -> ir.Value | None:
-    """A pointwise function behind phases that have become pixels: right behind each convolution, a part of it."""
-    spread = _before(node, "DepthToSpace") if node.op_type in _POINTWISE else None
-    joined = _before(spread, "Concat") if spread is not None else None
-    if spread is None or joined is None:
-        return None
-    parts = [_put(node, node.op_type, [part, *node.inputs[1:]], node.attributes) for part in joined.inputs]
-    return _put(node, "DepthToSpace", [_put(node, "Concat", parts, joined.attributes)], spread.attributes)
+    # Put together pixel by pixel, and then row by row: three times as fast as DepthToSpace of all of them.
+    pixels = [_reshaped(node, part, [0, channels, height * width, 1]) for part in parts]
+    lines = [
+        _put(node, "Concat", pixels[start : start + stride], {"axis": 3}) for start in range(0, len(pixels), stride)
+    ]
+    lines = [_reshaped(node, line, [0, channels * height, 1, width * stride]) for line in lines]
+    whole = _put(node, "Concat", lines, {"axis": 2})
+    return _reshaped(node, whole, [0, channels, height * stride, width * stride])
 
 
 def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
@@ -227,14 +226,30 @@ def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
 
 
 def activated_early(node: ir.Node) -> ir.Value | None:
-    """A pointwise function behind the crop of a convolution's phases: right behind the convolution, a part of it."""
-    crop = _before(node, "Slice") if node.op_type in _POINTWISE else None
-    spread = _before(crop, "DepthToSpace") if crop is not None else None
-    if crop is None or spread is None:
+    """A pointwise function behind nodes that only move the numbers of convolutions: right behind each, a part of it."""
+
+    def origins(value: ir.Value | None) -> Iterator[ir.Node | None]:
+        moving = _producer(value)
+        if moving is None or moving.op_type not in _MOVING:
+            yield moving
+            return
+        for each in _moved(moving):
+            yield from origins(each)
+
+    def applied(value: ir.Value | None) -> ir.Value:
+        moving = _producer(value)
+        if moving is None or moving.op_type not in _MOVING:
+            return _put(node, node.op_type, [value, *node.inputs[1:]], node.attributes)
+        moved = _moved(moving)
+        inputs = [*map(applied, moved), *moving.inputs[len(moved) :]]
+        return _put(node, moving.op_type, inputs, moving.attributes)
+
+    before = _before(node) if node.op_type in _POINTWISE else None
+    if before is None or before.op_type not in _MOVING:
         return None
-    value = _put(node, node.op_type, [spread.inputs[0], *node.inputs[1:]], node.attributes)
-    value = _put(node, "DepthToSpace", [value], spread.attributes)
-    return _put(node, "Slice", [value, *crop.inputs[1:]], crop.attributes)
+    if any(origin is None or origin.op_type not in _ABSORBING for origin in origins(node.inputs[0])):
+        return None
+    return applied(node.inputs[0])
 
 
 FAST: tuple[Rule, ...] = (
@@ -245,7 +260,7 @@ FAST: tuple[Rule, ...] = (
     halved_as_strided,
     thin_as_transposed,
     transposed_by_phases,
-    activated_by_phase,
+    activated_early,
 )
 """The rules for floating point numbers."""
 
@@ -300,11 +315,13 @@ def _overlaid(kernel: Array) -> Array:
 
 def _before(node: ir.Node, op_type: str | None = None) -> ir.Node | None:
     """Return the node that makes the first input, if nobody else uses it, and if it is of that kind."""
-    value = node.inputs[0]
-    producer = value.producer() if value is not None else None
-    if value is None or producer is None or value.is_graph_output() or len(value.uses()) > 1:
-        return None
-    return producer if op_type in (None, producer.op_type) else None
+    producer = _producer(node.inputs[0])
+    return producer if producer is not None and op_type in (None, producer.op_type) else None
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that makes a value, if that is used once."""
+    return None if value is None or value.is_graph_output() or len(value.uses()) > 1 else value.producer()
 
 
 def _constant(value: ir.Value | None) -> Array | None:
@@ -329,6 +346,15 @@ def _put(node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], attribu
     fresh = ir.node(op_type, inputs, attributes)
     node.prepend(fresh)
     return fresh.outputs[0]
+
+
+def _moved(node: ir.Node) -> Sequence[ir.Value | None]:
+    """Return the inputs whose numbers a node only moves."""
+    return node.inputs if node.op_type == "Concat" else node.inputs[:1]
+
+
+def _reshaped(node: ir.Node, value: ir.Value, shape: Sequence[int]) -> ir.Value:
+    return _put(node, "Reshape", [value, _weight(node, np.array(shape), np.int64)], {})
 
 
 def _weight(node: ir.Node, values: Array, dtype: Any = np.float32) -> ir.Value:

@@ -10,11 +10,13 @@ import threading
 from pathlib import Path
 from statistics import median
 
-__all__ = ["Batching", "cache_folder"]
+__all__ = ["LARGE", "Batching", "cache_folder"]
+
+LARGE = 512
+"""Samples from which on a request is a large one: smaller ones are not used to learn from."""
 
 _USUAL = 64  # for small requests, as long as nothing is known
 _WHOLE = 16  # samples up to which a request is computed at once
-_FROM = 512  # samples; smaller requests are not used to learn from
 _SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
 _RUNS, _SAMPLES = 4, 256  # at least, of each size; the first run pays for allocations and does not count
 _GAIN = 0.99  # of the time a sample: what a larger batch must save to be worth its memory
@@ -28,13 +30,13 @@ class Batching:
     The first large requests are served in batches of all sizes in turn, each timed: a machine that is slower for a
     while is so for every size. Nothing is computed only to be measured. All sizes are tried, since time does not just
     fall and then rise with them: caches favour small batches, and matrix products large ones. The size found is kept in
-    the cache folder under ``key``, which says all that it depends on. ``sample_bytes`` is the size of one sample. May
-    be used by several threads at once.
+    the cache folder under ``key``, which says all that it depends on. ``sample_bytes`` is the size of one sample;
+    ``abreast`` batches are computed at once. May be used by several threads at once.
     """
 
-    def __init__(self, key: str, sample_bytes: int) -> None:
-        self._key = key
-        self._sizes = [size for size in _SIZES if size * sample_bytes <= _BYTES] or [1]
+    def __init__(self, key: str, sample_bytes: int, abreast: int = 1) -> None:
+        self._key, self._abreast = key, abreast
+        self._sizes = [size for size in _SIZES if size * sample_bytes * abreast <= _BYTES] or [1]
         self._usual = min(_USUAL, self._sizes[-1])
         self._times: dict[int, list[float]] = {size: [] for size in self._sizes}
         self._lock = threading.Lock()
@@ -44,13 +46,15 @@ class Batching:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
         size = self.best
         if size is None or n <= _WHOLE:
-            size = self._usual if n < _FROM else self._candidate()
+            size = self._usual if n < LARGE else self._candidate()
+        elif n >= LARGE:
+            size = min(size, -(-n // self._abreast))
         return min(size, left)
 
     def record(self, size: int, seconds: float) -> None:
         """Learn that a batch of this size took so long."""
         with self._lock:
-            if self.best is not None or size != self._candidate():
+            if self.best is not None or size not in self._times:
                 return
             self._times[size].append(seconds / size)
             if all(len(times) >= _runs(size) for size, times in self._times.items()):

@@ -9,7 +9,10 @@ import os
 import platform
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +20,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .batching import Batching
+from .batching import LARGE, Batching
 from .device import Bound, Graphs, Value, graph_options, run_bound
 from .drawing import GENERATOR, Drawing, Floats, Given, Labels, Vectors, check_labels, draw, stream, whole
 from .errors import ModelError
-from .session import DEVICES, PROVIDERS, Provider, open_session
+from .session import DEVICES, PROVIDERS, Provider, cores, open_session
 from .trust import Source, read, read_metadata
 
 __all__ = ["Batch", "Generator"]
@@ -78,9 +81,8 @@ class Generator:
             if (mean := self.metadata.get("latent_mean", {}).get(field["name"])) is not None
         }
         # From the bytes that were checked: the file may be another one by now.
-        self._session = open_session(
-            content, self._name, folder, providers, threads, session_options, cuda_graphs=bool(cuda_graphs)
-        )
+        self._open = partial(open_session, content, self._name, folder, providers)
+        self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
         self.provider = self.device = self._session.get_providers()[0]
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
         if not _agree(found, self._fields):
@@ -98,10 +100,12 @@ class Generator:
         # Runs of these may not overlap.
         alone = self._graphs is not None or self.provider == PROVIDERS["directml"]
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if alone else contextlib.nullcontext()
+        # So many pieces of a large request are computed at once: on the CPU one on each thread.
+        self._abreast = (threads or cores()) if self.provider == PROVIDERS["cpu"] and session_options is None else 1
         where = (self.provider, threads or os.cpu_count(), ort.__version__, platform.node())
         key = f"{hashlib.blake2b(content, digest_size=16).hexdigest()} {' '.join(map(str, where))}"
         self._bytes = self._dtype.itemsize * math.prod(output["shape"])
-        self._batching = Batching(key, self._bytes)
+        self._batching = Batching(key, self._bytes, self._abreast)
         self._kept = threading.local()
         self._from_noise = (
             [field["kind"] for field in self._fields] == ["latent"]
@@ -121,8 +125,7 @@ class Generator:
         Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
         synchronised. The sample is float32, or uint8 where the model was exported with pixels inside.
         """
-        samples: NDArray[Any] = self._run(self._feed(arrays), on_device=False)
-        return samples
+        return self._run(self._feed(arrays), self._session)
 
     def on_device(self, *arrays: Any) -> ort.OrtValue:
         """Apply the network like a call, and leave the sample in the memory of the device that computed it.
@@ -130,7 +133,7 @@ class Generator:
         ``torch.from_dlpack(value)`` and the like take it without a copy. From a CUDA graph it is valid until the next
         run of the same batch size.
         """
-        return self._run(self._feed(arrays), on_device=True)
+        return self._run_bound(self._feed(arrays))
 
     def latents(self, n: int, seed: int = 0, name: str | None = None, *, truncation: float = 1.0) -> Floats:
         """Return the latents of ``n`` samples, float32 [n, *shape]: those that :meth:`sample` uses for this seed.
@@ -172,14 +175,13 @@ class Generator:
         if plain and type(n) is int and 0 < n * self._bytes <= _SMALL and self._batch(batch, n, n) == n:
             return self._small(n, seed)
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        drawing, size = self._drawing(n, seed, **asked), self._batch(batch, n, n)
-        first = self._draw(drawing, size).samples
-        if size == n:
+        pieces = self._pieces(self._drawing(n, seed, **asked), n, batch)
+        first = next(pieces).samples
+        if len(first) == n:
             return first
-        samples = np.empty((n, *first.shape[1:]), first.dtype)
+        samples, size = np.empty((n, *first.shape[1:]), first.dtype), len(first)
         samples[:size] = first
-        while size < n:
-            piece = self._draw(drawing, self._batch(batch, n - size, n)).samples
+        for piece, _ in pieces:
             samples[size : size + len(piece)] = piece
             size += len(piece)
         return samples
@@ -197,16 +199,8 @@ class Generator:
     ) -> Iterator[Batch]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs, in constant memory."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        drawing, batch = self._drawing(n, seed, **asked), batch if batch is None else whole(batch, 1, _BATCH)
-
-        def pieces() -> Iterator[Batch]:
-            left = n
-            while left:
-                size = self._batch(batch, left, n)
-                left -= size
-                yield self._draw(drawing, size)
-
-        return pieces()
+        batch = batch if batch is None else whole(batch, 1, _BATCH)
+        return self._pieces(self._drawing(n, seed, **asked), n, batch)
 
     def _small(self, n: int, seed: int) -> NDArray[Any]:
         """Return what :meth:`sample` does, by as little code as can be: a small network takes no longer than that."""
@@ -222,12 +216,37 @@ class Generator:
         except Exception as error:
             raise self._failed(error) from None
 
-    def _draw(self, drawing: Drawing, size: int) -> Batch:
-        """Draw the next piece, and learn how long it took."""
+    def _pieces(self, drawing: Drawing, n: int, batch: int | None) -> Iterator[Batch]:
+        """Draw ``n`` samples, a piece after another.
+
+        Of a large request on the CPU each thread computes a piece of its own: if all work on one piece, they wait for
+        each other after every operator.
+        """
+        left = n
+        if self._abreast == 1 or batch is not None or n < LARGE:
+            while left:
+                size = self._batch(batch, left, n)
+                left -= size
+                yield self._piece(self._session, drawing.take(size))
+            return
+        waiting: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(self._abreast) as pool:
+            while left or waiting:
+                while left and len(waiting) <= self._abreast:  # one is ready to begin when another ends
+                    size = self._batch(None, left, n)
+                    left -= size
+                    waiting.append(pool.submit(self._piece, self._one_thread, drawing.take(size)))
+                yield waiting.popleft().result()
+
+    @cached_property
+    def _one_thread(self) -> ort.InferenceSession:
+        return self._open(1)
+
+    def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Batch:
+        """Compute a piece, and learn how long it took."""
         start = time.perf_counter()
-        feed = drawing.take(size)
-        samples = self._run(feed, on_device=False)
-        self._batching.record(size, time.perf_counter() - start)
+        samples = self._run(feed, session)
+        self._batching.record(len(samples), time.perf_counter() - start)
         return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
@@ -270,19 +289,22 @@ class Generator:
             raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")
         return feed
 
-    def _run(self, feed: Mapping[str, Value], *, on_device: bool) -> Any:
-        size = len(next(iter(feed.values()))) if self._graphs else 0
-        elsewhere = any(isinstance(value, ort.OrtValue) for value in feed.values())
+    def _run(self, feed: Mapping[str, Value], session: ort.InferenceSession) -> NDArray[Any]:
+        if self._graphs is not None or any(isinstance(value, ort.OrtValue) for value in feed.values()):
+            return np.asarray(self._run_bound(feed).numpy(), self._dtype)
         try:
             with self._lock:
-                if self._graphs is not None and size in self._graphs.sizes:
-                    value = self._graphs.run(feed)
-                elif on_device or elsewhere:
-                    value = run_bound(self._session, feed, self.output, self._memory, self._options)
-                else:
-                    value = self._session.run([self.output], feed, self._options)[0]
-                    return np.asarray(value, self._dtype)
-                return value if on_device else np.asarray(value.numpy(), self._dtype)
+                return np.asarray(session.run([self.output], feed, self._options)[0], self._dtype)
+        except Exception as error:
+            raise self._failed(error) from None
+
+    def _run_bound(self, feed: Mapping[str, Value]) -> ort.OrtValue:
+        """Run where the inputs are, and leave the output there."""
+        try:
+            with self._lock:
+                if self._graphs is not None and len(next(iter(feed.values()))) in self._graphs.sizes:
+                    return self._graphs.run(feed)
+                return run_bound(self._session, feed, self.output, self._memory, self._options)
         except Exception as error:
             raise self._failed(error) from None
 

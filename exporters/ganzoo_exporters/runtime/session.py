@@ -17,7 +17,7 @@ from .batching import cache_folder
 from .drawing import whole
 from .errors import ModelError
 
-__all__ = ["DEVICES", "PROVIDERS", "Provider", "open_session"]
+__all__ = ["DEVICES", "PROVIDERS", "Provider", "cores", "open_session"]
 
 _TENSORRT, _CUDA, _DIRECTML, _COREML, _CPU = (
     f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "Dml", "CoreML", "CPU")
@@ -110,7 +110,7 @@ def _session_options(provider: str, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is told by exceptions
     options.intra_op_num_threads = threads
-    if threads > _cores():  # waiting threads that spin would take the cores from those that work
+    if threads > cores():  # waiting threads that spin would take the cores from those that work
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if provider == _DIRECTML:  # it knows neither
         options.enable_mem_pattern = False
@@ -118,7 +118,7 @@ def _session_options(provider: str, threads: int) -> ort.SessionOptions:
     return options
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
     return len(affinity(0)) if affinity else os.cpu_count() or 1

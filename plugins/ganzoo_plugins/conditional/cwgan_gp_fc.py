@@ -37,6 +37,7 @@ class FullyConnectedConditionalConfig(AdversarialConfig):
     latent_dim: int = Field(64, ge=1, description="size of the latent")
     embedding_dim: int = Field(16, ge=1, description="size of the embedding of each label and each attribute vector")
     hidden: tuple[int, ...] = Field((256, 256, 256), min_length=1, description="widths of the hidden layers")
+    gated: bool = Field(False, description="multiply the generator's hidden layers by linear maps of their inputs")
     layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalised")
     n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
@@ -95,7 +96,7 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer):
             Latent((config.latent_dim,)),
             self.conditions,
             code,
-            lambda size: FullyConnectedGenerator(size, config.hidden, sample, layer_norm),
+            lambda size: FullyConnectedGenerator(size, config.hidden, sample, layer_norm, gated=config.gated),
         )
 
     def build_discriminator(self, sample: SampleField) -> Discriminator:

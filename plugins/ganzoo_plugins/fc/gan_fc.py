@@ -32,6 +32,7 @@ __all__ = [
     "FullyConnectedDiscriminator",
     "FullyConnectedGAN",
     "FullyConnectedGenerator",
+    "GatedLayer",
     "MixtureLatent",
 ]
 
@@ -77,6 +78,24 @@ class MixtureLatent(nn.Module):
         return self.mean[component] + self.width * z[:, 1:]
 
 
+class GatedLayer(nn.Module):
+    """A hidden layer times 1 + a linear map of its input.
+
+    ReGLU's max(0, xW) * xV (GLU Variants Improve Transformer, arXiv:2002.05202) but for the layer's own activation, and
+    for the 1, with which it starts as the layer alone. Products of inputs, such as of the shape and the angle that a
+    figure is turned by, come from one layer rather than from many units.
+    """
+
+    def __init__(self, layer: nn.Module, gate: nn.Linear) -> None:
+        super().__init__()
+        self.layer, self.gate = layer, gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, A] to [N, B]."""
+        hidden: Tensor = self.layer(x) * (1 + self.gate(x))
+        return hidden
+
+
 class FullyConnectedGenerator(Generator):
     """Latent [N, L] to samples of any shape; [N, 1 + L] if it is a mixture of several components."""
 
@@ -88,11 +107,12 @@ class FullyConnectedGenerator(Generator):
         layer_norm: bool,
         components: int = 1,
         component_width: float = 0.015,
+        gated: bool = False,
     ) -> None:
         mixed = components > 1
         super().__init__(Signature((Latent((latent_dim + mixed,)),), sample))
         mixture = [MixtureLatent(components, latent_dim, component_width)] if mixed else []
-        self.body = nn.Sequential(*mixture, *_hidden_layers((latent_dim, *hidden), layer_norm))
+        self.body = nn.Sequential(*mixture, *_hidden_layers((latent_dim, *hidden), layer_norm, gated))
         self.head = nn.Linear(hidden[-1], prod(sample.shape))
         self.activation = output_activation(sample)
 
@@ -212,11 +232,9 @@ class FullyConnectedGAN(AdversarialTrainer):
         )
 
 
-def _hidden_layers(widths: tuple[int, ...], layer_norm: bool) -> list[nn.Module]:
+def _hidden_layers(widths: tuple[int, ...], layer_norm: bool, gated: bool = False) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers.append(nn.Linear(before, after))
-        if layer_norm:
-            layers.append(nn.LayerNorm(after))
-        layers.append(nn.LeakyReLU(0.2, inplace=True))
+        layer = [nn.Linear(before, after), *([nn.LayerNorm(after)] if layer_norm else []), nn.LeakyReLU(0.2, True)]
+        layers += [GatedLayer(nn.Sequential(*layer), nn.Linear(before, after))] if gated else layer
     return layers
