@@ -99,6 +99,7 @@ def take_turns(ways: list[Way], rounds: int) -> list[list[float]]:
     order = random.Random(0)
     for _ in range(rounds):
         for at in order.sample(range(len(ways)), len(ways)):
+            time.sleep(0.05)  # until the threads of the way before no longer spin
             found[at].append(timed(ways[at], repeats[at]))
     return found
 

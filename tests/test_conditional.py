@@ -23,6 +23,7 @@ from ganzoo.sampling import draw_inputs
 from ganzoo_plugins.conditional.cgan_matching import mismatched
 from ganzoo_plugins.conditional.cgan_projection import ConditionalBatchNorm2d, ProjectionDiscriminator
 from ganzoo_plugins.conditional.condition import Embedding, OneHot
+from ganzoo_plugins.fc.gan_fc import GatedLayer
 
 SMALL = {
     "cgan": ("model.width=4", "model.latent_dim=3"),
@@ -118,6 +119,23 @@ def test_cwgan_gp_fc_draws_points():
     loop = training("cwgan_gp_fc", (Label(3), Attributes(2, name="a")), sample=Points(2))
     loop.advance()
     assert not loop.unsound()
+
+
+def test_gates_of_zero_change_nothing_and_others_multiply():
+    wanted, plain = (
+        training("cwgan_gp_fc", (Attributes(2),), f"model.gated={gated}").trainer.networks
+        for gated in ("true", "false")
+    )
+    gates = [layer for layer in wanted["generator"].modules() if isinstance(layer, GatedLayer)]
+    assert len(gates) == 1
+    assert plain["discriminator"].state_dict().keys() == wanted["discriminator"].state_dict().keys()
+    hidden = torch.randn(5, gates[0].gate.in_features)
+    w, b = gates[0].gate.weight, gates[0].gate.bias
+    expected = gates[0].layer(hidden) * (1 + hidden @ w.T + b)
+    torch.testing.assert_close(gates[0](hidden), expected)
+    nn.init.zeros_(w)
+    nn.init.zeros_(b)
+    torch.testing.assert_close(gates[0](hidden), gates[0].layer(hidden))
 
 
 @pytest.mark.parametrize("key", SMALL)

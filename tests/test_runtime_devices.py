@@ -263,9 +263,9 @@ def test_threads_may_learn_together() -> None:
 def test_sizes_leave_work_for_all_threads_and_memory_is_shared_by_them() -> None:
     batching = Batching("key", 1 << 15, abreast=4)
     assert max(learn(batching, {size: 1 / size for size in _SIZES})) == 128  # of 4 batches at once
-    assert [batching.next(n, n) for n in (20, 400, 600)] == [20, 128, 128]
+    assert [batching.next(n, n) for n in (20, 200, 600)] == [20, 128, 128]
     batching.best = 512
-    assert [batching.next(n, n) for n in (511, 512, 1001, 4000)] == [511, 128, 251, 512]
+    assert [batching.next(n, n) for n in (255, 256, 1001, 4000)] == [255, 64, 251, 512]
 
 
 def test_what_is_learnt_needs_not_come_in_turn() -> None:
@@ -309,7 +309,7 @@ def test_large_requests_are_computed_a_piece_on_each_thread(running: list[tuple[
     assert {threads for _, threads in running} == {1}
     running.clear()
     np.testing.assert_allclose(generator.sample(2000, seed=5, batch=100), samples, atol=1e-6)
-    np.testing.assert_allclose(generator.sample(511, seed=5), samples[:511], atol=1e-6)
+    np.testing.assert_allclose(generator.sample(255, seed=5), samples[:255], atol=1e-6)
     assert set(running) == {(1, 3)}
     pieces = list(generator.stream(2000, seed=5))
     np.testing.assert_allclose(np.concatenate([piece.samples for piece in pieces]), samples, atol=1e-6)

@@ -12,12 +12,13 @@ from statistics import median
 
 __all__ = ["LARGE", "Batching", "cache_folder"]
 
-LARGE = 512
-"""Samples from which on a request is a large one: smaller ones are not used to learn from."""
+LARGE = 256
+"""Samples from which on it pays to compute several batches at once."""
 
 _USUAL = 64  # for small requests, as long as nothing is known
 _WHOLE = 16  # samples up to which a request is computed at once
 _SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
+_FROM = 512  # samples; smaller requests are not used to learn from
 _RUNS, _SAMPLES = 4, 256  # at least, of each size; the first run pays for allocations and does not count
 _GAIN = 0.99  # of the time a sample: what a larger batch must save to be worth its memory
 _BYTES = 1 << 24  # of samples at a time; the maps inside of a network are several times as large
@@ -46,7 +47,7 @@ class Batching:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
         size = self.best
         if size is None or n <= _WHOLE:
-            size = self._usual if n < LARGE else self._candidate()
+            size = self._usual if n < _FROM else self._candidate()
         elif n >= LARGE:
             size = min(size, -(-n // self._abreast))
         return min(size, left)
