@@ -261,6 +261,7 @@ def test_threads_may_learn_together() -> None:
 
 
 def test_sizes_leave_work_for_all_threads_and_memory_is_shared_by_them() -> None:
+    assert [Batching("another", 4, abreast=8).next(n, n) for n in (255, 256, 512)] == [64, 32, 4]
     batching = Batching("key", 1 << 15, abreast=4)
     assert max(learn(batching, {size: 1 / size for size in _SIZES})) == 128  # of 4 batches at once
     assert [batching.next(n, n) for n in (20, 200, 600)] == [20, 128, 128]
@@ -315,6 +316,15 @@ def test_large_requests_are_computed_a_piece_on_each_thread(running: list[tuple[
     np.testing.assert_allclose(np.concatenate([piece.samples for piece in pieces]), samples, atol=1e-6)
     found = np.concatenate([piece.inputs["z"] for piece in pieces])
     np.testing.assert_array_equal(found, generator.latents(2000, 5))
+
+
+def test_what_all_threads_compute_together_is_not_learnt_from() -> None:
+    generator = Generator(build(IMAGE), providers=CPU, threads=2)
+    generator.sample(1000, batch=64)
+    generator.sample(200)
+    assert not any(generator._batching._times.values())
+    generator.sample(600)
+    assert any(generator._batching._times.values())
 
 
 @pytest.mark.parametrize("mine", [True, False])

@@ -45,10 +45,10 @@ class Batching:
 
     def next(self, left: int, n: int) -> int:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
-        size = self.best
-        if size is None or n <= _WHOLE:
-            size = self._usual if n < _FROM else self._candidate()
-        elif n >= LARGE:
+        if self.best is None and n >= _FROM:
+            return min(self._candidate(), left)
+        size = self._usual if self.best is None or n <= _WHOLE else self.best
+        if n >= LARGE:  # so that there is one for everybody
             size = min(size, -(-n // self._abreast))
         return min(size, left)
 

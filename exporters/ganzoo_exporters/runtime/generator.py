@@ -243,10 +243,11 @@ class Generator:
         return self._open(1)
 
     def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Batch:
-        """Compute a piece, and learn how long it took."""
+        """Compute a piece, and learn how long it took if that is how large requests are computed."""
         start = time.perf_counter()
         samples = self._run(feed, session)
-        self._batching.record(len(samples), time.perf_counter() - start)
+        if self._abreast == 1 or session is not self._session:
+            self._batching.record(len(samples), time.perf_counter() - start)
         return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
