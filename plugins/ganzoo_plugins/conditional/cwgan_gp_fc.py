@@ -25,6 +25,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo.signature import Field as SampleField
+from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.conditional.condition import Embedding, JoinedGenerator
 from ganzoo_plugins.fc.gan_fc import FullyConnectedDiscriminator, FullyConnectedGenerator
 
@@ -84,6 +85,13 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer):
         "lr_warmup": 100,
         "loss": {"name": "wgan_gp"},
         "data": {"name": "mnist5k"},
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "shapes": {
+            "steps": 18_000,
+            "data": {**SHAPES["data"], "size": 60_000},
+            "model": {"hidden": (768, 768, 768), "gated": True, "latent_dim": 16, "embedding_dim": 64},
+        }
     }
 
     def build_generator(self, sample: SampleField) -> Generator:
