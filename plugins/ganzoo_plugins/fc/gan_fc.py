@@ -82,8 +82,8 @@ class GatedLayer(nn.Module):
     """A hidden layer times 1 + a linear map of its input.
 
     ReGLU's max(0, xW) * xV (GLU Variants Improve Transformer, arXiv:2002.05202) but for the layer's own activation, and
-    for the 1, with which it starts as the layer alone. Products of inputs, such as of the shape and the angle that a
-    figure is turned by, come from one layer rather than from many units.
+    for the 1, with which a gate of zeros leaves the layer as it is. Products of inputs, such as of the shape and the
+    angle that a figure is turned by, come from one layer rather than from many units.
     """
 
     def __init__(self, layer: nn.Module, gate: nn.Linear) -> None:
