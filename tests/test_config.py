@@ -343,7 +343,7 @@ def test_complaints(values: dict[str, Any], message: str) -> None:
             "'regularizer.weight_clip' is a table of settings, not 3",
         ),
         (b"plugin = 'gan_fc'\nplugin = 'gan_fc'", "is not TOML"),
-        (b"\xff\xfe", "is not TOML"),
+        (b"\xff\xfe", "is not UTF-8 text"),
         (b"a = " + b"[" * 5000, "is not TOML"),
     ],
 )

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.files import read_toml
 from ganzoo.hooks import Kind
-from ganzoo.layers import merge, parse_set, read_toml
+from ganzoo.layers import merge, parse_set
 from ganzoo.registry import Entry, Registry
 from ganzoo.settings import dotted, validate
 

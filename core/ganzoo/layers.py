@@ -1,14 +1,13 @@
-"""Layers of settings as plain dictionaries: reading them from files and flags, and laying one over another."""
+"""Layers of settings as plain dictionaries: reading them from flags, and laying one over another."""
 
 import tomllib
 from collections.abc import Mapping
 from datetime import date, time
-from pathlib import Path
 from typing import Any
 
 from ganzoo.errors import UserError
 
-__all__ = ["flat", "merge", "parse_set", "read_toml"]
+__all__ = ["flat", "merge", "parse_set"]
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def parse_set(text: str) -> dict[str, Any]:
     parsed: Any = value.strip()
     try:
         document = tomllib.loads(f"value = {value}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no TOML, or an endless integer
         document = {}
     # More keys than one come from a line break in the value; dates are what somebody's folder is called.
     if document.keys() == {"value"} and not isinstance(document["value"], date | time):
@@ -55,7 +54,7 @@ def _keys(path: str) -> list[str]:
     """Return the parts of a dotted path; one that contains dots itself stands in quotes, as in TOML."""
     try:
         table: Any = tomllib.loads(f"{path} = 0")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         keys = [part.strip().strip("\"'") for part in path.split(".")]
         return keys if all(keys) else []
     keys = []
@@ -65,13 +64,3 @@ def _keys(path: str) -> list[str]:
         key, table = next(iter(table.items()))
         keys.append(key)
     return keys if all(keys) else []
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises :class:`UserError` if it is missing or no TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None

@@ -14,8 +14,7 @@ from ganzoo import checkpoint
 from ganzoo.config import Config, load_config
 from ganzoo.data import DataSpec
 from ganzoo.errors import UserError
-from ganzoo.files import write_atomic
-from ganzoo.layers import read_toml
+from ganzoo.files import read_toml, write_atomic
 from ganzoo.networks import Discriminator, Network
 from ganzoo.registry import Registry
 from ganzoo.sampling import TorchSampler
