@@ -18,6 +18,7 @@ import os
 import random
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 
 from ganzoo.errors import UserError
 from ganzoo.files import fsync_folder, write_atomic
+from ganzoo.state import conformed
 
 __all__ = ["latest", "load_networks", "load_state", "random_state", "restore_random_state", "save", "seed_random"]
 
@@ -103,8 +105,8 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module], which: str = "n
         for name, network in networks.items():
             prefix = f"{name}."
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            network.load_state_dict(own)
-    except (RuntimeError, SafetensorError) as error:
+            network.load_state_dict(conformed(own, network.state_dict(), name))
+    except (RuntimeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"the checkpoint {path} does not fit this model: {reason[:300]}") from None
 
@@ -113,8 +115,13 @@ def load_state(path: Path) -> tuple[int, dict[str, Any]]:
     """Return the step and the state of a checkpoint; raises :class:`UserError` if it is damaged."""
     manifest = _verify(path)
     try:
-        state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-        return int(manifest["step"]), state
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on tensors that no checkpoint of ours holds
+            state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+        step = manifest["step"]
+        if type(step) is not int or path.name != f"step-{step:06d}":
+            raise ValueError(f"checkpoint.json is of step {str(step)[:30]}")
+        return step, state
     except Exception as error:  # what the unpickler stumbles over in a file that somebody has made by hand
         raise UserError(f"the checkpoint {path} is damaged: {' '.join(str(error).split())[:200]}") from None
 
@@ -143,6 +150,8 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
     name, keys, position, has_gauss, gauss = state["numpy"]
+    if not 0 <= position <= len(keys):  # NumPy believes it, and would read there
+        raise ValueError("random.numpy is no state of a generator")
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, following = state["python"]
     random.setstate((version, tuple(internal), following))
