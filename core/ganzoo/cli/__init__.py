@@ -13,6 +13,7 @@ import typer
 from ganzoo import __version__
 from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
 from ganzoo.errors import GanzooError
+from ganzoo.threads import spin_briefly
 
 __all__ = ["app", "main"]
 
@@ -45,6 +46,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the caller's mistakes end in one sentence and exit code 2, never in a traceback."""
+    spin_briefly()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given or ["--help"], prog_name="ganzoo", standalone_mode=False)
