@@ -3,6 +3,7 @@
 Command modules import nothing heavy at the top: ``ganzoo --help`` needs typer alone, ``ganzoo list`` no torch.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import typer
 from ganzoo import __version__
 from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
 from ganzoo.errors import GanzooError
+from ganzoo.terminal import escape_record, print
 
 __all__ = ["app", "main"]
 
@@ -45,6 +47,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the caller's mistakes end in one sentence and exit code 2, never in a traceback."""
+    logging.getLogger("ganzoo").addFilter(escape_record)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given or ["--help"], prog_name="ganzoo", standalone_mode=False)
@@ -72,5 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _end(sentence: str, code: int) -> NoReturn:
     if sentence:
-        print(f"ganzoo: {' '.join(sentence.split())}", file=sys.stderr)
+        # Line breaks alone: a name may have several spaces, and those of other scripts.
+        print("ganzoo:", re.sub(r"\s*[\r\n]\s*", " ", sentence.strip()), file=sys.stderr)
     sys.exit(code)

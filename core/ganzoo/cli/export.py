@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.networks import Network

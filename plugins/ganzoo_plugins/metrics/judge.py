@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganzoo import Dataset, Image, Label, UserError
 from ganzoo.files import write_atomic
 from ganzoo.progress import Progress
+from ganzoo.terminal import print
 
 __all__ = ["Classifier", "Extracted", "Judge", "JudgeConfig", "cache_folder", "gather", "remembered", "to_uint8"]
 
