@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import UserError
 
@@ -59,7 +59,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_DEPTH}}}""")
 
 
-def open_regular(path: Path, most: int | None = None) -> BinaryIO:
+def open_regular(path: Path, most: int | None = None) -> io.BufferedReader:
     """Open a regular file of at most ``most`` bytes for reading; symbolic links are followed.
 
     Raises :class:`UserError` if it is missing, too large, or no file: folders, devices, sockets and FIFOs, which are
@@ -154,7 +154,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                     yield record
 
 
-def _line(file: BinaryIO, path: Path) -> bytes:
+def _line(file: io.BufferedReader, path: Path) -> bytes:
     try:
         return file.readline(_LINE)
     except OSError as error:
@@ -201,7 +201,7 @@ def read_arrays(
     with open_regular(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Python and NumPy think of odd headers
         try:
-            if file.peek(6)[:6] == b"\x93NUMPY":  # type: ignore[attr-defined]
+            if file.peek(6)[:6] == b"\x93NUMPY":
                 return {"": array(file, os.fstat(file.fileno()).st_size)}
             arrays = {}
             with zipfile.ZipFile(file) as archive:
