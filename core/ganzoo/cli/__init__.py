@@ -13,7 +13,7 @@ import typer
 
 from ganzoo import __version__
 from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, is_out_of_memory
 from ganzoo.terminal import escape_record, print
 
 __all__ = ["app", "main"]
@@ -65,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         what = f"{error.filename}: " if error.filename else ""
         _end(f"{what}{error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:
-        # torch's own errors, told apart without importing it.
-        if not isinstance(error, MemoryError) and not re.search(r"(?i)out of memory|allocate memory", str(error)):
+        if not is_out_of_memory(error):
             raise
         _end("out of memory; take smaller batches (--set batch_size=...), fewer samples, or a smaller model", 1)
     if code:

@@ -144,6 +144,7 @@ def _data(
     registry: Registry, model: str, sampler: Sampler, name: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the name, settings and maker of the data set: that of the training unless another one is named."""
+    from ganzoo.config import Choice
     from ganzoo.runs import Run
     from ganzoo.settings import validate
 
@@ -166,7 +167,7 @@ def _data(
     values = {key: value for key, value in {**values, **settings}.items() if key != "name"}
     config = validate(entry.spec.load().Config, "data", values)
     plain = {"name": entry.name, **config.model_dump(mode="json", exclude_none=True)}
-    return {"settings": plain, "build": lambda: entry.spec.load()(config)}
+    return {"settings": plain, "build": Choice(entry, config).build}
 
 
 def _check(model: str, signature: Signature, dataset: Dataset) -> None:
