@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganzoo.errors import UserError
-from ganzoo.files import fsync_folder, write_atomic
+from ganzoo.files import fsync_folder, open_regular, read_bytes, read_json, write_atomic
 from ganzoo.state import conformed
 
 __all__ = ["latest", "load_networks", "load_state", "random_state", "restore_random_state", "save", "seed_random"]
@@ -81,13 +81,12 @@ def save(
 def latest(folder: Path) -> Path:
     """Return the newest complete checkpoint of the folder; raises :class:`UserError` if there is none."""
     pointer = folder / "last"
-    try:
-        name = pointer.read_bytes().decode(errors="replace").strip()
-    except OSError:
+    if not pointer.exists():
         raise UserError(
             f"{folder.parent} has no complete checkpoint yet; start again with: "
             f"ganzoo train --config {folder.parent / 'config.toml'}"
-        ) from None
+        )
+    name = read_bytes(pointer, 2**16).decode(errors="replace").strip()
     path = folder / name
     if not re.fullmatch(r"step-[0-9]{1,18}", name) or not path.is_dir():
         raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run")
@@ -158,18 +157,19 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 def _verify(path: Path) -> dict[str, Any]:
-    """Check every file of a checkpoint against its manifest."""
+    """Check every file of a checkpoint against its manifest, and return that."""
     try:
-        manifest: dict[str, Any] = json.loads((path / "checkpoint.json").read_text())
-        if manifest["format"] > FORMAT:
-            raise UserError(f"the checkpoint {path} was written by a newer ganzoo; update with pip install -U")
-        for name in _FILES:
-            if _sha256(path / name) != manifest["sha256"][name]:
-                raise UserError(f"the checkpoint {path} is damaged: {name} is not what was written")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
+        manifest: dict[str, Any] = read_json(path / "checkpoint.json")
+        newer = manifest["format"] > FORMAT
+        wrong = [] if newer else [name for name in _FILES if _sha256(path / name) != manifest["sha256"][name]]
+        if not newer and f"step-{manifest['step']:06d}" != path.name:
+            wrong.append("checkpoint.json")
+    except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the checkpoint {path} is damaged: {error}") from None
+    if newer:
+        raise UserError(f"the checkpoint {path} was written by a newer ganzoo; update with pip install -U")
+    if wrong:
+        raise UserError(f"the checkpoint {path} is damaged: {wrong[0]} is not what was written")
     return manifest
 
 
@@ -182,5 +182,5 @@ def _flatten(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ganzoo.errors import UserError, did_you_mean
+from ganzoo.errors import GanzooError, UserError, did_you_mean, is_out_of_memory
 from ganzoo.files import read_toml
 from ganzoo.hooks import Kind
 from ganzoo.layers import merge, parse_set
@@ -51,12 +51,12 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(10_000, ge=1, description="generator steps")
-    batch_size: int = Field(64, ge=1, description="samples a phase sees at once")
+    steps: int = Field(10_000, ge=1, le=10**15, description="generator steps")
+    batch_size: int = Field(64, ge=1, le=2**24, description="samples a phase sees at once")
     seed: int = Field(0, ge=0, lt=2**63, description="decides weights, latents and the order of the data")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps ...")
-    threads: int | None = Field(None, ge=1, description="CPU threads; left out: torch's choice")
-    workers: int = Field(2, ge=0, description="processes that read a data set too large for memory")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; left out: torch's choice")
+    workers: int = Field(2, ge=0, le=1024, description="processes that read a data set too large for memory")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: mixed precision")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
@@ -84,8 +84,23 @@ class Choice:
         return self.entry.spec.key
 
     def build(self, *args: Any) -> Any:
-        """Make the object: its class takes the settings first."""
-        return self.entry.spec.load()(self.settings, *args)
+        """Make the object: its class takes the settings first.
+
+        Raises :class:`UserError` for whatever it fails with, such as torch's errors for sizes that overflow, but for
+        what the system or its memory lack.
+        """
+        try:
+            return self.entry.spec.load()(self.settings, *args)
+        except (GanzooError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            lines = str(error).strip().splitlines() or [""]
+            said = f"{type(error).__name__}: {lines[0][:300]}"
+            raise UserError(
+                f"the {self.entry.spec.kind} {self.key!r} cannot be made with its settings: {said}"
+            ) from error
 
 
 @dataclass(frozen=True)

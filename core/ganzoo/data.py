@@ -69,7 +69,7 @@ class DataSpec:
         try:
             fields = tuple(field_from_json(field) for field in data["fields"])
             return cls(str(data["name"]), fields, int(data["size"]), bool(data["paired"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"not the description of a data set: {error}") from None
 
 

@@ -1,9 +1,10 @@
 """What goes wrong, sorted by whose move it is."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"]
+__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean", "is_out_of_memory"]
 
 
 class GanzooError(Exception):
@@ -26,6 +27,13 @@ class Interrupted(GanzooError):
     """Training was interrupted by the user after a checkpoint had been written. Exit code 130."""
 
     exit_code = 130
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether it is memory that was lacking, also by torch's own errors, told apart without importing it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ class MetricConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: int = Field(2500, ge=1, description="how many samples are drawn for it")
+    samples: int = Field(2500, ge=1, le=10_000_000, description="how many samples are drawn for it")
 
 
 class Metric(ABC):

@@ -13,7 +13,7 @@ from ganzoo import checkpoint
 from ganzoo.config import Config, load_config
 from ganzoo.data import DataSpec
 from ganzoo.errors import UserError
-from ganzoo.files import read_toml, write_atomic
+from ganzoo.files import read_records, read_toml, write_atomic
 from ganzoo.networks import Discriminator, Network
 from ganzoo.places import ROOT, locate, next_number
 from ganzoo.registry import Registry
@@ -131,18 +131,11 @@ class Run:
             file.write(line + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        """Return the lines of metrics.jsonl; what is no line of ours, or no number, is left out."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
-        return rows
+        records = read_records(path) if path.exists() else ()
+        rows = [{key: value for key, value in row.items() if type(value) in (int, float)} for row in records]
+        return [row for row in rows if type(row.get("step")) is int and row["step"] >= 0]
 
     def forget_after(self, step: int) -> None:
         """Drop the lines of metrics.jsonl after ``step``: a resumed run writes them again."""

@@ -99,7 +99,7 @@ def _class(text: str, name: str, field: Label) -> int | None:
         return None
     if name in field.names:
         return field.names.index(name)
-    if name.isdecimal() and int(name) < field.classes:
+    if name.isdecimal() and len(name) < 10 and int(name) < field.classes:
         return int(name)
     close = did_you_mean(name, field.names) if field.names else ""
     raise UserError(f"unknown --label {text!r}: it is a number from 0 to {field.classes - 1}, a name or 'all'{close}")

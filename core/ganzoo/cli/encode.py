@@ -10,6 +10,7 @@ import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, conditions
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np

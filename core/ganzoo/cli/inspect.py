@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 __all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
 

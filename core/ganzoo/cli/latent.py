@@ -12,6 +12,7 @@ import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np

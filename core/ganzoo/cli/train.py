@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
@@ -97,6 +98,8 @@ def train(
 def _of_generator(run: Run) -> dict[str, Any]:
     """Return the settings of a model that is built on a finished run: its model, data and losses."""
     document = run.document()
+    if missing := [key for key in ("plugin", "model") if key not in document]:
+        raise UserError(f"{run.path / 'config.toml'} is not the config of a run: it has no {missing[0]!r}")
     model = {"gan": document["plugin"], "gan_settings": document["model"], "generator": str(run.path.resolve())}
     return {"model": model, **{key: document[key] for key in ("data", "loss", "regularizer") if key in document}}
 

@@ -10,6 +10,7 @@ import typer
 
 from ganzoo.cli.conditions import Model, Seed
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +82,7 @@ def translate(
         for index, pixels in enumerate(answers):
             _write(out if n == 1 else out.with_stem(f"{out.stem}-{index}"), pixels)
         if len(pictures) > 1:
-            print(f"\r{len(done)} of {len(pictures)}", end="", file=sys.stderr, flush=True)
+            print(f"{len(done)} of {len(pictures)}", end="\r", file=sys.stderr, flush=True)
     if len(pictures) > 1:
         print(file=sys.stderr)
     print(f"{len(pictures)} translated by {sampler.device}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """Your own images: every picture under a folder."""
 
-import csv
 import logging
 import os
 import warnings
@@ -18,6 +17,7 @@ from pydantic import ByteSize, Field
 from torch import Tensor
 
 from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, Label, UserError
+from ganzoo.files import read_csv
 
 _log = logging.getLogger("ganzoo")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -25,6 +25,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _TRIES = 16  # images in a row that fail before a lazy fetch gives up: then it is the disk and not the images
 _AT_ONCE = 1024  # images that wait for a thread; a queue of all the files would itself fill memory
 _EXAMPLES = 16  # vectors of attributes that the spec shows
+_TABLE = 2**30  # bytes of a table of attributes, which may be that of millions of images
 _LARGEST = torch.finfo(torch.float32).max
 _ORIENTATION = 0x0112  # the EXIF tag, and how to undo its values
 _UPRIGHT = {
@@ -247,32 +248,26 @@ def _read_table(root: Path, table: PurePath) -> tuple[tuple[str, ...], dict[str,
         return UserError(f"line {line} of {path}: {problem}")
 
     numbers: dict[str, list[float]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            _, *header = [name.strip() for name in next(rows, [""])]
-            if not header or "" in header or len(set(header)) < len(header):
-                raise wrong(1, "it names the columns: the image, and then each attribute by a name of its own")
-            for row in rows:
-                if not row:
-                    continue
-                if len(row) != len(header) + 1:
-                    raise wrong(rows.line_num, f"it has {len(row)} columns, the first line {len(header) + 1}")
-                image = os.path.normpath(row[0].strip())
-                if image in numbers:
-                    raise wrong(rows.line_num, f"{image} is there a second time")
-                numbers[image] = []
-                for name, text in zip(header, row[1:], strict=True):
-                    try:
-                        value = float(text)
-                    except ValueError:
-                        value = float("nan")
-                    if not isfinite(value) or abs(value) > _LARGEST:
-                        raise wrong(rows.line_num, f"{name} is {text.strip()!r}, which is not a number to learn from")
-                    numbers[image].append(value)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"the table of attributes {path} cannot be read: {reason}") from error
+    rows = read_csv(path, _TABLE)
+    line, first = next(rows, (1, [""]))
+    _, *header = [name.strip() for name in first]
+    if not header or "" in header or len(set(header)) < len(header):
+        raise wrong(line, "it names the columns: the image, and then each attribute by a name of its own")
+    for line, row in rows:
+        if len(row) != len(header) + 1:
+            raise wrong(line, f"it has {len(row)} columns, the first line {len(header) + 1}")
+        image = os.path.normpath(row[0].strip())
+        if image in numbers:
+            raise wrong(line, f"{image} is there a second time")
+        numbers[image] = []
+        for name, text in zip(header, row[1:], strict=True):
+            try:
+                value = float(text)
+            except ValueError:
+                value = float("nan")
+            if not isfinite(value) or abs(value) > _LARGEST:
+                raise wrong(line, f"{name} is {text.strip()!r}, which is not a number to learn from")
+            numbers[image].append(value)
     return tuple(header), numbers
 
 

@@ -3,11 +3,14 @@
 import os
 import shutil
 import socket
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,8 +20,10 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import DatasetConfig, DataSpec, Image, Label, TensorDataset, UserError
+from ganzoo.files import open_regular
 
 _PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
+_LARGEST = 2**30  # bytes of a file; those of MNIST have a twentieth of it
 _SILENCE = 30.0  # seconds that a server may be silent before a download counts as failed
 
 
@@ -100,8 +105,6 @@ def _read_idx(
     name: str, source: Any, config: TorchvisionConfig, classes: tuple[str, ...]
 ) -> tuple[DataSpec, dict[str, Tensor]]:
     """Return the spec and tensors of a data set in MNIST's format; only the files of the split need be there."""
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
     root, raw = config.root.expanduser(), Path(source.__name__, "raw")
     prefixes = [{"train": "train", "test": "t10k"}[part] for part in _PARTS[config.split]]
     pairs = [(raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte") for prefix in prefixes]
@@ -109,8 +112,8 @@ def _read_idx(
     _obtain(name, source, root, [file for pair in pairs for file in pair], archives)
     images, labels = [], []
     for image_file, label_file in pairs:
-        images.append(_undamaged(read_image_file, root / image_file))
-        labels.append(_undamaged(read_label_file, root / label_file))
+        images.append(_undamaged(partial(_read_bytes, sides=3), root / image_file))
+        labels.append(_undamaged(partial(_read_bytes, sides=1), root / label_file).long())
         if len(images[-1]) != len(labels[-1]) or not len(images[-1]) or labels[-1].max() >= len(classes):
             raise UserError(f"{root / image_file} and {root / label_file} do not belong together; delete both")
     if len({part.shape[1:] for part in images}) > 1:
@@ -122,10 +125,21 @@ def _read_idx(
     return spec, {"x": x, "y": torch.cat(labels)}
 
 
+def _read_bytes(path: str, sides: int) -> Tensor:
+    """Return the bytes of an IDX file, uint8 with so many sides; raises ValueError if its header is not true of it."""
+    with open_regular(Path(path), _LARGEST) as file:
+        header = file.read(4 + 4 * sides)
+        magic, *shape = struct.unpack(f">{1 + sides}i", header)
+        size = os.fstat(file.fileno()).st_size - len(header)
+        if magic != 0x0800 + sides or min(shape) < 1 or prod(shape) != size:
+            raise ValueError("its header does not fit its size")
+        return torch.frombuffer(bytearray(file.read(size)), dtype=torch.uint8).reshape(shape)
+
+
 def _undamaged(read: Callable[[str], Tensor], path: Path) -> Tensor:
     try:
         return read(str(path))
-    except Exception:  # torchvision's reader has no error of its own: it fails wherever the bytes make no sense
+    except Exception:  # the reader has no error of its own: it fails wherever the bytes make no sense
         raise UserError(f"{path} is damaged or cut short; delete it, and it is downloaded again") from None
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganzoo import Dataset, Image, Label, UserError
 from ganzoo.files import write_atomic
 from ganzoo.progress import Progress
+from ganzoo.terminal import print
 
 __all__ = ["Classifier", "Extracted", "Judge", "JudgeConfig", "cache_folder", "gather", "remembered", "to_uint8"]
 
@@ -175,6 +176,8 @@ class Judge:
                 accuracy = float(file.metadata()["accuracy"])
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
             return None  # damaged: trained and written again
+        if not 0 <= accuracy <= 1 or not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
+            return None
         return net.eval().requires_grad_(False), accuracy
 
     def _train(self, path: Path, quiet: bool) -> tuple[Classifier, float]:
