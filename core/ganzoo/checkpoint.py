@@ -115,8 +115,9 @@ def load_state(path: Path) -> tuple[int, dict[str, Any]]:
     try:
         state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
         return int(manifest["step"]), state
-    except Exception as error:  # what the unpickler stumbles over in a file that somebody has made by hand
-        raise UserError(f"the checkpoint {path} is damaged: {' '.join(str(error).split())[:200]}") from None
+    except Exception:  # what the unpickler stumbles over; torch's text would advise to load it unchecked
+        reason = "state.pt is cut short, or holds something else than tensors and plain values"
+        raise UserError(f"the checkpoint {path} is damaged: {reason}") from None
 
 
 def seed_random(seed: int) -> None:

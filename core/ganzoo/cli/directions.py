@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation
-from ganzoo.cli.latent import done, only_png, open_editor, save_picture
+from ganzoo.cli.latent import done, only_png, open_editor, save_images, save_picture
 from ganzoo.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def samples(
     'ganzoo directions fit' takes the CSV.
     """
     from ganzoo.labelling import write_table
-    from ganzoo.pictures import save_images
 
     editor = open_editor(model, label, attribute, seed, 1.0)
     images = editor.draw(editor.latents(range(n)), range(n))

@@ -21,6 +21,7 @@ class Translation(Metric):
     """
 
     conditional = True
+    better = {"l1": "lower", "gain": "higher", "matched": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`Translation`."""
