@@ -1,5 +1,6 @@
 """MNIST, Fashion-MNIST and CIFAR-10: torchvision downloads and reads the files, ganzoo keeps them as one tensor."""
 
+import gzip
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import DatasetConfig, DataSpec, Image, Label, TensorDataset, UserError
+from ganzoo.files import ARRAYS
 
 _PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
 _SILENCE = 30.0  # seconds that a server may be silent before a download counts as failed
@@ -31,8 +33,8 @@ class TorchvisionConfig(DatasetConfig):
 
     root: Path = Field(
         default_factory=_default_root,
-        description="folder with the files as torchvision lays them out; what it lacks is downloaded into it "
-        "($GANZOO_DATA, or ~/.cache/ganzoo/data)",
+        description="folder with the files, as torchvision lays them out or, of MNIST's kind, just so, as .gz too; "
+        "what it lacks is downloaded into it ($GANZOO_DATA, or ~/.cache/ganzoo/data)",
     )
     split: Literal["train", "test", "all"] = Field("train", description="the training part, the test part, or both")
 
@@ -99,27 +101,56 @@ class Cifar10(TensorDataset):
 def _read_idx(
     name: str, source: Any, config: TorchvisionConfig, classes: tuple[str, ...]
 ) -> tuple[DataSpec, dict[str, Tensor]]:
-    """Return the spec and tensors of a data set in MNIST's format; only the files of the split need be there."""
+    """Return the spec and tensors of a data set in MNIST's format; only the files of the split need be there.
+
+    A file lies in torchvision's folder or directly under the root, unpacked or as the .gz that the web offers.
+    """
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
     root, raw = config.root.expanduser(), Path(source.__name__, "raw")
     prefixes = [{"train": "train", "test": "t10k"}[part] for part in _PARTS[config.split]]
-    pairs = [(raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte") for prefix in prefixes]
+    pairs = [(f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte") for prefix in prefixes]
+    places = {file: _place(root, raw, file) for pair in pairs for file in pair}
     archives = [str(raw / archive) for archive, _ in source.resources]
-    _obtain(name, source, root, [file for pair in pairs for file in pair], archives)
+    _obtain(name, source, root, [raw / file for file, place in places.items() if place is None], archives)
     images, labels = [], []
-    for image_file, label_file in pairs:
-        images.append(_undamaged(read_image_file, root / image_file))
-        labels.append(_undamaged(read_label_file, root / label_file))
+    for pair in pairs:
+        image_file, label_file = (places[file] or root / raw / file for file in pair)
+        images.append(_undamaged(_unpacked(read_image_file), image_file))
+        labels.append(_undamaged(_unpacked(read_label_file), label_file))
         if len(images[-1]) != len(labels[-1]) or not len(images[-1]) or labels[-1].max() >= len(classes):
-            raise UserError(f"{root / image_file} and {root / label_file} do not belong together; delete both")
+            raise UserError(f"{image_file} and {label_file} do not belong together; delete both")
     if len({part.shape[1:] for part in images}) > 1:
-        raise UserError(f"the images of the two splits in {root / raw} have different sizes")
+        raise UserError(f"the images of the two splits in {root} have different sizes")
     x = torch.cat(images)[:, None]
     spec = DataSpec(
         name, (Image(1, x.shape[2], x.shape[3], range=(0, 255)), Label(len(classes), names=classes)), len(x)
     )
     return spec, {"x": x, "y": torch.cat(labels)}
+
+
+def _place(root: Path, raw: Path, file: str) -> Path | None:
+    """Return where the file is, if it is there; what torchvision has unpacked is looked for first."""
+    places = (folder / name for folder in (root / raw, root) for name in (file, f"{file}.gz"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _unpacked(read: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
+    """Return a reader that takes a .gz too. It is unpacked beside, not in place: the folder may be someone else's."""
+
+    def read_unpacked(path: str) -> Tensor:
+        if not path.endswith(".gz"):
+            return read(path)
+        with TemporaryDirectory() as folder:
+            unpacked = Path(folder, Path(path).stem)
+            with gzip.open(path) as packed, unpacked.open("wb") as file:
+                while chunk := packed.read(2**20):
+                    if file.tell() > ARRAYS:
+                        raise ValueError("it unpacks to more than any file of this kind has")
+                    file.write(chunk)
+            return read(str(unpacked))
+
+    return read_unpacked
 
 
 def _undamaged(read: Callable[[str], Tensor], path: Path) -> Tensor:

@@ -1,7 +1,7 @@
 """What the data set's own classifier says about samples: how clear each one is, and how varied they are."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -22,7 +22,7 @@ class ClassifierScore(Metric):
     label; the floor is what the last tenth gets, or ``samples`` of it.
     """
 
-    better = {"": "higher"}
+    better: ClassVar = {"": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`ClassifierScore`."""

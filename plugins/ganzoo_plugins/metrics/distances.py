@@ -87,7 +87,7 @@ class FID(_Distance):
     (its estimate is biased), so only figures of the same count can be compared.
     """
 
-    better = {"": "lower"}
+    better: ClassVar = {"": "lower"}
 
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
         """Return the distance."""
@@ -105,7 +105,7 @@ class KID(_Distance):
     at most ``block``: the same expectation with less variance; beyond, the mean over as many random blocks as it takes.
     """
 
-    better = {"": "lower"}
+    better: ClassVar = {"": "lower"}
 
     class Config(ExtractorConfig):
         """The settings of :class:`KID`."""
@@ -131,7 +131,7 @@ class PRDC(_Distance):
     drawn image in them.
     """
 
-    better = {"": "higher"}
+    better: ClassVar = {"": "higher"}
 
     class Config(ExtractorConfig):
         """The settings of :class:`PRDC`."""
@@ -168,7 +168,7 @@ class InceptionScore(_Distance):
     with another: the reference is there for the count alone.
     """
 
-    better = {"": "higher"}
+    better: ClassVar = {"": "higher"}
     least = 10
 
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:

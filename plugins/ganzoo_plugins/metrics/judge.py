@@ -260,8 +260,8 @@ def doubt(name: str, accuracy: float, chance: float, images: int, remedy: str) -
     """
     if accuracy - chance < _SOUND * (1 - chance) or chance == 1:
         return [
-            f"{name} is too poor a judge: it is right about {accuracy:.1%} of {images:,} real images, and always naming "
-            f"their most frequent class about {chance:.1%}, so its figures say little about a model; {remedy}"
+            f"{name} is too poor a judge: it is right about {accuracy:.1%} of {images:,} real images, and naming "
+            f"always the most frequent class about {chance:.1%}, so its figures say little about a model; {remedy}"
         ]
     if images < _KNOWN:
         return [

@@ -1,7 +1,7 @@
 """Whether conditional models draw what they were asked for."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -25,7 +25,7 @@ class LabelAccuracy(Metric):
     """
 
     conditional = True
-    better = {"": "higher"}
+    better: ClassVar = {"": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`LabelAccuracy`."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import PIL.Image
 import torch
@@ -39,7 +39,7 @@ class Memorisation(Metric):
     the other half alone: real images that the "training set" has not seen.
     """
 
-    better = {"ratio": "as real", "copies": "lower"}
+    better: ClassVar = {"ratio": "as real", "copies": "lower"}
 
     class Config(MetricConfig):
         """The settings of :class:`Memorisation`."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class Modes(Metric):
     that it can be, the logarithm of the number of modes, if there is no such sample.
     """
 
-    better = {"covered": "higher", "high_quality": "higher", "kl": "lower"}
+    better: ClassVar = {"covered": "higher", "high_quality": "higher", "kl": "lower"}
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -1,7 +1,7 @@
 """How many of the thousand modes of stacked digits are covered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -25,7 +25,7 @@ class StackedModes(Metric):
     The classifier is trained on nine tenths of them (:class:`Judge`).
     """
 
-    better = {"covered": "higher", "kl": "lower"}
+    better: ClassVar = {"covered": "higher", "kl": "lower"}
 
     class Config(MetricConfig):
         """The settings of :class:`StackedModes`."""
