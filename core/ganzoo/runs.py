@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +15,7 @@ from ganzoo.data import DataSpec
 from ganzoo.errors import UserError
 from ganzoo.files import read_toml, write_atomic
 from ganzoo.networks import Discriminator, Network
+from ganzoo.places import ROOT, locate, next_number
 from ganzoo.registry import Registry
 from ganzoo.sampling import TorchSampler
 
@@ -47,7 +47,7 @@ class Run:
         try:
             root.mkdir(parents=True, exist_ok=True)
             while True:
-                path = root / f"{_next_number(root):04d}-{config.name}"
+                path = root / f"{next_number(root):04d}-{config.name}"
                 try:
                     path.mkdir()
                     break
@@ -60,19 +60,15 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
-        """Open an existing folder; raises :class:`UserError` if it is none of ours."""
+    def open(cls, name: str | Path, root: Path = ROOT) -> "Run":
+        """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.places.locate`.
+
+        Raises :class:`UserError` if it is none of ours.
+        """
+        path = locate(name, root)
         if not (path / "config.toml").is_file():
             raise UserError(f"{path} is not a run folder: it has no config.toml")
         return cls(path)
-
-    @classmethod
-    def newest(cls, root: Path) -> "Run":
-        """Open the newest run under ``root`` that has a checkpoint; raises :class:`UserError` if there is none."""
-        runs = [path for path in _numbered(root) if (path / "checkpoints" / "last").is_file()]
-        if not runs:
-            raise UserError(f"there is no trained run under {root}; name one, or train first")
-        return cls(max(runs, key=_number))
 
     def write_config(self, config: Config, data: DataSpec) -> None:
         """Write config.toml: the resolved config, the environment, and what the data looks like."""
@@ -182,16 +178,3 @@ def _environment(config: Config) -> dict[str, Any]:
         **{name: metadata.version(name) for name in packages},
         "plugins": plugins,
     }
-
-
-def _numbered(root: Path) -> list[Path]:
-    return [path for path in root.glob("[0-9]*-*") if _number(path) >= 0] if root.is_dir() else []
-
-
-def _number(path: Path) -> int:
-    match = re.match(r"(\d+)-", path.name)
-    return int(match[1]) if match else -1
-
-
-def _next_number(root: Path) -> int:
-    return max((_number(path) for path in _numbered(root)), default=0) + 1

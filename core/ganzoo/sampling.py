@@ -172,9 +172,7 @@ def _attribute_rows(signature: Signature, n: int, attributes: Vectors) -> dict[s
         if isinstance(attributes, Mapping):
             names = field.names or tuple(map(str, range(field.dim)))
             for name, value in attributes.items():
-                key = (
-                    name if field.names else str(name)
-                )  # an index does not name what has a name, which may be a number
+                key = name if field.names else str(name)  # an index is no name, also where names are numbers
                 if key not in names:
                     raise UserError(f"this model has no attribute {name!r}{did_you_mean(str(name), names)}")
                 if (given := _finite(value)).ndim:

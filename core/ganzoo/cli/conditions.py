@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.places import is_name, locate
 
 if TYPE_CHECKING:
     from ganzoo.signature import Attributes, Label, Signature
@@ -18,7 +19,16 @@ __all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
 _SHOWN = 20  # names of classes in a sentence
 _LONGEST = 18  # digits of a class's number
 
-Model = Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")]
+
+def _located(model: str) -> str:
+    """Return the folder of a run that is named by its number or as ``last``."""
+    return str(locate(model)) if is_name(model) else model
+
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A run (folder, number or 'last'), an .onnx file, or zoo:NAME.", callback=_located),
+]
 Classes = Annotated[
     list[str] | None,
     typer.Option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.cli.conditions import Model
 from ganzoo.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ganzoo.formats import Sampler
     from ganzoo.metrics import Direction, Metric
     from ganzoo.registry import Registry
+    from ganzoo.runs import Run
     from ganzoo.signature import Signature
 
 __all__ = ["compare", "eval_", "register"]
@@ -40,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def eval_(
-    model: Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")],
+    model: Model,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric, 'ganzoo list metric' shows all; may be repeated. By default what suits the data."),
@@ -320,14 +322,16 @@ def _document(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: folders, numbers, or 'last'.")],
     out: Annotated[Path | None, typer.Option(help="FILE.png: the curves of the runs in one picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show runs side by side: settings, losses and figures."""
+    from ganzoo.runs import Run
+
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"--out is a .png, not {out}")
-    records = [_record(path) for path in runs]
+    records = [_record(Run.open(run)) for run in runs]
     if len({record["name"] for record in records}) < len(records):  # runs of the same number in two folders
         records = [{**record, "name": record["run"]} for record in records]
     shared = set.intersection(*(set(record["settings"]) for record in records))
@@ -369,12 +373,11 @@ def _better(names: Iterable[str]) -> dict[str, Direction | None]:
     return better
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(run: Run) -> dict[str, Any]:
     """Return what is known about a run, from its files alone."""
     from ganzoo.layers import flat
-    from ganzoo.runs import Run
 
-    run = Run.open(path)
+    path = run.path
     document, rows = run.document(), run.metrics()
     try:
         key = document["plugin"].rpartition("/")[2]

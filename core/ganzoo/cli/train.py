@@ -43,13 +43,17 @@ def train(
         Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
     ] = None,
     generator: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="RUN", help="The run whose generator gets an encoder, for models such as encoder_regression."
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run; --steps, --device and --set may change it.")
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with this run: its folder, its number, or 'last'; --steps, --device and --set may change it.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
@@ -72,6 +76,7 @@ def train(
         return
 
     from ganzoo.config import load_config, overlay
+    from ganzoo.places import ROOT
     from ganzoo.runs import Run
 
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
@@ -85,7 +90,7 @@ def train(
     if dry_run:
         _show(resolved, dataset)
         return
-    run = Run.create(out or Path("runs"), resolved, dataset.spec)
+    run = Run.create(out or ROOT, resolved, dataset.spec)
     _fit(registry, resolved, run, dataset, quiet)
 
 
@@ -105,19 +110,25 @@ def check(config: Config, dataset: Dataset) -> None:
     config.build_metrics(dataset)
 
 
-def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
+def _resume(registry: Registry, name: str, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
     from ganzoo import checkpoint
     from ganzoo.loop import Loop
     from ganzoo.runs import Run
+    from ganzoo.settings import paths
 
-    run = Run.open(path)
+    run = Run.open(name)
+    path = run.path
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
     _refuse_changes(before, config)
     last = checkpoint.latest(run.checkpoints)
     step, _ = checkpoint.load_state(last)
     if step >= config.train.steps:
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
-    dataset = config.build_dataset()
+    try:
+        dataset = config.build_dataset()
+    except UserError as error:
+        moved = [f"--set {setting}=FOLDER" for setting in paths(config.data.settings, "data")]
+        raise UserError(f"{error}; if the data has moved, say where: {' '.join(moved)}" if moved else error) from None
     if dataset.spec != run.data_spec():
         counts = (f"{run.data_spec().size:,} samples", f"{len(dataset):,}")
         then, now = counts if run.data_spec().size != len(dataset) else ("other shapes or classes", "these")
@@ -137,10 +148,17 @@ def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, An
 
 
 def _refuse_changes(before: Config, after: Config) -> None:
-    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing."""
+    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing.
+
+    Paths may change, since folders are moved.
+    """
     from ganzoo.layers import flat
+    from ganzoo.settings import paths
 
     old, new = flat(before.to_dict()), flat(after.to_dict())
+    for place in paths(after.model.settings, "model"):
+        old.pop(place, None)
+        new.pop(place, None)
     for name in sorted(old.keys() | new.keys()):
         section = name.partition(".")[0]
         fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"

@@ -124,7 +124,7 @@ def _attribute_rows(fields: Sequence[dict[str, Any]], n: int, attributes: Vector
         if isinstance(attributes, Mapping):
             names = field["names"] or [str(index) for index in range(dim)]
             for name, value in attributes.items():
-                key = name if field["names"] else str(name)  # an index does not name what has a name
+                key = name if field["names"] else str(name)  # an index is no name, also where names are numbers
                 if key not in names:
                     raise ValueError(f"this model has no attribute {name!r}; it has: {', '.join(map(repr, names))}")
                 values[:, names.index(key)] = finite(value, ())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import isfinite, prod
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
@@ -67,7 +67,7 @@ class Folder(Dataset):
             "crop", description="crop: scale until the size is filled and cut the centre; stretch: ignore proportions"
         )
         labels: bool = Field(True, description="take subfolders as classes, where every image is in one of several")
-        attributes: Path | None = Field(
+        attributes: PurePath | None = Field(
             None,
             description="CSV file in the folder with numbers that describe every image, taken in place of the classes: "
             "a line of names, then lines of an image's path in the folder and its numbers",
@@ -237,7 +237,7 @@ def _classes(files: list[str]) -> tuple[str, ...]:
     return () if "" in names or len(names) < 2 else tuple(sorted(names))
 
 
-def _read_table(root: Path, table: Path) -> tuple[tuple[str, ...], dict[str, list[float]]]:
+def _read_table(root: Path, table: PurePath) -> tuple[tuple[str, ...], dict[str, list[float]]]:
     """Return the names of the attributes, and their numbers by the path of the image, of a CSV file in ``root``."""
     path = root / table
     if not path.resolve().is_relative_to(root.resolve()):
