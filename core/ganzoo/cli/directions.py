@@ -52,13 +52,13 @@ def samples(
 
     'ganzoo directions fit' takes the CSV.
     """
-    from ganzoo.labelling import write_table
+    from ganzoo.labelling import check_table, write_table
 
+    table, names = out / "labels.csv", name or ["value"]
+    check_table(table, names)  # before images change that it is about
     editor = open_editor(model, label, attribute, seed, 1.0)
-    images = editor.draw(editor.latents(range(n)), range(n))
-    table = out / "labels.csv"
-    write_table(table, name or ["value"], n, seed)
-    save_images(out, images)
+    save_images(out, editor.draw(editor.latents(range(n)), range(n)))
+    write_table(table, names, n, seed)
     done(f"{n} samples; write a number, or yes and no, behind those that you can judge", table)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, Protocol
 
 import torch
@@ -158,6 +159,6 @@ def _load(weights: Path | None, quiet: bool) -> torch.nn.Module:
     except Exception as error:
         what = "downloaded" if weights is None else f"read from {weights}"
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "weights_only" in reason:  # torch's own text advises to load the file unchecked
+        if isinstance(error, UnpicklingError):  # torch's own text advises to load the file unchecked
             reason = "the file is damaged, or holds something else than tensors"
         raise UserError(f"InceptionV3's weights cannot be {what}: {reason}; {_HINT}") from None
