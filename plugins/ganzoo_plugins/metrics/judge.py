@@ -202,7 +202,7 @@ class Judge:
         try:
             with safe_open(path, "pt") as file:
                 net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-                accuracy, chance = (float(file.metadata()[name]) for name in ("accuracy", "chance"))
+                accuracy, chance = map(float, file.metadata()["accuracy"].split())
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
             return None  # damaged, or of an older ganzoo: trained and written again
         return _Trained(net.eval().requires_grad_(False), accuracy, chance)
@@ -243,7 +243,7 @@ class Judge:
             print(f"{self.name}: {accuracy:.2%} of {len(self.held_out):,} held-out images right", file=sys.stderr)
         try:
             weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-            write_atomic(path, save(weights, {"accuracy": repr(accuracy), "chance": repr(chance)}))
+            write_atomic(path, save(weights, {"accuracy": f"{accuracy!r} {chance!r}"}))
         except UserError as error:  # a home that cannot be written to is no reason to judge nothing
             log.warning("the classifier is not kept: %s", error)
         return _Trained(net, accuracy, chance)
