@@ -19,7 +19,6 @@ __all__ = [
     "save_comparison",
     "save_curves",
     "save_film",
-    "save_images",
     "save_sheet",
     "sheet_columns",
     "sheet_size",
@@ -89,12 +88,6 @@ def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
     shown = [_rgb(_padded(images, *sizes)) for images in columns]
     together = np.stack(shown, axis=1).reshape(-1, *shown[0].shape[1:])
     _save(path, grid(together, len(columns) * max(1, 8 // len(columns))))
-
-
-def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on."""
-    for index, image in enumerate(_rgb_or_grey(pixels)):
-        _save(folder / f"{index:06d}.png", image)
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import threading
@@ -31,6 +32,8 @@ from ganzoo.sampling import draw_inputs, run_batched
 from ganzoo.signature import Attributes, Image, Label, Latent
 
 __all__ = ["fit"]
+
+log = logging.getLogger("ganzoo")
 
 
 def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = None, *, quiet: bool = False) -> None:
@@ -127,6 +130,7 @@ class _Studio:
         self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
+        self.doubts: set[str] = set()  # those that have been told
         self.signature = next(iter(loop.exports().values())).signature
         told = [field.kind for field in self.signature.inputs if not isinstance(field, Latent)]
         for key, metric in metrics.items():
@@ -145,6 +149,11 @@ class _Studio:
         for name, network in networks.items():
             if takes_images(network):
                 figures |= self._draw_answers(name, network, networks.values())
+        if figures:
+            for doubt in (each for metric in self.metrics.values() for each in metric.doubts()):
+                if doubt not in self.doubts:
+                    log.warning("%s", doubt)
+                    self.doubts.add(doubt)
         return figures
 
     def _draw_samples(self, network: Network) -> dict[str, float]:

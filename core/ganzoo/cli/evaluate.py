@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ganzoo.data import Dataset
     from ganzoo.formats import Sampler
-    from ganzoo.metrics import Metric
+    from ganzoo.metrics import Direction, Metric
     from ganzoo.registry import Registry
     from ganzoo.runs import Run
     from ganzoo.signature import Signature
@@ -92,8 +93,6 @@ def eval_(
     conditional = any(not isinstance(field, Latent) for field in signature.inputs)
     metrics, left_out = _metrics(registry, model, metric or [], settings["metric"], dataset, conditional, n)
 
-    for name, reason in left_out.items():
-        print(f"{name} is left out: {reason}", file=sys.stderr)
     for each in metrics.values():
         each.prepare()
     count = max(each.config.samples for each in metrics.values())
@@ -101,15 +100,33 @@ def eval_(
     samples, condition = _draw(sampler, signature, dataset, count, seed)
     figures: dict[str, float] = {}
     real: dict[str, float] = {}
-    for name, each in metrics.items():
+    for name, each in list(metrics.items()):
         print(f"judging: {name}", file=sys.stderr)
         judged = samples[: each.config.samples]
         told = {key: values[: len(judged)] for key, values in condition.items()}
-        figures |= {f"{name}/{key}": value for key, value in each(judged, told).items()}
-        real |= {f"{name}/{key}": value for key, value in each.floor().items()}
+        try:
+            drawn, floor = each(judged, told), each.floor()
+        except UserError as error:
+            if metric:
+                raise
+            left_out[name] = str(error)
+            del metrics[name]
+            continue
+        figures |= {f"{name}/{key}": value for key, value in drawn.items()}
+        real |= {f"{name}/{key}": value for key, value in floor.items()}
+    if not metrics:
+        raise _nothing(dataset, left_out)
+    for name, reason in left_out.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    doubts = list(dict.fromkeys(doubt for each in metrics.values() for doubt in each.doubts()))
+    if undefined := [name for name, value in figures.items() if not isfinite(value)]:
+        doubts.append(f"{', '.join(undefined)} cannot be told of these samples: no finite number comes out")
+    for doubt in doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
 
+    better = {name: metrics[name.partition("/")[0]].direction(name) for name in figures}
     document = _document(model, sampler, dataset, choice, metrics, seed)
-    document |= {"figures": _finite(figures), "real": _finite(real)}
+    document |= {"figures": _finite(figures), "real": _finite(real), "better": better, "warnings": doubts}
     text = json.dumps(document, indent=2)
     kept = out if out is not None else Path(model) if Path(model).is_dir() else None
     if kept is not None:
@@ -122,8 +139,8 @@ def eval_(
     if as_json:
         print(text)
         return
-    rows = [[name, _number(value), _number(real.get(name))] for name, value in figures.items()]
-    _print([["figure", "samples", "real"], *rows])
+    rows = [[name, _number(value), _number(real.get(name)), better[name] or ""] for name, value in figures.items()]
+    _print([["figure", "samples", "real", "better"], *rows])
 
 
 def _settings(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -227,9 +244,14 @@ def _metrics(
                 raise
             left_out[entry.spec.key] = str(error)
     if not metrics:
-        why = f": {next(iter(left_out.values()))}" if left_out else ""
-        raise UserError(f"no metric suits {dataset.spec.name}{why}; name one with --metric")
+        raise _nothing(dataset, left_out)
     return metrics, left_out
+
+
+def _nothing(dataset: Dataset, left_out: Mapping[str, str]) -> UserError:
+    """Return the error that no metric is left, with the first one's reason."""
+    why = f": {next(iter(left_out.values()))}" if left_out else ""
+    return UserError(f"no metric suits {dataset.spec.name}{why}; name one with --metric")
 
 
 def _draw(
@@ -326,15 +348,36 @@ def compare(
     if out is not None:
         _plot(out, records)
         print(f"curves: {out}", file=sys.stderr)
+    better = _better({key for record in records for section in ("last", "eval") for key in record[section]})
     if as_json:
+        for record in records:
+            known = {**record["last"], **record["eval"]}
+            record["better"] = {key: better[key] for key in known if better[key]}
         print(json.dumps([{key: record[key] for key in record if key != "rows"} for record in records], indent=2))
         return
-    table = [["", *(record["name"] for record in records)]]
-    table += [[key, *(str(record[key]) for record in records)] for key in ("model", "data", "loss", "step", "steps")]
+    table = [["", *(record["name"] for record in records), "better"]]
+    table += [
+        [key, *(str(record[key]) for record in records), ""] for key in ("model", "data", "loss", "step", "steps")
+    ]
     for section, label in (("settings", ""), ("last", ""), ("eval", "eval ")):
-        keys = list(dict.fromkeys(key for record in records for key in record[section]))
-        table += [[f"{label}{key}", *(_number(record[section].get(key)) for record in records)] for key in keys]
+        for key in dict.fromkeys(key for record in records for key in record[section]):
+            values = (_number(record[section].get(key)) for record in records)
+            table.append([f"{label}{key}", *values, better.get(key) or "" if section != "settings" else ""])
     _print(table)
+
+
+def _better(names: Iterable[str]) -> dict[str, Direction | None]:
+    """Return which way is good for each figure, if it is one of a metric that is installed and says so."""
+    from ganzoo.registry import load_registry
+
+    registry, better = load_registry(), {}
+    for name in names:
+        try:
+            cls: type[Metric] = registry.get("metric", name.partition("/")[0]).spec.load()
+            better[name] = cls.direction(name)
+        except UserError:  # a loss, or a metric of a plugin that is gone
+            better[name] = None
+    return better
 
 
 def _record(run: Run) -> dict[str, Any]:
@@ -424,7 +467,7 @@ def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
 
 def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
     """Return figures as JSON can hold them: null for what is not a number."""
-    return {name: value if abs(value) < float("inf") else None for name, value in figures.items()}
+    return {name: value if isfinite(value) else None for name, value in figures.items()}
 
 
 def _number(value: Any) -> str:
