@@ -1,5 +1,6 @@
 """What goes wrong, sorted by whose move it is."""
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -23,9 +24,14 @@ class TrainingError(GanzooError, RuntimeError):
 
 
 class Interrupted(GanzooError):
-    """Training was interrupted by the user after a checkpoint had been written. Exit code 130."""
+    """Training was ended by a signal after a checkpoint had been written.
 
-    exit_code = 130
+    Exit code 130 for SIGINT, which is Ctrl-C, and 143 for SIGTERM, which schedulers send.
+    """
+
+    def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
+        super().__init__(sentence)
+        self.exit_code = 128 + number
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
