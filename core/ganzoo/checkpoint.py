@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganzoo.errors import UserError
-from ganzoo.files import atomic_folder, open_regular, read_bytes, read_json, remove_folder, write_atomic
+from ganzoo.files import atomic_folder, open_regular, read_bytes, read_json, remove, write_atomic
 
 __all__ = [
     "find",
@@ -78,7 +78,7 @@ def save(
     write_atomic(folder / "last", path.name + "\n")
     for old in (*before[: len(before) + 1 - keep], *stale):
         if old != path:
-            remove_folder(old)
+            remove(old)
     return path
 
 

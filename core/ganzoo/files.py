@@ -42,7 +42,7 @@ __all__ = [
     "read_text",
     "read_toml",
     "refuse_links",
-    "remove_folder",
+    "remove",
     "remove_leftovers",
     "temporary_path",
     "write_atomic",
@@ -246,7 +246,7 @@ def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
                 file.chmod(mode)
             _sync(file)
         fsync_folder(temporary)
-        remove_folder(path)
+        remove(path)
         temporary.rename(path)
         fsync_folder(path.parent)
 
@@ -280,11 +280,10 @@ def remove_leftovers(folder: Path) -> None:
                 _remove(path)
 
 
-def remove_folder(path: Path) -> None:
-    """Delete a folder if it is there, so that a crash leaves all of it or nothing under its name."""
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there, so that a crash leaves all of it or nothing under its name."""
     with suppress(OSError):
-        aside = path.rename(_aside(path))
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(path.rename(_aside(path)))
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

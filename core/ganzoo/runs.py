@@ -20,7 +20,7 @@ from ganzoo.files import (
     read_bytes,
     read_toml,
     refuse_links,
-    remove_folder,
+    remove,
     remove_leftovers,
     write_atomic,
 )
@@ -76,7 +76,7 @@ class Run:
             run.write_config(config, data)
         except UserError:
             run._lock.release()
-            remove_folder(path)
+            remove(path)
             raise
         return run
 

@@ -108,9 +108,8 @@ def _fit(
     finally:
         registry.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
     if stopped:
-        raise Interrupted(
-            f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}", signals.number
-        )
+        sentence = f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}"
+        raise Interrupted(sentence, signals.number)
 
 
 def _train(loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: Progress, signals: _Signals) -> None:
