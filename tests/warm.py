@@ -10,10 +10,12 @@ import builtins
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,12 +42,23 @@ class Warm:
 
     def __call__(self, folder: Path, *arguments: object, crash_at: int | None = None) -> Ended:
         """Run ``ganzoo`` in a folder; at file operation number ``crash_at`` the process is gone, half of it done."""
-        asked = {"folder": str(folder), "arguments": [str(each) for each in arguments], "crash_at": crash_at}
+        return self.wait(self.start(folder, *arguments, crash_at=crash_at))
+
+    def start(self, folder: Path, *arguments: object, crash_at: int | None = None) -> int:
+        """Start ``ganzoo`` in a folder, in a process group of its own, and return its process id."""
+        said = [str(each) for each in arguments]
+        return int(self._ask({"folder": str(folder), "arguments": said, "crash_at": crash_at}))
+
+    def wait(self, process: int) -> Ended:
+        """Wait for the end of a process that was started."""
+        told = self._ask({"wait": process})
+        return Ended(told["code"], told["out"], told["err"], tuple(told["operations"]))
+
+    def _ask(self, question: dict[str, Any]) -> Any:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(json.dumps(asked), file=self.process.stdin, flush=True)
-        told = json.loads(self.process.stdout.readline())
-        return Ended(told["code"], told["out"], told["err"], tuple(told["operations"]))
+        print(json.dumps(question), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
 
 
 @contextmanager
@@ -157,38 +170,50 @@ def serve() -> None:
     for entry in registry.specs("model"):
         entry.spec.load()
     registry.get("format", "onnx").spec.load()
-    for line in sys.stdin:
-        asked = json.loads(line)
-        with tempfile.TemporaryDirectory() as aside:
-            out, err, done = (Path(aside, name) for name in ("out", "err", "done"))
-            if (child := os.fork()) == 0:
-                code = 1
-                try:
-                    os.dup2(os.open(out, os.O_CREAT | os.O_WRONLY), 1)
-                    os.dup2(os.open(err, os.O_CREAT | os.O_WRONLY), 2)
-                    os.chdir(asked["folder"])
-                    watch = Watch(Path(asked["folder"]), asked["crash_at"])
-                    try:
-                        main(asked["arguments"])
-                        code = 0
-                    except SystemExit as exit:
-                        code = int(exit.code or 0)
-                    finally:
-                        done.write_text(json.dumps(watch.operations))
-                except BaseException:
-                    import traceback
+    with tempfile.TemporaryDirectory() as aside:
+        for line in sys.stdin:
+            asked = json.loads(line)
+            told = ended(Path(aside), asked["wait"]) if "wait" in asked else begun(Path(aside), asked, main)
+            print(json.dumps(told), flush=True)
 
-                    traceback.print_exc()
-                finally:
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                    os._exit(code)
-            _, status = os.waitpid(child, 0)
-            operations = json.loads(done.read_text()) if done.is_file() else []
-            texts = [path.read_text() if path.is_file() else "" for path in (out, err)]
-            code = os.waitstatus_to_exitcode(status)
-        told = {"code": code, "out": texts[0], "err": texts[1], "operations": operations}
-        print(json.dumps(told), flush=True)
+
+def begun(aside: Path, asked: dict[str, Any], main: Callable[[list[str]], None]) -> int:
+    """Fork for a command and return the process's id."""
+    if child := os.fork():
+        return child
+    code = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have turned off for the server
+        for handle, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(aside / f"{os.getpid()}.{name}", os.O_CREAT | os.O_WRONLY), handle)
+        os.chdir(asked["folder"])
+        watch = Watch(Path(asked["folder"]), asked["crash_at"])
+        try:
+            main(asked["arguments"])
+            code = 0
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        finally:
+            (aside / f"{os.getpid()}.done").write_text(json.dumps(watch.operations))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def ended(aside: Path, child: int) -> dict[str, Any]:
+    """Wait for a process and return how it has ended."""
+    _, status = os.waitpid(child, 0)
+    texts = {}
+    for name in ("out", "err", "done"):
+        path = aside / f"{child}.{name}"
+        texts[name] = path.read_text() if path.is_file() else ""
+        path.unlink(missing_ok=True)
+    code, operations = os.waitstatus_to_exitcode(status), json.loads(texts.pop("done") or "[]")
+    return {**texts, "code": code, "operations": operations}
 
 
 if __name__ == "__main__":

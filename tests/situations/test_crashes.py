@@ -116,7 +116,7 @@ def die_at(ganzoo: Warm, whole: Whole, folder: Path, begin: str, at: int) -> Non
     else:
         outcome.refused("start again with" if (run / "config.toml").exists() else "is not a run folder")
         assert before == 0, at
-        shutil.rmtree(folder / "runs")
+        shutil.rmtree(folder / "runs", ignore_errors=True)
         assert ganzoo(folder, *TRAIN).code == 0
     assert_same_end(run, whole[0] / RUN, at)
 
