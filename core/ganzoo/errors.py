@@ -1,6 +1,7 @@
 """What goes wrong, sorted by whose move it is."""
 
 import re
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -24,9 +25,14 @@ class TrainingError(GanzooError, RuntimeError):
 
 
 class Interrupted(GanzooError):
-    """Training was interrupted by the user after a checkpoint had been written. Exit code 130."""
+    """Training was ended by a signal after a checkpoint had been written.
 
-    exit_code = 130
+    Exit code 130 for SIGINT, which is Ctrl-C, and 143 for SIGTERM, which schedulers send.
+    """
+
+    def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
+        super().__init__(sentence)
+        self.exit_code = 128 + number
 
 
 def is_out_of_memory(error: Exception) -> bool:

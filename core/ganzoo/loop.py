@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,8 @@ class Loop:
         """Return what can be sampled, with averaged weights."""
         return self.trainer.exports(self.ema)
 
-    def save(self, folder: Path) -> Path:
-        """Write a checkpoint into the folder of checkpoints and return its path."""
+    def save(self, folder: Path, stale: Collection[Path] = ()) -> Path:
+        """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
         state = {
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),
@@ -142,7 +142,7 @@ class Loop:
             "position": self.stream.position,
         }
         return checkpoint.save(
-            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints
+            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
         )
 
     def restore(self, path: Path) -> None:

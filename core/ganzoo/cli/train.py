@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,10 @@ def train(
             help="Go on with this run: its folder, its number, or 'last'; --steps, --device and --set may change it.",
         ),
     ] = None,
+    from_step: Annotated[
+        int | None,
+        typer.Option(help="With --resume: go back to the checkpoint of this step; later ones are given up."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
     ] = False,
@@ -73,8 +78,10 @@ def train(
         wrong = [name for name, value in named.items() if value not in (None, [])]
         if wrong:
             raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
-        _resume(registry, resume, set_ or [], flags, dry_run, quiet)
+        _resume(registry, resume, set_ or [], flags, from_step, dry_run, quiet)
         return
+    if from_step is not None:
+        raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
 
     from ganzoo.config import load_config, overlay
     from ganzoo.places import ROOT
@@ -113,19 +120,45 @@ def check(config: Config, dataset: Dataset) -> None:
     config.build_metrics(dataset)
 
 
-def _resume(registry: Registry, name: str, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
-    from ganzoo import checkpoint
-    from ganzoo.loop import Loop
+def _resume(
+    registry: Registry,
+    name: str,
+    sets: list[str],
+    flags: dict[str, Any],
+    from_step: int | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
     from ganzoo.runs import Run
-    from ganzoo.settings import paths
 
     run = Run.open(name)
+    with nullcontext() if dry_run else run.locked():
+        _go_on(registry, run, sets, flags, from_step, dry_run, quiet)
+
+
+def _go_on(
+    registry: Registry,
+    run: Run,
+    sets: list[str],
+    flags: dict[str, Any],
+    from_step: int | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    from ganzoo import checkpoint
+    from ganzoo.loop import Loop
+    from ganzoo.settings import paths
+
     path = run.path
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
     _refuse_changes(before, config)
-    last = checkpoint.latest(run.checkpoints)
+    if from_step is None:
+        last = checkpoint.latest(run.checkpoints)
+    else:
+        last = checkpoint.find(run.checkpoints, from_step)
     step, _ = checkpoint.load_state(last)
-    if step >= config.train.steps:
+    # What a training that was killed after its last checkpoint has not come to is made up for.
+    if step > config.train.steps or (step == config.train.steps and (from_step is not None or _complete(run, step))):
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
     try:
         dataset = config.build_dataset()
@@ -147,7 +180,15 @@ def _resume(registry: Registry, name: str, sets: list[str], flags: dict[str, Any
     run.write_config(config, dataset.spec)
     if not quiet:
         print(f"resuming {run.path} at step {step}", file=sys.stderr)
-    _fit(registry, config, run, dataset, quiet)
+    _fit(registry, config, run, dataset, quiet, from_step)
+
+
+def _complete(run: Run, step: int) -> bool:
+    """Return whether all is there that a training writes after its last checkpoint, the card last."""
+    from ganzoo.card import is_current
+
+    files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
+    return all(file.is_file() for file in files) and is_current(run, step, step)
 
 
 def _refuse_changes(before: Config, after: Config) -> None:
@@ -169,14 +210,16 @@ def _refuse_changes(before: Config, after: Config) -> None:
             raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")
 
 
-def _fit(registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool) -> None:
+def _fit(
+    registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool, from_step: int | None = None
+) -> None:
     from ganzoo.training import fit
 
     if not quiet:
         loss = f", loss {config.loss.key}" if config.loss else ""
         print(f"training {config.model.key} on {dataset.spec.name} ({len(dataset):,} samples){loss}", file=sys.stderr)
         print(f"run folder: {run.path}", file=sys.stderr)
-    fit(config, run, registry, dataset, quiet=quiet)
+    fit(config, run, registry, dataset, quiet=quiet, from_step=from_step)
     print(run.path)
     if not quiet:
         print(f"samples: {run.path / 'samples'}; export with: ganzoo export {run.path} --onnx", file=sys.stderr)

@@ -139,7 +139,6 @@ def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
 
     from ganzoo.files import atomic_path
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture = Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     form = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}.get(path.suffix.lower(), "PNG")
     with atomic_path(path) as temporary:
