@@ -20,7 +20,7 @@ from ganzoo.card import write_card
 from ganzoo.config import Config
 from ganzoo.data import Dataset
 from ganzoo.devices import resolve_device
-from ganzoo.errors import Interrupted, TrainingError, UserError
+from ganzoo.errors import Interrupted, TrainingError
 from ganzoo.loop import Loop
 from ganzoo.metrics import Metric
 from ganzoo.networks import Network
@@ -28,7 +28,7 @@ from ganzoo.progress import Progress
 from ganzoo.registry import Registry
 from ganzoo.runs import Run
 from ganzoo.sampling import draw_inputs, run_batched
-from ganzoo.signature import Attributes, Image, Label, Latent
+from ganzoo.signature import Attributes, Image, Label
 
 __all__ = ["fit"]
 
@@ -128,10 +128,8 @@ class _Studio:
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
         self.signature = next(iter(loop.exports().values())).signature
-        told = [field.kind for field in self.signature.inputs if not isinstance(field, Latent)]
-        for key, metric in metrics.items():
-            if metric.conditional and not told:
-                raise UserError(f"the metric {key!r} judges whether a model draws what it is told, and this one is not")
+        for metric in metrics.values():
+            metric.check(self.signature)
         self.drawable = not takes_images(next(iter(loop.exports().values())))
         self.real: NDArray[np.float32] | None = None
         if not isinstance(self.signature.output, Image) and self.drawable:

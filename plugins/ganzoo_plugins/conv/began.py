@@ -22,6 +22,8 @@ from ganzoo import (
     Signature,
     TrainerConfig,
     draw_latent,
+    full_precision,
+    widened,
 )
 from ganzoo.signature import Field as SampleField
 from ganzoo_plugins.conv.blocks import halvings, image_only
@@ -105,7 +107,7 @@ class BEGANDiscriminator(Discriminator):
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to scores [N] and codes [N, L]."""
-        codes = self.encoder(x)
+        codes = widened(self.encoder(x))
         return -(self.decoder(codes) - x).abs().mean((1, 2, 3)), codes
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,7 +177,8 @@ class BEGAN(AdversarialTrainer):
         loss = self.loss.generator(scores, None)
         if not self.config.repel:
             return self.with_penalties(loss, batch)
-        similarity = repelling(codes)
+        with full_precision(codes.device):
+            similarity = repelling(codes)
         results = self.with_penalties(loss + self.config.repel * similarity, batch)
         return {**results, "similarity": similarity.detach()}
 
