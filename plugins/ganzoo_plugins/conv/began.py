@@ -171,10 +171,10 @@ class BEGAN(AdversarialTrainer):
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimises."""
-        n = len(batch[self.data.sample.name])
-        fake = self.shown(self.generator(draw_latent(self.generator, n, self.device)))
+        real = batch[self.data.sample.name]
+        fake = self.shown(self.generator(draw_latent(self.generator, len(real), self.device)))
         scores, codes = self.discriminator.judge(fake)
-        loss = self.loss.generator(scores, None)
+        loss = self.loss.generator(scores, self.score(self.shown(real), ()) if self.loss.needs_real else None)
         if not self.config.repel:
             return self.with_penalties(loss, batch)
         with full_precision(codes.device):
