@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import settings_of, small
 
 from ganzoo import (
     Attributes,
@@ -29,21 +30,8 @@ MODELS = sorted(entry.spec.key for entry in REGISTRY.specs("model"))
 LOSSES = sorted(entry.spec.key for entry in REGISTRY.specs("loss"))
 REGULARIZERS = sorted(entry.spec.key for entry in REGISTRY.specs("regularizer"))
 
-SMALL: dict[str, Any] = {
-    "width": 4,
-    "critic_width": 4,
-    "discriminator_width": 4,
-    "latent_dim": 4,
-    "hidden": [8, 8],
-    "widths": [4, 8],
-    "group": 4,
-    "embedding_dim": 3,
-    "blocks": 1,
-    "patch_layers": 2,
-}
-"""Settings that make networks small, for the models that have them."""
-
 STEPS = 3
+SHORT = ("device=cpu", "batch_size=6", "lr_warmup=0")
 
 
 def made(*fields: Any, paired: bool = True, size: int = 24) -> Dataset:
@@ -77,21 +65,10 @@ DATA = {
 }
 
 
-def settings_of(model: str) -> set[str]:
-    return set(REGISTRY.get("model", model).spec.load().Config.model_fields)
-
-
-def small(model: str) -> list[str]:
-    sets = [f"model.{name}={value}" for name, value in SMALL.items() if name in settings_of(model)]
-    if model in ("aae", "bigan"):  # of one hidden layer
-        sets[sets.index("model.hidden=[8, 8]")] = "model.hidden=8"
-    return [*sets, "device=cpu", "batch_size=6", "lr_warmup=0"]
-
-
 def attempt(model: str, data: str, *sets: str, preset: str | None = None) -> str:
     """Rehearse and take some steps as a training does; return why it is refused, or nothing if all stays finite."""
     dataset = DATA[data]
-    config = load_config(REGISTRY, model, preset=preset, sets=[*small(model), *sets])
+    config = load_config(REGISTRY, model, preset=preset, sets=[*small(model), *SHORT, *sets])
     try:
         config = rehearse(config, dataset, quiet=True)
     except UserError as error:
