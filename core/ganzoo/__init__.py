@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric, MetricConfig
     from ganzoo.networks import Discriminator, Generator, Network
     from ganzoo.opening import open_model
+    from ganzoo.precision import full_precision, widened
     from ganzoo.registry import Registry, load_registry
     from ganzoo.runs import Run
     from ganzoo.signature import Attributes, Image, Label, Latent, Mask, Points, Scores, Signature
@@ -51,6 +52,7 @@ _HOME = {
     "metrics": ("Metric", "MetricConfig"),
     "networks": ("Discriminator", "Generator", "Network"),
     "opening": ("open_model",),
+    "precision": ("full_precision", "widened"),
     "registry": ("Registry", "load_registry"),
     "runs": ("Run",),
     "signature": ("Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
@@ -74,6 +76,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "open_model",
+    "full_precision", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",

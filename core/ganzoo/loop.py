@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ganzoo.config import TrainSettings
 from ganzoo.data import Dataset, Stream
 from ganzoo.errors import UserError
 from ganzoo.networks import Network
+from ganzoo.precision import mixed_precision
 from ganzoo.state import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.trainer import Phase, Trainer
 
@@ -77,17 +77,8 @@ class Loop:
             average.update(decay)
 
     def _run(self, phase: Phase) -> None:
-        self._focus(phase.updates)
+        self.differentiate(phase)
         optimizer = self.trainer.optimizers[phase.optimizer]
-        parts = self.settings.accumulate
-        for _ in range(parts):
-            batch = self.trainer.prepare(next(self.stream))
-            with self._autocast():
-                results = phase.loss(batch)
-                loss = results["loss"] if parts == 1 else results["loss"] / parts
-            loss.backward()  # type: ignore[no-untyped-call]
-            for key, value in results.items():
-                self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
         if self.settings.clip_grad is not None:
             parameters = [parameter for name in phase.updates for parameter in self._trainable[name]]
             nn.utils.clip_grad_norm_(parameters, self.settings.clip_grad)
@@ -95,6 +86,19 @@ class Loop:
         optimizer.zero_grad(set_to_none=True)
         if phase.after is not None:
             phase.after()
+
+    def differentiate(self, phase: Phase) -> None:
+        """Draw fresh batches for a run of a phase and leave the mean gradient of its loss on what it updates."""
+        self._focus(phase.updates)
+        parts = self.settings.accumulate
+        for _ in range(parts):
+            batch = self.trainer.prepare(next(self.stream))
+            with mixed_precision(self.settings.precision, self.trainer.device):
+                results = phase.loss(batch)
+                loss = results["loss"] if parts == 1 else results["loss"] / parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            for key, value in results.items():
+                self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
 
     def _focus(self, names: tuple[str, ...]) -> None:
         """Make the named networks trainable and freeze the others, unless that is so already."""
@@ -104,11 +108,6 @@ class Loop:
                 for parameter in parameters:
                     parameter.requires_grad_(wanted)
             self._focused = names
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.settings.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.trainer.device.type, dtype=torch.bfloat16)
 
     def _set_learning_rates(self) -> None:
         match self.settings.lr_schedule:

@@ -31,7 +31,7 @@ from ganzoo.progress import Progress
 from ganzoo.registry import Registry
 from ganzoo.runs import Run
 from ganzoo.sampling import draw_inputs, run_batched
-from ganzoo.signature import Attributes, Image, Label, Latent
+from ganzoo.signature import Attributes, Image, Label
 
 __all__ = ["fit"]
 
@@ -169,10 +169,8 @@ class _Studio:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
         self.doubts: set[str] = set()  # those that have been told
         self.signature = next(iter(loop.exports().values())).signature
-        told = [field.kind for field in self.signature.inputs if not isinstance(field, Latent)]
-        for key, metric in metrics.items():
-            if metric.conditional and not told:
-                raise UserError(f"the metric {key!r} judges whether a model draws what it is told, and this one is not")
+        for metric in metrics.values():
+            metric.check(self.signature)
         self.drawable = not takes_images(next(iter(loop.exports().values())))
         self.drawn: set[Path] = set()
         self.real: NDArray[np.float32] | None = None

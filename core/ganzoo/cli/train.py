@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
     from ganzoo.data import Dataset
+    from ganzoo.hooks import Kind
     from ganzoo.registry import Registry
     from ganzoo.runs import Run
 
@@ -34,6 +35,10 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
     loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
     regularizer: Annotated[list[str] | None, typer.Option(help="A regulariser to add; may be repeated.")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A regulariser or metric to leave out that comes along otherwise; may be repeated."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings of the model.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, such as a run's config.toml.")] = None,
     set_: Annotated[
@@ -72,6 +77,7 @@ def train(
     registry = load_registry()
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
     flags = {key: value for key, value in flags.items() if value is not None}
+    flags |= _left_out(registry, without or [])
     if resume is not None:
         named: dict[str, object] = {"--plugin": plugin, "--data": data, "--loss": loss, "--regularizer": regularizer}
         named |= {"--preset": preset, "--config": config, "--seed": seed, "--out": out, "--generator": generator}
@@ -85,21 +91,39 @@ def train(
 
     from ganzoo.config import load_config, overlay
     from ganzoo.places import ROOT
+    from ganzoo.rehearsal import rehearse
     from ganzoo.runs import Run
 
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
     if regularizer:
-        flags["regularizer"] = {name: {} for name in regularizer}
+        flags["regularizer"] = {name: {} for name in regularizer} | flags.get("regularizer", {})
     if generator is not None:
         flags = overlay(_of_generator(Run.open(generator)), flags)
     resolved = load_config(registry, plugin, preset=preset, file=config, sets=set_ or [], flags=flags)
     dataset = resolved.build_dataset()
-    check(resolved, dataset)
+    resolved = rehearse(resolved, dataset, quiet=quiet)
     if dry_run:
         _show(resolved, dataset)
         return
     run = Run.create(out or ROOT, resolved, dataset.spec)
     _fit(registry, resolved, run, dataset, quiet)
+
+
+def _left_out(registry: Registry, names: list[str]) -> dict[str, Any]:
+    """Return the settings that leave out what goes by these names, regularisers and metrics."""
+    layer: dict[str, dict[str, Any]] = {}
+    for name in names:
+        kinds: tuple[Kind, ...] = ("regularizer", "metric")
+        known = {
+            kind: [each for entry in registry.specs(kind) for each in (entry.spec.key, entry.name)] for kind in kinds
+        }
+        found = [kind for kind in kinds if name in known[kind]]
+        if not found:
+            close = did_you_mean(name, [each for kind in kinds for each in known[kind] if "/" not in each])
+            raise UserError(f"--without takes a regulariser or a metric, not {name!r}{close}")
+        for kind in found:
+            layer.setdefault(kind, {})[name] = False
+    return layer
 
 
 def _of_generator(run: Run) -> dict[str, Any]:
@@ -109,15 +133,6 @@ def _of_generator(run: Run) -> dict[str, Any]:
         raise UserError(f"{run.path / 'config.toml'} is not the config of a run: it has no {missing[0]!r}")
     model = {"gan": document["plugin"], "gan_settings": document["model"], "generator": str(run.path.resolve())}
     return {"model": model, **{key: document[key] for key in ("data", "loss", "regularizer") if key in document}}
-
-
-def check(config: Config, dataset: Dataset) -> None:
-    """Make all that training will need once, so that a mistake is told before a run folder is made."""
-    from ganzoo.devices import resolve_device
-
-    resolve_device(config.train.device)
-    config.build_trainer(dataset.spec).phases()
-    config.build_metrics(dataset)
 
 
 def _resume(
@@ -147,6 +162,7 @@ def _go_on(
 ) -> None:
     from ganzoo import checkpoint
     from ganzoo.loop import Loop
+    from ganzoo.rehearsal import rehearse
     from ganzoo.settings import paths
 
     path = run.path
@@ -172,7 +188,7 @@ def _go_on(
             f"the data of {path} has changed since the run began ({then} then, {now} now); start a new run with "
             f"--config {path / 'config.toml'}"
         )
-    check(config, dataset)
+    config = rehearse(config, dataset, quiet=quiet)
     Loop(config.build_trainer(dataset.spec), dataset, config.train).restore(last)
     if dry_run:
         _show(config, dataset)
