@@ -195,7 +195,7 @@ def tell_skipped(root: Path, hidden: Sequence[str], problems: Sequence[str], tot
     :class:`~ganzoo.UserError` if all of them have failed.
     """
     if len(problems) == total:
-        raise UserError(f"none of the {total:,} images in {root} can be used: {problems[0]}")
+        raise UserError(f"no image in {root} can be used, of {total:,} that were tried: {problems[0]}")
     told = [*problems, *(f"{root / file} is hidden" for file in hidden)]
     if not told:
         return
@@ -266,7 +266,7 @@ def fitted(image: Pillow.Image, field: Image | Mask, box: tuple[int, int, int, i
         part = image if inside == (0, 0, *image.size) else image.crop(inside)
         pixels = np.asarray(part, np.uint8)
         more = (lower - upper - part.height, right - left - part.width)
-        mode = "symmetric" if min(pixels.shape[:2]) <= max(more) else "reflect"
+        mode = "symmetric" if min(image.size) <= max(height - image.height, width - image.width) else "reflect"
         pixels = np.pad(pixels, [(0, more[0]), (0, more[1]), *[(0, 0)] * (pixels.ndim - 2)], mode=mode)  # type: ignore[call-overload]
     return pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
 

@@ -63,10 +63,8 @@ def each_image(source: Path, read: Callable[[Path], _Read]) -> Iterator[tuple[Pa
     problems: list[str] = []
     for number, file in enumerate(files, start=1):
         try:
-            found = read(source / file)
-        except UserError as error:
+            yield source / file, read(source / file)
+        except UserError as error:  # of ``read``: what the caller does with the image is none of the generator's
             problems.append(str(error))
-        else:
-            yield source / file, found
         print(f"\r{number} of {len(files)}", end="" if number < len(files) else "\n", file=sys.stderr, flush=True)
     tell_skipped(source, hidden, problems, len(files))

@@ -27,6 +27,8 @@ __all__ = ["register", "translate"]
 _FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
+_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
+"""The longest side of an image that a format has room for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -86,11 +88,13 @@ def translate(
     def read(path: Path) -> tuple[Pillow.Image, Pillow.Image | None]:
         image, hole = read_hole(path) if read_hole is not None else (reader.read(path), None)
         translator.check(image)
+        if not folder and taken.multiple is not None:
+            _check_side(target, max(image.size))
         return image, hole
 
     latents = _latents(signature, n, seed)
     done: set[Path] = set()
-    for path, (image, hole) in each_image(source, read):
+    for path, given in each_image(source, read):
         if source.is_dir():
             out = target / path.relative_to(source).with_suffix(".png")
             if out in done:  # two images that differ in their suffixes alone
@@ -100,9 +104,10 @@ def translate(
         done.add(out)
         for index in range(n):
             others = {name: rows[index : index + 1] for name, rows in latents.items()}
-            _write(
-                out if n == 1 else out.with_stem(f"{out.stem}-{index}"), translator(image, hole, others, _show_progress)
-            )
+            drawn = translator(*given, others, _show_progress)
+            if index + 1 == n:
+                del given  # writing a large image may take as much memory again
+            _write(out if n == 1 else out.with_stem(f"{out.stem}-{index}"), drawn)
     print(f"{len(done)} translated by {sampler.device}", file=sys.stderr)
     print(target)
 
@@ -119,6 +124,15 @@ def _check_target(source: Path, target: Path, folder: bool, channels: int) -> No
         raise UserError(f"OUT is an image ({', '.join(suffix[1:] for suffix in _FORMATS)}) or a folder, not {target}")
     if channels == 4 and form == "JPEG":
         raise UserError(f"this model draws transparency, which a JPEG has not: write a .png in place of {target}")
+
+
+def _check_side(target: Path, side: int) -> None:
+    """Raise :class:`UserError` if the format has no room for an image so high or wide."""
+    form = _FORMATS[target.suffix.lower()]
+    if side > (most := _SIDES.get(form, side)):
+        raise UserError(
+            f"an image of {side:,} pixels a side is too large for {form}, which ends at {most:,}: write a .png"
+        )
 
 
 def _holes(reader: ImageReader, mask: Path | None) -> Callable[[Path], tuple[Pillow.Image, Pillow.Image]]:
@@ -174,7 +188,4 @@ def _write(path: Path, image: Pillow.Image) -> None:
     form = _FORMATS[path.suffix.lower()]
     options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
     with atomic_path(path) as temporary:
-        try:
-            image.save(temporary, form, **options)
-        except ValueError as error:  # more pixels than the format has room for
-            raise UserError(f"cannot write {path}: {error}; write a .png") from None
+        image.save(temporary, form, **options)
