@@ -36,7 +36,7 @@ def describe(field: Field) -> str:
     """Return what a field is, in words: ``"images, 28 x 28, 1 channel"``."""
     match field:
         case Image():
-            colours = {1: "grey", 3: "RGB"}.get(field.channels, f"{field.channels} channels")
+            colours = {1: "grey", 3: "RGB", 4: "RGBA"}.get(field.channels, f"{field.channels} channels")
             return f"images, {field.height} x {field.width}, {colours}"
         case Label():
             return f"a label of {field.classes} classes"
