@@ -81,7 +81,8 @@ def isolated(states: Sequence[State] | None = None) -> Iterator[list[str]]:
         try:
             yield changes
         finally:
-            changes += [state.name for state, value in before if state.put_back(value)]
+            # The generators are the first and the last: to set the others may draw from them.
+            changes += [state.name for state, value in reversed(before) if state.put_back(value)][::-1]
 
 
 def said(changes: Sequence[str]) -> str:

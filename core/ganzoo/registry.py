@@ -151,6 +151,13 @@ class Registry:
             self._note(f"the {said} {name!r} means {first.name}; there is also {others}")
         return first
 
+    def for_networks(self) -> Registry:
+        """Return a registry that serves to make a finished run's networks: only their model has to be here.
+
+        A loss or regulariser that is not here, or cannot be loaded, has a stand-in; data sets and metrics always do.
+        """
+        return _ForNetworks(self)
+
     def named(self, name: str) -> list[Entry]:
         """Return what goes by a name of any kind: a key, ``distribution/key``, or ``kind:key``.
 
@@ -222,6 +229,30 @@ class Registry:
         if sentence not in self._noted:
             self._noted.add(sentence)
             log.warning("%s", sentence)
+
+
+class _ForNetworks(Registry):
+    def __init__(self, registry: Registry) -> None:
+        vars(self).update(vars(registry))
+
+    def get(self, kind: Kind, name: str) -> Entry:
+        if kind not in _STAND_INS:
+            return super().get(kind, name)
+        if kind in ("loss", "regularizer"):  # a trainer may ask them something when it makes its networks
+            with suppress(UserError):
+                entry = super().get(kind, name)
+                entry.spec.load()
+                return entry
+        distribution, _, key = name.rpartition("/")
+        return Entry(Spec(kind, key, "Stands in for what is not here.", _STAND_INS[kind]), distribution, "")
+
+
+_STAND_INS: dict[Kind, str] = {
+    "loss": "ganzoo.standins:StandInLoss",
+    "regularizer": "ganzoo.standins:StandInRegularizer",
+    "dataset": "ganzoo.standins:StandInDataset",
+    "metric": "ganzoo.standins:StandInMetric",
+}
 
 
 @cache
