@@ -8,6 +8,7 @@ for the one that is chosen, so that ``--data folder --set data.path=photos`` wor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ganzoo.errors import GanzooError, UserError, did_you_mean, is_out_of_memory
 from ganzoo.files import read_toml
-from ganzoo.hooks import Kind
+from ganzoo.hooks import SAID, Kind
 from ganzoo.layers import merge, parse_set
-from ganzoo.registry import Entry, Registry
+from ganzoo.registry import Entry, Registry, UnknownNameError
 from ganzoo.settings import dotted, validate
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric
     from ganzoo.trainer import Trainer
 
-__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay"]
+__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay", "recorded"]
 
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -176,6 +177,44 @@ def load_config(
     sentence, for anything unknown (with the closest match), misspelt or out of range.
     """
     from_file = read_toml(file) if file is not None else {}
+    try:
+        return _resolve(registry, plugin, preset, from_file, sets, flags)
+    except UnknownNameError as error:
+        raise UserError(recorded(registry, error, from_file)) from None
+
+
+def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) -> str:
+    """Return what an error says; if a name is unknown that a run's config.toml has, which distribution is missing.
+
+    That is the one that the run recorded, if it is not installed, or is another version by now.
+    """
+    if not isinstance(error, UnknownNameError):
+        return str(error)
+    distribution, _, key = error.name.rpartition("/")
+    environment = document.get("environment")
+    plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
+    version = plugins.get(distribution) if isinstance(plugins, Mapping) else None
+    # They go into a command that people type: nothing but what pip takes for a name and a version.
+    if not (isinstance(version, str) and re.fullmatch(r"\w[\w.-]*@\w[\w.+!-]*", f"{distribution}@{version}", re.ASCII)):
+        return str(error)
+    here = [plugin for plugin in registry.plugins if plugin.distribution == distribution]
+    if any(plugin.trouble or plugin.version == version for plugin in here):
+        return str(error)  # what the trouble is, or what is meant
+    is_missing = f"which {here[0].version} does not have" if here else "which is not installed"
+    return (
+        f"this run was trained with the {SAID[error.kind]} {key!r} of {distribution} {version}, {is_missing}; "
+        f"pip install {distribution}=={version}"
+    )
+
+
+def _resolve(
+    registry: Registry,
+    plugin: str | None,
+    preset: str | None,
+    from_file: Layer,
+    sets: Sequence[str],
+    flags: Layer | None,
+) -> Config:
     user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
     user += [parse_set(text) for text in sets]
     user.append(dict(flags or {}))

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean", "is_out_of_memory"]
+__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean", "is_out_of_memory", "sentence"]
 
 
 class GanzooError(Exception):
@@ -49,3 +49,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there is: {', '.join(names)}" if names else ""
+
+
+def sentence(error: BaseException) -> str:
+    """Return one line that says what went wrong in somebody else's code; ours says it already."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception that cannot even be printed
+        text = ""
+    if isinstance(error, GanzooError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

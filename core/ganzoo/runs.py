@@ -3,7 +3,7 @@
 import json
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -151,10 +151,11 @@ class Run:
     def load_all(self, registry: Registry) -> dict[str, tuple[Network, dict[str, Any]]]:
         """Return every network that can be used by itself, with its metadata, the main one first.
 
-        They are what the model exports, with averaged weights, and its discriminators, with those of the last step.
+        They are what the model exports, with averaged weights, and its discriminators, with those of the last step. Of
+        the plugins that the run was trained with, only the model's has to be installed.
         """
         path = checkpoint.latest(self.checkpoints)
-        config, data = self.config(registry), self.data_spec()
+        config, data = self.config(registry.for_networks()), self.data_spec()
         trainer = config.build_trainer(data)
         averaged = {key: trainer.networks[key] for key in trainer.averaged}
         checkpoint.load_networks(path, averaged, "ema")
@@ -230,7 +231,8 @@ class Run:
 
 
 def _environment(config: Config) -> dict[str, Any]:
-    choices: Iterable[Any] = (config.model, config.data, *((config.loss,) if config.loss else ()))
+    choices = [config.model, config.data, *config.regularizers.values(), *config.metrics.values()]
+    choices += [config.loss] if config.loss else []
     plugins = {choice.entry.distribution: choice.entry.version for choice in choices}
     packages = ("torch", "numpy", "pydantic")
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,14 +164,16 @@ def _data(
     registry: Registry, model: str, sampler: Sampler, name: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the name, settings and maker of the data set: that of the training unless another one is named."""
-    from ganzoo.config import Choice
+    from ganzoo.config import Choice, recorded
     from ganzoo.runs import Run
     from ganzoo.settings import validate
 
-    trained: Any = sampler.metadata.get("data")
+    document: Mapping[str, Any] = sampler.metadata
+    trained: Any = document.get("data")
     if Path(model).is_dir():
-        trained = Run.open(Path(model)).document().get("data")
-    elif isinstance(trained, dict):
+        document = Run.open(Path(model)).document()
+        trained = document.get("data")
+    elif isinstance(trained, dict):  # a file has no settings of its data, only figures about it
         trained = {"name": trained.get("name")}
     if not isinstance(trained, dict) or not isinstance(trained.get("name"), str):
         raise UserError(f"{model} does not say what it was trained on")
@@ -179,10 +182,11 @@ def _data(
         entry = registry.get("dataset", name or trained["name"])
     except UserError as error:
         hint = "" if name else f" ({model} was trained on it); say what to judge it by with --data"
-        raise UserError(f"{error}{hint}") from None
+        raise UserError(f"{recorded(registry, error, document)}{hint}") from None
     values = {**entry.spec.defaults}
-    if name is None or registry.get("dataset", trained["name"]) == entry:
-        values |= trained
+    with suppress(UserError):  # what it was trained on need not be here if it is judged by something else
+        if name is None or registry.get("dataset", trained["name"]) == entry:
+            values |= trained
     values = {key: value for key, value in {**values, **settings}.items() if key != "name"}
     config = validate(entry.spec.load().Config, "data", values)
     plain = {"name": entry.name, **config.model_dump(mode="json", exclude_none=True)}
