@@ -43,10 +43,11 @@ class Sampler(Protocol):
         ...
 
     def latents(
-        self, n: int, seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]: those that :meth:`sample` uses for this seed.
 
+        In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
         ``name`` is one of the model's latents, by default the first.
         """
         ...

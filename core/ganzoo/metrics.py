@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ganzoo.data import Dataset
+from ganzoo.errors import UserError
+from ganzoo.signature import Latent, Signature
 
 __all__ = ["Direction", "Metric", "MetricConfig"]
 
@@ -21,7 +23,7 @@ class MetricConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: int = Field(2500, ge=1, description="how many samples are drawn for it")
+    samples: int = Field(2500, ge=1, le=10_000_000, description="how many samples are drawn for it")
 
 
 class Metric(ABC):
@@ -43,6 +45,11 @@ class Metric(ABC):
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         self.config = config
         self.dataset = dataset
+
+    def check(self, signature: Signature) -> None:
+        """Raise :class:`~ganzoo.UserError` if there is nothing to say about what a network of this signature draws."""
+        if self.conditional and all(isinstance(field, Latent) for field in signature.inputs):
+            raise UserError("it judges whether a model draws what it is told, and this model is told nothing")
 
     @abstractmethod
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:

@@ -24,6 +24,7 @@ def open_model(model: str | Path, registry: Registry | None = None, network: str
     text = str(model)
     if text.startswith("zoo:"):
         spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
+        spec.load()  # says what is wrong if the file is not there
         package, _, inside = spec.target.partition(":")
         with as_file(files(package).joinpath(*inside.split("/")[:-1])) as folder:
             return _open_file(_beside(folder / inside.split("/")[-1], network), registry)

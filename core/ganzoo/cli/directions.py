@@ -12,6 +12,7 @@ import typer
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation
 from ganzoo.cli.latent import done, only_png, open_editor, save_images, save_picture
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np

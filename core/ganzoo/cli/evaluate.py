@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 from ganzoo.cli.conditions import Model
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,25 +164,33 @@ def _data(
     registry: Registry, model: str, sampler: Sampler, name: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the name, settings and maker of the data set: that of the training unless another one is named."""
+    from ganzoo.config import Choice, recorded
     from ganzoo.runs import Run
     from ganzoo.settings import validate
 
-    trained: dict[str, Any] = {"name": sampler.metadata["data"]["name"]}
+    document: Mapping[str, Any] = sampler.metadata
+    trained: Any = document.get("data")
     if Path(model).is_dir():
-        trained = Run.open(Path(model)).document()["data"]
+        document = Run.open(Path(model)).document()
+        trained = document.get("data")
+    elif isinstance(trained, dict):  # a file has no settings of its data, only figures about it
+        trained = {"name": trained.get("name")}
+    if not isinstance(trained, dict) or not isinstance(trained.get("name"), str):
+        raise UserError(f"{model} does not say what it was trained on")
     name = name or settings.get("name")
     try:
         entry = registry.get("dataset", name or trained["name"])
     except UserError as error:
         hint = "" if name else f" ({model} was trained on it); say what to judge it by with --data"
-        raise UserError(f"{error}{hint}") from None
+        raise UserError(f"{recorded(registry, error, document)}{hint}") from None
     values = {**entry.spec.defaults}
-    if name is None or registry.get("dataset", trained["name"]) == entry:
-        values |= trained
+    with suppress(UserError):  # what it was trained on need not be here if it is judged by something else
+        if name is None or registry.get("dataset", trained["name"]) == entry:
+            values |= trained
     values = {key: value for key, value in {**values, **settings}.items() if key != "name"}
     config = validate(entry.spec.load().Config, "data", values)
     plain = {"name": entry.name, **config.model_dump(mode="json", exclude_none=True)}
-    return {"settings": plain, "build": lambda: entry.spec.load()(config)}
+    return {"settings": plain, "build": Choice(entry, config).build}
 
 
 def _check(model: str, signature: Signature, dataset: Dataset) -> None:
@@ -297,6 +307,7 @@ def _document(
     from importlib import metadata
 
     from ganzoo import __version__
+    from ganzoo.text import shown
 
     versions = {"ganzoo": __version__}
     for name in ("torch", "torch-fidelity", "numpy"):
@@ -306,9 +317,9 @@ def _document(
             continue
     return {
         "schema": 1,
-        "model": model,
-        "network": sampler.metadata["model"],
-        "training": sampler.metadata["training"],
+        "model": shown(model),
+        "network": sampler.metadata.get("model", {}),
+        "training": sampler.metadata.get("training", {}),
         "data": {**choice["settings"], "samples": len(dataset)},
         "seed": seed,
         "device": sampler.device,
@@ -410,13 +421,16 @@ def _figures(path: Path) -> dict[str, float]:
     """Return the figures of an eval.json, none if there is none."""
     from ganzoo.files import read_json
 
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        figures: dict[str, float] = read_json(path)["figures"]
-        return dict(figures)
-    except (UserError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged; delete it, or write it anew with: ganzoo eval {path.parent}") from None
+        document = read_json(path)
+    except UserError:
+        document = None
+    figures = document.get("figures") if isinstance(document, dict) else None
+    if not isinstance(figures, dict) or not all(type(each) in (int, float, type(None)) for each in figures.values()):
+        raise UserError(f"{path} is damaged; delete it, or write it anew with: ganzoo eval {path.parent}")
+    return figures
 
 
 def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:

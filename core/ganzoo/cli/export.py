@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.networks import Network
@@ -127,12 +128,9 @@ def _report(path: Path, document: Mapping[str, Any]) -> None:
 
 def _told(path: Path) -> dict[str, Any]:
     """Read directions and the mean latent."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
+    from ganzoo.files import read_json
+
+    document = read_json(path)
     if not isinstance(document, dict) or not document:
         raise UserError(f"{path} holds no directions; 'ganzoo directions' makes such a file")
     both = {"directions", "latent_mean"}

@@ -13,6 +13,7 @@ import typer
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.cli.sample import write_samples
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np

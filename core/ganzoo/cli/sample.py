@@ -11,6 +11,7 @@ import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.formats import Sampler, Sink

@@ -4,11 +4,14 @@ import gzip
 import os
 import shutil
 import socket
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,9 +21,10 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import DatasetConfig, DataSpec, Image, Label, TensorDataset, UserError
-from ganzoo.files import ARRAYS
+from ganzoo.files import open_regular
 
 _PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
+_LARGEST = 2**30  # bytes of a file; those of MNIST have a twentieth of it
 _SILENCE = 30.0  # seconds that a server may be silent before a download counts as failed
 
 
@@ -105,8 +109,6 @@ def _read_idx(
 
     A file lies in torchvision's folder or directly under the root, unpacked or as the .gz that the web offers.
     """
-    from torchvision.datasets.mnist import read_image_file, read_label_file
-
     root, raw = config.root.expanduser(), Path(source.__name__, "raw")
     prefixes = [{"train": "train", "test": "t10k"}[part] for part in _PARTS[config.split]]
     pairs = [(f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte") for prefix in prefixes]
@@ -116,8 +118,8 @@ def _read_idx(
     images, labels = [], []
     for pair in pairs:
         image_file, label_file = (places[file] or root / raw / file for file in pair)
-        images.append(_undamaged(_unpacked(read_image_file), image_file))
-        labels.append(_undamaged(_unpacked(read_label_file), label_file))
+        images.append(_undamaged(partial(_read_bytes, sides=3), image_file))
+        labels.append(_undamaged(partial(_read_bytes, sides=1), label_file).long())
         if len(images[-1]) != len(labels[-1]) or not len(images[-1]) or labels[-1].max() >= len(classes):
             raise UserError(f"{image_file} and {label_file} do not belong together; delete both")
     if len({part.shape[1:] for part in images}) > 1:
@@ -129,34 +131,30 @@ def _read_idx(
     return spec, {"x": x, "y": torch.cat(labels)}
 
 
+def _read_bytes(path: str, sides: int) -> Tensor:
+    """Return the bytes of an IDX file, packed or not, uint8 with so many sides.
+
+    Raises ValueError if its header is not true of it.
+    """
+    with open_regular(Path(path), _LARGEST) as file:
+        content = bytearray((gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file).read(_LARGEST))
+    start = 4 + 4 * sides
+    magic, *shape = struct.unpack(f">{1 + sides}i", content[:start])
+    if magic != 0x0800 + sides or min(shape) < 1 or prod(shape) != len(content) - start:
+        raise ValueError("its header does not fit its size")
+    return torch.frombuffer(content, dtype=torch.uint8, offset=start).reshape(shape)
+
+
 def _place(root: Path, raw: Path, file: str) -> Path | None:
     """Return where the file is, if it is there; what torchvision has unpacked is looked for first."""
     places = (folder / name for folder in (root / raw, root) for name in (file, f"{file}.gz"))
     return next((place for place in places if place.is_file()), None)
 
 
-def _unpacked(read: Callable[[str], Tensor]) -> Callable[[str], Tensor]:
-    """Return a reader that takes a .gz too. It is unpacked beside, not in place: the folder may be someone else's."""
-
-    def read_unpacked(path: str) -> Tensor:
-        if not path.endswith(".gz"):
-            return read(path)
-        with TemporaryDirectory() as folder:
-            unpacked = Path(folder, Path(path).stem)
-            with gzip.open(path) as packed, unpacked.open("wb") as file:
-                while chunk := packed.read(2**20):
-                    if file.tell() > ARRAYS:
-                        raise ValueError("it unpacks to more than any file of this kind has")
-                    file.write(chunk)
-            return read(str(unpacked))
-
-    return read_unpacked
-
-
 def _undamaged(read: Callable[[str], Tensor], path: Path) -> Tensor:
     try:
         return read(str(path))
-    except Exception:  # torchvision's reader has no error of its own: it fails wherever the bytes make no sense
+    except Exception:  # the reader has no error of its own: it fails wherever the bytes make no sense
         raise UserError(f"{path} is damaged or cut short; delete it, and it is downloaded again") from None
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganzoo import Dataset, Image, Label, UserError
 from ganzoo.files import write_atomic
 from ganzoo.progress import Progress
+from ganzoo.terminal import print
 
 __all__ = [
     "Classifier",
@@ -205,6 +206,8 @@ class Judge:
                 accuracy, chance = map(float, file.metadata()["accuracy"].split())
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
             return None  # damaged, or of an older ganzoo: trained and written again
+        if not 0 <= accuracy <= 1 or not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
+            return None
         return _Trained(net.eval().requires_grad_(False), accuracy, chance)
 
     def _train(self, path: Path, quiet: bool) -> _Trained:

@@ -34,7 +34,7 @@ class Translation(Metric):
         if not dataset.known_pairs:
             raise UserError(
                 f"{dataset.spec.name} knows no pairs that translations could be held against; give it some, as with "
-                "--set data.test_a=FOLDER --set data.test_b=FOLDER, or leave the metric out"
+                "--set data.test_a=FOLDER --set data.test_b=FOLDER"
             )
         self.images = [field.name for field in dataset.spec.fields if isinstance(field, Image)]
 
