@@ -10,8 +10,7 @@ from handmade import write_model
 
 from ganzoo import Attributes, Image, Label, Latent, Signature, UserError
 from ganzoo.cli.conditions import conditions
-from ganzoo.formats import Sampler
-from ganzoo.opening import open_model
+from ganzoo.sampling import draw_inputs
 from ganzoo_exporters.runtime import Generator
 
 FLOORS = ("1", "2", "3")
@@ -112,17 +111,16 @@ def test_attributes_that_are_called_numbers(cli: Command, tmp_path: Path) -> Non
     assert cli("sample", file, "-n", 2, "--attribute", "1=5", "--out", "a.npz").code == 0
     with np.load("a.npz") as drawn:
         assert drawn["a"].tolist() == [[5, 0], [5, 0]]
-    for model in (open_model(file), Generator(file)):
-        the_first(model)
-
-
-def the_first(model: Sampler) -> None:
-    """The attribute that is called 1 is the first one; an index is no name."""
-    (_, inputs), *_ = model.stream(1, attributes={"1": 5.0})
-    assert inputs["a"].tolist() == [[5, 0]]
-    for index in (0, 1):
-        with pytest.raises(ValueError, match=f"no attribute {index}"):
-            model.sample(1, attributes={index: 5.0})
+    model = Generator(file)
+    drawing = (  # of the runtime, and of torch
+        lambda asked: next(model.stream(1, attributes=asked)).inputs["a"],
+        lambda asked: draw_inputs(signature, 1, 0, attributes=asked)[1],
+    )
+    for drawn_for in drawing:
+        assert drawn_for({"1": 5.0}).tolist() == [[5, 0]], "the one that is called 1"
+        for index in (0, 1):
+            with pytest.raises(ValueError, match=f"no attribute {index}"):
+                drawn_for({index: 5.0})
 
 
 def test_attributes_without_names_go_by_their_index(tmp_path: Path) -> None:

@@ -161,11 +161,12 @@ def test_a_training_says_it_once(cli: Command, caplog: pytest.LogCaptureFixture)
 
 
 def test_every_figure_says_which_way_is_good(cli: Command, digits: Path, trained: dict[str, Path]) -> None:
-    plain = {"higher", "lower", "as real"}
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
     for key in METRICS:
         cls: type[Metric] = load_registry().get("metric", key).spec.load()
         assert cls.better, key
-        assert set(cls.better.values()) <= plain
+        assert set(cls.better.values()) <= {"higher", "lower", "as real"}
+        assert all(f"`{name}`" in page for name in (key, *filter(None, cls.better)))
     names = ("classifier", "fid", "prdc", "memorisation")
     done = cli("eval", digits, *quick(2, *names), "-n", 40)
     rows = {line.split()[0]: line for line in done.out.splitlines()}
@@ -327,6 +328,15 @@ def test_eval_of_hardly_any_images(cli: Command, digits: Path, tmp_path: Path, s
         assert None not in figures.values()
     named = cli("eval", digits, *own, "--metric", "prdc", *quick(2, "prdc"), "-n", 3)
     named.refused({1: "has no labels", 20: "at least 6 samples"}.get(size, "needs 20 images"))
+
+
+@pytest.mark.parametrize("key", ["fid", "kid", "prdc", "inception_score"])
+def test_fewer_samples_than_were_asked_for(key: str) -> None:
+    """What translates the data's examples gets as many samples as there are examples."""
+    cls: type[Metric] = load_registry().get("metric", key).spec.load()
+    metric = cls(cls.Config(samples=20, classifier=JudgeConfig(steps=2)), images(40))
+    with pytest.raises(UserError, match=r"at least \d+ samples and \d+ images .* here are 1 and 40"):
+        metric(torch.zeros(1, 1, 8, 8), {})
 
 
 class Undefined(Metric):
