@@ -5,6 +5,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ class Run:
         last: dict[str, float] = {}
         for row in self.metrics():
             last |= {key: value for key, value in row.items() if row["step"] <= step}
-        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics}
+        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics and isfinite(value)}
         return {
             "schema": 1,
             "model": {"key": entry.spec.key, "plugin": entry.distribution, "version": entry.version},

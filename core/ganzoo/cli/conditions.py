@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.text import same
 
 if TYPE_CHECKING:
     from ganzoo.signature import Attributes, Label, Signature
@@ -74,6 +75,7 @@ def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:
 
 def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
     """Return the label that the text is about, and what it says about it."""
+    text = same(text, fields[0].names) if len(fields) == 1 else text
     if len(fields) > 1 or text not in fields[0].names:
         for field in fields:
             if text.startswith(f"{field.name}="):
@@ -87,8 +89,8 @@ def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
 def _class(text: str, name: str, field: Label) -> int | None:
     if name == "all":
         return None
-    if name in field.names:
-        return field.names.index(name)
+    if (known := same(name, field.names)) in field.names:
+        return field.names.index(known)
     if name.isdecimal() and len(name) < 10 and int(name) < field.classes:
         return int(name)
     close = did_you_mean(name, field.names) if field.names else ""
@@ -106,6 +108,7 @@ def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, flo
         if not equals:
             raise UserError(f"--attribute is NAME=VALUE, not {text!r}")
         names = fields[0].names or tuple(map(str, range(fields[0].dim)))
+        name = same(name, names)
         if name not in names:
             raise UserError(f"unknown --attribute {name!r}{did_you_mean(name, names)}")
         if name in values:
