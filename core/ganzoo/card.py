@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
 from ganzoo.signature import Attributes, Field, Image, Label, Latent, Points
+from ganzoo.text import shown
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
@@ -20,7 +21,7 @@ __all__ = ["describe", "is_current", "write_card"]
 
 def write_card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> None:
     """Write README.md into the run folder, for the state after ``step``."""
-    write_atomic(run.path / "README.md", _card(run, config, trainer, data, step))
+    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step)))
 
 
 def is_current(run: Run, step: int, steps: int) -> bool:

@@ -1,5 +1,6 @@
 """What people look at: sample sheets, density pictures, loss curves, and the film of a training."""
 
+import warnings
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from ganzoo.files import atomic_path
 from ganzoo.images import on_background
 from ganzoo.pixels import to_pixels
 from ganzoo.signature import Field, Image, Label, Signature
+from ganzoo.text import shown
 
 __all__ = [
     "POINTS",
     "SHEET",
+    "caption",
     "grid",
     "save_comparison",
     "save_curves",
+    "save_figure",
     "save_film",
     "save_sheet",
     "sheet_columns",
@@ -102,12 +106,12 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     for key in losses:
         steps = [row["step"] for row in rows if key in row]
         values = np.array([row[key] for row in rows if key in row])
-        (line,) = axes.plot(steps, _smooth(values), label=key.removesuffix("/loss"))
+        (line,) = axes.plot(steps, _smooth(values), label=caption(key.removesuffix("/loss")))
         axes.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.8)
     axes.set(xlabel="step", ylabel="loss")
     axes.legend()
     axes.grid(alpha=0.3)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
@@ -153,7 +157,7 @@ def _save_density(path: Path, samples: NDArray[np.float32], real: NDArray[np.flo
                 aspect="auto",
             )
         axis.set_title(title)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def _figure(width: float, height: float, columns: int = 1) -> Any:
@@ -166,8 +170,15 @@ def _figure(width: float, height: float, columns: int = 1) -> Any:
     return figure, figure.subplots(1, columns)
 
 
-def _save_figure(path: Path, figure: Any) -> None:
-    with atomic_path(path) as temporary:
+def caption(text: str) -> str:
+    """Return a name as matplotlib shows it as it is: dollars would make it a formula."""
+    return shown(text).replace("$", r"\$")
+
+
+def save_figure(path: Path, figure: Any) -> None:
+    """Write a figure of matplotlib's to a .png; what its font has not is drawn as an empty box, without a warning."""
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")
         figure.savefig(temporary, dpi=80, format="png")
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ class Run:
         last: dict[str, float] = {}
         for row in self.metrics():
             last |= {key: value for key, value in row.items() if row["step"] <= step}
-        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics}
+        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics and isfinite(value)}
         return {
             "schema": 1,
             "model": {"key": entry.spec.key, "plugin": entry.distribution, "version": entry.version},

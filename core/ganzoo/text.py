@@ -8,8 +8,10 @@ a document stays the same document when it is shown.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["NAME", "fits", "shown"]
+__all__ = ["NAME", "fits", "same", "shown"]
 
 NAME = "it has control characters, or bytes that are no text"
 """Why a text does not fit to be a name."""
@@ -34,6 +36,17 @@ def shown(text: str) -> str:
     Tabs and line feeds stay.
     """
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def same(text: str, names: Iterable[str]) -> str:
+    """Return the name that a person means who has typed ``text``, or the text if there is none.
+
+    It is the name itself, or one of the same characters in other code points: keyboards and file systems differ on
+    whether an accent is one of its own.
+    """
+    plain = unicodedata.normalize("NFC", text)
+    alike = [name for name in names if unicodedata.normalize("NFC", name) == plain]
+    return text if text in alike or not alike else alike[0]
 
 
 _LINES = {ord("\t"): None, ord("\n"): None}

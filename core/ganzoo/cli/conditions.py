@@ -10,6 +10,7 @@ import typer
 
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.places import is_name, locate
+from ganzoo.text import same
 
 if TYPE_CHECKING:
     from ganzoo.signature import Attributes, Label, Signature
@@ -87,6 +88,7 @@ def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:
 
 def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
     """Return the label that the text is about, and what it says about it."""
+    text = same(text, fields[0].names) if len(fields) == 1 else text
     if len(fields) > 1 or text not in fields[0].names:
         for field in fields:
             if text.startswith(f"{field.name}="):
@@ -100,8 +102,8 @@ def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
 def _class(text: str, name: str, field: Label) -> int | None:
     if name == "all":
         return None
-    if name in field.names:
-        return field.names.index(name)
+    if (known := same(name, field.names)) in field.names:
+        return field.names.index(known)
     # A number where the names are numbers of another kind (1, 2 ...; years): whoever types one means a name.
     if any(_is_number(known) and known != str(index) for index, known in enumerate(field.names)):
         more = ", ..." if field.classes > _SHOWN else ""
@@ -133,6 +135,7 @@ def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, flo
         if not equals:
             raise UserError(f"--attribute is NAME=VALUE, not {text!r}")
         names = fields[0].names or tuple(map(str, range(fields[0].dim)))
+        name = same(name, names)
         if name not in names:
             raise UserError(f"unknown --attribute {name!r}{did_you_mean(name, names)}")
         if name in values:

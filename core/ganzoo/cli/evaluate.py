@@ -438,7 +438,7 @@ def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ganzoo.files import atomic_path
+    from ganzoo.pictures import caption, save_figure
 
     keys = sorted(
         {key for record in records for key in record["last"]}, key=lambda key: (not key.endswith("/loss"), key)
@@ -457,16 +457,19 @@ def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
                 # A single point is no line.
                 marker = "o" if len(points) == 1 else None
                 panel.plot(
-                    *zip(*points, strict=True), marker=marker, color=f"C{index}", linestyle="-", label=record["name"]
+                    *zip(*points, strict=True),
+                    marker=marker,
+                    color=f"C{index}",
+                    linestyle="-",
+                    label=caption(record["name"]),
                 )
-        panel.set(title=key, xlabel="step")
+        panel.set(title=caption(key), xlabel="step")
         panel.grid(alpha=0.3)
     for panel in panels[len(keys) :]:
         panel.set_axis_off()
     handles = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=80, format="png")
+    save_figure(path, figure)
 
 
 def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
@@ -481,6 +484,9 @@ def _number(value: Any) -> str:
 
 
 def _print(table: Sequence[Sequence[str]]) -> None:
+    from ganzoo.text import shown
+
+    table = [[shown(cell) for cell in row] for row in table]  # as wide as it is printed
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
