@@ -656,7 +656,7 @@ def test_a_folder_that_disappears_while_training_is_one_sentence(tmp_path):
 @pytest.mark.parametrize("memory", [0, 1 << 20])
 def test_nothing_but_corrupt_images_is_the_users_mistake(tmp_path, memory):
     (tmp_path / "a.png").write_bytes(b"no")
-    with pytest.raises(UserError, match="no image in .* can be used"):
+    with pytest.raises(UserError, match=r"no image in .* can be used"):
         load(tmp_path, memory=memory)
 
 

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import torch
 
-from ganzoo import Image, ImageReader, Network, Run, Signature, UserError, load_registry, open_model
+from ganzoo import Image, ImageReader, Network, Run, Signature, load_registry, open_model
 from ganzoo.images import fitted
 from ganzoo.projection import descend, search
 
