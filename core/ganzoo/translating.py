@@ -26,7 +26,7 @@ UNTILED = 2**24
 _AT_ONCE = 2**22  # pixels that are computed at once without more ado
 _TILE = 1024  # side of a tile, unless the network sees further
 _TOLERANCE = 1 / 8  # of the 255 levels; tiles that differ less from the whole do not show
-_FURTHEST = 4096  # pixels, or
+_FURTHEST = 1024  # pixels, or
 _MULTIPLES = 32  # of the network's multiple, whichever is more: the longest strip that its reach is looked for in
 
 Box = tuple[int, int, int, int]
@@ -156,7 +156,7 @@ class Translator:
     def _reach(self, lying: bool, grain: int) -> int | None:
         """Return how far the network sees along a strip of noise with grains so large; None if there is no end."""
         step = self._step
-        breadth, length = 2 * step * -(-64 // (2 * step)), 4 * step * max(2, -(-256 // (4 * step)))
+        breadth, length = 2 * step * -(-16 // (2 * step)), 4 * step * max(2, -(-256 // (4 * step)))
         others = {
             field.name: np.random.default_rng(0).standard_normal((1, *field.shape), np.float32)
             for field in self.signature.inputs

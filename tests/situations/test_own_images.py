@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -73,7 +74,8 @@ def everything(tmp_path_factory):
         for suffix in FORMATS:
             path = folder / f"{mode.replace(';', '_')}-{suffix}.{suffix}"
             try:
-                example(mode).save(path)
+                with warnings.catch_warnings(action="ignore"):  # of what gets lost in a format
+                    example(mode).save(path)
             except (OSError, ValueError, KeyError, TypeError):  # no room
                 path.unlink(missing_ok=True)
     return folder
@@ -147,13 +149,11 @@ def test_encoders_and_masks_see_what_training_sees(cli, everything, tmp_path):
         (tmp_path / "seen").mkdir(exist_ok=True)
         PIL.Image.fromarray(pixels[..., 0]).save(tmp_path / "seen" / f"{file}.png")
     latents = []
-    for folder in (everything, "seen"):
+    for folder, suffix in ((everything, ""), ("seen", ".png")):
         assert cli("encode", "zoo:aae-mnist5k", folder).code == 0
         with np.load(tmp_path / "latents.npz") as found:
             latents.append(found["latents"])
-            assert [os.path.basename(name).removesuffix(".png") for name in found["files"]] == [
-                file.removesuffix(".png") for file in wanted
-            ]
+            assert [os.path.basename(name) for name in found["files"]] == [f"{file}{suffix}" for file in wanted]
     np.testing.assert_array_equal(*latents)
     PIL.Image.new("L", (SIZE, SIZE), 77).save(tmp_path / "plain.png")
     for file in ("I_16-png.png", "I_16B-tif.tif", "P+-png.png", "LAB-tif.tif", "CMYK-jpg.jpg"):
