@@ -190,6 +190,21 @@ class Muted(DeadWeight):
         return super().forward(z + 0 * self.unused(z).sum())
 
 
+class DeadReLU(Painter):
+    """With every seed, or, as it may happen, with the first one."""
+
+    unlucky: ClassVar[tuple[int, ...]] = tuple(range(100))
+
+    def __init__(self, sample: Any) -> None:
+        super().__init__(sample)
+        if torch.initial_seed() in self.unlucky:
+            nn.init.constant_(self.body[0].bias, -100)
+
+
+class UnluckyReLU(DeadReLU):
+    unlucky = (0,)
+
+
 class Forgetful(Painter):
     """A part of it is drawn when it is made and saved nowhere."""
 
@@ -199,6 +214,17 @@ class Forgetful(Painter):
 
     def forward(self, z: Tensor) -> Tensor:
         return super().forward(z + self.offset)
+
+
+class MutedScalar(Judge):
+    """Its offset has no effect, though it is as small as one that shifts all scores."""
+
+    def __init__(self, sample: Any) -> None:
+        super().__init__(sample)
+        self.offset = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 0 * self.offset
 
 
 class Squashed(Judge):
@@ -234,7 +260,41 @@ with_networks("ChangesInput", "signature", painter=Destructive)
 with_networks("EndsInSigmoid", "signature", judge=Squashed)
 with_networks("DeadParameter", "gradients", "learning", painter=DeadWeight)
 with_networks("MutedParameter", "learning", painter=Muted)
+with_networks("DeadWithEverySeed", "learning", painter=DeadReLU)
+with_networks("DeadWithOneSeed", painter=UnluckyReLU)
 with_networks("NotSaved", "run folder", painter=Forgetful)
+
+
+@toy("model")
+class Critic(Honest):
+    """The last bias of its discriminator shifts all scores, and the loss does not see that."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "wgan"}}
+
+
+@toy("model")
+class WithinTheMargin(Honest):
+    """Nor does this loss, until the first score leaves the margin."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "hinge"}}
+
+
+@toy("model", "learning")
+class MutedOffset(Critic):
+    judge = MutedScalar
+
+
+@toy("model", "learning")
+class StiffBias(Honest):
+    """The optimizer holds the last bias, and moves it by nothing."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "non_saturating"}}
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        *weights, bias = self.discriminator.parameters()
+        groups = [{"params": weights}, {"params": [bias], "lr": 0.0}]
+        self.optimizers["discriminator"] = torch.optim.Adam(groups, 1e-3, (0.5, 0.999))
 
 
 @toy("model", "signature", "training")
