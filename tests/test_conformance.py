@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from sites import Site, importable
 from torch import Tensor, nn
 
 from ganzoo import (
@@ -719,6 +720,39 @@ def test_a_network_that_is_no_onnx_is_caught(toys: Registry, monkeypatch: pytest
     results = {result.name: result for result in run_checks(Registry(), "toys/Honest")}
     assert results["format onnx"].outcome == "failed"
     assert "cannot be exported" in results["format onnx"].detail
+
+
+FORMAT = """
+from ganzoo import Format
+
+class Broken(Format):
+    def export(self, network, path, metadata, **options):
+        raise OSError("no such device")
+
+    def load(self, path):
+        raise OSError("no such device")
+"""
+
+
+def test_what_third_parties_break_is_no_fault_of_a_model(
+    toys: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their formats are tried with their own models, where they are theirs."""
+    monkeypatch.setattr(general, "discovery", lambda *_: None)
+    offered = {"format": "other_format:Broken", "sink": "other_gone:x", "metric": "other_gone:X"}
+    specs = ", ".join(f"Spec({kind!r}, 'broken', 'S.', {target!r})" for kind, target in offered.items())
+    specs += f", Spec('model', 'painter', 'S.', '{__name__}:Honest')"
+    with importable(tmp_path):
+        site = Site(tmp_path)
+        site.add("other", plugin=f"@hookimpl\ndef ganzoo_specs():\n    return [{specs}]\n")
+        (tmp_path / "other_format.py").write_text(FORMAT)
+        monkeypatch.setenv("GANZOO_DISABLE_PLUGINS", f"{BUNDLED}/onnx")
+        registry = Registry()
+        for model, failed in {"toys/Honest": {}, "other/painter": {"format broken": "OSError: no such device"}}.items():
+            results = list(run_checks(registry, f"model:{model}"))
+            found = {result.name: result.detail for result in results if result.outcome == "failed"}
+            assert found.keys() == failed.keys()
+            assert all(found[name].startswith(sentence) for name, sentence in failed.items())
 
 
 def test_data_that_is_not_there_is_replaced_by_random_data(toys: Registry, tmp_path: Path) -> None:
