@@ -168,7 +168,7 @@ def _is_literal(annotation: Any) -> bool:
 
 
 def plugins(as_json: _AsJson = False) -> None:
-    """List the installed plugins, why one was not loaded, and what one changes that is not its own."""
+    """List the installed plugins, and why one was not loaded."""
     from ganzoo.isolation import said
     from ganzoo.registry import load_registry
 
