@@ -170,11 +170,19 @@ def serve() -> None:
     for entry in registry.specs("model"):
         entry.spec.load()
     registry.get("format", "onnx").spec.load()
+    alive = set()
     with tempfile.TemporaryDirectory() as aside:
         for line in sys.stdin:
             asked = json.loads(line)
-            told = ended(Path(aside), asked["wait"]) if "wait" in asked else begun(Path(aside), asked, main)
+            if "wait" in asked:
+                alive.discard(asked["wait"])
+                told: Any = ended(Path(aside), asked["wait"])
+            else:
+                told = begun(Path(aside), asked, main)
+                alive.add(told)
             print(json.dumps(told), flush=True)
+        for child in alive:  # of a test that has failed
+            os.killpg(child, signal.SIGKILL)
 
 
 def begun(aside: Path, asked: dict[str, Any], main: Callable[[list[str]], None]) -> int:

@@ -86,8 +86,8 @@ def save(
 
 def steps(folder: Path) -> dict[int, Path]:
     """Return the checkpoints of the folder by their step, in its order; whether they are intact is another matter."""
-    found = {int(path.name.removeprefix("step-")): path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)}
-    return dict(sorted(found.items()))
+    paths = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return dict(sorted((int(path.name.removeprefix("step-")), path) for path in paths))
 
 
 def latest(folder: Path) -> Path:

@@ -159,11 +159,19 @@ class Run:
         config, data = self.config(registry.for_networks()), self.data_spec()
         trainer = config.build_trainer(data)
         averaged = {key: trainer.networks[key] for key in trainer.averaged}
-        checkpoint.load_networks(path, averaged, "ema")
         exports = dict(trainer.exports(averaged))
         judges = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
         judges = {key: each for key, each in judges.items() if key not in {*averaged, *exports}}
-        checkpoint.load_networks(path, judges)
+        while True:
+            try:
+                checkpoint.load_networks(path, averaged, "ema")
+                checkpoint.load_networks(path, judges)
+                break
+            except (OSError, UserError):
+                # A training may go on meanwhile, and delete this checkpoint as soon as it has newer ones.
+                if (newest := checkpoint.latest(self.checkpoints)) == path:
+                    raise
+                path = newest
         metadata = self._metadata(config, data, path)
         return {
             name: (
