@@ -43,7 +43,7 @@ NAMES = {
 """What stands for the names in capitals."""
 
 _BLOCK = re.compile(
-    r"^```(?P<language>\w*)\n(?P<fenced>.*?)^```$|^    (?P<indented>(?:ganzoo|pip|python) [^\s][^\n]*(?:\\\n[^\n]*)*)$",
+    r"^```(?P<language>\w*)\n(?P<fenced>.*?)^```$|^    (?P<indented>(?:ganzoo|pip|python) [^\s](?:\\\n|[^\n])*)$",
     re.MULTILINE | re.DOTALL,
 )
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Dataset, Label, Metric, MetricConfig, UserError
+from ganzoo import Dataset, Label, Metric, MetricConfig, Signature, UserError
 from ganzoo_plugins.metrics.extractors import require_images
 from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, doubt, gather, to_uint8
 
@@ -42,6 +42,12 @@ class LabelAccuracy(Metric):
         self.judges = {} if self.own else {y.name: Judge(dataset, config.classifier, y.name) for y in self.labels}
         self.asked: tuple[str, ...] = (self.labels[0].name,)  # the labels that the model takes; the last call says it
         self._real: dict[tuple[str, ...], tuple[dict[str, float], dict[str, float]]] = {}
+
+    def check(self, signature: Signature) -> None:
+        """Refuse a network that is told none of the data's labels."""
+        super().check(signature)
+        if not {field.name for field in self.labels} & {field.name for field in signature.inputs}:
+            raise UserError("it judges samples drawn for a label, and this model takes none")
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the accuracy for each label in the condition, int64 [N]; at least one must be there."""
