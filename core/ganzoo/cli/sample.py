@@ -39,6 +39,7 @@ def sample(
     ] = Path("samples.png"),
 ) -> None:
     """Draw samples from a trained model."""
+    from ganzoo.files import writing
     from ganzoo.opening import open_model
     from ganzoo.registry import load_registry
     from ganzoo.signature import Image, Signature
@@ -65,11 +66,10 @@ def sample(
             _save(out, sampler, n, signature, asked)
         else:
             sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
-            out = sink(out, sampler.stream(n, **asked), n, sampler.metadata["signature"])
+            with writing(out):
+                out = sink(out, sampler.stream(n, **asked), n, sampler.metadata["signature"])
     except ValueError as error:
         raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
     print(f"{n} samples by {sampler.device}", file=sys.stderr)
     print(out)
 
