@@ -71,7 +71,7 @@ def points(warm: Warm, whole: Whole, tmp_path: Path, begin: str) -> int:
 @pytest.mark.parametrize("begin", ["train", "resume", "back"])
 def test_a_process_that_dies_at_some_file_operations(warm: Warm, whole: Whole, tmp_path: Path, begin: str) -> None:
     count = points(warm, whole, tmp_path, begin)
-    for at in range(5, count, count // 4):
+    for at in range(7, count, count // 3):
         die_at(warm, whole, tmp_path / str(at), begin, at)
 
 

@@ -124,9 +124,11 @@ OUTS = {
     "walk.gif": ("interpolate", "{run}", "--steps", 9),
     "walk.mp4": ("interpolate", "{run}", "--steps", 9),
 }
+ALIKE = ("s.npy", "walk.gif", "walk.mp4")
+"""Of those, what is written as others are."""
 
 
-@pytest.mark.parametrize("name", OUTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in OUTS])
 def test_what_is_drawn_or_exported_to_a_full_disk(warm: Warm, disk: Disk, whole: Path, name: str) -> None:
     place = disk(64)
     (place / "fill").write_bytes(bytes(44 * KB))
