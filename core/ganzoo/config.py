@@ -9,14 +9,14 @@ for the one that is chosen, so that ``--data folder --set data.path=photos`` wor
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ganzoo.errors import UserError, did_you_mean
+from ganzoo.errors import GanzooError, UserError, did_you_mean, is_out_of_memory
 from ganzoo.files import read_toml
 from ganzoo.hooks import SAID, Kind
 from ganzoo.layers import merge, parse_set
@@ -52,12 +52,12 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(10_000, ge=1, description="generator steps")
-    batch_size: int = Field(64, ge=1, description="samples a phase sees at once")
+    steps: int = Field(10_000, ge=1, le=10**15, description="generator steps")
+    batch_size: int = Field(64, ge=1, le=2**24, description="samples a phase sees at once")
     seed: int = Field(0, ge=0, lt=2**63, description="decides weights, latents and the order of the data")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps ...")
-    threads: int | None = Field(None, ge=1, description="CPU threads; left out: torch's choice")
-    workers: int = Field(2, ge=0, description="processes that read a data set too large for memory")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; left out: torch's choice")
+    workers: int = Field(2, ge=0, le=1024, description="processes that read a data set too large for memory")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: mixed precision")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
@@ -85,13 +85,32 @@ class Choice:
         return self.entry.spec.key
 
     def build(self, *args: Any) -> Any:
-        """Make the object: its class takes the settings first."""
-        return self.entry.spec.load()(self.settings, *args)
+        """Make the object: its class takes the settings first.
+
+        Raises :class:`UserError` for whatever it fails with, such as torch's errors for sizes that overflow, but for
+        what the system or its memory lack.
+        """
+        try:
+            return self.entry.spec.load()(self.settings, *args)
+        except (GanzooError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            lines = str(error).strip().splitlines() or [""]
+            said = f"{type(error).__name__}: {lines[0][:300]}"
+            raise UserError(
+                f"the {self.entry.spec.kind} {self.key!r} cannot be made with its settings: {said}"
+            ) from error
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that a training run is made of, resolved and validated."""
+    """All that a training run is made of, resolved and validated.
+
+    ``left_out`` are the regularisers and metrics, by section and full name, that the user has switched off or that do
+    not fit, ``brought`` the keys of the metrics that came along unasked: with the data set, or with the model.
+    """
 
     model: Choice
     data: Choice
@@ -99,6 +118,8 @@ class Config:
     regularizers: Mapping[str, Choice]
     metrics: Mapping[str, Choice]
     train: TrainSettings
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    brought: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def name(self) -> str:
@@ -114,6 +135,7 @@ class Config:
             sections["loss"] = {"name": self.loss.entry.name, **_plain(self.loss.settings)}
         for section, choices in (("regularizer", self.regularizers), ("metric", self.metrics)):
             sections[section] = {choice.entry.name: _plain(choice.settings) for choice in choices.values()}
+            sections[section] |= {name: False for of, name in sorted(self.left_out) if of == section}
         return sections
 
     def build_dataset(self) -> Dataset:
@@ -132,6 +154,12 @@ class Config:
     def build_metrics(self, dataset: Dataset) -> dict[str, Metric]:
         """Make the metrics for the data set."""
         return {key: choice.build(dataset) for key, choice in self.metrics.items()}
+
+    def without_metrics(self, keys: Collection[str]) -> Config:
+        """Return the config with these metrics left out, as if the user had said so."""
+        kept = {key: choice for key, choice in self.metrics.items() if key not in keys}
+        gone = {("metric", choice.entry.name) for key, choice in self.metrics.items() if key in keys}
+        return replace(self, metrics=kept, left_out=self.left_out | gone)
 
 
 def load_config(
@@ -219,7 +247,8 @@ def _resolve(
         merged = merge(merged, layer)
     for key in ("plugin", "preset"):
         merged.pop(key, None)
-    return _validate(registry, entry, merged)
+    named = {name for layer in user for name, table in layer.get("metric", {}).items() if table is not False}
+    return _validate(registry, entry, merged, named)
 
 
 def _check_sections(layer: Layer) -> None:
@@ -229,9 +258,10 @@ def _check_sections(layer: Layer) -> None:
             raise UserError(f"{section!r} is a table of settings, not {layer[section]!r}; write {example}")
     for section in ("regularizer", "metric"):
         for name, settings in layer.get(section, {}).items():
-            if not isinstance(settings, Mapping):
+            if not isinstance(settings, Mapping) and settings is not False:
                 raise UserError(
                     f"'{section}.{name}' is a table of settings, not {settings!r}; write {section}.{name}.SETTING=VALUE"
+                    ", or false in its place to leave it out"
                 )
     names = {key: layer.get(key, "") for key in ("plugin", "preset")}
     names |= {f"{section}.name": layer.get(section, {}).get("name", "") for section, _, _ in _NAMING}
@@ -271,7 +301,7 @@ def _brought(entry: Entry) -> Mapping[str, Any]:
     return dict(cls.regularizers) if entry.spec.kind == "loss" else {name: {} for name in cls.metrics}
 
 
-def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Config:
+def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: Collection[str]) -> Config:
     sections: dict[str, dict[str, Any]] = {name: merged.pop(name, {}) for name in _AS}
     entries: dict[str, Entry] = {"model": entry}
     for section, kind, _ in _NAMING:
@@ -285,12 +315,18 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
         suited = _qualified(registry, {"regularizer": entries["data"].spec.load().regularizers})["regularizer"]
         suited = {name: table for name, table in suited.items() if name in brought or name in tables["regularizer"]}
         tables["regularizer"] = merge(merge(brought, suited), tables["regularizer"])
-    tables["metric"] = tables["metric"] or dict(_brought(entries["data"]))
-    rows = {kind: [(registry.get(kind, name), table) for name, table in tables[kind].items()] for kind in tables}
+    left_out = frozenset((kind, name) for kind in tables for name, table in tables[kind].items() if table is False)
+    if all(table is False for table in tables["metric"].values()):  # metrics that are named stand in for those brought
+        brought = _qualified(registry, {"metric": _brought(entries["data"])})["metric"]
+        tables["metric"] = {**brought, **tables["metric"]}
+    rows = {
+        kind: [(registry.get(kind, name), table) for name, table in tables[kind].items() if table is not False]
+        for kind in tables
+    }
 
-    named = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
+    settable = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
     known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
-    known += [name for section, each in named for name in dotted(each.spec.load().Config, section)]
+    known += [name for section, each in settable for name in dotted(each.spec.load().Config, section)]
     known += [f"{section}.name" for section in entries if section != "model"]
 
     def chosen(each: Entry, section: str, settings: Layer) -> Choice:
@@ -310,6 +346,8 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
         regularizers=further["regularizer"],
         metrics=further["metric"],
         train=validate(TrainSettings, "", merged, known),
+        left_out=left_out,
+        brought=frozenset(each.spec.key for each, _ in rows["metric"] if each.name not in named),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 __all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
 
@@ -78,6 +79,8 @@ def _print(document: dict[str, Any]) -> None:
         print(f"  paper: {document['paper']}")
     for what, value in document.get("brings", {}).items():
         print(f"  {what}: {_text(value)}")
+    if document.get("better"):
+        print(f"  better: {', '.join(f'{name} {way}'.strip() for name, way in document['better'].items())}")
     if kind == "pretrained":
         print(f"  sample from it with: ganzoo sample zoo:{key}")
     if document.get("settings"):
@@ -133,6 +136,8 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
             document["brings"]["regularizers"] = ", ".join(cls.regularizers)
     elif spec.kind == "dataset" and cls.metrics:
         document["brings"] = {"metrics": ", ".join(cls.metrics)}
+    elif spec.kind == "metric":
+        document["better"] = dict(cls.better)
     document["settings"] = {
         name: row | ({"default": flat(own)[name], "required": False} if name in flat(own) else {})
         for name, row in _settings(cls.Config)
