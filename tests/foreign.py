@@ -147,7 +147,7 @@ def csv_changed(content: bytes, rng: random.Random) -> bytes:
         odd = ["9999999", "9" * 5000, "-1", "nan", "1e999", '"', '""', '"\n"', "\0", "x" * 200_000, "", "a,b", "\u2028"]
         row[rng.randrange(len(row))] = rng.choice([*odd, "\x1b[2J", "0x10", "1_0", "٣", "yes", "../a.png", "=1"])
         if rng.random() < 0.2:
-            rows.insert(rng.randrange(len(rows)), rng.choice(rows) * rng.randrange(3))
+            rows.insert(rng.randrange(len(rows)), rng.choice(rows) * rng.randrange(1, 3))
     return rng.choice(("\n", "\r\n", "\n\n")).join(",".join(row) for row in rows).encode()
 
 
