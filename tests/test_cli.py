@@ -187,10 +187,10 @@ def test_train_without_a_model(cli: Command) -> None:
         (["info", "loss:wgan_gp_conv"], ["unknown loss 'wgan_gp_conv'; did you mean 'wgan_gp'?"]),
         (["export"], ["name the format: ganzoo export --onnx"]),
         (["export", "--onnx"], ["there is no trained run under runs", "train first"]),
-        (["export", "nowhere", "--onnx"], ["nowhere is not a run folder"]),
+        (["export", "nowhere", "--onnx"], ["there is no run folder nowhere"]),
         (["export", ".", "--onnx"], ["is not a run folder: it has no config.toml"]),
         (["export", "--onnx", "--out", "model.pt"], ["ends in .onnx, not model.pt"]),
-        (["train", "--resume", "nowhere"], ["nowhere is not a run folder"]),
+        (["train", "--resume", "nowhere"], ["there is no run folder nowhere"]),
     ],
 )
 def test_wrong_commands(cli: Command, arguments: list[str], words: list[str]) -> None:
@@ -251,7 +251,7 @@ def test_settings_belong_to_the_plugin_that_is_chosen(dry: Callable[..., dict[st
         ["--set", "data.name=gaussians", "--set", "data.path=images", "--data", "folder"],
     ):
         config = dry("-p", "wgan_gp_conv", *arguments)
-        assert (config["data.name"], config["data.path"]) == ("torch-ganzoo/folder", "images")
+        assert (config["data.name"], config["data.path"]) == ("torch-ganzoo/folder", str(Path("images").absolute()))
 
 
 def test_what_a_file_says_of_other_plugins_is_left_out(dry: Callable[..., dict[str, object]]) -> None:

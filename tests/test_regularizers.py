@@ -303,13 +303,21 @@ def test_virtual_adversarial_has_the_gradient_of_its_steps_being_constant():
         return made(VirtualAdversarial).penalty(score, real, fake)
 
     value()
-    x, moved = seen[-2:]
+    x, moved = torch.cat(seen[-4:-2]), torch.cat(seen[-2:])  # the real and the fake half of each
 
     def with_these_steps():
         slope = (critic(x) - critic(moved)).abs().squeeze(1) / (moved - x).norm(dim=1).clamp_min(1e-10)
         return (slope - 1).clamp_min(0).square().mean()
 
     assert_gradient(value, list(critic.parameters())[:3], with_these_steps)
+
+
+def test_virtual_adversarial_asks_for_as_many_scores_as_a_bound_condition_is_for():
+    torch.manual_seed(0)
+    critic, condition = small_critic(6), torch.randn(6, 2, dtype=torch.float64)
+    real, fake = torch.randn(2, 6, 4, dtype=torch.float64)
+    value = made(VirtualAdversarial).penalty(lambda x: critic(torch.cat([x, condition], 1)), real, fake)
+    assert value.isfinite()
 
 
 def test_virtual_adversarial_leaves_samples_alone_that_are_all_the_same():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
     from ganzoo.formats import Format, Sampler, Sink
     from ganzoo.game import Game
+    from ganzoo.images import ImageReader
     from ganzoo.loop import Loop
     from ganzoo.losses import (
         Generate,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric, MetricConfig
     from ganzoo.networks import Discriminator, Generator, Network
     from ganzoo.opening import open_model
+    from ganzoo.precision import full_precision, widened
     from ganzoo.registry import Registry, load_registry
     from ganzoo.runs import Run
     from ganzoo.signature import Attributes, Image, Label, Latent, Mask, Points, Scores, Signature
@@ -46,11 +48,13 @@ _HOME = {
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
     "formats": ("Format", "Sampler", "Sink"),
     "game": ("Game",),
+    "images": ("ImageReader",),
     "loop": ("Loop",),
     "losses": ("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
     "networks": ("Discriminator", "Generator", "Network"),
     "opening": ("open_model",),
+    "precision": ("full_precision", "widened"),
     "registry": ("Registry", "load_registry"),
     "runs": ("Run",),
     "signature": ("Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
@@ -69,11 +73,13 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "fit",
     "Format", "Sampler", "Sink",
     "Game",
+    "ImageReader",
     "Loop",
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "open_model",
+    "full_precision", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",

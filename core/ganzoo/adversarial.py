@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 from ganzoo.augment import Augment, AugmentConfig
 from ganzoo.data import Batch, DataSpec
@@ -16,6 +17,7 @@ from ganzoo.errors import UserError
 from ganzoo.game import Game, lazy_phase
 from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.networks import Discriminator, Generator
+from ganzoo.precision import full_precision
 from ganzoo.signature import Field as SignatureField
 from ganzoo.signature import Image, Latent, Points
 from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
@@ -70,6 +72,7 @@ class AdversarialTrainer(Trainer):
         super().__init__(config, data, loss, regularizers)
         sample = self.scaled(data.sample)
         self.conditions = data.conditions if self.conditional else ()
+        self.batch_multiple = config.pack
         self.generator = self.build_generator(sample)
         self.discriminator = self.build_discriminator(_packed(sample, config.pack))
         if config.spectral_norm:
@@ -218,7 +221,8 @@ class AdversarialTrainer(Trainer):
         def penalty(batch: Batch) -> Tensor | None:
             real, condition = batch[self.data.sample.name], self.condition(batch)
             z = draw_latent(self.generator, len(real), real.device)
-            return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
+            with full_precision(z.device):
+                return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
 
         return penalty
 
@@ -244,7 +248,23 @@ def _packed(sample: SignatureField, pack: int) -> SignatureField:
     return sample
 
 
+class _Spectral(_SpectralNorm):
+    """torch's spectral norm, in float32: the singular vectors that it keeps are, and a quotient of 8 bits is not 1."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with full_precision(weight.device):
+            return super().forward(weight)
+
+
 def _normalise_spectrum(network: nn.Module) -> None:
-    for module in list(network.modules()):
+    """Divide every layer's weights by their spectral norm; raises UserError if one has none, being all zeros."""
+    for name, module in list(network.named_modules()):
         if isinstance(module, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):
-            spectral_norm(module)
+            if not module.weight.any():
+                # 0/0; and whatever stood in for it, one step would make the largest change of it that there can be.
+                raise UserError(
+                    f"spectral norm divides weights by their largest singular value, and the discriminator's layer "
+                    f"{name} starts with zeros, which have none; leave model.spectral_norm out"
+                )
+            axis = int(isinstance(module, nn.modules.conv._ConvTransposeNd))  # that of the outputs
+            parametrize.register_parametrization(module, "weight", _Spectral(module.weight, dim=axis))

@@ -8,8 +8,9 @@ for the one that is chosen, so that ``--data folder --set data.path=photos`` wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ganzoo.errors import GanzooError, UserError, did_you_mean, is_out_of_memory
 from ganzoo.files import read_toml
-from ganzoo.hooks import Kind
+from ganzoo.hooks import SAID, Kind
 from ganzoo.layers import merge, parse_set
-from ganzoo.registry import Entry, Registry
+from ganzoo.registry import Entry, Registry, UnknownNameError
 from ganzoo.settings import dotted, validate
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric
     from ganzoo.trainer import Trainer
 
-__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay"]
+__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay", "recorded"]
 
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -105,7 +106,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Config:
-    """All that a training run is made of, resolved and validated."""
+    """All that a training run is made of, resolved and validated.
+
+    ``left_out`` are the regularisers and metrics, by section and full name, that the user has switched off or that do
+    not fit, ``brought`` the keys of the metrics that came along unasked: with the data set, or with the model.
+    """
 
     model: Choice
     data: Choice
@@ -113,6 +118,8 @@ class Config:
     regularizers: Mapping[str, Choice]
     metrics: Mapping[str, Choice]
     train: TrainSettings
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    brought: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def name(self) -> str:
@@ -128,6 +135,7 @@ class Config:
             sections["loss"] = {"name": self.loss.entry.name, **_plain(self.loss.settings)}
         for section, choices in (("regularizer", self.regularizers), ("metric", self.metrics)):
             sections[section] = {choice.entry.name: _plain(choice.settings) for choice in choices.values()}
+            sections[section] |= {name: False for of, name in sorted(self.left_out) if of == section}
         return sections
 
     def build_dataset(self) -> Dataset:
@@ -147,6 +155,12 @@ class Config:
         """Make the metrics for the data set."""
         return {key: choice.build(dataset) for key, choice in self.metrics.items()}
 
+    def without_metrics(self, keys: Collection[str]) -> Config:
+        """Return the config with these metrics left out, as if the user had said so."""
+        kept = {key: choice for key, choice in self.metrics.items() if key not in keys}
+        gone = {("metric", choice.entry.name) for key, choice in self.metrics.items() if key in keys}
+        return replace(self, metrics=kept, left_out=self.left_out | gone)
+
 
 def load_config(
     registry: Registry,
@@ -163,6 +177,44 @@ def load_config(
     sentence, for anything unknown (with the closest match), misspelt or out of range.
     """
     from_file = read_toml(file) if file is not None else {}
+    try:
+        return _resolve(registry, plugin, preset, from_file, sets, flags)
+    except UnknownNameError as error:
+        raise UserError(recorded(registry, error, from_file)) from None
+
+
+def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) -> str:
+    """Return what an error says; if a name is unknown that a run's config.toml has, which distribution is missing.
+
+    That is the one that the run recorded, if it is not installed, or is another version by now.
+    """
+    if not isinstance(error, UnknownNameError):
+        return str(error)
+    distribution, _, key = error.name.rpartition("/")
+    environment = document.get("environment")
+    plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
+    version = plugins.get(distribution) if isinstance(plugins, Mapping) else None
+    # They go into a command that people type: nothing but what pip takes for a name and a version.
+    if not (isinstance(version, str) and re.fullmatch(r"\w[\w.-]*@\w[\w.+!-]*", f"{distribution}@{version}", re.ASCII)):
+        return str(error)
+    here = [plugin for plugin in registry.plugins if plugin.distribution == distribution]
+    if any(plugin.trouble or plugin.version == version for plugin in here):
+        return str(error)  # what the trouble is, or what is meant
+    is_missing = f"which {here[0].version} does not have" if here else "which is not installed"
+    return (
+        f"this run was trained with the {SAID[error.kind]} {key!r} of {distribution} {version}, {is_missing}; "
+        f"pip install {distribution}=={version}"
+    )
+
+
+def _resolve(
+    registry: Registry,
+    plugin: str | None,
+    preset: str | None,
+    from_file: Layer,
+    sets: Sequence[str],
+    flags: Layer | None,
+) -> Config:
     user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
     user += [parse_set(text) for text in sets]
     user.append(dict(flags or {}))
@@ -195,7 +247,8 @@ def load_config(
         merged = merge(merged, layer)
     for key in ("plugin", "preset"):
         merged.pop(key, None)
-    return _validate(registry, entry, merged)
+    named = {name for layer in user for name, table in layer.get("metric", {}).items() if table is not False}
+    return _validate(registry, entry, merged, named)
 
 
 def _check_sections(layer: Layer) -> None:
@@ -205,9 +258,10 @@ def _check_sections(layer: Layer) -> None:
             raise UserError(f"{section!r} is a table of settings, not {layer[section]!r}; write {example}")
     for section in ("regularizer", "metric"):
         for name, settings in layer.get(section, {}).items():
-            if not isinstance(settings, Mapping):
+            if not isinstance(settings, Mapping) and settings is not False:
                 raise UserError(
                     f"'{section}.{name}' is a table of settings, not {settings!r}; write {section}.{name}.SETTING=VALUE"
+                    ", or false in its place to leave it out"
                 )
     names = {key: layer.get(key, "") for key in ("plugin", "preset")}
     names |= {f"{section}.name": layer.get(section, {}).get("name", "") for section, _, _ in _NAMING}
@@ -247,7 +301,7 @@ def _brought(entry: Entry) -> Mapping[str, Any]:
     return dict(cls.regularizers) if entry.spec.kind == "loss" else {name: {} for name in cls.metrics}
 
 
-def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Config:
+def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: Collection[str]) -> Config:
     sections: dict[str, dict[str, Any]] = {name: merged.pop(name, {}) for name in _AS}
     entries: dict[str, Entry] = {"model": entry}
     for section, kind, _ in _NAMING:
@@ -261,12 +315,18 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
         suited = _qualified(registry, {"regularizer": entries["data"].spec.load().regularizers})["regularizer"]
         suited = {name: table for name, table in suited.items() if name in brought or name in tables["regularizer"]}
         tables["regularizer"] = merge(merge(brought, suited), tables["regularizer"])
-    tables["metric"] = tables["metric"] or dict(_brought(entries["data"]))
-    rows = {kind: [(registry.get(kind, name), table) for name, table in tables[kind].items()] for kind in tables}
+    left_out = frozenset((kind, name) for kind in tables for name, table in tables[kind].items() if table is False)
+    if all(table is False for table in tables["metric"].values()):  # metrics that are named stand in for those brought
+        brought = _qualified(registry, {"metric": _brought(entries["data"])})["metric"]
+        tables["metric"] = {**brought, **tables["metric"]}
+    rows = {
+        kind: [(registry.get(kind, name), table) for name, table in tables[kind].items() if table is not False]
+        for kind in tables
+    }
 
-    named = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
+    settable = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
     known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
-    known += [name for section, each in named for name in dotted(each.spec.load().Config, section)]
+    known += [name for section, each in settable for name in dotted(each.spec.load().Config, section)]
     known += [f"{section}.name" for section in entries if section != "model"]
 
     def chosen(each: Entry, section: str, settings: Layer) -> Choice:
@@ -286,6 +346,8 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any]) -> Confi
         regularizers=further["regularizer"],
         metrics=further["metric"],
         train=validate(TrainSettings, "", merged, known),
+        left_out=left_out,
+        brought=frozenset(each.spec.key for each, _ in rows["metric"] if each.name not in named),
     )
 
 

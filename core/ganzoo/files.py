@@ -6,27 +6,33 @@ their size is limited before a byte is read, nesting and numbers are checked, an
 """
 
 import csv
+import errno
 import io
 import json
 import math
 import os
 import re
+import secrets
+import shutil
 import stat
 import tempfile
 import tomllib
 import warnings
 from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.errors import UserError
+from ganzoo.errors import GanzooError, UserError
+from ganzoo.locks import held, is_held
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
+    "append_line",
+    "atomic_folder",
     "atomic_path",
     "fsync_folder",
     "open_regular",
@@ -38,7 +44,12 @@ __all__ = [
     "read_records",
     "read_text",
     "read_toml",
+    "refuse_links",
+    "remove",
+    "remove_leftovers",
+    "temporary_path",
     "write_atomic",
+    "writing",
 ]
 
 LIMIT = 2**24
@@ -57,6 +68,15 @@ _DEPTH = 32  # how deep tables and lists may be nested
 _WHOLE = 2**64  # no honest number of a document is larger
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_DEPTH}}}""")
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+"""What systems say when a file cannot become longer, or cannot be written any more."""
+
+_LEFT = re.compile(
+    r"\..+\.ganzoo-[0-9a-f]{8}(\.[^.]+)?"
+    r"|\.step-[0-9]+\.tmp|\.last\.\w+|\.[0-9]+(-\w+)?\.png\.\w+\.png"  # of the first version
+)
+"""Names of files and folders that are being written."""
 
 
 def open_regular(path: Path, most: int | None = None) -> io.BufferedReader:
@@ -238,38 +258,124 @@ def _array(file: Any, size: int, most: int) -> "NDArray[np.generic]":
 
 
 @contextmanager
+def writing(path: Path, name: str = "") -> Iterator[None]:
+    """Turn whatever a library raises because ``path`` cannot be written into one :class:`UserError`.
+
+    It calls it ``name``, or else by its path. What has nothing to do with the disk is raised as it is.
+    """
+    try:
+        yield
+    except GanzooError:
+        raise
+    except Exception as error:
+        reason = _refusal(error, path.parent)
+        if not reason:
+            raise
+        raise UserError(f"cannot write {name or path}: {reason}") from None
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is fsynced and renamed, on failure removed.
 
-    Raises :class:`UserError` if the folder cannot be written or the disk is full.
+    A symbolic link of that name is replaced and not followed. Raises :class:`UserError` if the folder cannot be written
+    or the disk is full.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_path(path) as temporary:
         if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    temporary = Path(name)
-    try:
-        try:
-            yield temporary
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        yield temporary
+        _sync(temporary)
         temporary.replace(path)
         fsync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
+    """The same for a folder of files, which takes the place of one that is there already; errors call it ``name``."""
+    with temporary_path(path, name, folder=True) as temporary:
+        yield temporary
+        mode = temporary.stat().st_mode & 0o666
+        for file in temporary.iterdir():
+            if file.stat().st_mode & 0o666 != mode:  # safetensors lets nobody else read what it writes
+                file.chmod(mode)
+            _sync(file)
+        fsync_folder(temporary)
+        remove(path)
+        temporary.rename(path)
+        fsync_folder(path.parent)
+
+
+@contextmanager
+def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Iterator[Path]:
+    """Yield an empty file or folder beside ``path`` that is removed in the end, if it is still there.
+
+    If the process is killed before, :func:`remove_leftovers` finds it. Modes are those that the umask says. Errors are
+    those of :func:`writing`.
+    """
+    with writing(path, name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _aside(path)
+        if folder:
+            temporary.mkdir()
+        else:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        with writing(path, name), held(temporary):
+            yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a folder; what one is writing just now stays."""
+    with suppress(OSError):
+        for path in [Path(entry.path) for entry in os.scandir(folder) if _LEFT.fullmatch(entry.name)]:
+            if not is_held(path):
+                _remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there, so that a crash leaves all of it or nothing under its name."""
+    with suppress(OSError):
+        _remove(path.rename(_aside(path)))
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write text (as UTF-8) or bytes to ``path`` in one step."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a text file, after ending one that a crash has cut short; on failure the file is as it was.
+
+    Raises :class:`UserError` if the disk is full.
+    """
+    with writing(path), path.open("ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        data = memoryview((b"" if file.read(1) in (b"", b"\n") else b"\n") + line.encode() + b"\n")
+        try:
+            while data:  # a disk may take a part of it, and refuse the rest
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise :class:`UserError` if there is a symbolic link anywhere in a folder that is going to be written to.
+
+    The folder may have come from elsewhere, and a link may lead to anywhere: to another's checkpoints, say.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if (path := Path(place, name)).is_symlink():
+                raise UserError(
+                    f"{path} is a symbolic link, and nothing is written where one may lead; replace it with what it "
+                    "leads to, or remove it"
+                )
 
 
 def fsync_folder(folder: Path) -> None:
@@ -306,7 +412,40 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+def _refusal(error: Exception, folder: Path) -> str:
+    """Return why the disk refused what ended in this error, or nothing if it did not."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.strerror or str(error)
+    cause: BaseException | None = error
+    while cause is not None:  # torch: "unexpected pos 704 vs 598", while an OSError was handled
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in _FULL:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    if (found := re.search(r"os error (\d+)", str(error))) and int(found[1]) in _FULL:  # safetensors, as all of Rust
+        return os.strerror(int(found[1]))
+    try:  # Others do not say at all. The half-written file is still there: does more fit beside it?
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as refused:
+        return refused.strerror or str(refused)
+    return _reason(error) if isinstance(error, OSError) else ""
+
+
+def _aside(path: Path) -> Path:
+    """Return a name beside ``path`` with its suffix that nobody has, and nobody but :data:`_LEFT` knows."""
+    return path.with_name(f".{path.name}.ganzoo-{secrets.token_hex(4)}{path.suffix}")
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """One discriminator's part of a GAN: the loss and the regularisers that it plays under."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
 from ganzoo.data import Batch
 from ganzoo.errors import UserError
 from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.precision import full_precision, widened
 from ganzoo.trainer import Phase
 
 __all__ = ["Game", "lazy_phase"]
@@ -40,7 +40,9 @@ class Game:
         loss.check(discriminator)
         for key, penalty in regularizers.items():
             if isinstance(penalty, GeneratorRegularizer):
-                raise UserError(f"{key} is a penalty on generators that draw from latents alone; leave it out")
+                raise UserError(
+                    f"{key} is a penalty on generators that draw from latents alone; leave it out with --without {key}"
+                )
             penalty.check(discriminator)
             self.penalties[key] = penalty
 
@@ -56,7 +58,7 @@ class Game:
         logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
         for key, regularizer in self.penalties.items():
             if regularizer.config.interval == 1:
-                penalty = regularizer.penalty(score, real, fake)
+                penalty = _penalty(regularizer, score, real, fake)
                 if penalty is not None:
                     loss = loss + regularizer.config.weight * penalty
                     logs[key] = penalty.detach()
@@ -91,7 +93,7 @@ class Game:
         phases = []
         for key, regularizer in self.penalties.items():
             if regularizer.config.interval > 1:
-                value = _penalty(regularizer, pair)
+                value = _penalty_of(regularizer, pair)
                 phases.append(lazy_phase(prefix + key, regularizer, self.network, self.optimizer, value, self.project))
         return phases
 
@@ -116,8 +118,11 @@ def lazy_phase(
     return Phase(name, loss, updates=(network,), optimizer=optimizer, every=interval, after=after)
 
 
-def _penalty(regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Any]:
-    def penalty(batch: Batch) -> Tensor | None:
-        return regularizer.penalty(*pair(batch))
+def _penalty(regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+    """Return the penalty, in float32 whatever the precision of the training."""
+    with full_precision(real.device):
+        return regularizer.penalty(score, widened(real), widened(fake))
 
-    return penalty
+
+def _penalty_of(regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Tensor | None]:
+    return lambda batch: _penalty(regularizer, *pair(batch))

@@ -19,7 +19,7 @@ from ganzoo.text import NAME, fits
 if TYPE_CHECKING:
     from ganzoo.editing import Editor
 
-__all__ = ["CHUNK", "Judge", "Labelled", "import_judge", "judge_samples", "read_table", "write_table"]
+__all__ = ["CHUNK", "Judge", "Labelled", "check_table", "import_judge", "judge_samples", "read_table", "write_table"]
 
 CHUNK = 256
 """Samples that are drawn at a time."""
@@ -34,15 +34,16 @@ Labelled = dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]
 """By the name of what was judged: the latents that have a label, [N, ...], and the labels, [N]."""
 
 
-def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
-    """Write a CSV with a row for each of the samples of a seed, and an empty column for each of the names.
-
-    Raises :class:`UserError` if the file is there, or for names that a table cannot have.
-    """
+def check_table(path: Path, names: Sequence[str]) -> None:
+    """Raise :class:`UserError` if the CSV is there, or for names that a table cannot have."""
     if path.exists():
         raise UserError(f"{path} is there already, and labels are work; choose another --out")
     if bad := [name for name in names if name in ("", "sample", "seed") or set(name) & set(',"\n=')]:
         raise UserError(f"--name is a word without commas, quotes or =, not {bad[0]!r}")
+
+
+def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
+    """Write a CSV with a row for each of the samples of a seed, and an empty column for each of the names."""
     rows = [",".join(["sample", "seed", *names]), *(f"{number:06d},{seed}" + "," * len(names) for number in range(n))]
     write_atomic(path, "\n".join(rows) + "\n")
 

@@ -2,9 +2,9 @@
 
 import copy
 import math
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from ganzoo.config import TrainSettings
 from ganzoo.data import Dataset, Stream
 from ganzoo.errors import UserError
 from ganzoo.networks import Network
+from ganzoo.precision import mixed_precision
+from ganzoo.state import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.trainer import Phase, Trainer
 
 __all__ = ["Loop"]
@@ -75,17 +77,8 @@ class Loop:
             average.update(decay)
 
     def _run(self, phase: Phase) -> None:
-        self._focus(phase.updates)
+        self.differentiate(phase)
         optimizer = self.trainer.optimizers[phase.optimizer]
-        parts = self.settings.accumulate
-        for _ in range(parts):
-            batch = self.trainer.prepare(next(self.stream))
-            with self._autocast():
-                results = phase.loss(batch)
-                loss = results["loss"] if parts == 1 else results["loss"] / parts
-            loss.backward()  # type: ignore[no-untyped-call]
-            for key, value in results.items():
-                self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
         if self.settings.clip_grad is not None:
             parameters = [parameter for name in phase.updates for parameter in self._trainable[name]]
             nn.utils.clip_grad_norm_(parameters, self.settings.clip_grad)
@@ -93,6 +86,19 @@ class Loop:
         optimizer.zero_grad(set_to_none=True)
         if phase.after is not None:
             phase.after()
+
+    def differentiate(self, phase: Phase) -> None:
+        """Draw fresh batches for a run of a phase and leave the mean gradient of its loss on what it updates."""
+        self._focus(phase.updates)
+        parts = self.settings.accumulate
+        for _ in range(parts):
+            batch = self.trainer.prepare(next(self.stream))
+            with mixed_precision(self.settings.precision, self.trainer.device):
+                results = phase.loss(batch)
+                loss = results["loss"] if parts == 1 else results["loss"] / parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            for key, value in results.items():
+                self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
 
     def _focus(self, names: tuple[str, ...]) -> None:
         """Make the named networks trainable and freeze the others, unless that is so already."""
@@ -102,11 +108,6 @@ class Loop:
                 for parameter in parameters:
                     parameter.requires_grad_(wanted)
             self._focused = names
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.settings.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.trainer.device.type, dtype=torch.bfloat16)
 
     def _set_learning_rates(self) -> None:
         match self.settings.lr_schedule:
@@ -131,8 +132,8 @@ class Loop:
         """Return what can be sampled, with averaged weights."""
         return self.trainer.exports(self.ema)
 
-    def save(self, folder: Path) -> Path:
-        """Write a checkpoint into the folder of checkpoints and return its path."""
+    def save(self, folder: Path, stale: Collection[Path] = ()) -> Path:
+        """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
         state = {
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),
@@ -140,23 +141,42 @@ class Loop:
             "position": self.stream.position,
         }
         return checkpoint.save(
-            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints
+            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
         )
 
     def restore(self, path: Path) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
-        self.step, state = checkpoint.load_state(path)
-        checkpoint.load_networks(path, self.trainer.networks)
-        checkpoint.load_networks(path, self.ema, "ema")
+        step, found = checkpoint.load_state(path)
         try:
+            state = self._conformed(found)
+            checkpoint.load_networks(path, self.trainer.networks)
+            checkpoint.load_networks(path, self.ema, "ema")
             for name, optimizer in self.trainer.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
             self.trainer.load_state_dict(state["trainer"])
-            self.stream.position = state["position"]
             checkpoint.restore_random_state(state["random"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # whatever a plugin's load_state_dict() makes of a foreign file
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
+        self.step, self.stream.position = step, state["position"]
+
+    def _conformed(self, found: Any) -> dict[str, Any]:
+        """Return the state of a checkpoint, checked against this training, which has just been made."""
+        optimizers = {name: state_after_a_step(each) for name, each in self.trainer.optimizers.items()}
+        rest = {"trainer": self.trainer.state_dict(), "random": checkpoint.random_state(), "position": 0}
+        given = dict(found) if isinstance(found, Mapping) else {}
+        kept = given.pop("optimizers", None)
+        state: dict[str, Any] = conformed(given, rest, "state")
+        if type(state["position"]) is not int or state["position"] < 0:
+            raise ValueError("state.position is no number of batches")
+        if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
+            raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
+        state["optimizers"] = {
+            name: conformed_optimizer(kept[name], form, f"optimizers.{name}") for name, form in optimizers.items()
+        }
+        return state
 
     def unsound(self) -> str:
         """Return the name of a loss or a network that is no longer finite, or nothing."""

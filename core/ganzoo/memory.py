@@ -5,12 +5,13 @@ from torch import Tensor
 
 from ganzoo.config import TrainSettings
 from ganzoo.data import Dataset
+from ganzoo.precision import mixed_precision
 from ganzoo.trainer import Trainer
 
 __all__ = ["estimate"]
 
 PROBE = 4
-"""Samples in the batch that is measured."""
+"""Samples in the batch that is measured, or a few more."""
 
 
 def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> int:
@@ -27,7 +28,8 @@ def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> int
         for group in optimizer.param_groups
     )
     data = sum(_size([tensor]) for tensor in getattr(dataset, "tensors", {}).values())
-    batch = trainer.prepare(dataset.batch(torch.arange(PROBE) % len(dataset), torch.Generator().manual_seed(0)))
+    probe = -(-PROBE // trainer.batch_multiple) * trainer.batch_multiple
+    batch = trainer.prepare(dataset.batch(torch.arange(probe) % len(dataset), torch.Generator().manual_seed(0)))
     activations = 0
     with torch.random.fork_rng(devices=[]):
         for phase in trainer.phases():
@@ -37,10 +39,13 @@ def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> int
                 seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
                 return tensor
 
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            with (
+                torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+                mixed_precision(settings.precision, trainer.device),
+            ):
                 loss = phase.loss(batch)["loss"]
             kept = max(0, sum(seen.values()) - sum(weights.values()))
-            activations = max(activations, kept * settings.batch_size // PROBE)
+            activations = max(activations, kept * settings.batch_size // probe)
             del loss
     return 2 * sum(weights.values()) + moments + averages + data + activations
 

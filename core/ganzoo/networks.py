@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ganzoo.precision import widened
 from ganzoo.signature import Signature
 
 __all__ = ["Discriminator", "Generator", "Network"]
@@ -21,9 +22,8 @@ class Network(nn.Module):
         self.signature = signature
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Apply the network to its inputs, in the signature's order."""
-        output: Tensor = super().__call__(*inputs)
-        return output
+        """Apply the network to its inputs, in the signature's order; under mixed precision too, float32 comes out."""
+        return widened(super().__call__(*inputs))
 
 
 class Generator(Network):

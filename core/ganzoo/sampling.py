@@ -155,7 +155,9 @@ def _label_rows(signature: Signature, n: int, label: Labels) -> dict[str, NDArra
         except ValueError:
             given = np.empty(0)
         if given.dtype.kind not in "iu" or given.shape not in ((), (n,)):
-            raise UserError(f"the label {name!r} is one whole number, or one for each of the {n} samples")
+            raise UserError(
+                f"the label {name!r} is one whole number, the index of a class, or one for each of the {n} samples"
+            )
         if (wrong := given[(given < 0) | (given >= fields[name].classes)]).size:
             raise UserError(f"the label {name!r} is 0 to {fields[name].classes - 1}, not {wrong.flat[0]}")
         rows[name] = given.reshape(-1).astype(np.int64)
@@ -174,11 +176,12 @@ def _attribute_rows(signature: Signature, n: int, attributes: Vectors) -> dict[s
         if isinstance(attributes, Mapping):
             names = field.names or tuple(map(str, range(field.dim)))
             for name, value in attributes.items():
-                if str(name) not in names:
+                key = name if field.names else str(name)  # an index is no name, also where names are numbers
+                if key not in names:
                     raise UserError(f"this model has no attribute {name!r}{did_you_mean(str(name), names)}")
                 if (given := _finite(value)).ndim:
                     raise UserError(f"the attribute {name!r} is one number for all samples")
-                values[:, names.index(str(name))] = given
+                values[:, names.index(key)] = given
         elif attributes is not None:
             values = _finite(attributes)
             if values.shape not in ((field.dim,), (n, field.dim)):

@@ -1,9 +1,11 @@
 """Validating settings, and saying what is wrong with them in one sentence that a person can act on."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from math import isfinite
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,18 +14,22 @@ from ganzoo.errors import UserError
 from ganzoo.layers import merge
 from ganzoo.text import fits
 
-__all__ = ["dotted", "validate"]
+__all__ = ["dotted", "paths", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate(model: type[Model], section: str, values: Mapping[str, Any], known: Sequence[str] = ()) -> Model:
-    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known."""
+    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known.
+
+    A setting of the type :class:`~pathlib.Path` is resolved here, from the current folder: a run may be gone on with in
+    another one. A path inside of something else is a :class:`~pathlib.PurePath`, and stays as it is.
+    """
     _check_values(section, values)
     try:
         validated = model.model_validate(_completed(model, values))
         _check_values(section, {name: getattr(validated, name) for name in values if name in model.model_fields})
-        return validated
+        return _resolved(validated)
     except UserError:
         raise
     except ValidationError as error:
@@ -77,6 +83,28 @@ def _check_values(where: str, value: Any) -> None:
 def _text(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _resolved(settings: Model) -> Model:
+    """Return the settings with absolute paths."""
+    changed: dict[str, Any] = {}
+    for name, value in settings:
+        if isinstance(value, Path):
+            with suppress(RuntimeError):  # "~" of somebody who has no home
+                value = value.expanduser()
+            changed[name] = Path(os.path.abspath(value))
+        elif isinstance(value, BaseModel):
+            changed[name] = _resolved(value)
+    return settings.model_copy(update=changed)
+
+
+def paths(settings: BaseModel, section: str) -> Iterator[str]:
+    """Yield the names of the settings below a section that are paths, in full: they say where, and not what."""
+    for name, value in settings:
+        if isinstance(value, Path):
+            yield f"{section}.{name}"
+        elif isinstance(value, BaseModel):
+            yield from paths(value, f"{section}.{name}")
 
 
 def _completed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

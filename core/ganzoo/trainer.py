@@ -95,6 +95,7 @@ class Trainer(ABC):
     the training settings that suit it (steps, batch size, data set, loss ...), laid over the core's; ``presets`` are
     named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
     they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
+    ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are judged together.
     """
 
     Config: ClassVar[type[TrainerConfig]] = TrainerConfig
@@ -102,6 +103,7 @@ class Trainer(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     averaged: tuple[str, ...] = ("generator",)
+    batch_multiple: int = 1
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]

@@ -15,6 +15,7 @@ from ganzoo import __version__
 from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
 from ganzoo.errors import GanzooError, is_out_of_memory
 from ganzoo.terminal import escape_record, print
+from ganzoo.threads import spin_briefly
 
 __all__ = ["app", "main"]
 
@@ -47,6 +48,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the caller's mistakes end in one sentence and exit code 2, never in a traceback."""
+    spin_briefly()
     logging.getLogger("ganzoo").addFilter(escape_record)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.places import is_name, locate
 from ganzoo.text import same
 
 if TYPE_CHECKING:
@@ -16,14 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
 
-Model = Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")]
+_SHOWN = 20  # names of classes in a sentence
+_LONGEST = 18  # digits of a class's number
+
+
+def _located(model: str) -> str:
+    """Return the folder of a run that is named by its number or as ``last``."""
+    return str(locate(model)) if is_name(model) else model
+
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A run (folder, number or 'last'), an .onnx file, or zoo:NAME.", callback=_located),
+]
 Classes = Annotated[
     list[str] | None,
     typer.Option(
         "--label",
         metavar="CLASS",
-        help="A class by number or name, LABEL=CLASS where there are several labels (repeatable); 'all' takes "
-        "them in turn, as does leaving it out.",
+        help="A class by name, or by its number from 0 unless the names are other numbers; LABEL=CLASS where there are "
+        "several labels (repeatable); 'all' takes them in turn, as does leaving it out.",
     ),
 ]
 Attribute = Annotated[
@@ -91,10 +104,24 @@ def _class(text: str, name: str, field: Label) -> int | None:
         return None
     if (known := same(name, field.names)) in field.names:
         return field.names.index(known)
-    if name.isdecimal() and len(name) < 10 and int(name) < field.classes:
+    # A number where the names are numbers of another kind (1, 2 ...; years): whoever types one means a name.
+    if any(_is_number(known) and known != str(index) for index, known in enumerate(field.names)):
+        more = ", ..." if field.classes > _SHOWN else ""
+        names = ", ".join(map(repr, field.names[:_SHOWN]))
+        raise UserError(
+            f"unknown --label {text!r}: the classes are known by their names alone, {names}{more}, or 'all'"
+        )
+    if name.isdecimal() and len(name) <= _LONGEST and int(name) < field.classes:
         return int(name)
     close = did_you_mean(name, field.names) if field.names else ""
     raise UserError(f"unknown --label {text!r}: it is a number from 0 to {field.classes - 1}, a name or 'all'{close}")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, float]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
     from ganzoo.data import Dataset
+    from ganzoo.hooks import Kind
     from ganzoo.registry import Registry
     from ganzoo.runs import Run
 
@@ -33,6 +35,10 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
     loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
     regularizer: Annotated[list[str] | None, typer.Option(help="A regulariser to add; may be repeated.")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A regulariser or metric to leave out that comes along otherwise; may be repeated."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings of the model.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, such as a run's config.toml.")] = None,
     set_: Annotated[
@@ -44,13 +50,21 @@ def train(
         Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
     ] = None,
     generator: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="RUN", help="The run whose generator gets an encoder, for models such as encoder_regression."
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run; --steps, --device and --set may change it.")
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with this run: its folder, its number, or 'last'; --steps, --device and --set may change it.",
+        ),
+    ] = None,
+    from_step: Annotated[
+        int | None,
+        typer.Option(help="With --resume: go back to the checkpoint of this step; later ones are given up."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
@@ -63,31 +77,53 @@ def train(
     registry = load_registry()
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
     flags = {key: value for key, value in flags.items() if value is not None}
+    flags |= _left_out(registry, without or [])
     if resume is not None:
         named: dict[str, object] = {"--plugin": plugin, "--data": data, "--loss": loss, "--regularizer": regularizer}
         named |= {"--preset": preset, "--config": config, "--seed": seed, "--out": out, "--generator": generator}
         wrong = [name for name, value in named.items() if value not in (None, [])]
         if wrong:
             raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
-        _resume(registry, resume, set_ or [], flags, dry_run, quiet)
+        _resume(registry, resume, set_ or [], flags, from_step, dry_run, quiet)
         return
+    if from_step is not None:
+        raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
 
     from ganzoo.config import load_config, overlay
+    from ganzoo.places import ROOT
+    from ganzoo.rehearsal import rehearse
     from ganzoo.runs import Run
 
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
     if regularizer:
-        flags["regularizer"] = {name: {} for name in regularizer}
+        flags["regularizer"] = {name: {} for name in regularizer} | flags.get("regularizer", {})
     if generator is not None:
         flags = overlay(_of_generator(Run.open(generator)), flags)
     resolved = load_config(registry, plugin, preset=preset, file=config, sets=set_ or [], flags=flags)
     dataset = resolved.build_dataset()
-    check(resolved, dataset)
+    resolved = rehearse(resolved, dataset, quiet=quiet)
     if dry_run:
         _show(resolved, dataset)
         return
-    run = Run.create(out or Path("runs"), resolved, dataset.spec)
+    run = Run.create(out or ROOT, resolved, dataset.spec)
     _fit(registry, resolved, run, dataset, quiet)
+
+
+def _left_out(registry: Registry, names: list[str]) -> dict[str, Any]:
+    """Return the settings that leave out what goes by these names, regularisers and metrics."""
+    layer: dict[str, dict[str, Any]] = {}
+    for name in names:
+        kinds: tuple[Kind, ...] = ("regularizer", "metric")
+        known = {
+            kind: [each for entry in registry.specs(kind) for each in (entry.spec.key, entry.name)] for kind in kinds
+        }
+        found = [kind for kind in kinds if name in known[kind]]
+        if not found:
+            close = did_you_mean(name, [each for kind in kinds for each in known[kind] if "/" not in each])
+            raise UserError(f"--without takes a regulariser or a metric, not {name!r}{close}")
+        for kind in found:
+            layer.setdefault(kind, {})[name] = False
+    return layer
 
 
 def _of_generator(run: Run) -> dict[str, Any]:
@@ -99,28 +135,52 @@ def _of_generator(run: Run) -> dict[str, Any]:
     return {"model": model, **{key: document[key] for key in ("data", "loss", "regularizer") if key in document}}
 
 
-def check(config: Config, dataset: Dataset) -> None:
-    """Make all that training will need once, so that a mistake is told before a run folder is made."""
-    from ganzoo.devices import resolve_device
-
-    resolve_device(config.train.device)
-    config.build_trainer(dataset.spec).phases()
-    config.build_metrics(dataset)
-
-
-def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
-    from ganzoo import checkpoint
-    from ganzoo.loop import Loop
+def _resume(
+    registry: Registry,
+    name: str,
+    sets: list[str],
+    flags: dict[str, Any],
+    from_step: int | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
     from ganzoo.runs import Run
 
-    run = Run.open(path)
+    run = Run.open(name)
+    with nullcontext() if dry_run else run.locked():
+        _go_on(registry, run, sets, flags, from_step, dry_run, quiet)
+
+
+def _go_on(
+    registry: Registry,
+    run: Run,
+    sets: list[str],
+    flags: dict[str, Any],
+    from_step: int | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    from ganzoo import checkpoint
+    from ganzoo.loop import Loop
+    from ganzoo.rehearsal import rehearse
+    from ganzoo.settings import paths
+
+    path = run.path
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
     _refuse_changes(before, config)
-    last = checkpoint.latest(run.checkpoints)
+    if from_step is None:
+        last = checkpoint.latest(run.checkpoints)
+    else:
+        last = checkpoint.find(run.checkpoints, from_step)
     step, _ = checkpoint.load_state(last)
-    if step >= config.train.steps:
+    # What a training that was killed after its last checkpoint has not come to is made up for.
+    if step > config.train.steps or (step == config.train.steps and (from_step is not None or _complete(run, step))):
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
-    dataset = config.build_dataset()
+    try:
+        dataset = config.build_dataset()
+    except UserError as error:
+        moved = [f"--set {setting}=FOLDER" for setting in paths(config.data.settings, "data")]
+        raise UserError(f"{error}; if the data has moved, say where: {' '.join(moved)}" if moved else error) from None
     if dataset.spec != run.data_spec():
         counts = (f"{run.data_spec().size:,} samples", f"{len(dataset):,}")
         then, now = counts if run.data_spec().size != len(dataset) else ("other shapes or classes", "these")
@@ -128,7 +188,7 @@ def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, An
             f"the data of {path} has changed since the run began ({then} then, {now} now); start a new run with "
             f"--config {path / 'config.toml'}"
         )
-    check(config, dataset)
+    config = rehearse(config, dataset, quiet=quiet)
     Loop(config.build_trainer(dataset.spec), dataset, config.train).restore(last)
     if dry_run:
         _show(config, dataset)
@@ -136,14 +196,29 @@ def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, An
     run.write_config(config, dataset.spec)
     if not quiet:
         print(f"resuming {run.path} at step {step}", file=sys.stderr)
-    _fit(registry, config, run, dataset, quiet)
+    _fit(registry, config, run, dataset, quiet, from_step)
+
+
+def _complete(run: Run, step: int) -> bool:
+    """Return whether all is there that a training writes after its last checkpoint, the card last."""
+    from ganzoo.card import is_current
+
+    files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
+    return all(file.is_file() for file in files) and is_current(run, step, step)
 
 
 def _refuse_changes(before: Config, after: Config) -> None:
-    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing."""
+    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing.
+
+    Paths may change, since folders are moved.
+    """
     from ganzoo.layers import flat
+    from ganzoo.settings import paths
 
     old, new = flat(before.to_dict()), flat(after.to_dict())
+    for place in paths(after.model.settings, "model"):
+        old.pop(place, None)
+        new.pop(place, None)
     for name in sorted(old.keys() | new.keys()):
         section = name.partition(".")[0]
         fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"
@@ -151,14 +226,16 @@ def _refuse_changes(before: Config, after: Config) -> None:
             raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")
 
 
-def _fit(registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool) -> None:
+def _fit(
+    registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool, from_step: int | None = None
+) -> None:
     from ganzoo.training import fit
 
     if not quiet:
         loss = f", loss {config.loss.key}" if config.loss else ""
         print(f"training {config.model.key} on {dataset.spec.name} ({len(dataset):,} samples){loss}", file=sys.stderr)
         print(f"run folder: {run.path}", file=sys.stderr)
-    fit(config, run, registry, dataset, quiet=quiet)
+    fit(config, run, registry, dataset, quiet=quiet, from_step=from_step)
     print(run.path)
     if not quiet:
         print(f"samples: {run.path / 'samples'}; export with: ganzoo export {run.path} --onnx", file=sys.stderr)

@@ -174,8 +174,9 @@ class Generator:
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is one class for all or one for each sample; of a model with several labels, a mapping from names of
-        labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
+        ``label`` is one class for all or one for each sample, always by index, whatever the classes are called
+        (``names.index(name)`` for the ``names`` in the signature); of a model with several labels, a mapping from names
+        of labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
         ``attributes`` is one vector for all or one for each sample; or a mapping from names of attributes (indices, if
         they have no names) to numbers, put into the signature's examples, which take turns (zeros if there are none).
         ``truncation`` moves the latents towards their mean, 0 unless the metadata say otherwise: below 1 for more

@@ -20,6 +20,7 @@ from ganzoo import (
     TrainerConfig,
     UserError,
     draw_latent,
+    widened,
 )
 from ganzoo.signature import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES, told_generator
@@ -69,7 +70,8 @@ class ClassifyingDiscriminator(Discriminator):
     def heads(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Map [N, C, H, W] to scores [N] and, for each condition, to logits [N, classes] or attributes [N, dim]."""
         features = self.body(x)
-        return self.head(features).squeeze(1), tuple(classifier(features) for classifier in self.classifiers)
+        guess = tuple(widened(classifier(features)) for classifier in self.classifiers)
+        return widened(self.head(features)).squeeze(1), guess
 
 
 class AuxiliaryClassifierGAN(AdversarialTrainer):

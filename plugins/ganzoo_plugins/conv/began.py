@@ -22,6 +22,8 @@ from ganzoo import (
     Signature,
     TrainerConfig,
     draw_latent,
+    full_precision,
+    widened,
 )
 from ganzoo.signature import Field as SampleField
 from ganzoo_plugins.conv.blocks import halvings, image_only
@@ -105,7 +107,7 @@ class BEGANDiscriminator(Discriminator):
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to scores [N] and codes [N, L]."""
-        codes = self.encoder(x)
+        codes = widened(self.encoder(x))
         return -(self.decoder(codes) - x).abs().mean((1, 2, 3)), codes
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,13 +171,14 @@ class BEGAN(AdversarialTrainer):
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimises."""
-        n = len(batch[self.data.sample.name])
-        fake = self.shown(self.generator(draw_latent(self.generator, n, self.device)))
+        real = batch[self.data.sample.name]
+        fake = self.shown(self.generator(draw_latent(self.generator, len(real), self.device)))
         scores, codes = self.discriminator.judge(fake)
-        loss = self.loss.generator(scores, None)
+        loss = self.loss.generator(scores, self.score(self.shown(real), ()) if self.loss.needs_real else None)
         if not self.config.repel:
             return self.with_penalties(loss, batch)
-        similarity = repelling(codes)
+        with full_precision(codes.device):
+            similarity = repelling(codes)
         results = self.with_penalties(loss + self.config.repel * similarity, batch)
         return {**results, "similarity": similarity.detach()}
 

@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ganzoo import Discriminator, Image, Latent, Network, Scores, Signature
+from ganzoo import Discriminator, Image, Latent, Network, Scores, Signature, widened
 from ganzoo_plugins.conv.dcgan import initialise, strided
 
 __all__ = ["CodeDiscriminator", "Encoder", "FeatureDiscriminator", "PairDiscriminator"]
@@ -36,7 +36,7 @@ class Encoder(Network):
         """Map [N, C, H, W] to mean and logarithm of the variance, [N, L] each."""
         assert self.log_variance is not None
         features = self.body(x)
-        return self.mean(features), self.log_variance(features)
+        return widened(self.mean(features)), widened(self.log_variance(features))
 
 
 class CodeDiscriminator(Discriminator):
@@ -88,10 +88,9 @@ class FeatureDiscriminator(Discriminator):
 
     def features(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the last map, flat [N, F]."""
-        features: Tensor = self.body(x)
-        return features
+        return widened(self.body(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.head(self.features(x)).squeeze(1)
+        scores: Tensor = self.head(self.body(x)).squeeze(1)
         return scores

@@ -91,6 +91,7 @@ class EncoderRegression(Trainer):
         if config.generator is None:
             self.networks = {**self.gan.networks, "encoder": self.encoder}
             self.optimizers = dict(self.gan.optimizers)
+            self.batch_multiple = self.gan.batch_multiple
         else:
             self.networks = {"generator": self.generator.eval().requires_grad_(False), "encoder": self.encoder}
         self.optimizers["encoder"] = config.optimizer.build(self.encoder.parameters())

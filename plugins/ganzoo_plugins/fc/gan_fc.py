@@ -22,6 +22,7 @@ from ganzoo import (
     Signature,
     TrainerConfig,
     UserError,
+    full_precision,
 )
 from ganzoo.signature import Field as SampleField
 from ganzoo_plugins.layers import output_activation
@@ -137,7 +138,8 @@ class FourierFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, D] to [N, D + 2 F]."""
-        angle = x @ self.projection
+        with full_precision(x.device):  # many turns: of 8 bits no angle would be left
+            angle = x @ self.projection
         return torch.cat([x, angle.sin(), angle.cos()], dim=1)
 
 

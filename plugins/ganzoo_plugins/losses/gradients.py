@@ -24,5 +24,5 @@ def refuse_batch_norm(key: str, network: nn.Module, what: str = "discriminator t
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
         raise UserError(
             f"{key} needs a {what} each sample by itself, and this one has batch norm; choose another loss, "
-            f"set regularizer.{key}.weight=0, or take a model without batch norm in its {what.split()[0]}"
+            f"leave it out with --without {key}, or take a model without batch norm in its {what.split()[0]}"
         )

@@ -73,7 +73,8 @@ def _clipped(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _scores(score: Score, x: Tensor) -> Tensor:
-    return score(x).reshape(len(x), -1).sum(1)
+    """Return a score for each sample; the real and the fake half by themselves, as a condition may be bound to each."""
+    return torch.cat([score(half).reshape(len(half), -1).sum(1) for half in x.chunk(2)])
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """How close translations come to the truth, where the data set knows it."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Dataset, Image, Metric, MetricConfig, UserError
+from ganzoo import Dataset, Image, Metric, MetricConfig, Signature, UserError
 
 __all__ = ["Translation"]
 
@@ -21,6 +22,7 @@ class Translation(Metric):
     """
 
     conditional = True
+    better: ClassVar = {"l1": "lower", "gain": "higher", "matched": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`Translation`."""
@@ -32,9 +34,18 @@ class Translation(Metric):
         if not dataset.known_pairs:
             raise UserError(
                 f"{dataset.spec.name} knows no pairs that translations could be held against; give it some, as with "
-                "--set data.test_a=FOLDER --set data.test_b=FOLDER, or leave the metric out"
+                "--set data.test_a=FOLDER --set data.test_b=FOLDER"
             )
         self.images = [field.name for field in dataset.spec.fields if isinstance(field, Image)]
+
+    def check(self, signature: Signature) -> None:
+        """Refuse a network that does not go from one of the two domains to the other."""
+        super().check(signature)
+        given = [field.name for field in signature.inputs if field.name in self.images]
+        if sorted([*given, signature.output.name]) != sorted(self.images):
+            raise UserError(
+                "it judges translations from one of two domains to the other, which this model does not make"
+            )
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the figures; ``condition`` has the images that were translated, in 0..255."""

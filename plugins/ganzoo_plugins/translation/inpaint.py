@@ -26,6 +26,7 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
     UserError,
+    widened,
 )
 from ganzoo_plugins.conv.dcgan import initialise
 from ganzoo_plugins.layers import output_activation
@@ -78,8 +79,7 @@ class Inpainter(Generator):
     def draw(self, x: Tensor, mask: Tensor, z: Tensor | None = None) -> Tensor:
         """Return the whole image [N, C, H, W] as the network draws it, the rest of it too."""
         erased = x * (1 - mask) + self.middle * mask
-        images: Tensor = self.activation(self.body(torch.cat([erased, mask], dim=1), z))
-        return images
+        return widened(self.activation(self.body(torch.cat([erased, mask], dim=1), z)))
 
     def forward(self, x: Tensor, mask: Tensor, z: Tensor | None = None) -> Tensor:
         """Map [N, C, H, W], [N, 1, H, W] and perhaps [N, L] to [N, C, H, W]: outside of the hole it is ``x``."""

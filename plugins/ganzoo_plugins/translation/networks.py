@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganzoo import Discriminator, Image, Mask, Network, Scores, Signature, UserError
+from ganzoo import Discriminator, Image, Mask, Network, Scores, Signature, UserError, widened
 from ganzoo_plugins.layers import output_activation
 
 __all__ = ["PatchDiscriminator", "ResNet", "Translator", "UNet"]
@@ -38,7 +38,7 @@ class Translator(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', H, W]."""
-        drawn = self.body(x)
+        drawn = widened(self.body(x))
         if not self.repaint:
             images: Tensor = self.activation(drawn)
             return images

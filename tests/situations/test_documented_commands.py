@@ -1,0 +1,178 @@
+"""Every command of README.md and docs/ works as it is written, in the order in which it is written.
+
+They are typed one after another into a folder with a few images in it; only trainings and judgements are shortened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import typer
+from conftest import Command
+from small import small
+
+from ganzoo import open_model
+from ganzoo.cli import app
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+ELSEWHERE = {
+    "pip install": "installs into the environment that the tests run in; .ci/run does it in a fresh one",
+    "pytest": "is running",
+    "fidelity": "downloads InceptionV3; tests/test_fidelity_input.py runs it with other features",
+    "python benchmarks/": "takes from minutes to days, some of it data that is not here",
+    "ganzoo plugins": "shows the guide's plugin, which tests/test_outsider.py installs, and runs this",
+    "ganzoo train --plugin gan_fc --loss pearson": "the same",
+    "ganzoo check res_mlp": "the same",
+}
+"""Commands of the documents that are not run here, by how they begin, and why."""
+
+NAMES = {
+    "deployment.md": {"RUN": "runs/0001-cgan-mnist5k"},
+    "results.md": {"RUN_OF_CGAN": "runs/0001-cgan-mnist5k", "RUN_OF_R3GAN": "runs/0002-r3gan-mnist5k"},
+    "sampling.md": {"MODEL": "zoo:aae-mnist5k"},
+}
+"""What stands for the names in capitals."""
+
+_BLOCK = re.compile(
+    r"^```(?P<language>\w*)\n(?P<fenced>.*?)^```$|^    (?P<indented>(?:ganzoo|pip|python) [^\s](?:\\\n|[^\n])*)$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def commands(document: Path) -> Iterator[list[str]]:
+    """Yield the commands of a document's shell blocks, in words."""
+    for block in _BLOCK.finditer(document.read_text(encoding="utf-8")):
+        if block["indented"] is None and block["language"] != "sh":
+            continue
+        text = block["indented"] or block["fenced"]
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while "&&" in words:
+                yield words[: words.index("&&")]
+                words = words[words.index("&&") + 1 :]
+            if words:
+                yield words
+
+
+def elsewhere(words: list[str]) -> str:
+    """Return which exception a command is, or nothing."""
+    return next((begin for begin in ELSEWHERE if shlex.join(words).startswith(begin)), "")
+
+
+def shortened(words: list[str]) -> list[str]:
+    """Return a command of ganzoo with what makes it quick added to it; the last of two options counts."""
+    more: list[str] = []
+    if words[0] == "train" and "--resume" in words:
+        more = ["--steps", "6", "-q"]
+    elif words[0] == "train":
+        sets = ["batch_size=4", *small(words[words.index("--plugin") + 1])]
+        sets += ["data.size=60"] if "shapes" in words else []
+        # What the document says counts, and latents are as long as those of the zoo's models, which directions are for.
+        said = {word.partition("=")[0] for word in words} | {"model.latent_dim"}
+        sets = [each for each in sets if each.partition("=")[0] not in said]
+        more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
+    if words[0] == "eval":
+        metrics = ("classifier", "fid", "prdc", "memorisation", "label_accuracy")
+        more = ["-n", "40", *(word for name in metrics for word in ("--set", f"metric.{name}.classifier.steps=2"))]
+    return [*words, *more]
+
+
+def draw_files(folder: Path) -> None:
+    """Make the pictures that the documents speak of."""
+    rng = np.random.default_rng(0)
+
+    def picture(name: str, height: int = 40, width: int = 40) -> None:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(rng.integers(256, size=(height, width, 3), dtype=np.uint8)).save(path)
+
+    for name in ("drawing.png", "photo.png", "photo.jpg", "digit.png"):
+        picture(name, 64, 64)
+    PIL.Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 22)).save(folder / "hole.png")
+    for kind in ("photos", "horses", "zebras"):
+        for index in range(5):
+            picture(f"{kind}/{index}.png")
+    for index in range(5):
+        picture(f"facades/{index}.png", 32, 64)
+    (folder / "judges.py").write_text(
+        re.findall(r"```python\n(def strokes.*?)```", (ROOT / "docs" / "sampling.md").read_text(), re.DOTALL)[0]
+    )
+
+
+def smile(model: str) -> None:
+    """Write directions.json with a direction of the model's latents that has been fitted, let us say, to smiles."""
+    latent = open_model(model).metadata["signature"]["inputs"][0]
+    vector = np.zeros(latent["shape"])
+    vector.flat[0] = 1.0
+    document = {"latent": latent["name"], "vector": vector.tolist(), "range": [-3, 3], "method": "logistic"}
+    Path("directions.json").write_text(json.dumps({"smile": document}))
+
+
+def label(path: Path) -> None:
+    """Do what the document asks for: write numbers into the table."""
+    first, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([first, *(f"{row.rstrip(',')},{index % 7}" for index, row in enumerate(rows))]) + "\n")
+
+
+def prepare(cli: Command, name: str) -> None:
+    """Do what a document supposes to be done already."""
+    for model in {"deployment.md": ["cgan"], "results.md": ["cgan", "r3gan"]}.get(name, []):
+        assert cli(*shortened(["train", "--plugin", model])).code == 0
+    if name == "deployment.md":
+        assert cli("directions", "find", "runs/0001-cgan-mnist5k", "--out", "directions.json").code == 0
+
+
+MEANWHILE: dict[tuple[str, ...], Callable[[], None]] = {
+    ("directions", "fit", "zoo:cgan-mnist5k", "--labels"): lambda: label(Path("lab/labels.csv")),
+    ("edit", "zoo:aae-mnist5k"): lambda: smile("zoo:aae-mnist5k"),
+    ("edit", "runs/0006-vaegan-folder"): lambda: smile("runs/0006-vaegan-folder"),
+}
+"""What somebody does by hand before a command that begins so."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_work_as_they_are_written(
+    cli: Command, document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(tmp_path)
+    draw_files(tmp_path)
+    prepare(cli, document.name)
+    for command in commands(document):
+        if elsewhere(command):
+            continue
+        program, *words = command
+        assert program == "ganzoo", f"{program} is not run here and not excepted"
+        words = [NAMES.get(document.name, {}).get(word, word) for word in words]
+        for begun, act in MEANWHILE.items():
+            if tuple(words[: len(begun)]) == begun:
+                act()
+        outcome = cli(*shortened(words))
+        assert outcome.code == 0, f"{document.name}: ganzoo {shlex.join(words)}: {outcome.err}"
+
+
+def test_exceptions_are_still_needed() -> None:
+    used = {elsewhere(words) for document in DOCUMENTS for words in commands(document)}
+    assert used == {"", *ELSEWHERE}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
+    group = typer.main.get_command(app)
+    for text in re.findall(r"`ganzoo ([^`\n]+)`", document.read_text(encoding="utf-8")):
+        words = text.split()
+        command = group
+        while words and hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        options = {word for word in words if word.startswith("-")}
+        assert options <= known | {"--help"}, f"ganzoo {text}"
