@@ -30,6 +30,7 @@ from ganzoo.networks import Discriminator, Network
 from ganzoo.places import ROOT, locate, next_number
 from ganzoo.registry import Registry
 from ganzoo.sampling import TorchSampler
+from ganzoo.text import NAME, fits
 
 __all__ = ["Run"]
 
@@ -58,6 +59,8 @@ class Run:
 
         Raises :class:`UserError` if it cannot be written; no folder is left then.
         """
+        if not fits(str(root)):  # neither safetensors nor TensorBoard open what lies in it
+            raise UserError(f"cannot write to {str(root)!r}: {NAME}; choose another --out")
         try:
             root.mkdir(parents=True, exist_ok=True)
             while True:

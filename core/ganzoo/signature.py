@@ -48,7 +48,7 @@ class Label:
             raise UserError(f"a label needs at least one class, not {self.classes}")
         if self.names and len(self.names) != self.classes:
             raise UserError(f"{len(self.names)} names for {self.classes} classes")
-        _check_names(self.names, "class")
+        _check_names(self.names, "a class")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Attributes:
         _check_shape(self.shape)
         if self.names and len(self.names) != self.dim:
             raise UserError(f"{len(self.names)} names for {self.dim} attributes")
-        _check_names(self.names, "attribute")
+        _check_names(self.names, "an attribute")
         if any(len(row) != self.dim or not all(map(isfinite, row)) for row in self.examples):
             raise UserError(f"an example of these attributes has {self.dim} finite numbers")
 
@@ -264,7 +264,7 @@ def field_from_json(data: dict[str, Any]) -> Field:
 def _check_names(names: tuple[str, ...], what: str) -> None:
     for name in names:
         if not isinstance(name, str) or not fits(name):
-            raise UserError(f"{name!r} cannot be the name of a {what}: {NAME}; rename it")
+            raise UserError(f"{name!r} cannot be the name of {what}: {NAME}; rename it")
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

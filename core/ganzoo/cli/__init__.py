@@ -19,6 +19,8 @@ from ganzoo.threads import spin_briefly
 
 __all__ = ["app", "main"]
 
+_LONGEST = 2000  # characters of a sentence
+
 app = typer.Typer(
     name="ganzoo",
     help="Train, sample and export generative adversarial networks; every GAN is a plugin.",
@@ -77,5 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _end(sentence: str, code: int) -> NoReturn:
     if sentence:
         # Line breaks alone: a name may have several spaces, and those of other scripts.
-        print("ganzoo:", re.sub(r"\s*[\r\n]\s*", " ", sentence.strip()), file=sys.stderr)
+        text = re.sub(r"\s*[\r\n]\s*", " ", sentence.strip())
+        if len(text) > _LONGEST:  # it quotes what stood in a file
+            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+        print("ganzoo:", text, file=sys.stderr)
     sys.exit(code)
