@@ -136,7 +136,7 @@ def prepare(cli: Command, name: str) -> None:
 MEANWHILE: dict[tuple[str, ...], Callable[[], None]] = {
     ("directions", "fit", "zoo:cgan-mnist5k", "--labels"): lambda: label(Path("lab/labels.csv")),
     ("edit", "zoo:aae-mnist5k"): lambda: smile("zoo:aae-mnist5k"),
-    ("edit", "runs/0006-vaegan-folder"): lambda: smile("runs/0006-vaegan-folder"),
+    ("edit", "last"): lambda: smile("last"),
 }
 """What somebody does by hand before a command that begins so."""
 
