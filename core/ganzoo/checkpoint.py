@@ -73,7 +73,7 @@ def save(
             torch.save(dict(state), file)
         manifest = {"format": FORMAT, "step": step, "sha256": {name: _sha256(temporary / name) for name in _FILES}}
         (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if before and path.is_dir() and read_bytes(pointer).split() == [path.name.encode()]:
+        if before and path.is_dir() and pointer.is_file() and read_bytes(pointer).split() == [path.name.encode()]:
             # A training that was given up has come to this step too. A folder cannot be replaced in one step, so while
             # it has no name ``last`` names the checkpoint that this training came from.
             write_atomic(pointer, before[-1].name + "\n")
