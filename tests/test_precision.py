@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ganzoo import (
     Discriminator,
+    Game,
     Image,
     Label,
     Loop,
     Points,
+    Regularizer,
+    RegularizerConfig,
+    Score,
     Scores,
     Signature,
     TensorDataset,
@@ -25,6 +31,8 @@ from ganzoo import (
 from ganzoo.adversarial import _normalise_spectrum
 from ganzoo.data import DataSpec
 from ganzoo.precision import full_precision, widened
+from ganzoo_plugins.losses.gradients import per_sample_gradient
+from ganzoo_plugins.losses.hinge import Hinge
 
 SIZE = 64
 
@@ -120,13 +128,48 @@ def test_without_mixed_precision_types_stay_as_they_are() -> None:
         assert widened(x) is x
 
 
+class Steepness(Regularizer):
+    """Notes the types of what it is given."""
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
+        self.given = real.dtype, fake.dtype
+        return per_sample_gradient(score, fake).square().sum()
+
+
+@pytest.mark.parametrize("interval", [1, 2])
+@pytest.mark.usefixtures("autocast")
+def test_penalties_are_computed_in_float32(interval: int) -> None:
+    network, penalty = Seen(), Steepness(RegularizerConfig(interval=interval))
+    game = Game(network, Hinge(Hinge.Config()), {"steepness": penalty})
+    real, fake = torch.randn(2, 3, 4)
+    for phase in game.phases(lambda _: (network, real, fake.bfloat16())):
+        phase.loss({})
+    assert penalty.given == (torch.float32, torch.float32)
+    assert network.inside == [torch.bfloat16, torch.bfloat16, torch.float32]
+
+
+class Noted(TorchFunctionMode):
+    """Notes at each product of a matrix and a vector whether it is under autocast, which CUDA has it under."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.autocast: list[bool] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.mv:
+            self.autocast.append(torch.is_autocast_enabled("cpu"))
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.usefixtures("autocast")
 def test_spectral_norm_is_computed_in_float32() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(40, 30), nn.ConvTranspose2d(5, 7, 3))
     _normalise_spectrum(network)
-    for _ in range(100):
-        weights = [layer.weight for layer in network]
+    with Noted() as noted:
+        for _ in range(100):
+            weights = [layer.weight for layer in network]
+    assert set(noted.autocast) == {False}
     assert torch.linalg.matrix_norm(weights[0], 2).item() == pytest.approx(1, abs=1e-3)
     outputs_first = weights[1].transpose(0, 1).flatten(1)
     assert torch.linalg.matrix_norm(outputs_first, 2).item() == pytest.approx(1, abs=1e-3)

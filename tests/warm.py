@@ -166,10 +166,8 @@ def serve() -> None:
     from ganzoo.cli import main
     from ganzoo.registry import load_registry
 
-    registry = load_registry()
-    for entry in registry.specs("model"):
-        entry.spec.load()
-    registry.get("format", "onnx").spec.load()
+    for name in ("gan_fc", "wgan_gp_conv"):
+        load_registry().get("model", name).spec.load()
     alive = set()
     with tempfile.TemporaryDirectory() as aside:
         for line in sys.stdin:

@@ -64,7 +64,7 @@ def save(
     ``stale`` are checkpoints of a training that was given up for this one: they are deleted then, whatever their step.
     Raises :class:`UserError` if the disk is full or the folder cannot be written; what was there stays.
     """
-    path = folder / f"step-{step:06d}"
+    path, pointer = folder / f"step-{step:06d}", folder / "last"
     before = [each for number, each in steps(folder).items() if number < step and each not in stale]
     with atomic_folder(path, f"the checkpoint {path}") as temporary:
         save_file(_flatten(networks), temporary / "networks.safetensors")
@@ -73,11 +73,11 @@ def save(
             torch.save(dict(state), file)
         manifest = {"format": FORMAT, "step": step, "sha256": {name: _sha256(temporary / name) for name in _FILES}}
         (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if before and path.is_dir():
-            # Of the same step, from a training that was given up, or a leftover that nobody names. A folder cannot be
-            # replaced in one step: ``last`` names the one that this training came from while it has no name.
-            write_atomic(folder / "last", before[-1].name + "\n")
-    write_atomic(folder / "last", path.name + "\n")
+        if before and path.is_dir() and read_bytes(pointer).split() == [path.name.encode()]:
+            # A training that was given up has come to this step too. A folder cannot be replaced in one step, so while
+            # it has no name ``last`` names the checkpoint that this training came from.
+            write_atomic(pointer, before[-1].name + "\n")
+    write_atomic(pointer, path.name + "\n")
     for old in (*before[: len(before) + 1 - keep], *stale):
         if old != path:
             remove(old)

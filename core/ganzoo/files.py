@@ -414,7 +414,7 @@ def _reason(error: BaseException) -> str:
 
 def _refusal(error: Exception, folder: Path) -> str:
     """Return why the disk refused what ended in this error, or nothing if it did not."""
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in _FULL:
         return error.strerror or str(error)
     cause: BaseException | None = error
     while cause is not None:  # torch: "unexpected pos 704 vs 598", while an OSError was handled
@@ -429,7 +429,8 @@ def _refusal(error: Exception, folder: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
     except OSError as refused:
-        return refused.strerror or str(refused)
+        if refused.errno in _FULL:
+            return os.strerror(refused.errno)
     return _reason(error) if isinstance(error, OSError) else ""
 
 

@@ -120,8 +120,9 @@ def lazy_phase(
 
 def _penalty(regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
     """Return the penalty, in float32 whatever the precision of the training."""
+    real, fake = widened(real), widened(fake)
     with full_precision(real.device):
-        return regularizer.penalty(score, widened(real), widened(fake))
+        return regularizer.penalty(score, real, fake)
 
 
 def _penalty_of(regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Tensor | None]:

@@ -166,11 +166,11 @@ REFUSED = [
     (["gan_fc", "--set", "model.pack=3"], ["3 samples together", "not 128", "batch_size=126"]),
     (["encoder_regression", "--set", "model.gan_settings.pack=5"], ["5 samples together", "batch_size=60"]),
     (["wgan_gp_conv", "--set", "metric.label_accuracy.samples=9"], ["this model is told nothing"]),
-    (["inpaint", "--data", "digits", "--set", "metric.label_accuracy.samples=9"], ["samples drawn for a label"]),
+    (["inpaint", "--set", "metric.label_accuracy.samples=9"], ["samples drawn for a label"]),
     (["gan_fc", "--loss", "wgan", "--set", "regularizer.weight_clip.interval=2"], ["leave it at 1"]),
     (["r3gan", "--set", "model.spectral_norm=true"], ["starts with zeros", "leave model.spectral_norm out"]),
     (["dcgan", "--set", "model.batch_norm=both"], ["batch norm", "--without r1"]),
-    (["pix2pix", "--regularizer", "path_length"], ["--without path_length"]),
+    (["pix2pix", "--regularizer", "path_length", "--set", "data.size=20"], ["--without path_length"]),
 ]
 
 

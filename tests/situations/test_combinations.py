@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from small import settings_of, small
+from torch import Tensor
 
 from ganzoo import (
     Attributes,
@@ -96,6 +97,32 @@ def suited(model: str) -> str:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_in_mixed_precision(model: str) -> None:
     assert attempt(model, suited(model), "precision=bf16") == ""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_gradients_of_mixed_precision_are_those_of_full_precision(model: str) -> None:
+    config, dataset = load_config(REGISTRY, model, sets=[*small(model), *SHORT]), DATA[suited(model)]
+    found: list[dict[tuple[str, str], Tensor]] = []
+    for precision in ("fp32", "bf16"):
+        checkpoint.seed_random(0)
+        loop = Loop(config.build_trainer(dataset.spec), dataset, config.train)
+        for _ in range(STEPS):
+            loop.advance()
+        loop.settings = config.train.model_copy(update={"precision": precision})
+        found.append({})
+        for phase in loop.phases:
+            loop.differentiate(phase)
+            for name in phase.updates:
+                for key, parameter in loop.trainer.networks[name].named_parameters():
+                    if parameter.grad is not None:
+                        found[-1][phase.name, f"{name}.{key}"] = parameter.grad
+                        parameter.grad = None
+    full, mixed = found
+    assert full.keys() == mixed.keys()
+    joined = [torch.cat([gradient.flatten() for gradient in each.values()]) for each in found]
+    # Behind many instance norms the gradient of a fresh network is a small difference: cyclegan's is the least alike,
+    # and after twenty steps on images it is as much alike (0.998) as the others are here.
+    assert torch.cosine_similarity(*joined, dim=0) > 0.85
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from warm import CRASHED, Ended, Warm, warm_process
+from warm import CRASHED, Ended, Warm
 
 from ganzoo import checkpoint
 
@@ -39,21 +38,15 @@ Whole = tuple[Path, Ended]
 
 
 @pytest.fixture(scope="module")
-def ganzoo() -> Iterator[Warm]:
-    with warm_process() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def whole(ganzoo: Warm, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def whole(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """The folder of a training that nothing disturbs, and how it ended."""
     folder = tmp_path_factory.mktemp("whole")
-    ended = ganzoo(folder, *TRAIN)
+    ended = warm(folder, *TRAIN)
     assert (ended.code, ended.err) == (0, "")
     return folder, ended
 
 
-def start(ganzoo: Warm, whole: Whole, folder: Path, begin: str) -> tuple[str | int | Path, ...]:
+def start(warm: Warm, whole: Whole, folder: Path, begin: str) -> tuple[str | int | Path, ...]:
     """Bring a folder to where a command begins, and return the command."""
     if begin == "train":
         return TRAIN
@@ -62,62 +55,62 @@ def start(ganzoo: Warm, whole: Whole, folder: Path, begin: str) -> tuple[str | i
         return BACK
     # "resume": a training that died while it replaced `last` the second time, and has left all kinds of things
     renames = [number for number, each in enumerate(whole[1].operations, 1) if each.startswith(REPLACED)]
-    assert ganzoo(folder, *TRAIN, crash_at=renames[1]).code == CRASHED
+    assert warm(folder, *TRAIN, crash_at=renames[1]).code == CRASHED
     return RESUME
 
 
-def points(ganzoo: Warm, whole: Whole, tmp_path: Path, begin: str) -> int:
+def points(warm: Warm, whole: Whole, tmp_path: Path, begin: str) -> int:
     """Return how many file operations a command has."""
     folder = tmp_path / "counted"
     folder.mkdir()
-    ended = ganzoo(folder, *start(ganzoo, whole, folder, begin))
+    ended = warm(folder, *start(warm, whole, folder, begin))
     assert (ended.code, ended.err) == (0, "")
     return len(ended.operations)
 
 
 @pytest.mark.parametrize("begin", ["train", "resume", "back"])
-def test_a_process_that_dies_at_some_file_operations(ganzoo: Warm, whole: Whole, tmp_path: Path, begin: str) -> None:
-    count = points(ganzoo, whole, tmp_path, begin)
-    for at in range(5, count, count // 4):
-        die_at(ganzoo, whole, tmp_path / str(at), begin, at)
+def test_a_process_that_dies_at_some_file_operations(warm: Warm, whole: Whole, tmp_path: Path, begin: str) -> None:
+    count = points(warm, whole, tmp_path, begin)
+    for at in range(7, count, count // 3):
+        die_at(warm, whole, tmp_path / str(at), begin, at)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("begin", ["train", "resume", "back"])
-def test_a_process_that_dies_at_every_file_operation(ganzoo: Warm, whole: Whole, tmp_path: Path, begin: str) -> None:
-    for at in range(1, points(ganzoo, whole, tmp_path, begin) + 1):
-        die_at(ganzoo, whole, tmp_path / str(at), begin, at)
+def test_a_process_that_dies_at_every_file_operation(warm: Warm, whole: Whole, tmp_path: Path, begin: str) -> None:
+    for at in range(1, points(warm, whole, tmp_path, begin) + 1):
+        die_at(warm, whole, tmp_path / str(at), begin, at)
 
 
-def die_at(ganzoo: Warm, whole: Whole, folder: Path, begin: str, at: int) -> None:
+def die_at(warm: Warm, whole: Whole, folder: Path, begin: str, at: int) -> None:
     """Let a command die at an operation; what was complete still is, and going on ends as the whole training did."""
     folder.mkdir()
-    command = start(ganzoo, whole, folder, begin)
+    command = start(warm, whole, folder, begin)
     run = folder / RUN
     before = last(run)
     if begin == "train":
         before = 2 * len([each for each in whole[1].operations[: at - 1] if each.startswith(REPLACED)])
-    died = ganzoo(folder, *command, crash_at=at)
+    died = warm(folder, *command, crash_at=at)
     assert died.code == CRASHED, (at, died)
     assert_intact(run)
     assert last(run) >= before or (begin == "back" and last(run) >= 2), at
-    outcome = ganzoo(folder, *RESUME)
+    outcome = warm(folder, *RESUME)
     if outcome.code == 0:
         assert outcome.err == "", (at, outcome)
     elif begin == "back":  # it is where it was before
         outcome.refused("is trained to its last step, 6")
-        assert ganzoo(folder, *BACK).code == 0
+        assert warm(folder, *BACK).code == 0
     elif (run / "checkpoints" / "last").exists():
         outcome.refused("is trained to its last step, 6")
     elif checkpoint.steps(run / "checkpoints"):
         outcome.refused("last is missing; the checkpoint of step 2 is intact, go on from it with", "--from-step 2")
-        assert ganzoo(folder, *BACK).code == 0
+        assert warm(folder, *BACK).code == 0
     else:
         outcome.refused("start again with" if (run / "config.toml").exists() else "is not a run folder")
         assert before == 0, at
         shutil.rmtree(folder / "runs", ignore_errors=True)
-        assert ganzoo(folder, *TRAIN).code == 0
+        assert warm(folder, *TRAIN).code == 0
     assert_same_end(run, whole[0] / RUN, at)
 
 

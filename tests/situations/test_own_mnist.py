@@ -102,9 +102,9 @@ def test_a_damaged_archive_is_named(tmp_path: Path, network: list[str], broken) 
 
 
 def test_an_archive_that_unpacks_without_end_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganzoo_plugins.datasets.torchvision_sets.ARRAYS", 2**20)
+    monkeypatch.setattr("ganzoo_plugins.datasets.torchvision_sets._LARGEST", 2**20)
     write(tmp_path, "packed")
-    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(2**23)))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((2**11, 28, 28), np.uint8))))
     with pytest.raises(UserError, match="damaged"):
         Mnist(Mnist.Config(root=tmp_path))
 

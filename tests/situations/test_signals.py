@@ -7,7 +7,6 @@ import os
 import pkgutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import Command
 from PIL import Image
-from warm import Warm, warm_process
+from warm import Warm
 
 from ganzoo import checkpoint
 from ganzoo.runs import Run
@@ -28,12 +27,6 @@ TRAIN = (
 )
 
 
-@pytest.fixture(scope="module")
-def ganzoo() -> Iterator[Warm]:
-    with warm_process() as process:
-        yield process
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with images that data workers read."""
@@ -43,9 +36,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def train(ganzoo: Warm, home: Path) -> int:
+def train(warm: Warm, home: Path) -> int:
     """Start a training with data workers that goes on for ever, and return its process id after the first steps."""
-    process = ganzoo.start(home, *TRAIN)
+    process = warm.start(home, *TRAIN)
     wait_for_more(home, 3)
     return process
 
@@ -80,40 +73,40 @@ def gone(process: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_every_process_of_a_training(ganzoo: Warm, home: Path, number: signal.Signals) -> None:
-    process = train(ganzoo, home)
+def test_a_signal_to_every_process_of_a_training(warm: Warm, home: Path, number: signal.Signals) -> None:
+    process = train(warm, home)
     assert len(workers(process)) == 2
     os.killpg(process, number)
-    ended = ganzoo.wait(process)
+    ended = warm.wait(process)
     step, _ = checkpoint.load_state(checkpoint.latest(home / RUN / "checkpoints"))
     assert (ended.code, ended.out) == (128 + number, "")
     assert ended.sentence() == f"ganzoo: stopped after step {step}; go on with: ganzoo train --resume {RUN}"
     within(10, lambda: gone(process))
     assert not (home / RUN / "train.lock").exists()
-    assert ganzoo(home, "train", "--resume", RUN, "--steps", step + 2, "-q").code == 0
+    assert warm(home, "train", "--resume", RUN, "--steps", step + 2, "-q").code == 0
 
 
-def test_a_signal_to_the_workers_alone_is_none_of_theirs(ganzoo: Warm, home: Path) -> None:
-    process = train(ganzoo, home)
+def test_a_signal_to_the_workers_alone_is_none_of_theirs(warm: Warm, home: Path) -> None:
+    process = train(warm, home)
     for worker in workers(process):
         os.kill(worker, signal.SIGTERM)
         os.kill(worker, signal.SIGINT)
     wait_for_more(home)
     assert len(workers(process)) == 2
     os.kill(process, signal.SIGTERM)
-    assert ganzoo.wait(process).code == 143
+    assert warm.wait(process).code == 143
     within(10, lambda: gone(process))
 
 
-def test_workers_end_when_their_parent_is_killed(ganzoo: Warm, home: Path) -> None:
-    process = train(ganzoo, home)
+def test_workers_end_when_their_parent_is_killed(warm: Warm, home: Path) -> None:
+    process = train(warm, home)
     os.kill(process, signal.SIGKILL)
-    assert ganzoo.wait(process).code == -signal.SIGKILL
+    assert warm.wait(process).code == -signal.SIGKILL
     within(30, lambda: gone(process))
 
 
-def test_the_second_signal_ends_what_hangs(ganzoo: Warm, home: Path) -> None:
-    process = train(ganzoo, home)
+def test_the_second_signal_ends_what_hangs(warm: Warm, home: Path) -> None:
+    process = train(warm, home)
     stopped = workers(process)
     for worker in stopped:
         os.kill(worker, signal.SIGSTOP)
@@ -123,7 +116,7 @@ def test_the_second_signal_ends_what_hangs(ganzoo: Warm, home: Path) -> None:
     time.sleep(0.3)
     assert len(Run(home / RUN).metrics()) <= before + 4, "it waits for data"
     os.kill(process, signal.SIGTERM)
-    assert ganzoo.wait(process).code == -signal.SIGTERM
+    assert warm.wait(process).code == -signal.SIGTERM
     for worker in stopped:
         os.kill(worker, signal.SIGKILL)
 
@@ -137,9 +130,11 @@ PLACES = {
     "while a sheet is drawn": "ganzoo.pictures.save_sheet",
     "while a checkpoint is written": "ganzoo.checkpoint.save",
 }
+EVERY = ("--set", "checkpoint_every=2", "--set", "sample_every=2", "--steps", "4", "-q")
+DIGITS = ("train", "-p", "gan_fc", "--data", "digits", "--set", "model.hidden=[4]", *EVERY)
 GAUSSIANS = (
-    *("train", "-p", "gan_fc", "--data", "gaussians", "--set", "model.hidden=[4]", "--set", "data.size=100", "-q"),
-    *("--set", "metric.modes.samples=100", "--set", "checkpoint_every=2", "--set", "sample_every=2", "--steps", "4"),
+    *("train", "-p", "gan_fc", "--data", "gaussians", "--set", "model.hidden=[4]", "--set", "data.size=100"),
+    *("--set", "metric.modes.samples=100", *EVERY),
 )
 
 
@@ -166,7 +161,7 @@ def test_a_signal_at_any_place_ends_with_a_checkpoint(
     number = signal.SIGTERM
     signalling(monkeypatch, PLACES[place], number)
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    outcome = cli(*GAUSSIANS)
+    outcome = cli(*(GAUSSIANS if "metrics" in place else DIGITS))
     assert (outcome.code, outcome.out) == (128 + number, "")
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     (run,) = Path("runs").iterdir()
@@ -180,7 +175,7 @@ def test_the_second_ctrl_c_ends_at_once(cli: Command, monkeypatch: pytest.Monkey
     signalling(monkeypatch, "ganzoo.loop.Loop.advance", signal.SIGINT, times=2)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        outcome = cli(*GAUSSIANS)
+        outcome = cli(*DIGITS)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (outcome.code, outcome.out) == (130, "")

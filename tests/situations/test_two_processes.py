@@ -8,12 +8,11 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import TINY, Command
-from warm import Warm, warm_process
+from warm import Warm
 
 from ganzoo import UserError, files
 from ganzoo.locks import held
@@ -25,12 +24,6 @@ LONG = (
     *("--set", "log_every=1", "--set", "sample_every=1000000", "--set", "checkpoint_every=10", "--steps", "1000000"),
 )
 SHORT = ("train", *TINY["digits"], "--steps", "2", "-q")
-
-
-@pytest.fixture(scope="module")
-def ganzoo() -> Iterator[Warm]:
-    with warm_process() as process:
-        yield process
 
 
 def within(seconds: float, path: Path) -> None:
@@ -46,8 +39,8 @@ def run(trained: dict[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained["digits"], tmp_path / "run"))
 
 
-def test_a_run_that_is_being_trained(ganzoo: Warm, cli: Command, tmp_path: Path) -> None:
-    process = ganzoo.start(tmp_path, *LONG)
+def test_a_run_that_is_being_trained(warm: Warm, cli: Command, tmp_path: Path) -> None:
+    process = warm.start(tmp_path, *LONG)
     within(60, RUN / "checkpoints" / "last")
     owner = f"is being trained by process {process} on {socket.gethostname()} since 2"
     for also in ([], ["--from-step", "10"]):
@@ -59,33 +52,33 @@ def test_a_run_that_is_being_trained(ganzoo: Warm, cli: Command, tmp_path: Path)
     assert cli("export", RUN, "--onnx").code == 0
     # The system gives the lock back, whatever happens to its owner; the file that is left is nobody's.
     os.kill(process, signal.SIGKILL)
-    assert ganzoo.wait(process).code == -signal.SIGKILL
+    assert warm.wait(process).code == -signal.SIGKILL
     assert (RUN / "train.lock").exists()
     with Run.open(RUN).locked():
         assert f"process {os.getpid()} " in (RUN / "train.lock").read_text()
     assert not (RUN / "train.lock").exists()
 
 
-def test_data_workers_that_outlive_their_parent_hold_no_lock(ganzoo: Warm, tmp_path: Path) -> None:
+def test_data_workers_that_outlive_their_parent_hold_no_lock(warm: Warm, tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "images").mkdir()
     for index in range(4):
         Image.new("L", (8, 8), 50 * index).save(tmp_path / "images" / f"{index}.png")
     workers = ("--data", "folder", "--set", "data.path=images", "--set", "data.memory=0", "--set", "workers=1")
-    process = ganzoo.start(tmp_path, *LONG[:3], *workers, *LONG[5:])
+    process = warm.start(tmp_path, *LONG[:3], *workers, *LONG[5:])
     run = tmp_path / "runs" / "0001-gan_fc-folder"
     within(60, run / "checkpoints" / "last")
     os.kill(process, signal.SIGKILL)
-    ganzoo.wait(process)
+    warm.wait(process)
     os.killpg(process, 0)  # the worker, which finds out within seconds
     with Run.open(run).locked():
         pass
 
 
-def test_of_many_that_resume_one_trains(ganzoo: Warm, run: Path) -> None:
-    started = [ganzoo.start(run.parent, "train", "--resume", "run", "--steps", "200", "-q") for _ in range(3)]
-    ended = [ganzoo.wait(each) for each in started]
+def test_of_many_that_resume_one_trains(warm: Warm, run: Path) -> None:
+    started = [warm.start(run.parent, "train", "--resume", "run", "--steps", "200", "-q") for _ in range(3)]
+    ended = [warm.wait(each) for each in started]
     refused = [each for each in ended if each.code == 2]
     assert [each.code for each in ended].count(0) >= 1, ended
     for each in refused:

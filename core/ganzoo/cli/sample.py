@@ -79,15 +79,15 @@ def write_samples(out: Path, sink: str, pieces: Iterable[Any], n: int, signature
 
     Raises :class:`UserError` if it cannot be written.
     """
+    from ganzoo.files import writing
     from ganzoo.registry import load_registry
 
     write: Sink = load_registry().get("sink", sink).spec.load()
     try:
-        return write(out, pieces, n, signature)
+        with writing(out):
+            return write(out, pieces, n, signature)
     except ValueError as error:
         raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
 
 
 def _save(out: Path, sampler: Sampler, n: int, signature: Signature, asked: dict[str, Any]) -> None:
