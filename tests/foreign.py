@@ -324,9 +324,8 @@ def edit(case: Path, rng: random.Random) -> None:
 def start(name: str) -> Callable[[Path, random.Random], None]:
     def read(case: Path, rng: random.Random) -> None:
         if rarely(rng):
-            command(
-                "edit", case / "model.onnx", "--latent", case / name, "--direction", "up=1", "--out", case / "a.png"
-            )
+            to = ("--steps", "1", "--out", case / "a.png")
+            command("interpolate", case / "model.onnx", "--latent", case / name, *to)
         from types import SimpleNamespace
 
         from ganzoo.editing import Editor
@@ -564,7 +563,7 @@ def some(numbers: range, kinds: list[str], templates: Path) -> Iterator[tuple[in
         yield done + 1, f"{kinds[(done + 1) % len(kinds)]}: the process was ended by {name}"
 
 
-def cases(numbers: range, templates: Path, kinds: list[str], at_once: int = 20) -> Iterator[dict[str, Any]]:
+def cases(numbers: range, templates: Path, kinds: list[str], at_once: int = 100) -> Iterator[dict[str, Any]]:
     """Read cases, and yield those that did harm."""
     templates = templates.resolve()
     # Each kind is read once, intact: what readers import is there when the children are forked.

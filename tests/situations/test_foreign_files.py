@@ -106,7 +106,7 @@ def folder(path: Path) -> None:
 
 def huge(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(2**31)  # sparse: it takes no room
+        file.truncate(2**31 + 1)  # sparse: it takes no room
 
 
 KINDS = [fifo, endless, folder, huge]
@@ -126,7 +126,7 @@ STEP = "checkpoints/step-000004"
         ("x.toml", ["train", "-p", "gan_fc", "--config", "run/x.toml"]),
         ("x.json", ["export", "run", "--onnx", "--directions", "run/x.json"]),
         ("x.json", ["edit", "run/generator.onnx", "--directions", "run/x.json", "--direction", "a=1"]),
-        ("x.npz", ["edit", "run/generator.onnx", "--latent", "run/x.npz", "--direction", "a=1"]),
+        ("x.npz", ["interpolate", "run/generator.onnx", "--latent", "run/x.npz"]),
         ("x.csv", ["directions", "fit", "run/generator.onnx", "--labels", "run/x.csv"]),
         ("x.onnx", ["sample", "run/x.onnx"]),
     ],
@@ -134,8 +134,8 @@ STEP = "checkpoints/step-000004"
 def test_what_is_no_file_is_not_waited_for(
     cli: Command, run: Path, name: str, arguments: list[str], kind: Callable[[Path], None]
 ) -> None:
-    if kind is huge and name.startswith("checkpoints/step"):
-        pytest.skip("checkpoints may be large: all of it is hashed")
+    if kind is huge and name in (f"{STEP}/state.pt", "x.onnx"):
+        pytest.skip("they may be as large, and all of it is looked at")
     (run / name).unlink(missing_ok=True)
     kind(run / name)
     cli(*arguments).refused("run")
@@ -159,7 +159,9 @@ def test_what_lies_where_a_page_or_repository_goes(
 ) -> None:
     Path(name).parent.mkdir(parents=True)
     kind(Path(name))
-    assert cli("export", run, "--onnx", option, "page").sentence("cannot read", name, "not a regular file")
+    outcome = cli("export", run, "--onnx", option, "page")
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1] == f"ganzoo: cannot read {name}: it is not a regular file"
 
 
 # --- Numbers out of range
@@ -255,5 +257,5 @@ def test_latents_by_their_numbers_are_those_of_the_samples(run: Path) -> None:
         numbers = [300_000, 7, 0, 7, 262_144, 262_143]
         np.testing.assert_array_equal(sampler.latents(numbers, 5, truncation=0.5), drawn[numbers])
         for wrong in ([], [-1], [0, -3]):
-            with pytest.raises(ValueError, match="at least 0"):
+            with pytest.raises(ValueError, match="at least"):
                 sampler.latents(wrong)
