@@ -34,11 +34,14 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     trainer.to(device)
     settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1})
     loop = Loop(trainer, dataset, settings)
-    config = _fitting(config, dataset, next(iter(loop.exports().values())).signature, quiet)
-    reason = _try(loop)
-    if reason:
-        raise UserError(f"{config.model.key} cannot be trained with these settings on {dataset.spec.name}: {reason}")
-    return config
+    unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
+    fault = _try(loop)
+    if fault:
+        raise UserError(f"{config.model.key} cannot be trained with these settings on {dataset.spec.name}: {fault}")
+    for key, reason in unfit.items():
+        if not quiet:
+            print(f"{key} is left out: {reason}", file=sys.stderr)
+    return config.without_metrics(unfit.keys())
 
 
 def _least(config: Config, trainer: Trainer) -> int:
@@ -52,19 +55,17 @@ def _least(config: Config, trainer: Trainer) -> int:
     return min(size, 2 * multiple)  # more than one, where the config's is more: statistics of one are another matter
 
 
-def _fitting(config: Config, dataset: Dataset, signature: Signature, quiet: bool) -> Config:
-    """Return the config without the metrics that came along and do not fit; raises UserError for one that was named."""
-    unfit = set()
+def _unfit(config: Config, dataset: Dataset, signature: Signature) -> dict[str, str]:
+    """Return why metrics that came along do not fit; raises UserError for one that was named."""
+    unfit: dict[str, str] = {}
     for key, choice in config.metrics.items():
         try:
             choice.build(dataset).check(signature)
         except UserError as error:
             if key not in config.brought:
                 raise UserError(f"the metric {key} does not fit: {error} (--without {key} leaves it out)") from None
-            unfit.add(key)
-            if not quiet:
-                print(f"{key} is left out: {error}", file=sys.stderr)
-    return config.without_metrics(unfit)
+            unfit[key] = str(error)
+    return unfit
 
 
 def _try(loop: Loop) -> str:
