@@ -280,3 +280,18 @@ def test_whatever_a_library_raises_on_a_full_disk_is_one_sentence(tmp_path: Path
         with pytest.raises(type(error)), files.atomic_path(tmp_path / "x.bin"):
             raise error
     assert list(tmp_path.iterdir()) == []
+
+
+# --- What TensorBoard shows
+
+
+def test_tensorboard_shows_every_step_once(cli: Command, run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert cli("train", "--resume", run, "--from-step", "2", "-q").code == 0
+    assert len(list((run / "tb").iterdir())) == 2
+    events = EventAccumulator(str(run / "tb")).Reload()
+    assert [each.step for each in events.Scalars("generator/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [each.step for each in events.Images("samples")] == [0, 2, 4, 6]
+    losses = [row["generator/loss"] for row in Run(run).metrics()]
+    assert [each.value for each in events.Scalars("generator/loss")] == pytest.approx(losses)
