@@ -221,7 +221,7 @@ def test_looking_after_plugins_takes_no_time() -> None:
             pass
         return time.perf_counter() - since
 
-    assert min(once() for _ in range(50)) < 0.001
+    assert min(once() for _ in range(200)) < 0.002
 
 
 def test_a_listener_that_draws_does_not_change_the_training(site: Site) -> None:
