@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import pkgutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Command
 from PIL import Image
 from warm import Warm
 
-from ganzoo import checkpoint
+from ganzoo import DataSpec, Points, Stream, TensorDataset, checkpoint
 from ganzoo.runs import Run
 
 RUN = Path("runs/0001-gan_fc-folder")
@@ -96,6 +99,23 @@ def test_a_signal_to_the_workers_alone_is_none_of_theirs(warm: Warm, home: Path)
     os.kill(process, signal.SIGTERM)
     assert warm.wait(process).code == 143
     within(10, lambda: gone(process))
+
+
+def test_a_worker_obeys_its_parent_and_nobody_else() -> None:
+    tensors = {"x": torch.zeros(4, 2)}
+    dataset = TensorDataset(DataSpec("points", (Points(2),), 4), tensors)
+    dataset.in_memory = False
+    before = set(multiprocessing.active_children())
+    stream = Stream(dataset, 2, 0, workers=1)
+    (worker,) = set(multiprocessing.active_children()) - before
+    next(stream)
+    subprocess.run(["kill", str(worker.pid)], check=True)
+    worker.join(0.5)
+    next(stream)
+    assert worker.is_alive()
+    worker.terminate()  # as torch does with one that takes too long
+    worker.join(20)
+    assert worker.exitcode == 0
 
 
 def test_workers_end_when_their_parent_is_killed(warm: Warm, home: Path) -> None:
