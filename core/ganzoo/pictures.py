@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from ganzoo.errors import UserError
 from ganzoo.files import atomic_path
-from ganzoo.images import on_background
+from ganzoo.images import ImageReader
 from ganzoo.pixels import to_pixels
 from ganzoo.signature import Field, Image, Label, Signature
 from ganzoo.text import shown
@@ -115,15 +117,20 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
-    """Put sample sheets together to an animated GIF, at most 120 frames, the last one shown longest."""
+    """Put sample sheets together to an animated GIF, at most 120 frames, the last one shown longest.
+
+    Sheets that cannot be read are left out.
+    """
     if not sheets:
         return
     stride = -(-len(sheets) // 120)
     chosen = [*sheets[:-1][::stride], sheets[-1]]
-    frames = []
+    frames, reader = list[Pillow.Image](), ImageReader()
     for sheet in chosen:
-        with Pillow.open(sheet) as image:
-            frames.append(on_background(image).convert("P", palette=Pillow.Palette.ADAPTIVE))
+        with suppress(UserError):
+            frames.append(reader.read(sheet).convert("P", palette=Pillow.Palette.ADAPTIVE))
+    if not frames:
+        return
     each = int(min(500, max(50, 1000 * seconds / len(frames))))
     with atomic_path(path) as temporary:
         frames[0].save(

@@ -164,6 +164,14 @@ def test_what_lies_where_a_page_or_repository_goes(
     assert outcome.err.splitlines()[-1] == f"ganzoo: cannot read {name}: it is not a regular file"
 
 
+@pytest.mark.parametrize("kind", [fifo, folder, huge])
+def test_sample_sheets_may_be_no_files(cli: Command, run: Path, kind: Callable[[Path], None]) -> None:
+    kind(run / "samples" / "000001.png")
+    (run / "samples" / "000002.png").write_bytes(b"no image")
+    assert cli("train", "--resume", run, "--steps", "5", "-q").code == 0
+    assert (run / "progress.gif").is_file()
+
+
 # --- Numbers out of range
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Dataset, Image, Label, MetricConfig, UserError
+from ganzoo.files import open_regular
 from ganzoo_plugins.metrics.judge import Extracted, Judge, JudgeConfig, gather, remembered
 
 __all__ = ["Extractor", "ExtractorConfig", "InceptionV3", "choose", "halves", "require_images"]
@@ -148,7 +149,8 @@ def _load(weights: Path | None, quiet: bool) -> torch.nn.Module:
 
     try:
         if weights is not None:
-            torch.load(weights, weights_only=True)  # torch-fidelity would run whatever the file tells it to
+            with open_regular(weights) as file:  # torch-fidelity would run whatever the file tells it to
+                torch.load(file, weights_only=True)
         with torch.random.fork_rng(devices=[]):  # it draws weights before it loads them
             return FeatureExtractorInceptionV3(
                 "inception-v3-compat",
