@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from warm import Warm
 
 # The tests run side by side; a thread each is fastest, and torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -62,6 +66,15 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Commands in processes of their own, which start at once."""
+    from warm import warm_process
+
+    with warm_process() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

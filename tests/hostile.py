@@ -151,7 +151,7 @@ def documents() -> Iterator[tuple[str, str, str]]:
     yield "long", '{"schema": 1, "x": "' + "a" * 2**25 + '"}', "cannot be read"
     yield "deep", changed("extra", json.loads("[" * 40 + "]" * 40)), "too deep"
     yield "deeper", "[" * 10**6, "cannot be read"
-    yield "escape", changed("license", "\x1b[2J"), "cannot be printed"
+    yield "escape", changed("license", "\x1b[2J"), "cannot be kept"
     yield "long text", changed("license", "a" * 10_001), "too long"
     yield "not a number", changed("extra", 1).replace('"extra": 1', '"extra": NaN'), "cannot be read"
     yield "digits", changed("extra", 1).replace('"extra": 1', f'"extra": {"9" * 10_000}'), "cannot be read"

@@ -134,9 +134,9 @@ def test_wrong_settings(cli: Command, setting: str, words: list[str], dry: bool)
         (["--data", "folder", "--set", "data.path=odd"], ["multiples of 4, at least 8, not 30x30", "data.size="]),
         (["--data", "folder", "--set", "data.path=odd", "--set", "data.size=big"], ["'data.size'", "not 'big'"]),
         (["--config", "nowhere.toml"], ["cannot read nowhere.toml: No such file"]),
-        (["--config", "empty"], ["cannot read empty: Is a directory"]),
+        (["--config", "empty"], ["cannot read empty: it is a folder"]),
         (["--config", "bad.toml"], ["bad.toml is not TOML", "line 2"]),
-        (["--config", "binary.toml"], ["binary.toml is not TOML"]),
+        (["--config", "binary.toml"], ["binary.toml is not UTF-8 text"]),
         (["--config", "typo.toml"], ["unknown setting 'model.widht'; did you mean 'model.width'?"]),
         (["--config", "list.toml"], ["'data' is a table of settings"]),
         (["--out", "file"], ["cannot write to file", "choose another --out"]),
@@ -187,10 +187,10 @@ def test_train_without_a_model(cli: Command) -> None:
         (["info", "loss:wgan_gp_conv"], ["unknown loss 'wgan_gp_conv'; did you mean 'wgan_gp'?"]),
         (["export"], ["name the format: ganzoo export --onnx"]),
         (["export", "--onnx"], ["there is no trained run under runs", "train first"]),
-        (["export", "nowhere", "--onnx"], ["nowhere is not a run folder"]),
+        (["export", "nowhere", "--onnx"], ["there is no run folder nowhere"]),
         (["export", ".", "--onnx"], ["is not a run folder: it has no config.toml"]),
         (["export", "--onnx", "--out", "model.pt"], ["ends in .onnx, not model.pt"]),
-        (["train", "--resume", "nowhere"], ["nowhere is not a run folder"]),
+        (["train", "--resume", "nowhere"], ["there is no run folder nowhere"]),
     ],
 )
 def test_wrong_commands(cli: Command, arguments: list[str], words: list[str]) -> None:
@@ -251,7 +251,7 @@ def test_settings_belong_to_the_plugin_that_is_chosen(dry: Callable[..., dict[st
         ["--set", "data.name=gaussians", "--set", "data.path=images", "--data", "folder"],
     ):
         config = dry("-p", "wgan_gp_conv", *arguments)
-        assert (config["data.name"], config["data.path"]) == ("torch-ganzoo/folder", "images")
+        assert (config["data.name"], config["data.path"]) == ("torch-ganzoo/folder", str(Path("images").absolute()))
 
 
 def test_what_a_file_says_of_other_plugins_is_left_out(dry: Callable[..., dict[str, object]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from sites import Site, importable
 from torch import Tensor, nn
 
 from ganzoo import (
@@ -190,6 +191,21 @@ class Muted(DeadWeight):
         return super().forward(z + 0 * self.unused(z).sum())
 
 
+class DeadReLU(Painter):
+    """With every seed, or, as it may happen, with the first one."""
+
+    unlucky: ClassVar[tuple[int, ...]] = tuple(range(100))
+
+    def __init__(self, sample: Any) -> None:
+        super().__init__(sample)
+        if torch.initial_seed() in self.unlucky:
+            nn.init.constant_(self.body[0].bias, -100)
+
+
+class UnluckyReLU(DeadReLU):
+    unlucky = (0,)
+
+
 class Forgetful(Painter):
     """A part of it is drawn when it is made and saved nowhere."""
 
@@ -199,6 +215,17 @@ class Forgetful(Painter):
 
     def forward(self, z: Tensor) -> Tensor:
         return super().forward(z + self.offset)
+
+
+class MutedScalar(Judge):
+    """Its offset has no effect, though it is as small as one that shifts all scores."""
+
+    def __init__(self, sample: Any) -> None:
+        super().__init__(sample)
+        self.offset = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 0 * self.offset
 
 
 class Squashed(Judge):
@@ -234,7 +261,41 @@ with_networks("ChangesInput", "signature", painter=Destructive)
 with_networks("EndsInSigmoid", "signature", judge=Squashed)
 with_networks("DeadParameter", "gradients", "learning", painter=DeadWeight)
 with_networks("MutedParameter", "learning", painter=Muted)
+with_networks("DeadWithEverySeed", "learning", painter=DeadReLU)
+with_networks("DeadWithOneSeed", painter=UnluckyReLU)
 with_networks("NotSaved", "run folder", painter=Forgetful)
+
+
+@toy("model")
+class Critic(Honest):
+    """The last bias of its discriminator shifts all scores, and the loss does not see that."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "wgan"}}
+
+
+@toy("model")
+class WithinTheMargin(Honest):
+    """Nor does this loss, until the first score leaves the margin."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "hinge"}}
+
+
+@toy("model", "learning")
+class MutedOffset(Critic):
+    judge = MutedScalar
+
+
+@toy("model", "learning")
+class StiffBias(Honest):
+    """The optimizer holds the last bias, and moves it by nothing."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "non_saturating"}}
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        *weights, bias = self.discriminator.parameters()
+        groups = [{"params": weights}, {"params": [bias], "lr": 0.0}]
+        self.optimizers["discriminator"] = torch.optim.Adam(groups, 1e-3, (0.5, 0.999))
 
 
 @toy("model", "signature", "training")
@@ -659,6 +720,39 @@ def test_a_network_that_is_no_onnx_is_caught(toys: Registry, monkeypatch: pytest
     results = {result.name: result for result in run_checks(Registry(), "toys/Honest")}
     assert results["format onnx"].outcome == "failed"
     assert "cannot be exported" in results["format onnx"].detail
+
+
+FORMAT = """
+from ganzoo import Format
+
+class Broken(Format):
+    def export(self, network, path, metadata, **options):
+        raise OSError("no such device")
+
+    def load(self, path):
+        raise OSError("no such device")
+"""
+
+
+def test_what_third_parties_break_is_no_fault_of_a_model(
+    toys: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their formats are tried with their own models, where they are theirs."""
+    monkeypatch.setattr(general, "discovery", lambda *_: None)
+    offered = {"format": "other_format:Broken", "sink": "other_gone:x", "metric": "other_gone:X"}
+    specs = ", ".join(f"Spec({kind!r}, 'broken', 'S.', {target!r})" for kind, target in offered.items())
+    specs += f", Spec('model', 'painter', 'S.', '{__name__}:Honest')"
+    with importable(tmp_path):
+        site = Site(tmp_path)
+        site.add("other", plugin=f"@hookimpl\ndef ganzoo_specs():\n    return [{specs}]\n")
+        (tmp_path / "other_format.py").write_text(FORMAT)
+        monkeypatch.setenv("GANZOO_DISABLE_PLUGINS", f"{BUNDLED}/onnx")
+        registry = Registry()
+        for model, failed in {"toys/Honest": {}, "other/painter": {"format broken": "OSError: no such device"}}.items():
+            results = list(run_checks(registry, f"model:{model}"))
+            found = {result.name: result.detail for result in results if result.outcome == "failed"}
+            assert found.keys() == failed.keys()
+            assert all(found[name].startswith(sentence) for name, sentence in failed.items())
 
 
 def test_data_that_is_not_there_is_replaced_by_random_data(toys: Registry, tmp_path: Path) -> None:

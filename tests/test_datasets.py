@@ -398,7 +398,7 @@ def test_subfolders_are_classes(tmp_path):
     ]  # fmt: skip
     assert batch["y"].tolist() == [0, 1, 1, 2]
     assert dataset.in_memory
-    assert dataset.skipped == 0
+    assert dataset.skipped == 2  # the hidden ones
     for image, seed in zip(batch["x"], [3, 1, 0, 2], strict=True):
         np.testing.assert_array_equal(image.permute(1, 2, 0), np.asarray(noise(8, 6, seed=seed)))
     some = dataset.batch(torch.tensor([3, 0, 3]), torch.Generator())
@@ -452,8 +452,8 @@ def test_a_few_attributes_are_shown_from_all_over_the_folder(tmp_path):
         ("", "line 1 .* names the columns"),
         ("file\na.png\n", "line 1 .* names the columns"),
         ("file,age,age\n", "line 1 .* names the columns"),
-        ('file,age\n"a.png,1\n', "cannot be read"),
-        (b"file,age\n\xff.png,1\n", "cannot be read"),
+        ('file,age\n"a.png,1\n', "is not CSV"),
+        (b"file,age\n\xff.png,1\n", "is not UTF-8 text"),
     ],
 )
 def test_a_bad_table_is_the_users_mistake(tmp_path, text, problem):
@@ -472,7 +472,7 @@ def test_a_table_elsewhere_is_refused(tmp_path):
     for name in ("../t.csv", str(outside), "link.csv"):
         with pytest.raises(UserError, match=r"is not in .*images"):
             load(tmp_path / "images", attributes=name)
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"cannot read .*none.csv: No such file"):
         load(tmp_path / "images", attributes="none.csv")
 
 
@@ -638,7 +638,8 @@ def test_a_lazy_image_found_corrupt_is_replaced_by_the_next(tmp_path, caplog):
     assert dataset.skipped == 1
     batch = everything(dataset)
     assert torch.equal(batch["x"][0], batch["x"][1])
-    assert "0.png is replaced" in caplog.text
+    assert "0.png cannot be read" in caplog.text
+    assert "replaced by the next" in caplog.text
     cut_short(tmp_path / "c" / "2.webp")  # the last one: the next is the first, which is broken, and then the second
     last = dataset.batch(torch.tensor([len(dataset) - 1]), torch.Generator())
     assert torch.equal(last["x"][0], batch["x"][1])
@@ -652,20 +653,10 @@ def test_a_folder_that_disappears_while_training_is_one_sentence(tmp_path):
         dataset.batch(torch.tensor([0]), torch.Generator())
 
 
-@pytest.mark.parametrize("limit", [90, 60])  # a 10 x 10 image is a warning of Pillow's at 90 and an error of it at 60
-def test_decompression_bombs_are_corrupt(tmp_path, monkeypatch, caplog, limit):
-    save(tmp_path / "bomb.png", noise(10, 10 if limit == 90 else 13))
-    save(tmp_path / "good.png", noise(5, 5))
-    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
-    dataset = load(tmp_path)
-    assert dataset.files == ("good.png",)
-    assert "bomb" in caplog.text
-
-
 @pytest.mark.parametrize("memory", [0, 1 << 20])
 def test_nothing_but_corrupt_images_is_the_users_mistake(tmp_path, memory):
     (tmp_path / "a.png").write_bytes(b"no")
-    with pytest.raises(UserError, match="none of the images"):
+    with pytest.raises(UserError, match=r"no image in .* can be used"):
         load(tmp_path, memory=memory)
 
 
@@ -673,7 +664,7 @@ def test_pixels_of_unknown_range_are_refused(tmp_path, caplog):
     save(tmp_path / "a.tif", PIL.Image.fromarray(np.ones((4, 4), np.float32)))
     save(tmp_path / "b.png", noise(4, 4))
     assert load(tmp_path).files == ("b.png",)
-    assert "32 bits" in caplog.text
+    assert "no known range" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_eval_of_images(cli, runs, tmp_path):
     with PIL.Image.open(tmp_path / "judged" / "memorisation.png") as picture:
         assert picture.width > 100
     lines = done.out.splitlines()
-    assert lines[0].split() == ["figure", "samples", "real"]
+    assert lines[0].split() == ["figure", "samples", "real", "better"]
     row = next(line.split() for line in lines if line.startswith("fid/"))
     assert float(row[1]) == pytest.approx(document["figures"][f"fid/{name}"], rel=1e-3)
     assert float(row[2]) == pytest.approx(document["real"][f"fid/{name}"], rel=1e-3)
@@ -168,14 +168,14 @@ def test_compare(cli, runs, tmp_path):
     done = cli("compare", one, other, runs["gaussians"], "--out", tmp_path / "curves.png")
     assert done.code == 0, done.err
     table = {line.partition("  ")[0]: line.split()[1:] for line in done.out.splitlines()}
-    assert done.out.splitlines()[0].split() == [one.name, "0002-other", runs["gaussians"].name]
+    assert done.out.splitlines()[0].split() == [one.name, "0002-other", runs["gaussians"].name, "better"]
     assert table["model"] == ["wgan_gp_conv", "wgan_gp_conv", "gan_fc"]
     assert table["data"] == ["digits", "digits", "gaussians"]
     assert table["step"] == ["4", "4", "4"]
     assert table["seed"] == ["0", "7", "0"], "what differs is shown"
     assert "threads" not in table
     assert "sample_every" not in table
-    assert table["eval fid/classifier_digits"][1:] == ["-", "12.5", "-"]
+    assert table["eval fid/classifier_digits"][1:] == ["-", "12.5", "-", "lower"]
     last = [json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()][-1]
     assert float(table["generator/loss"][0]) == pytest.approx(last["generator/loss"], rel=1e-3)
     assert table["modes/covered"][:2] == ["-", "-"]

@@ -322,7 +322,7 @@ def test_the_judge_learns_and_is_kept(digits, trained, capsys, monkeypatch):
     assert float((logits.argmax(1) == labels).double().mean()) == trained.accuracy
     assert not set(trained.held_out.tolist()) & set(trained.learnt.tolist())
     assert len(trained.held_out) + len(trained.learnt) == len(digits)
-    net, _ = judge._JUDGES[trained._used]
+    net = judge._JUDGES[trained._used].net
     assert torch.allclose(net.probabilities(images), logits.softmax(1))
     assert net.features(images).shape == (len(images), 64)
 

@@ -115,8 +115,10 @@ def test_its_export_runs_without_it(ganzoo: Shell, run: Path, exported: Path) ->
     np.testing.assert_allclose(mine, theirs, atol=1e-4)
     # The run folder needs the plugin, and says so.
     missing = alone("sample", str(run), code=2).stderr
-    assert "ganzoo-outsider/res_mlp" in missing
-    assert len(missing.strip().splitlines()) == 1
+    assert missing == (
+        "ganzoo: this run was trained with the model 'res_mlp' of ganzoo-outsider 0.1.0, which is not installed; "
+        "pip install ganzoo-outsider==0.1.0\n"
+    )
 
 
 def test_its_loss_trains_a_bundled_model(ganzoo: Shell) -> None:

@@ -7,8 +7,8 @@ import PIL.Image
 import pytest
 import torch
 
-from ganzoo import Image, Network, Run, Signature, UserError, load_registry, open_model
-from ganzoo.photos import fitted, pictures_in, read_picture
+from ganzoo import Image, ImageReader, Network, Run, Signature, load_registry, open_model
+from ganzoo.images import fitted
 from ganzoo.projection import descend, search
 
 QUICK = ("--steps", "2", "-q", "--set", "batch_size=2", "--set", "model.width=2")
@@ -122,7 +122,7 @@ def test_what_translate_cannot_do_is_told_in_a_sentence(cli, made, tmp_path):
     photo = picture(tmp_path / "in.png", (8, 8))
     run = made["cyclegan"]
     cli("translate", made["aae"], photo, "out.png").refused("nothing to translate", "ganzoo sample")
-    cli("translate", run, "nowhere.png", "out.png").refused("no picture or folder nowhere.png")
+    cli("translate", run, "nowhere.png", "out.png").refused("no image or folder nowhere.png")
     cli("translate", run, photo, "out.png", "-n", 2).refused("one answer")
     cli("translate", run, photo, "out.png", "--mask", photo).refused("takes no mask")
     cli("translate", run, photo, "out.png", "--network", "c_to_d").refused("no 'c_to_d'", "a_to_b")
@@ -130,31 +130,23 @@ def test_what_translate_cannot_do_is_told_in_a_sentence(cli, made, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     cli("translate", run, "broken.png", "out.png").refused("broken.png cannot be read")
     (tmp_path / "empty").mkdir()
-    cli("translate", run, "empty", "out").refused("no pictures")
+    cli("translate", run, "empty", "out").refused("no images")
 
 
 def test_pictures_are_made_fit(tmp_path):
     path = picture(tmp_path / "x.png", (10, 6))
     any_size, fixed = Image(3, 8, 8, multiple=4), Image(3, 8, 8)
-    image, hole = read_picture(path, 3)
-    assert hole is None
+    image = ImageReader().read(path)
     padded = fitted(image, any_size)
     assert padded.shape == (3, 8, 12)
     assert np.array_equal(padded[:, :6, :10].transpose(1, 2, 0), np.asarray(image))
     assert np.array_equal(padded[:, 6], padded[:, 4])  # reflected
+    assert np.array_equal(fitted(image, any_size, (4, 0, 12, 8)), padded[:, :, 4:])
     assert fitted(image, fixed).shape == (3, 8, 8)
     # Two multiples to reflect at the borders, but no more than the network was trained on.
     assert fitted(image, Image(3, 32, 32, multiple=8)).shape == (3, 16, 16)
     assert fitted(image, Image(3, 32, 32, multiple=32)).shape == (3, 32, 32)
-    assert fitted(read_picture(path, 1)[0], Image(1, 8, 8)).shape == (1, 8, 8)
-    with pytest.raises(UserError, match="2 channels"):
-        read_picture(path, 2)
-    turned = PIL.Image.open(path)
-    exif = turned.getexif()
-    exif[0x0112] = 6
-    turned.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_picture(tmp_path / "turned.jpg", 3)[0].size == (6, 10)
-    assert list(pictures_in(path)) == [path]
+    assert fitted(ImageReader("grey").read(path), Image(1, 8, 8)).shape == (1, 8, 8)
 
 
 # --- encode ---------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_a_score_sees_a_patch_of_the_paper_s_size(layers, patch):
 
 def test_the_pool_fills_up_and_then_swaps_half_of_what_it_is_shown():
     torch.manual_seed(0)
-    pool = ImagePool(50)
+    pool = ImagePool(50, (1, 1, 1))
     first = torch.arange(50.0).view(50, 1, 1, 1)
     assert torch.equal(pool(first), first)
     swapped = 0
@@ -147,7 +147,7 @@ def test_the_pool_fills_up_and_then_swaps_half_of_what_it_is_shown():
 
 def test_a_pool_of_no_size_shows_what_it_is_given():
     x = torch.randn(3, 1, 2, 2)
-    pool = ImagePool(0)
+    pool = ImagePool(0, (1, 2, 2))
     assert pool(x) is x
     assert not len(pool.images)
 

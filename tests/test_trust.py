@@ -117,7 +117,7 @@ def test_the_command_says_one_sentence(cli: Command, tmp_path: Path) -> None:
     model = good()
     helper.set_model_props(model, {"ganzoo": json.dumps({"schema": 1, "signature": hostile.SIGNATURE, "x": "\x1b[2J"})})
     bad.write_bytes(model.SerializeToString())
-    assert "\x1b" not in cli("sample", bad, "--out", "a.npz").refused("cannot be printed")
+    assert "\x1b" not in cli("sample", bad, "--out", "a.npz").refused("cannot be kept")
 
 
 @pytest.mark.parametrize("source", sources(), ids=range(len(sources())))

@@ -41,8 +41,7 @@ def main() -> None:
     main, (network, metadata) = next(iter(networks.items()))
     signature = network.signature
     if takes_images(network):  # as they were drawn in training, from the data's examples
-        sheets = [sheet for sheet in run.samples.glob("*.png") if sheet.stem.isdecimal()]
-        shutil.copy(max(sheets), home / "samples.png")
+        shutil.copy(run.sheets()[-1], home / "samples.png")
         use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
     else:
         n = sheet_size(signature)

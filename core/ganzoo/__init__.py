@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
     from ganzoo.formats import Format, Sampler, Sink
     from ganzoo.game import Game
+    from ganzoo.images import ImageReader
     from ganzoo.loop import Loop
     from ganzoo.losses import (
         Generate,
@@ -47,6 +48,7 @@ _HOME = {
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
     "formats": ("Format", "Sampler", "Sink"),
     "game": ("Game",),
+    "images": ("ImageReader",),
     "loop": ("Loop",),
     "losses": ("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     "metrics": ("Metric", "MetricConfig"),
@@ -71,6 +73,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "fit",
     "Format", "Sampler", "Sink",
     "Game",
+    "ImageReader",
     "Loop",
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",

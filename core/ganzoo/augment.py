@@ -69,7 +69,9 @@ class Augment:
             self.probability = min(max(self.probability + (step if overfit else -step), 0.0), 1.0)
 
     def _color(self, x: Tensor) -> Tensor:
-        """Brightness up to a quarter of the range, saturation by 0 to 2, contrast by 0.5 to 1.5."""
+        """Brightness up to a quarter of the range, saturation by 0 to 2, contrast by 0.5 to 1.5; alpha is no colour."""
+        if x.shape[1] == 4:
+            return torch.cat([self._color(x[:, :3]), x[:, 3:]], dim=1)
         brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
         x = x + (brightness - 0.5) * self.half
         if x.shape[1] > 1:

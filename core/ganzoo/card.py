@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.files import write_atomic
+from ganzoo.files import read_bytes, write_atomic
 from ganzoo.signature import Attributes, Field, Image, Label, Latent, Points
+from ganzoo.text import shown
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
@@ -14,19 +16,28 @@ if TYPE_CHECKING:
     from ganzoo.runs import Run
     from ganzoo.trainer import Trainer
 
-__all__ = ["describe", "write_card"]
+__all__ = ["describe", "is_current", "write_card"]
 
 
 def write_card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> None:
     """Write README.md into the run folder, for the state after ``step``."""
-    write_atomic(run.path / "README.md", _card(run, config, trainer, data, step))
+    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step)))
+
+
+def is_current(run: Run, step: int, steps: int) -> bool:
+    """Return whether the run folder has a README.md of that state, or one that somebody has rewritten."""
+    path = run.path / "README.md"
+    if not path.is_file():
+        return False
+    found = re.search(r"^- Training: (.*?) steps", read_bytes(path).decode(errors="replace"), re.MULTILINE)
+    return found is None or found[1] == f"{step:,} of {steps:,}"
 
 
 def describe(field: Field) -> str:
     """Return what a field is, in words: ``"images, 28 x 28, 1 channel"``."""
     match field:
         case Image():
-            colours = {1: "grey", 3: "RGB"}.get(field.channels, f"{field.channels} channels")
+            colours = {1: "grey", 3: "RGB", 4: "RGBA"}.get(field.channels, f"{field.channels} channels")
             return f"images, {field.height} x {field.width}, {colours}"
         case Label():
             return f"a label of {field.classes} classes"
@@ -60,9 +71,8 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
     }
     lines = [f"# {config.name}", "", *(f"- {name}: {text}" for name, text in about.items() if text), ""]
     lines += _figures(config, run.metrics())
-    sheets = sorted(path.name for path in run.samples.glob("*.png") if path.stem.isdecimal())
-    if sheets:
-        lines += [f"![samples after the last step](samples/{sheets[-1]})", ""]
+    if sheets := run.sheets():
+        lines += [f"![samples after the last step](samples/{sheets[-1].name})", ""]
     lines += [
         "## Use",
         "",

@@ -8,6 +8,7 @@ for the one that is chosen, so that ``--data folder --set data.path=photos`` wor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ganzoo.errors import UserError, did_you_mean
+from ganzoo.errors import GanzooError, UserError, did_you_mean, is_out_of_memory
 from ganzoo.files import read_toml
-from ganzoo.hooks import Kind
+from ganzoo.hooks import SAID, Kind
 from ganzoo.layers import merge, parse_set
-from ganzoo.registry import Entry, Registry
+from ganzoo.registry import Entry, Registry, UnknownNameError
 from ganzoo.settings import dotted, validate
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ganzoo.metrics import Metric
     from ganzoo.trainer import Trainer
 
-__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay"]
+__all__ = ["Choice", "Config", "TrainSettings", "load_config", "overlay", "recorded"]
 
 Layer = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -51,12 +52,12 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(10_000, ge=1, description="generator steps")
-    batch_size: int = Field(64, ge=1, description="samples a phase sees at once")
+    steps: int = Field(10_000, ge=1, le=10**15, description="generator steps")
+    batch_size: int = Field(64, ge=1, le=2**24, description="samples a phase sees at once")
     seed: int = Field(0, ge=0, lt=2**63, description="decides weights, latents and the order of the data")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps ...")
-    threads: int | None = Field(None, ge=1, description="CPU threads; left out: torch's choice")
-    workers: int = Field(2, ge=0, description="processes that read a data set too large for memory")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; left out: torch's choice")
+    workers: int = Field(2, ge=0, le=1024, description="processes that read a data set too large for memory")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: mixed precision")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
@@ -84,8 +85,23 @@ class Choice:
         return self.entry.spec.key
 
     def build(self, *args: Any) -> Any:
-        """Make the object: its class takes the settings first."""
-        return self.entry.spec.load()(self.settings, *args)
+        """Make the object: its class takes the settings first.
+
+        Raises :class:`UserError` for whatever it fails with, such as torch's errors for sizes that overflow, but for
+        what the system or its memory lack.
+        """
+        try:
+            return self.entry.spec.load()(self.settings, *args)
+        except (GanzooError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            lines = str(error).strip().splitlines() or [""]
+            said = f"{type(error).__name__}: {lines[0][:300]}"
+            raise UserError(
+                f"the {self.entry.spec.kind} {self.key!r} cannot be made with its settings: {said}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -161,6 +177,44 @@ def load_config(
     sentence, for anything unknown (with the closest match), misspelt or out of range.
     """
     from_file = read_toml(file) if file is not None else {}
+    try:
+        return _resolve(registry, plugin, preset, from_file, sets, flags)
+    except UnknownNameError as error:
+        raise UserError(recorded(registry, error, from_file)) from None
+
+
+def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) -> str:
+    """Return what an error says; if a name is unknown that a run's config.toml has, which distribution is missing.
+
+    That is the one that the run recorded, if it is not installed, or is another version by now.
+    """
+    if not isinstance(error, UnknownNameError):
+        return str(error)
+    distribution, _, key = error.name.rpartition("/")
+    environment = document.get("environment")
+    plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
+    version = plugins.get(distribution) if isinstance(plugins, Mapping) else None
+    # They go into a command that people type: nothing but what pip takes for a name and a version.
+    if not (isinstance(version, str) and re.fullmatch(r"\w[\w.-]*@\w[\w.+!-]*", f"{distribution}@{version}", re.ASCII)):
+        return str(error)
+    here = [plugin for plugin in registry.plugins if plugin.distribution == distribution]
+    if any(plugin.trouble or plugin.version == version for plugin in here):
+        return str(error)  # what the trouble is, or what is meant
+    is_missing = f"which {here[0].version} does not have" if here else "which is not installed"
+    return (
+        f"this run was trained with the {SAID[error.kind]} {key!r} of {distribution} {version}, {is_missing}; "
+        f"pip install {distribution}=={version}"
+    )
+
+
+def _resolve(
+    registry: Registry,
+    plugin: str | None,
+    preset: str | None,
+    from_file: Layer,
+    sets: Sequence[str],
+    flags: Layer | None,
+) -> Config:
     user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
     user += [parse_set(text) for text in sets]
     user.append(dict(flags or {}))

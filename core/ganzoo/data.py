@@ -1,7 +1,12 @@
 """Data sets, and the infinite, seeded, resumable stream of batches that training draws from."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,7 +74,7 @@ class DataSpec:
         try:
             fields = tuple(field_from_json(field) for field in data["fields"])
             return cls(str(data["name"]), fields, int(data["size"]), bool(data["paired"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"not the description of a data set: {error}") from None
 
 
@@ -158,10 +163,12 @@ class Stream(Iterator[Batch]):
                 batch_size=None,
                 num_workers=workers,
                 persistent_workers=True,
+                worker_init_fn=_leave_signals_to_the_parent,
                 # Its own generator: making the loader must not move the global one, which a resume restores.
                 generator=torch.Generator().manual_seed(seed),
             )
-            self._loader = iter(loader)
+            with _signals_held():
+                self._loader = iter(loader)
 
     def __next__(self) -> Batch:
         batch = next(self._loader) if self._loader is not None else self.fetch(self.position)
@@ -200,6 +207,41 @@ class _Fetch:
         except UserError as error:
             # Handed over as it is: the loader would put the worker's traceback in place of the one clear sentence.
             return error
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back the signals that end a training, so that they do not meet a worker before it is ready for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Keep a data worker alive when a terminal or a scheduler sends a signal to every process of a training.
+
+    The parent finishes its step, for which it needs the data, and ends its workers itself: by a message or, if that
+    takes too long, by a SIGTERM, which is the only one that counts. A worker whose parent was killed ends by itself
+    within seconds: torch watches out for that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if not hasattr(signal, "sigwaitinfo") or parent is None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return
+
+    def wait() -> None:
+        while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != parent.pid:
+            pass
+        os._exit(0)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _CountFrom:

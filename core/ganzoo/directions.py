@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ganzoo.errors import UserError
-from ganzoo.files import write_atomic
+from ganzoo.files import read_json, write_atomic
 from ganzoo.signature import Latent, Signature
 
 if TYPE_CHECKING:
@@ -50,12 +50,7 @@ _SAME = 1e-3  # the length of what two unit vectors may differ by and still coun
 
 def read_directions(path: Path, signature: Signature) -> Directions:
     """Return the directions in a file; raises :class:`UserError` if they are not for latents of this signature."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or "it is not JSON"
-        raise UserError(f"the directions in {path} cannot be read: {reason}") from None
-    return check_directions(document, signature, str(path))
+    return check_directions(read_json(path), signature, str(path))
 
 
 def check_directions(document: Any, signature: Signature, where: str) -> Directions:
@@ -66,11 +61,13 @@ def check_directions(document: Any, signature: Signature, where: str) -> Directi
     for name, entry in document.items():
         try:
             low, high = entry["range"]
-            numbers = [float(number) for number in [*entry["vector"], low, high]]
+            numbers = [*entry["vector"], low, high]
+            # As float32, which is what they are used as.
+            sound = all(abs(number) <= 3.4e38 for number in numbers) and low < high
             size = sizes.get(entry["latent"])
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (KeyError, TypeError, ValueError):
             raise UserError(f"the direction {name!r} in {where} has no latent, vector and range") from None
-        if len(numbers) - 2 != size or not all(map(isfinite, numbers)) or not low < high:
+        if len(numbers) - 2 != size or not sound:
             latents = " and ".join(f"{latent!r} of {size} numbers" for latent, size in sizes.items())
             raise UserError(f"the direction {name!r} in {where} is not for this model, which takes {latents}")
     return document
@@ -79,10 +76,10 @@ def check_directions(document: Any, signature: Signature, where: str) -> Directi
 def write_directions(path: Path, directions: Directions) -> None:
     """Write directions to a file; those that it holds already and that have other names are kept."""
     kept: Any = {}
-    if path.is_file():
+    if path.exists():
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            kept = read_json(path)
+        except UserError:
             kept = None
         if not isinstance(kept, dict):
             raise UserError(f"{path} is there and holds no directions; choose another --out")

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ganzoo.directions import Directions, check_directions, read_directions
 from ganzoo.errors import UserError
+from ganzoo.files import read_arrays
 from ganzoo.formats import Sampler
 from ganzoo.pixels import to_pixels
 from ganzoo.signature import Attributes, Image, Label, Latent, Signature
@@ -42,21 +43,17 @@ class Editor:
 
     def latents(self, numbers: Sequence[int]) -> Latents:
         """Return the latents of the samples with these numbers, [N, *shape]."""
-        drawn = self._checked(self.sampler.latents, max(numbers) + 1, self._seed, truncation=self._truncation)
-        latents: Latents = drawn[list(numbers)]
+        latents: Latents = self._checked(self.sampler.latents, numbers, self._seed, truncation=self._truncation)
         return latents
 
     def read_latents(self, path: Path) -> Latents:
         """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
-        try:
-            found = np.load(path, allow_pickle=False)
-            if not isinstance(found, np.ndarray):
-                with found:
-                    found = found["latents" if "latents" in found else self.field.name]
+        arrays = read_arrays(path, ("latents", self.field.name))
+        found = next((arrays[name] for name in ("", "latents", self.field.name) if name in arrays), None)
+        if found is None:
+            raise UserError(f"no latents can be read from {path}: there is no 'latents' in it")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
             latents = np.asarray(found, np.float32)
-        except (OSError, ValueError, KeyError, EOFError, TypeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no .npy, and no .npz with 'latents' in it"
-            raise UserError(f"no latents can be read from {path}: {reason}") from None
         shape = self.field.shape
         if latents.shape[-len(shape) :] != shape or latents.ndim > len(shape) + 1 or not np.isfinite(latents).all():
             raise UserError(f"{path} holds no latents of this model, which have the shape {list(shape)}")

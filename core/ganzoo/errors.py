@@ -1,9 +1,11 @@
 """What goes wrong, sorted by whose move it is."""
 
+import re
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"]
+__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean", "is_out_of_memory", "sentence"]
 
 
 class GanzooError(Exception):
@@ -23,9 +25,21 @@ class TrainingError(GanzooError, RuntimeError):
 
 
 class Interrupted(GanzooError):
-    """Training was interrupted by the user after a checkpoint had been written. Exit code 130."""
+    """Training was ended by a signal after a checkpoint had been written.
 
-    exit_code = 130
+    Exit code 130 for SIGINT, which is Ctrl-C, and 143 for SIGTERM, which schedulers send.
+    """
+
+    def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
+        super().__init__(sentence)
+        self.exit_code = 128 + number
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether it is memory that was lacking, also by torch's own errors, told apart without importing it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -35,3 +49,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; there is: {', '.join(names)}" if names else ""
+
+
+def sentence(error: BaseException) -> str:
+    """Return one line that says what went wrong in somebody else's code; ours says it already."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception that cannot even be printed
+        text = ""
+    if isinstance(error, GanzooError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

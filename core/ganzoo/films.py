@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from ganzoo.errors import UserError
 from ganzoo.files import atomic_path
+from ganzoo.images import on_background
 
 __all__ = ["FILMS", "write_film"]
 
@@ -21,10 +22,13 @@ FPS = 25
 
 
 def write_film(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    """Write frames, uint8 [H, W, 1 or 3] of one size, as what the suffix says; a GIF goes round for ever.
+    """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF goes round for ever.
 
-    Raises :class:`UserError` for .mp4 without PyAV.
+    Transparency is laid on white: films know none, or only all or nothing. Raises :class:`UserError` for .mp4 without
+    PyAV.
     """
+    if frames[0].shape[-1] == 4:
+        frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".gif":
             _write_gif(temporary, frames)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ganzoo import __version__
 from ganzoo.registry import load_registry
+from ganzoo.threads import waiting
 
 __all__ = ["examine"]
 
@@ -46,7 +47,7 @@ def _examine_devices(facts: dict[str, str], problems: list[str]) -> None:
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         facts["torch runs on"] = ", ".join(names) or ("mps" if torch.backends.mps.is_available() else "cpu")
-        facts["torch threads"] = str(torch.get_num_threads())
+        facts["torch threads"] = ", ".join([str(torch.get_num_threads()), *filter(None, [waiting()])])
     except Exception as error:
         problems.append(f"torch cannot be imported: {error}; run: pip install --force-reinstall torch")
     try:

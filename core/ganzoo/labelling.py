@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -14,18 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ganzoo.errors import UserError
-from ganzoo.files import write_atomic
+from ganzoo.files import read_csv, write_atomic
+from ganzoo.text import NAME, fits
 
 if TYPE_CHECKING:
     from ganzoo.editing import Editor
 
-__all__ = ["CHUNK", "Judge", "Labelled", "import_judge", "judge_samples", "read_table", "write_table"]
+__all__ = ["CHUNK", "Judge", "Labelled", "check_table", "import_judge", "judge_samples", "read_table", "write_table"]
 
 CHUNK = 256
 """Samples that are drawn at a time."""
 
 MOST = 10_000_000
-"""Samples that a seed may have: all latents up to the last one that is labelled are drawn."""
+"""Samples that a table may reach: of each seed all latents up to the last one that is labelled are drawn."""
 
 Judge = Callable[[NDArray[np.uint8]], Mapping[str, ArrayLike]]
 """Given images, uint8 [N, H, W, C], it returns by name one number for each; not-a-number where it cannot tell."""
@@ -34,15 +34,16 @@ Labelled = dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]
 """By the name of what was judged: the latents that have a label, [N, ...], and the labels, [N]."""
 
 
-def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
-    """Write a CSV with a row for each of the samples of a seed, and an empty column for each of the names.
-
-    Raises :class:`UserError` if the file is there, or for names that a table cannot have.
-    """
+def check_table(path: Path, names: Sequence[str]) -> None:
+    """Raise :class:`UserError` if the CSV is there, or for names that a table cannot have."""
     if path.exists():
         raise UserError(f"{path} is there already, and labels are work; choose another --out")
     if bad := [name for name in names if name in ("", "sample", "seed") or set(name) & set(',"\n=')]:
         raise UserError(f"--name is a word without commas, quotes or =, not {bad[0]!r}")
+
+
+def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
+    """Write a CSV with a row for each of the samples of a seed, and an empty column for each of the names."""
     rows = [",".join(["sample", "seed", *names]), *(f"{number:06d},{seed}" + "," * len(names) for number in range(n))]
     write_atomic(path, "\n".join(rows) + "\n")
 
@@ -52,29 +53,38 @@ def read_table(editor: Editor, path: Path) -> Labelled:
 
     Raises :class:`UserError` if it cannot be read, or has something else in it than numbers, yes and no.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        names = [name for name in rows[0] if name and name not in ("sample", "seed")]
-        where = [(int(row["seed"] or 0), int(row["sample"])) for row in rows]
-        written = {name: [(row[name] or "").strip() for row in rows] for name in names}
-    except (OSError, ValueError, TypeError, KeyError, IndexError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "its columns are sample, seed, and one for each direction"
-        raise UserError(f"no labels can be read from {path}: {reason}") from None
-    if any(min(pair) < 0 or pair[1] >= MOST for pair in where):
-        raise UserError(f"no labels can be read from {path}: a sample or a seed is out of range")
-    columns = {}
-    for name, texts in written.items():
-        kept = [index for index, text in enumerate(texts) if text]
-        values = [_value(texts[index], f"{path}, line {index + 2}, column {name}") for index in kept]
-        if kept:
-            columns[name] = ([where[index] for index in kept], np.array(values))
+    rows = read_csv(path)
+    _, header = next(rows, (0, []))
+    columns: dict[str, tuple[list[tuple[int, int]], list[float]]] = {}
+    for line, row in rows:
+        cells = dict(zip(header, row, strict=False))
+        try:
+            place = int(cells.pop("seed", "") or 0), int(cells.pop("sample"))
+        except (ValueError, KeyError):
+            reason = "its columns are sample, seed, and one for each direction"
+            raise UserError(f"no labels can be read from {path}: {reason}, and line {line} is none of them") from None
+        if min(place) < 0 or place[1] >= MOST:
+            raise UserError(f"no labels can be read from {path}: a sample or a seed is out of range in line {line}")
+        for name, text in cells.items():
+            if name and text.strip():
+                places, values = columns.setdefault(name, ([], []))
+                places.append(place)
+                values.append(_value(text.strip(), f"{path}, line {line}, column {name}"))
     if not columns:
         raise UserError(f"{path} has no labels yet: write numbers, or yes and no, into its columns")
-    seeds = {seed: max(number for other, number in where if other == seed) for seed, _ in where}
-    latents = {seed: editor.sampler.latents(last + 1, seed) for seed, last in seeds.items()}
+    if bad := [name for name in columns if not fits(name)]:
+        raise UserError(f"the column {bad[0]!r} of {path} cannot give a direction its name: {NAME}")
+    seeds: dict[int, list[int]] = {}
+    for seed, number in {place for places, _ in columns.values() for place in places}:
+        seeds.setdefault(seed, []).append(number)
+    if sum(max(numbers) + 1 for numbers in seeds.values()) > MOST:
+        raise UserError(f"no labels can be read from {path}: its seeds have more than {MOST:,} samples together")
+    latents: dict[tuple[int, int], NDArray[np.float32]] = {}
+    for seed, numbers in seeds.items():
+        drawn = editor.sampler.latents(numbers, seed)
+        latents |= {(seed, number): latent for number, latent in zip(numbers, drawn, strict=True)}
     return {
-        name: (np.stack([latents[seed][number] for seed, number in places]), values)
+        name: (np.stack([latents[place] for place in places]), np.array(values))
         for name, (places, values) in columns.items()
     }
 

@@ -9,13 +9,13 @@ generator.sample(1, latents=z[0] - z[1] + z[2])                           # arit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["edit", "interpolate", "truncate"]
+__all__ = ["edit", "interpolate", "pick", "truncate"]
 
 
 def interpolate(keys: ArrayLike, steps: int = 15, *, spherical: bool = True, loop: bool = False) -> NDArray[np.float32]:
@@ -55,6 +55,31 @@ def truncate(latents: ArrayLike, truncation: float, mean: ArrayLike = 0.0) -> ND
     """Move latents towards their mean, to ``mean + truncation * (latents - mean)``: more typical, less varied."""
     values, middle = np.asarray(latents, np.float32), np.asarray(mean, np.float32)
     return np.asarray(middle + np.float32(truncation) * (values - middle) if truncation != 1 else values)
+
+
+def pick(pieces: Iterable[NDArray[np.float32]], numbers: Sequence[int]) -> NDArray[np.float32]:
+    """Return the rows with these numbers, [N, ...], of latents that come in pieces, [any, ...] each.
+
+    Normal numbers have no fixed place in a stream of random bits: to reach one, all before it are drawn. They need not
+    be kept. Raises ValueError for no numbers, negative ones, and those that the pieces do not reach.
+    """
+    wanted = np.asarray(numbers, np.int64)
+    if wanted.ndim != 1 or not wanted.size or wanted.min() < 0:
+        raise ValueError("the numbers of samples are whole numbers of at least 0, and at least one")
+    order = np.argsort(wanted, kind="stable")
+    found, start, done = list[NDArray[np.float32]](), 0, 0
+    for piece in pieces:
+        end = done + int(np.searchsorted(wanted[order[done:]], start + len(piece)))
+        found.append(piece[wanted[order[done:end]] - start])
+        start, done = start + len(piece), end
+        if done == len(wanted):
+            break
+    if done < len(wanted):
+        raise ValueError(f"there is no latent with the number {wanted.max()}")
+    rows = np.concatenate(found)
+    chosen = np.empty_like(rows)
+    chosen[order] = rows
+    return chosen
 
 
 def edit(

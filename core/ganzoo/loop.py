@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ganzoo.data import Dataset, Stream
 from ganzoo.errors import UserError
 from ganzoo.networks import Network
 from ganzoo.precision import mixed_precision
+from ganzoo.state import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.trainer import Phase, Trainer
 
 __all__ = ["Loop"]
@@ -130,8 +132,8 @@ class Loop:
         """Return what can be sampled, with averaged weights."""
         return self.trainer.exports(self.ema)
 
-    def save(self, folder: Path) -> Path:
-        """Write a checkpoint into the folder of checkpoints and return its path."""
+    def save(self, folder: Path, stale: Collection[Path] = ()) -> Path:
+        """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
         state = {
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),
@@ -139,23 +141,42 @@ class Loop:
             "position": self.stream.position,
         }
         return checkpoint.save(
-            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints
+            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
         )
 
     def restore(self, path: Path) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
-        self.step, state = checkpoint.load_state(path)
-        checkpoint.load_networks(path, self.trainer.networks)
-        checkpoint.load_networks(path, self.ema, "ema")
+        step, found = checkpoint.load_state(path)
         try:
+            state = self._conformed(found)
+            checkpoint.load_networks(path, self.trainer.networks)
+            checkpoint.load_networks(path, self.ema, "ema")
             for name, optimizer in self.trainer.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
             self.trainer.load_state_dict(state["trainer"])
-            self.stream.position = state["position"]
             checkpoint.restore_random_state(state["random"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # whatever a plugin's load_state_dict() makes of a foreign file
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
+        self.step, self.stream.position = step, state["position"]
+
+    def _conformed(self, found: Any) -> dict[str, Any]:
+        """Return the state of a checkpoint, checked against this training, which has just been made."""
+        optimizers = {name: state_after_a_step(each) for name, each in self.trainer.optimizers.items()}
+        rest = {"trainer": self.trainer.state_dict(), "random": checkpoint.random_state(), "position": 0}
+        given = dict(found) if isinstance(found, Mapping) else {}
+        kept = given.pop("optimizers", None)
+        state: dict[str, Any] = conformed(given, rest, "state")
+        if type(state["position"]) is not int or state["position"] < 0:
+            raise ValueError("state.position is no number of batches")
+        if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
+            raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
+        state["optimizers"] = {
+            name: conformed_optimizer(kept[name], form, f"optimizers.{name}") for name, form in optimizers.items()
+        }
+        return state
 
     def unsound(self) -> str:
         """Return the name of a loss or a network that is no longer finite, or nothing."""

@@ -1,9 +1,9 @@
 """The interface of metrics on samples."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -12,7 +12,10 @@ from ganzoo.data import Dataset
 from ganzoo.errors import UserError
 from ganzoo.signature import Latent, Signature
 
-__all__ = ["Metric", "MetricConfig"]
+__all__ = ["Direction", "Metric", "MetricConfig"]
+
+Direction = Literal["higher", "lower", "as real"]
+"""What is better: more, less, or to be as near as possible to what real samples get."""
 
 
 class MetricConfig(BaseModel):
@@ -20,7 +23,7 @@ class MetricConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    samples: int = Field(2500, ge=1, description="how many samples are drawn for it")
+    samples: int = Field(2500, ge=1, le=10_000_000, description="how many samples are drawn for it")
 
 
 class Metric(ABC):
@@ -29,10 +32,15 @@ class Metric(ABC):
     Raises :class:`~ganzoo.UserError` when made for a data set that it cannot judge. Making one is cheap: what takes
     long, such as training a judge, waits for :meth:`prepare` or the first call. ``conditional`` says that samples are
     judged by what they were drawn for, so that there is nothing to say about a model that takes only latents.
+
+    ``better`` says of each figure which way is good, by its name or the last part of it (``precision`` of
+    ``classifier_digits/precision``), ``""`` standing for all others. A figure that it does not name, such as a count
+    that others are held against, has no direction.
     """
 
     Config: ClassVar[type[MetricConfig]] = MetricConfig
     conditional: ClassVar[bool] = False
+    better: ClassVar[Mapping[str, Direction]] = {}
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         self.config = config
@@ -64,6 +72,18 @@ class Metric(ABC):
     def facts(self) -> dict[str, Any]:
         """Return, as plain data, what else one must know to compare the figures: which judge, and how good it is."""
         return {}
+
+    def doubts(self) -> Sequence[str]:
+        """Return, a sentence each, why the figures say little, such as a judge that errs too often; called after them.
+
+        The same sentence from several metrics is shown once.
+        """
+        return []
+
+    @classmethod
+    def direction(cls, figure: str) -> Direction | None:
+        """Return which way is good for the figure of this name, with or without the metric's key before it."""
+        return cls.better.get(figure.rpartition("/")[2], cls.better.get(""))
 
     def draw(self, folder: Path, samples: Tensor) -> list[Path]:
         """Draw what the metric has to show of samples, as a call takes them, into the folder; return the files."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from ganzoo.errors import UserError
 from ganzoo.formats import Format, Sampler
+from ganzoo.places import is_name
 from ganzoo.registry import Registry, load_registry
 
 __all__ = ["open_model"]
 
 
 def open_model(model: str | Path, registry: Registry | None = None, network: str | None = None) -> Sampler:
-    """Open a run folder, a model file, or a trained model of the zoo by ``"zoo:NAME"``.
+    """Open a run (by its path, its number or as ``"last"``), a model file, or a model of the zoo by ``"zoo:NAME"``.
 
     ``network`` is one of several networks of the model, by the name that it is exported under; in place of a file it is
     the file of that name beside it. Files of the zoo and exported files need no torch. Raises
@@ -23,16 +24,17 @@ def open_model(model: str | Path, registry: Registry | None = None, network: str
     text = str(model)
     if text.startswith("zoo:"):
         spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
+        spec.load()  # says what is wrong if the file is not there
         package, _, inside = spec.target.partition(":")
         with as_file(files(package).joinpath(*inside.split("/")[:-1])) as folder:
             return _open_file(_beside(folder / inside.split("/")[-1], network), registry)
     path = Path(text)
-    if path.is_dir():
-        from ganzoo.runs import Run
-
-        return Run.open(path).sampler(registry, network)
     if path.is_file():
         return _open_file(_beside(path, network), registry)
+    if path.is_dir() or is_name(text):
+        from ganzoo.runs import Run
+
+        return Run.open(text).sampler(registry, network)
     hint = "a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'"
     raise UserError(f"there is no run folder or file {text}; {hint}")
 

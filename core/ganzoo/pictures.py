@@ -1,5 +1,6 @@
 """What people look at: sample sheets, density pictures, loss curves, and the film of a training."""
 
+import warnings
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,20 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from ganzoo.files import atomic_path
+from ganzoo.images import on_background
 from ganzoo.pixels import to_pixels
 from ganzoo.signature import Field, Image, Label, Signature
+from ganzoo.text import shown
 
 __all__ = [
     "POINTS",
     "SHEET",
+    "caption",
     "grid",
     "save_comparison",
     "save_curves",
+    "save_figure",
     "save_film",
-    "save_images",
     "save_sheet",
     "sheet_columns",
     "sheet_size",
@@ -71,7 +75,7 @@ def save_sheet(
 
 def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
     """Lay images, uint8 [N, H, W, C], out in so many columns or a nearly square grid, on white, small ones enlarged."""
-    pixels = _rgb_or_grey(pixels)
+    pixels = _drawable(pixels)
     n, height, width, channels = pixels.shape
     columns = max(1, min(n, columns or round((n * height / width) ** 0.5)))
     rows = -(-n // columns)
@@ -86,15 +90,11 @@ def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) ->
 def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
     """Draw images [N, H, W, C], row by row what belongs together side by side; as many such rows in one as fit."""
     sizes = max(images.shape[1] for images in columns), max(images.shape[2] for images in columns)
-    shown = [_rgb(_padded(images, *sizes)) for images in columns]
+    shown = [_drawable(images) for images in columns]
+    channels = max(images.shape[-1] for images in shown)
+    shown = [_padded(_widened(images, channels), *sizes) for images in shown]
     together = np.stack(shown, axis=1).reshape(-1, *shown[0].shape[1:])
     _save(path, grid(together, len(columns) * max(1, 8 // len(columns))))
-
-
-def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on."""
-    for index, image in enumerate(_rgb_or_grey(pixels)):
-        _save(folder / f"{index:06d}.png", image)
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -106,12 +106,12 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     for key in losses:
         steps = [row["step"] for row in rows if key in row]
         values = np.array([row[key] for row in rows if key in row])
-        (line,) = axes.plot(steps, _smooth(values), label=key.removesuffix("/loss"))
+        (line,) = axes.plot(steps, _smooth(values), label=caption(key.removesuffix("/loss")))
         axes.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.8)
     axes.set(xlabel="step", ylabel="loss")
     axes.legend()
     axes.grid(alpha=0.3)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
@@ -123,7 +123,7 @@ def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
     frames = []
     for sheet in chosen:
         with Pillow.open(sheet) as image:
-            frames.append(image.convert("P", palette=Pillow.Palette.ADAPTIVE))
+            frames.append(on_background(image).convert("P", palette=Pillow.Palette.ADAPTIVE))
     each = int(min(500, max(50, 1000 * seconds / len(frames))))
     with atomic_path(path) as temporary:
         frames[0].save(
@@ -157,7 +157,7 @@ def _save_density(path: Path, samples: NDArray[np.float32], real: NDArray[np.flo
                 aspect="auto",
             )
         axis.set_title(title)
-    _save_figure(path, figure)
+    save_figure(path, figure)
 
 
 def _figure(width: float, height: float, columns: int = 1) -> Any:
@@ -170,8 +170,15 @@ def _figure(width: float, height: float, columns: int = 1) -> Any:
     return figure, figure.subplots(1, columns)
 
 
-def _save_figure(path: Path, figure: Any) -> None:
-    with atomic_path(path) as temporary:
+def caption(text: str) -> str:
+    """Return a name as matplotlib shows it as it is: dollars would make it a formula."""
+    return shown(text).replace("$", r"\$")
+
+
+def save_figure(path: Path, figure: Any) -> None:
+    """Write a figure of matplotlib's to a .png; what its font has not is drawn as an empty box, without a warning."""
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")
         figure.savefig(temporary, dpi=80, format="png")
 
 
@@ -181,15 +188,19 @@ def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
         image.save(temporary, format="PNG")
 
 
-def _rgb_or_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keep 1 or 3 channels as they are; of any other number show the first three, or the first."""
+def _drawable(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Keep grey, RGB and RGBA as they are; of any other number of channels show the first three, or the first."""
     channels = pixels.shape[-1]
-    return pixels if channels in (1, 3) else pixels[..., : 3 if channels > 3 else 1]
+    return pixels if channels in (1, 3, 4) else pixels[..., : 3 if channels > 3 else 1]
 
 
-def _rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    pixels = _rgb_or_grey(pixels)
-    return pixels if pixels.shape[-1] == 3 else pixels.repeat(3, axis=-1)
+def _widened(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Turn grey to RGB where there are to be 3 channels, and either to opaque RGBA where there are to be 4."""
+    if channels > 1 and pixels.shape[-1] == 1:
+        pixels = pixels.repeat(3, axis=-1)
+    if channels > pixels.shape[-1]:
+        pixels = np.pad(pixels, [*[(0, 0)] * (pixels.ndim - 1), (0, 1)], constant_values=255)
+    return pixels
 
 
 def _padded(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

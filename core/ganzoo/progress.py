@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ganzoo.terminal import print
+
 __all__ = ["Progress"]
 
 

@@ -26,10 +26,11 @@ from typing import Any, Literal
 
 import pluggy
 
-from ganzoo.errors import UserError, did_you_mean
-from ganzoo.hooks import HOOK_API, KINDS, Hooks, Kind, Spec
+from ganzoo.errors import UserError, did_you_mean, sentence
+from ganzoo.hooks import HOOK_API, KINDS, SAID, Hooks, Kind, Spec
+from ganzoo.isolation import RANDOM, isolated
 
-__all__ = ["BUNDLED", "Entry", "Plugin", "Registry", "load_registry"]
+__all__ = ["BUNDLED", "Entry", "Plugin", "Registry", "UnknownNameError", "load_registry"]
 
 GROUP = "ganzoo.plugins"
 BUNDLED = "torch-ganzoo"
@@ -43,7 +44,6 @@ _ARGUMENTS = {
     for name, function in vars(Hooks).items()
     if name.startswith("ganzoo_")
 }
-_SAID: dict[Kind, str] = {kind: kind for kind in KINDS} | {"dataset": "data set", "pretrained": "pretrained model"}
 
 log = logging.getLogger("ganzoo")
 
@@ -59,6 +59,8 @@ class Plugin:
     specs: tuple[Spec, ...] = field(default=(), hash=False)
     status: Literal["loaded", "failed", "disabled"] = "loaded"
     reason: str = ""
+    changes: tuple[str, ...] = ()
+    """What of the process it changed when it was imported and asked for its specs; all of it has been put back."""
 
     @property
     def full_name(self) -> str:
@@ -88,6 +90,15 @@ class Entry:
     def name(self) -> str:
         """The name that always works, ``distribution/key``."""
         return f"{self.distribution}/{self.spec.key}"
+
+
+class UnknownNameError(UserError):
+    """A name that nobody offers."""
+
+    def __init__(self, sentence: str, kind: Kind, name: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.name = name
 
 
 class Registry:
@@ -120,9 +131,10 @@ class Registry:
         """Return what goes by the name: a short key, or ``distribution/key``.
 
         A short key that several offer means the bundled one, which is noted once in the log; if none of them is
-        bundled, it is a :class:`UserError` that names them all. So is a name that nobody offers.
+        bundled, it is a :class:`UserError` that names them all. A name that nobody offers is an
+        :class:`UnknownNameError`.
         """
-        entries, said = self.specs(kind), _SAID[kind]
+        entries, said = self.specs(kind), SAID[kind]
         distribution, slash, key = name.rpartition("/")
         distribution = _normalised(distribution)
         found = [e for e in entries if e.spec.key == key and (not slash or e.distribution == distribution)]
@@ -131,13 +143,39 @@ class Registry:
             # A full name says whose fault it can be; a short one can be anybody's.
             troubles = [p.trouble for p in self.plugins if p.trouble and (not slash or p.distribution == distribution)]
             quoted = "".join(f" ({trouble})" for trouble in troubles)
-            raise UserError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}")
+            raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}", kind, name)
         first, others = found[0], " and ".join(entry.name for entry in found[1:])
         if others and first.distribution != BUNDLED:  # if one of them is bundled, it is the first
             raise UserError(f"the {said} {name!r} is offered by {first.name} and {others}: say which")
         if others:
             self._note(f"the {said} {name!r} means {first.name}; there is also {others}")
         return first
+
+    def for_networks(self) -> Registry:
+        """Return a registry that serves to make a finished run's networks: only their model has to be here.
+
+        A loss or regulariser that is not here, or cannot be loaded, has a stand-in; data sets and metrics always do.
+        """
+        return _ForNetworks(self)
+
+    def named(self, name: str) -> list[Entry]:
+        """Return what goes by a name of any kind: a key, ``distribution/key``, or ``kind:key``.
+
+        A key that several kinds have (wgan the loss, wgan the model) means all of them. Raises :class:`UserError` if
+        there is none.
+        """
+        kind, colon, key = name.partition(":")
+        if colon:
+            for known in KINDS:
+                if kind == known:
+                    return [self.get(known, key)]
+            raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+        found = [entry.spec.kind for entry in self.specs() if name in (entry.spec.key, entry.name)]
+        if not found:
+            troubles = "".join(f" ({plugin.trouble})" for plugin in self.plugins if plugin.trouble)
+            close = did_you_mean(name, (entry.spec.key for entry in self.specs()))
+            raise UserError(f"unknown name {name!r}{close}{troubles}")
+        return [self.get(kind, name) for kind in dict.fromkeys(found)]
 
     def listens(self, hook: str) -> bool:
         """Return whether :meth:`notify` would tell anybody."""
@@ -146,17 +184,19 @@ class Registry:
     def notify(self, hook: str, /, **arguments: Any) -> None:
         """Tell every plugin that implements the hook, in loading order, each with the arguments that it takes.
 
-        A plugin that raises is reported once in the log and told nothing more; the others are told all the same.
+        A plugin that raises is reported once in the log and told nothing more; the others are told all the same. What
+        it draws from the global random generators is put back: who listens does not change a training.
         """
         assert arguments.keys() == set(_ARGUMENTS[hook]), f"{hook} takes {_ARGUMENTS[hook]}, not {tuple(arguments)}"
         for plugin, implementation in self._implementations(hook):
             needed = [arguments[name] for name in implementation.argnames]
             wanted = {name: arguments[name] for name in implementation.kwargnames if name in arguments}
             try:
-                implementation.function(*needed, **wanted)
-            except (Exception, SystemExit) as error:
+                with isolated(RANDOM):
+                    implementation.function(*needed, **wanted)
+            except Exception as error:
                 self._muted.add(plugin)
-                self._note(f"plugin {plugin} failed in {hook} and is told nothing more: {_sentence(error)}")
+                self._note(f"plugin {plugin} failed in {hook} and is told nothing more: {sentence(error)}")
 
     def _implementations(self, hook: str) -> Iterator[tuple[Plugin, pluggy.HookImpl]]:
         for plugin, hooks in self._hooks:
@@ -169,16 +209,17 @@ class Registry:
         try:
             if any(plugin.module == other.module for other, _ in self._hooks):
                 raise UserError(f"its module {plugin.module} is loaded already")
-            hooks = _hooks(plugin.module)
-            specs = tuple(_specs(hooks))
+            with isolated() as changes:
+                hooks = _hooks(plugin.module)
+                specs = tuple(replace(spec, plugin=str(plugin)) for spec in _specs(hooks))
             taken = {(e.spec.kind, e.spec.key) for e in self._entries if e.distribution == plugin.distribution}
             for spec in specs:
                 if (spec.kind, spec.key) in taken:
-                    raise UserError(f"{plugin.distribution} offers the {_SAID[spec.kind]} {spec.key!r} twice")
+                    raise UserError(f"{plugin.distribution} offers the {SAID[spec.kind]} {spec.key!r} twice")
                 taken.add((spec.kind, spec.key))
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             return _failed(plugin, error)
-        plugin = replace(plugin, specs=specs)
+        plugin = replace(plugin, specs=specs, changes=tuple(changes))
         self._hooks.append((plugin, hooks))
         self._entries += [Entry(spec, plugin.distribution, plugin.version) for spec in specs]
         return plugin
@@ -188,6 +229,30 @@ class Registry:
         if sentence not in self._noted:
             self._noted.add(sentence)
             log.warning("%s", sentence)
+
+
+class _ForNetworks(Registry):
+    def __init__(self, registry: Registry) -> None:
+        vars(self).update(vars(registry))
+
+    def get(self, kind: Kind, name: str) -> Entry:
+        if kind not in _STAND_INS:
+            return super().get(kind, name)
+        if kind in ("loss", "regularizer"):  # a trainer may ask them something when it makes its networks
+            with suppress(UserError):
+                entry = super().get(kind, name)
+                entry.spec.load()
+                return entry
+        distribution, _, key = name.rpartition("/")
+        return Entry(Spec(kind, key, "Stands in for what is not here.", _STAND_INS[kind]), distribution, "")
+
+
+_STAND_INS: dict[Kind, str] = {
+    "loss": "ganzoo.standins:StandInLoss",
+    "regularizer": "ganzoo.standins:StandInRegularizer",
+    "dataset": "ganzoo.standins:StandInDataset",
+    "metric": "ganzoo.standins:StandInMetric",
+}
 
 
 @cache
@@ -254,21 +319,11 @@ def _specs(hooks: pluggy.HookRelay) -> Iterator[Spec]:
             yield spec
 
 
-def _failed(plugin: Plugin, error: BaseException) -> Plugin:
-    plugin = replace(plugin, status="failed", reason=_sentence(error))
+def _failed(plugin: Plugin, error: Exception) -> Plugin:
+    plugin = replace(plugin, status="failed", reason=sentence(error))
     if os.environ.get(STRICT, "0") not in ("", "0"):
         raise UserError(f"{plugin.trouble} ({STRICT} is set)") from error
     return plugin
-
-
-def _sentence(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = ""
-    if type(error) is UserError:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _normalised(distribution: str) -> str:

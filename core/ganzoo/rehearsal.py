@@ -14,6 +14,7 @@ from ganzoo.devices import resolve_device
 from ganzoo.errors import GanzooError, UserError
 from ganzoo.loop import Loop
 from ganzoo.signature import Signature
+from ganzoo.terminal import print
 from ganzoo.trainer import Phase, Trainer
 
 __all__ = ["rehearse"]

@@ -3,8 +3,10 @@
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,21 @@ from ganzoo import checkpoint
 from ganzoo.config import Config, load_config
 from ganzoo.data import DataSpec
 from ganzoo.errors import UserError
-from ganzoo.files import read_toml, write_atomic
+from ganzoo.files import (
+    append_line,
+    read_records,
+    read_toml,
+    refuse_links,
+    remove,
+    remove_leftovers,
+    write_atomic,
+)
+from ganzoo.locks import Lock
 from ganzoo.networks import Discriminator, Network
+from ganzoo.places import ROOT, locate, next_number
 from ganzoo.registry import Registry
 from ganzoo.sampling import TorchSampler
+from ganzoo.text import NAME, fits
 
 __all__ = ["Run"]
 
@@ -27,6 +40,8 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = Lock(path / "train.lock")
+        self._waiting: tuple[int, list[dict[str, float]]] | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -40,14 +55,16 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, config: Config, data: DataSpec) -> "Run":
-        """Make a new folder ``root/0007-model-data`` with the resolved config in it.
+        """Make a new folder ``root/0007-model-data`` with the resolved config in it, and take its lock for a training.
 
-        Raises :class:`UserError` if it cannot be written.
+        Raises :class:`UserError` if it cannot be written; no folder is left then.
         """
+        if not fits(str(root)):  # neither safetensors nor TensorBoard open what lies in it
+            raise UserError(f"cannot write to {str(root)!r}: {NAME}; choose another --out")
         try:
             root.mkdir(parents=True, exist_ok=True)
             while True:
-                path = root / f"{_next_number(root):04d}-{config.name}"
+                path = root / f"{next_number(root):04d}-{config.name}"
                 try:
                     path.mkdir()
                     break
@@ -56,23 +73,57 @@ class Run:
         except OSError as error:
             raise UserError(f"cannot write to {root}: {error.strerror or error}; choose another --out") from None
         run = cls(path)
-        run.write_config(config, data)
+        try:
+            run._take()
+            run.write_config(config, data)
+        except UserError:
+            run._lock.release()
+            remove(path)
+            raise
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
-        """Open an existing folder; raises :class:`UserError` if it is none of ours."""
+    def open(cls, name: str | Path, root: Path = ROOT) -> "Run":
+        """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.places.locate`.
+
+        Raises :class:`UserError` if it is none of ours.
+        """
+        path = locate(name, root)
         if not (path / "config.toml").is_file():
             raise UserError(f"{path} is not a run folder: it has no config.toml")
         return cls(path)
 
-    @classmethod
-    def newest(cls, root: Path) -> "Run":
-        """Open the newest run under ``root`` that has a checkpoint; raises :class:`UserError` if there is none."""
-        runs = [path for path in _numbered(root) if (path / "checkpoints" / "last").is_file()]
-        if not runs:
-            raise UserError(f"there is no trained run under {root}; name one, or train first")
-        return cls(max(runs, key=_number))
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who trains in the folder, and remove what one who was killed has left half-written.
+
+        What only reads a run, or exports it, needs no lock. In a run that has been made just now, or inside of another
+        ``locked()``, the lock is there already; it is given back at the end all the same. Raises :class:`UserError` if
+        another process trains here, or if a symbolic link would lead what is written to somewhere else.
+        """
+        try:
+            self._take()
+            yield
+        finally:
+            self._lock.release()
+
+    def _take(self) -> None:
+        if self._lock.held:
+            return
+        refuse_links(self.path)
+        if (owner := self._lock.acquire()) is not None:
+            raise UserError(f"{self.path} is being trained by {owner}; wait until it has ended, or stop it first")
+        for folder in (self.path, self.checkpoints, self.samples):
+            remove_leftovers(folder)
+
+    def sheets(self) -> list[Path]:
+        """Return the sample sheets of the main network in the order of their steps."""
+        return sorted((path for path in self.samples.glob("*.png") if path.stem.isdecimal()), key=_step_of)
+
+    def later(self, step: int) -> list[Path]:
+        """Return the checkpoints and the sample sheets of steps after this one."""
+        found = [*checkpoint.steps(self.checkpoints).values(), *self.samples.glob("*.png")]
+        return [path for path in found if _step_of(path) > step]
 
     def write_config(self, config: Config, data: DataSpec) -> None:
         """Write config.toml: the resolved config, the environment, and what the data looks like."""
@@ -104,17 +155,26 @@ class Run:
     def load_all(self, registry: Registry) -> dict[str, tuple[Network, dict[str, Any]]]:
         """Return every network that can be used by itself, with its metadata, the main one first.
 
-        They are what the model exports, with averaged weights, and its discriminators, with those of the last step.
+        They are what the model exports, with averaged weights, and its discriminators, with those of the last step. Of
+        the plugins that the run was trained with, only the model's has to be installed.
         """
         path = checkpoint.latest(self.checkpoints)
-        config, data = self.config(registry), self.data_spec()
+        config, data = self.config(registry.for_networks()), self.data_spec()
         trainer = config.build_trainer(data)
         averaged = {key: trainer.networks[key] for key in trainer.averaged}
-        checkpoint.load_networks(path, averaged, "ema")
         exports = dict(trainer.exports(averaged))
         judges = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
         judges = {key: each for key, each in judges.items() if key not in {*averaged, *exports}}
-        checkpoint.load_networks(path, judges)
+        while True:
+            try:
+                checkpoint.load_networks(path, averaged, "ema")
+                checkpoint.load_networks(path, judges)
+                break
+            except (OSError, UserError):
+                # A training may go on meanwhile, and delete this checkpoint as soon as it has newer ones.
+                if (newest := checkpoint.latest(self.checkpoints)) == path:
+                    raise
+                path = newest
         metadata = self._metadata(config, data, path)
         return {
             name: (
@@ -129,29 +189,39 @@ class Run:
         return TorchSampler(*self.load(registry, name))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append a line to metrics.jsonl."""
-        line = json.dumps({"step": step, **{key: float(value) for key, value in metrics.items()}})
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        """Append a line to metrics.jsonl; raises :class:`UserError` if the disk is full."""
+        row = {"step": step, **{key: float(value) for key, value in metrics.items()}}
+        if self._waiting is not None:
+            self._waiting[1].append(row)
+        else:
+            append_line(self.path / "metrics.jsonl", json.dumps(row))
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        """Return the lines of metrics.jsonl; what is no line of ours, or no number, is left out."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
+        records = read_records(path) if path.exists() else ()
+        rows = [{key: value for key, value in row.items() if type(value) in (int, float)} for row in records]
+        rows = [row for row in rows if type(row.get("step")) is int and row["step"] >= 0]
+        if self._waiting is not None:
+            step, waiting = self._waiting
+            rows = [row for row in rows if row["step"] <= step] + waiting
         return rows
 
-    def forget_after(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl after ``step``: a resumed run writes them again."""
-        kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
-        write_atomic(self.path / "metrics.jsonl", "".join(kept))
+    def forget_after(self, step: int, *, later: bool = False) -> None:
+        """Drop the lines of metrics.jsonl after ``step``: a resumed run writes them again.
+
+        With ``later`` that waits for :meth:`settle`, and new lines wait in memory: a training that has gone back to an
+        older checkpoint is given up by a crash before it has written one, and that newer one is still valid.
+        """
+        self._waiting = (step, [])
+        if not later:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what waits; raises :class:`UserError` if the disk is full."""
+        if self._waiting is not None:
+            write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.metrics()))
+            self._waiting = None
 
     def _metadata(self, config: Config, data: DataSpec, path: Path) -> dict[str, Any]:
         step = int(path.name.removeprefix("step-"))
@@ -159,7 +229,7 @@ class Run:
         last: dict[str, float] = {}
         for row in self.metrics():
             last |= {key: value for key, value in row.items() if row["step"] <= step}
-        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics}
+        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics and isfinite(value)}
         return {
             "schema": 1,
             "model": {"key": entry.spec.key, "plugin": entry.distribution, "version": entry.version},
@@ -173,7 +243,8 @@ class Run:
 
 
 def _environment(config: Config) -> dict[str, Any]:
-    choices: Iterable[Any] = (config.model, config.data, *((config.loss,) if config.loss else ()))
+    choices = [config.model, config.data, *config.regularizers.values(), *config.metrics.values()]
+    choices += [config.loss] if config.loss else []
     plugins = {choice.entry.distribution: choice.entry.version for choice in choices}
     packages = ("torch", "numpy", "pydantic")
     return {
@@ -184,14 +255,7 @@ def _environment(config: Config) -> dict[str, Any]:
     }
 
 
-def _numbered(root: Path) -> list[Path]:
-    return [path for path in root.glob("[0-9]*-*") if _number(path) >= 0] if root.is_dir() else []
-
-
-def _number(path: Path) -> int:
-    match = re.match(r"(\d+)-", path.name)
+def _step_of(path: Path) -> int:
+    """Return the step in the name of a checkpoint or a sample sheet, ``000500-a_to_b.png`` as well; -1 without one."""
+    match = re.match(r"(?:step-)?([0-9]+)(?=[-.]|$)", path.name)
     return int(match[1]) if match else -1
-
-
-def _next_number(root: Path) -> int:
-    return max((_number(path) for path in _numbered(root)), default=0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ganzoo.errors import UserError, did_you_mean
-from ganzoo.latents import truncate
+from ganzoo.latents import pick, truncate
 from ganzoo.networks import Network
 from ganzoo.signature import Attributes, Label, Latent, Mask, Signature
 
@@ -22,6 +23,9 @@ __all__ = ["TorchSampler", "draw_inputs", "run_batched"]
 
 BATCH = 64
 """Samples that are computed at a time."""
+
+PIECE = 2**20
+"""Numbers of latents that are drawn at a time where few of them are wanted."""
 
 
 def draw_inputs(
@@ -151,7 +155,9 @@ def _label_rows(signature: Signature, n: int, label: Labels) -> dict[str, NDArra
         except ValueError:
             given = np.empty(0)
         if given.dtype.kind not in "iu" or given.shape not in ((), (n,)):
-            raise UserError(f"the label {name!r} is one whole number, or one for each of the {n} samples")
+            raise UserError(
+                f"the label {name!r} is one whole number, the index of a class, or one for each of the {n} samples"
+            )
         if (wrong := given[(given < 0) | (given >= fields[name].classes)]).size:
             raise UserError(f"the label {name!r} is 0 to {fields[name].classes - 1}, not {wrong.flat[0]}")
         rows[name] = given.reshape(-1).astype(np.int64)
@@ -170,11 +176,12 @@ def _attribute_rows(signature: Signature, n: int, attributes: Vectors) -> dict[s
         if isinstance(attributes, Mapping):
             names = field.names or tuple(map(str, range(field.dim)))
             for name, value in attributes.items():
-                if str(name) not in names:
+                key = name if field.names else str(name)  # an index is no name, also where names are numbers
+                if key not in names:
                     raise UserError(f"this model has no attribute {name!r}{did_you_mean(str(name), names)}")
                 if (given := _finite(value)).ndim:
                     raise UserError(f"the attribute {name!r} is one number for all samples")
-                values[:, names.index(str(name))] = given
+                values[:, names.index(key)] = given
         elif attributes is not None:
             values = _finite(attributes)
             if values.shape not in ((field.dim,), (n, field.dim)):
@@ -247,16 +254,20 @@ class TorchSampler:
         return output
 
     def latents(
-        self, n: int, seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]; see :meth:`ganzoo.Sampler.latents`."""
         fields = {field.name: field for field in self.network.signature.inputs if isinstance(field, Latent)}
         if not fields or name not in (None, *fields):
             raise UserError(f"this model has no such latent; it has: {', '.join(fields) or 'none'}")
         only = Signature(tuple(fields.values()), self.network.signature.output)
-        drawn = draw_inputs(only, n, seed, truncation=truncation, means=self._means)
-        latents: NDArray[np.float32] = drawn[list(fields).index(name) if name else 0].numpy()
-        return latents
+        index = list(fields).index(name) if name else 0
+        asked: dict[str, Any] = {"truncation": truncation, "means": self._means}
+        if not isinstance(n, Sequence | np.ndarray):
+            latents: NDArray[np.float32] = draw_inputs(only, n, seed, **asked)[index].numpy()
+            return latents
+        batch = max(1, PIECE // prod(only.inputs[index].shape))
+        return pick((drawn[index].numpy() for drawn in _pieces(only, max(n, default=0) + 1, seed, batch, **asked)), n)
 
     def stream(
         self,

@@ -1,25 +1,42 @@
 """Validating settings, and saying what is wrong with them in one sentence that a person can act on."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from math import isfinite
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ganzoo.errors import UserError
 from ganzoo.layers import merge
+from ganzoo.text import fits
 
-__all__ = ["dotted", "validate"]
+__all__ = ["dotted", "paths", "validate"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def validate(model: type[Model], section: str, values: Mapping[str, Any], known: Sequence[str] = ()) -> Model:
-    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known."""
+    """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known.
+
+    A setting of the type :class:`~pathlib.Path` is resolved here, from the current folder: a run may be gone on with in
+    another one. A path inside of something else is a :class:`~pathlib.PurePath`, and stays as it is.
+    """
+    _check_values(section, values)
     try:
-        return model.model_validate(_completed(model, values))
+        validated = model.model_validate(_completed(model, values))
+        _check_values(section, {name: getattr(validated, name) for name in values if name in model.model_fields})
+        return _resolved(validated)
+    except UserError:
+        raise
     except ValidationError as error:
         errors = error.errors(include_url=False)
+    except Exception as error:  # a validator of a plugin's, or pydantic where it converts numbers
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"the settings of {section or 'the training'!r} cannot be checked: {what}") from error
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     path, value = _place(model, first["loc"]), first["input"]
     where = ".".join(part for part in (section, *path) if part)
@@ -36,8 +53,58 @@ def validate(model: type[Model], section: str, values: Mapping[str, Any], known:
     said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))
     if not path:
         raise UserError(f"the settings of {section!r} do not go together: {said}")
+    raise UserError(f"setting {where!r}: {said}, not {_text(value)}")
+
+
+def _check_values(where: str, value: Any) -> None:
+    """Raise :class:`UserError` for what no setting is, whatever its type: endless numbers, texts that are none.
+
+    They pass for integers, floats and paths, and nobody expects them: neither torch nor NumPy nor TOML takes them.
+    """
+    problem = ""
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            _check_values(f"{where}.{name}".lstrip("."), each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_values(where, each)
+    elif isinstance(value, float) and not isfinite(value):
+        problem = "a number is finite"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        problem = "a whole number has at most 64 bits"
+    elif isinstance(value, str | PurePath) and not fits(str(value), lines=True):
+        problem = "a text cannot have control characters, or bytes that are no text"
+    if problem:
+        raise UserError(f"setting {where!r}: {problem}, not {_text(value)}")
+
+
+def _text(value: Any) -> str:
     text = repr(value)
-    raise UserError(f"setting {where!r}: {said}, not {text if len(text) <= 80 else text[:77] + '...'}")
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _resolved(settings: Model) -> Model:
+    """Return the settings with absolute paths."""
+    changed: dict[str, Any] = {}
+    for name, value in settings:
+        if isinstance(value, Path):
+            with suppress(RuntimeError):  # "~" of somebody who has no home
+                value = value.expanduser()
+            changed[name] = Path(os.path.abspath(value))
+        elif isinstance(value, BaseModel):
+            changed[name] = _resolved(value)
+    return settings.model_copy(update=changed)
+
+
+def paths(settings: BaseModel, section: str) -> Iterator[str]:
+    """Yield the names of the settings below a section that are paths, in full: they say where, and not what."""
+    for name, value in settings:
+        if isinstance(value, Path):
+            yield f"{section}.{name}"
+        elif isinstance(value, BaseModel):
+            yield from paths(value, f"{section}.{name}")
 
 
 def _completed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:

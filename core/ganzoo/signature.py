@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from ganzoo.errors import UserError
+from ganzoo.text import NAME, fits
 
 __all__ = ["Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"]
 
@@ -47,6 +48,7 @@ class Label:
             raise UserError(f"a label needs at least one class, not {self.classes}")
         if self.names and len(self.names) != self.classes:
             raise UserError(f"{len(self.names)} names for {self.classes} classes")
+        _check_names(self.names, "a class")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Attributes:
         _check_shape(self.shape)
         if self.names and len(self.names) != self.dim:
             raise UserError(f"{len(self.names)} names for {self.dim} attributes")
+        _check_names(self.names, "an attribute")
         if any(len(row) != self.dim or not all(map(isfinite, row)) for row in self.examples):
             raise UserError(f"an example of these attributes has {self.dim} finite numbers")
 
@@ -252,10 +255,16 @@ def field_from_json(data: dict[str, Any]) -> Field:
                 return Scores(shape, name)
             case kind:
                 raise UserError(f"unknown kind of field {kind!r}; there is: {', '.join(_KINDS)}")
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"not a field of a signature: {data!r}") from None
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise UserError(f"not a field of a signature: {str(data)[:200]}") from None
+
+
+def _check_names(names: tuple[str, ...], what: str) -> None:
+    for name in names:
+        if not isinstance(name, str) or not fits(name):
+            raise UserError(f"{name!r} cannot be the name of {what}: {NAME}; rename it")
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

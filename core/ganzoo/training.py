@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +23,7 @@ from ganzoo.card import write_card
 from ganzoo.config import Config
 from ganzoo.data import Dataset
 from ganzoo.devices import resolve_device
-from ganzoo.errors import Interrupted, TrainingError
+from ganzoo.errors import Interrupted, TrainingError, UserError
 from ganzoo.loop import Loop
 from ganzoo.metrics import Metric
 from ganzoo.networks import Network
@@ -32,14 +35,41 @@ from ganzoo.signature import Attributes, Image, Label
 
 __all__ = ["fit"]
 
+log = logging.getLogger("ganzoo")
 
-def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = None, *, quiet: bool = False) -> None:
+
+def fit(
+    config: Config,
+    run: Run,
+    registry: Registry,
+    dataset: Dataset | None = None,
+    *,
+    quiet: bool = False,
+    from_step: int | None = None,
+) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
-    Writes metrics.jsonl, sample sheets, checkpoints, losses.png, progress.gif and README.md, and tells plugins. On
-    SIGINT it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`; a loss that is no longer
-    finite raises :class:`~ganzoo.TrainingError` and leaves the last checkpoint as it was.
+    Writes metrics.jsonl, sample sheets, checkpoints, losses.png, progress.gif and README.md, and tells plugins; of a
+    run that has come to its last step, what is missing of these. ``from_step`` goes back to an older checkpoint, and
+    later ones are deleted as soon as the training has written its own. Nobody else can train in the folder meanwhile.
+
+    On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
+    is no longer finite raises :class:`~ganzoo.TrainingError`, a full disk :class:`~ganzoo.UserError`; both leave the
+    last checkpoint as it was.
     """
+    with run.locked(), _Signals() as signals:
+        _fit(config, run, registry, dataset, quiet, from_step, signals)
+
+
+def _fit(
+    config: Config,
+    run: Run,
+    registry: Registry,
+    dataset: Dataset | None,
+    quiet: bool,
+    from_step: int | None,
+    signals: _Signals,
+) -> None:
     settings = config.train
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -49,9 +79,11 @@ def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = 
     trainer = config.build_trainer(dataset.spec)
     trainer.to(device)
     loop = Loop(trainer, dataset, settings)
-    if (run.checkpoints / "last").exists():
+    if from_step is not None:
+        loop.restore(checkpoint.find(run.checkpoints, from_step))
+    elif (run.checkpoints / "last").exists():
         loop.restore(checkpoint.latest(run.checkpoints))
-    run.forget_after(loop.step)
+    run.forget_after(loop.step, later=from_step is not None)
     loop.start_workers()
     metrics = config.build_metrics(dataset)
     studio = _Studio(run, loop, dataset, metrics, registry)
@@ -61,30 +93,36 @@ def fit(config: Config, run: Run, registry: Registry, dataset: Dataset | None = 
     registry.notify("ganzoo_fit_start", run=run.path, config=config, trainer=trainer, step=loop.step)
     outcome: Literal["done", "interrupted", "failed"] = "failed"
     try:
-        with _Interrupt() as interrupt, Progress(settings.steps, loop.step, quiet=quiet) as progress:
+        with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
                 studio.draw()
-            _train(loop, run, registry, studio, progress, interrupt)
-        outcome = "interrupted" if interrupt.asked and loop.step < settings.steps else "done"
-    finally:
-        if outcome != "interrupted":
+            elif loop.step == settings.steps and not studio.sheet.is_file() and (figures := studio.draw()):
+                run.log(loop.step, figures)
+            _train(loop, run, registry, studio, progress, signals)
+        stopped = signals.number and loop.step < settings.steps
+        if not stopped:
             studio.finish()
-        if outcome != "failed":
-            write_card(run, config, trainer, dataset.spec, loop.step)
+        write_card(run, config, trainer, dataset.spec, loop.step)
+        outcome = "interrupted" if stopped else "done"
+    except TrainingError:
+        with suppress(UserError):  # the curves show what went wrong; that is what to say, even if the disk is full
+            studio.finish()
+        raise
+    finally:
         registry.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
-    if outcome == "interrupted":
-        raise Interrupted(f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}")
+    if stopped:
+        sentence = f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}"
+        raise Interrupted(sentence, signals.number)
 
 
-def _train(
-    loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: Progress, interrupt: _Interrupt
-) -> None:
+def _train(loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: Progress, signals: _Signals) -> None:
     settings = loop.settings
     started, since = time.perf_counter(), loop.step
+    stale = run.later(loop.step)  # of a training that was killed after its last checkpoint, or that is given up
     while loop.step < settings.steps:
         loop.advance()
         progress.advance(loop.step)
-        stop = interrupt.asked  # read once: a signal that comes later in this step stops the next one
+        stop = bool(signals.number)  # read once: a signal that comes later in this step stops the next one
         last = loop.step == settings.steps or stop
         if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
             _check(loop.unsound(), loop, run)  # before anything of it is kept
@@ -103,7 +141,9 @@ def _train(
             registry.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
             started, since = time.perf_counter(), loop.step
         if loop.step % settings.checkpoint_every == 0 or last:
-            path = loop.save(run.checkpoints)
+            path = loop.save(run.checkpoints, [each for each in stale if each not in studio.drawn])
+            stale = []
+            run.settle()
             registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
         if stop:
             return
@@ -127,14 +167,21 @@ class _Studio:
         self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
+        self.doubts: set[str] = set()  # those that have been told
         self.signature = next(iter(loop.exports().values())).signature
         for metric in metrics.values():
             metric.check(self.signature)
         self.drawable = not takes_images(next(iter(loop.exports().values())))
+        self.drawn: set[Path] = set()
         self.real: NDArray[np.float32] | None = None
         if not isinstance(self.signature.output, Image) and self.drawable:
             shown = torch.arange(min(len(dataset), pictures.POINTS))
             self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name].numpy()
+
+    @property
+    def sheet(self) -> Path:
+        """The sheet of the first network after this step."""
+        return self.run.samples / f"{self.loop.step:06d}.png"
 
     def draw(self) -> dict[str, float]:
         """Draw sheets and return the metrics of as many samples as each asks for."""
@@ -143,6 +190,11 @@ class _Studio:
         for name, network in networks.items():
             if takes_images(network):
                 figures |= self._draw_answers(name, network, networks.values())
+        if figures:
+            for doubt in (each for metric in self.metrics.values() for each in metric.doubts()):
+                if doubt not in self.doubts:
+                    log.warning("%s", doubt)
+                    self.doubts.add(doubt)
         return figures
 
     def _draw_samples(self, network: Network) -> dict[str, float]:
@@ -151,10 +203,9 @@ class _Studio:
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
-        path = self.run.samples / f"{self.loop.step:06d}.png"
         columns = pictures.sheet_columns(self.signature)
-        pictures.save_sheet(path, samples[:count].numpy(), field, self.real, columns)
-        self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
+        pictures.save_sheet(self.sheet, samples[:count].numpy(), field, self.real, columns)
+        self._tell(self.sheet)
         figures: dict[str, float] = {}
         for key, metric in self.metrics.items():
             judged = samples[: metric.config.samples]
@@ -173,13 +224,13 @@ class _Studio:
         """
         loop, field = self.loop, network.signature.output
         first = network.signature is self.signature
-        path = self.run.samples / f"{loop.step:06d}{'' if first else f'-{name}'}.png"
+        path = self.sheet if first else self.sheet.with_stem(f"{self.sheet.stem}-{name}")
         metrics = {} if self.drawable or not isinstance(field, Image) else self.metrics
         examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
         prepared = loop.trainer.prepare(examples)
         few = {key: part[:EXAMPLES] for key, part in prepared.items()}
         draw_answers(path, network, others, loop.dataset, few, loop.settings.seed)
-        self.registry.notify("ganzoo_samples", run=self.run.path, step=loop.step, path=path)
+        self._tell(path)
         figures: dict[str, float] = {}
         if metrics:
             samples, inputs = answer(network, prepared, loop.settings.seed)
@@ -191,29 +242,34 @@ class _Studio:
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
 
+    def _tell(self, path: Path) -> None:
+        self.drawn.add(path)
+        self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
+
     def finish(self) -> None:
         """Draw the curves and put the sheets together to a film."""
         pictures.save_curves(self.run.path / "losses.png", self.run.metrics())
-        sheets = [path for path in self.run.samples.glob("*.png") if path.stem.isdecimal()]
-        pictures.save_film(self.run.path / "progress.gif", sorted(sheets))
+        pictures.save_film(self.run.path / "progress.gif", self.run.sheets())
 
 
-class _Interrupt:
-    """While entered, the first SIGINT is remembered in ``asked``; a second one interrupts at once."""
+class _Signals:
+    """While entered, the first SIGINT or SIGTERM is remembered as ``number``; a second one ends everything at once."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.number = 0
+        self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _Interrupt:
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._before = signal.signal(signal.SIGINT, self._remember)
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, signal.SIG_DFL if before is None else before)  # None: a handler that is not Python's
+        self._before.clear()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
+        self.number = number
+        self.__exit__()

@@ -63,7 +63,7 @@ std::vector<Ort::Value> draw(const json& inputs, std::int64_t n, std::uint64_t s
   return values;
 }
 
-// Write images [n, channels, height, width] side by side as a PPM (PGM if they are grey), as square as can be.
+// Write images [n, channels, height, width] side by side as a PPM (PGM if they are grey, PAM if RGBA), as square as can be.
 void write_sheet(const std::string& path, const float* samples, std::int64_t n, const json& output) {
   const std::int64_t channels = output.at("shape")[0], height = output.at("shape")[1], width = output.at("shape")[2];
   const float low = output.at("range")[0], scale = 255.0 / (output.at("range")[1].get<double>() - low);
@@ -82,7 +82,12 @@ void write_sheet(const std::string& path, const float* samples, std::int64_t n, 
     }
   }
   std::ofstream file(path, std::ios::binary);
-  file << (channels == 1 ? "P5\n" : "P6\n") << columns * width << ' ' << rows * height << "\n255\n" << sheet;
+  if (channels == 4) {
+    file << "P7\nWIDTH " << columns * width << "\nHEIGHT " << rows * height
+         << "\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n" << sheet;
+  } else {
+    file << (channels == 1 ? "P5\n" : "P6\n") << columns * width << ' ' << rows * height << "\n255\n" << sheet;
+  }
   if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from ganzoo import GanzooError, Image, Network, Signature, UserError
-from ganzoo.files import atomic_path
+from ganzoo.files import atomic_path, temporary_path, writing
 from ganzoo.pictures import save_sheet
 from ganzoo.signature import field_to_json
 from ganzoo_exporters import runtime
@@ -97,7 +96,7 @@ def export(
     """
     signature, document = network.signature, _document(network.signature, metadata, pixels, precision)
     fixed, tolerance = tolerance is not None, TOLERANCE.get(precision, math.inf) if tolerance is None else tolerance
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+    with atomic_path(path) as temporary, temporary_path(path, folder=True) as folder:
         file, tried = Path(folder, path.name), []
         with _failures("the network cannot be exported"), torch.no_grad():
             reference = copy.deepcopy(network).cpu().float().eval()
@@ -107,7 +106,8 @@ def export(
                 inputs.append(draw_inputs(larger, BATCHES[1]))
                 expected.append(apply(reference, inputs[-1], larger))
             for model in _models(reference, inputs[1], precision):
-                _write(model, document, file, inline)
+                with writing(file, str(path)):
+                    _write(model, document, file, inline)
                 try:
                     generator = runtime.Generator(file, providers=["CPUExecutionProvider"])
                     difference = largest_difference(generator, inputs, expected, signature)
@@ -145,7 +145,8 @@ def export(
                 output = replace(signature.output, range=(0.0, 255.0), layout=pixels)
                 _append_pixels(model.graph, signature.output, pixels)
                 document["signature"]["output"] = field_to_json(output)
-            weights = _write(model, document, file, inline)
+            with writing(file, str(path)):
+                weights = _write(model, document, file, inline)
             if isinstance(signature.output, Image) and pixels:
                 ours = runtime.Generator(file, providers=["CPUExecutionProvider"])
                 if not pixels_agree(generator, ours, inputs, signature.output):

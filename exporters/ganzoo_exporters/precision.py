@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import ir
 
+from ganzoo.files import writing
 from ganzoo_exporters.translate import quiet
 
 __all__ = ["LEAST_PSNR", "Precision", "to_half", "to_integers"]
@@ -74,7 +75,7 @@ def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[A
         def get_next(self) -> Mapping[str, NDArray[Any]] | None:
             return next(self.batches, None)
 
-    with tempfile.TemporaryDirectory() as folder, _tools():
+    with tempfile.TemporaryDirectory() as folder, _tools(), writing(Path(folder, "before.onnx"), f"to {folder}"):
         before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
         onnx.save(model, before)
         quantize_static(

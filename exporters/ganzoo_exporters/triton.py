@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo import UserError
-from ganzoo.files import atomic_path, write_atomic
+from ganzoo.files import atomic_path, read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from onnx import ValueInfoProto
@@ -47,7 +47,7 @@ def write_repository(model: Path, folder: Path) -> Path:
         raise UserError(str(error)) from None
     target = folder / _name(metadata)
     config = target / "config.pbtxt"
-    if config.exists() and not config.read_text(encoding="utf-8", errors="replace").startswith(_OURS):
+    if config.exists() and not read_bytes(config).startswith(_OURS.encode()):
         raise UserError(f"{config} was not written by ganzoo: choose another repository, or remove it")
     graph = onnx.load(model, load_external_data=False).graph
     # above 2 GB weights lie in another file; opening the model has checked that it is beside it

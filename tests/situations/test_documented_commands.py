@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,8 @@ def shortened(words: list[str]) -> list[str]:
         sets = [each for each in sets if each.partition("=")[0] not in said]
         more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
     if words[0] == "eval":
-        metrics = ("classifier", "fid", "prdc", "memorisation", "label_accuracy")
+        named = [name for option, name in pairwise(words) if option == "--metric"]
+        metrics = named or ("classifier", "fid", "prdc", "memorisation", "label_accuracy")
         more = ["-n", "40", *(word for name in metrics for word in ("--set", f"metric.{name}.classifier.steps=2"))]
     return [*words, *more]
 
@@ -134,7 +136,7 @@ def prepare(cli: Command, name: str) -> None:
 MEANWHILE: dict[tuple[str, ...], Callable[[], None]] = {
     ("directions", "fit", "zoo:cgan-mnist5k", "--labels"): lambda: label(Path("lab/labels.csv")),
     ("edit", "zoo:aae-mnist5k"): lambda: smile("zoo:aae-mnist5k"),
-    ("edit", "runs/0006-vaegan-folder"): lambda: smile("runs/0006-vaegan-folder"),
+    ("edit", "last"): lambda: smile("last"),
 }
 """What somebody does by hand before a command that begins so."""
 

@@ -3,6 +3,7 @@
 Command modules import nothing heavy at the top: ``ganzoo --help`` needs typer alone, ``ganzoo list`` no torch.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,13 @@ import typer
 
 from ganzoo import __version__
 from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, is_out_of_memory
+from ganzoo.terminal import escape_record, print
+from ganzoo.threads import spin_briefly
 
 __all__ = ["app", "main"]
+
+_LONGEST = 2000  # characters of a sentence
 
 app = typer.Typer(
     name="ganzoo",
@@ -45,6 +50,8 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the caller's mistakes end in one sentence and exit code 2, never in a traceback."""
+    spin_briefly()
+    logging.getLogger("ganzoo").addFilter(escape_record)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = app(given or ["--help"], prog_name="ganzoo", standalone_mode=False)
@@ -62,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         what = f"{error.filename}: " if error.filename else ""
         _end(f"{what}{error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:
-        # torch's own errors, told apart without importing it.
-        if not isinstance(error, MemoryError) and not re.search(r"(?i)out of memory|allocate memory", str(error)):
+        if not is_out_of_memory(error):
             raise
         _end("out of memory; take smaller batches (--set batch_size=...), fewer samples, or a smaller model", 1)
     if code:
@@ -72,5 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _end(sentence: str, code: int) -> NoReturn:
     if sentence:
-        print(f"ganzoo: {' '.join(sentence.split())}", file=sys.stderr)
+        # Line breaks alone: a name may have several spaces, and those of other scripts.
+        text = re.sub(r"\s*[\r\n]\s*", " ", sentence.strip())
+        if len(text) > _LONGEST:  # it quotes what stood in a file
+            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+        print("ganzoo:", text, file=sys.stderr)
     sys.exit(code)

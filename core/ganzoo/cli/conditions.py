@@ -9,20 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.places import is_name, locate
+from ganzoo.text import same
 
 if TYPE_CHECKING:
     from ganzoo.signature import Attributes, Label, Signature
 
 __all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
 
-Model = Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")]
+_SHOWN = 20  # names of classes in a sentence
+_LONGEST = 18  # digits of a class's number
+
+
+def _located(model: str) -> str:
+    """Return the folder of a run that is named by its number or as ``last``."""
+    return str(locate(model)) if is_name(model) else model
+
+
+Model = Annotated[
+    str,
+    typer.Argument(help="A run (folder, number or 'last'), an .onnx file, or zoo:NAME.", callback=_located),
+]
 Classes = Annotated[
     list[str] | None,
     typer.Option(
         "--label",
         metavar="CLASS",
-        help="A class by number or name, LABEL=CLASS where there are several labels (repeatable); 'all' takes "
-        "them in turn, as does leaving it out.",
+        help="A class by name, or by its number from 0 unless the names are other numbers; LABEL=CLASS where there are "
+        "several labels (repeatable); 'all' takes them in turn, as does leaving it out.",
     ),
 ]
 Attribute = Annotated[
@@ -74,6 +88,7 @@ def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:
 
 def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
     """Return the label that the text is about, and what it says about it."""
+    text = same(text, fields[0].names) if len(fields) == 1 else text
     if len(fields) > 1 or text not in fields[0].names:
         for field in fields:
             if text.startswith(f"{field.name}="):
@@ -87,12 +102,26 @@ def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
 def _class(text: str, name: str, field: Label) -> int | None:
     if name == "all":
         return None
-    if name in field.names:
-        return field.names.index(name)
-    if name.isdecimal() and int(name) < field.classes:
+    if (known := same(name, field.names)) in field.names:
+        return field.names.index(known)
+    # A number where the names are numbers of another kind (1, 2 ...; years): whoever types one means a name.
+    if any(_is_number(known) and known != str(index) for index, known in enumerate(field.names)):
+        more = ", ..." if field.classes > _SHOWN else ""
+        names = ", ".join(map(repr, field.names[:_SHOWN]))
+        raise UserError(
+            f"unknown --label {text!r}: the classes are known by their names alone, {names}{more}, or 'all'"
+        )
+    if name.isdecimal() and len(name) <= _LONGEST and int(name) < field.classes:
         return int(name)
     close = did_you_mean(name, field.names) if field.names else ""
     raise UserError(f"unknown --label {text!r}: it is a number from 0 to {field.classes - 1}, a name or 'all'{close}")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, float]:
@@ -106,6 +135,7 @@ def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, flo
         if not equals:
             raise UserError(f"--attribute is NAME=VALUE, not {text!r}")
         names = fields[0].names or tuple(map(str, range(fields[0].dim)))
+        name = same(name, names)
         if name not in names:
             raise UserError(f"unknown --attribute {name!r}{did_you_mean(name, names)}")
         if name in values:

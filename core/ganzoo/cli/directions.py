@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation
-from ganzoo.cli.latent import done, only_png, open_editor, save_picture
+from ganzoo.cli.latent import done, only_png, open_editor, save_images, save_picture
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,14 +53,13 @@ def samples(
 
     'ganzoo directions fit' takes the CSV.
     """
-    from ganzoo.labelling import write_table
-    from ganzoo.pictures import save_images
+    from ganzoo.labelling import check_table, write_table
 
+    table, names = out / "labels.csv", name or ["value"]
+    check_table(table, names)  # before images change that it is about
     editor = open_editor(model, label, attribute, seed, 1.0)
-    images = editor.draw(editor.latents(range(n)), range(n))
-    table = out / "labels.csv"
-    write_table(table, name or ["value"], n, seed)
-    save_images(out, images)
+    save_images(out, editor.draw(editor.latents(range(n)), range(n)))
+    write_table(table, names, n, seed)
     done(f"{n} samples; write a number, or yes and no, behind those that you can judge", table)
 
 

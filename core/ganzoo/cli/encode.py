@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, conditions
+from ganzoo.cli.images import Background, MaxPixels, Source, each_image, image_reader
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def encode(
     model: Model,
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A picture, or a folder of pictures.")],
+    source: Source,
     optimize: Annotated[
         bool,
         typer.Option(
@@ -38,24 +41,27 @@ def encode(
     steps: Annotated[int, typer.Option(min=1, help="Steps of --optimize.")] = 200,
     label: Classes = None,
     attribute: Attribute = None,
+    background: Background = "white",
+    max_pixels: MaxPixels = None,
     seed: Seed = 0,
     sheet: Annotated[
-        Path | None, typer.Option(help="FILE.png: the pictures, and what the generator draws from their latents.")
+        Path | None, typer.Option(help="FILE.png: the images, and what the generator draws from their latents.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="FILE.npz with the latents, and the names of the pictures.")] = Path(
+    out: Annotated[Path, typer.Option(help="FILE.npz with the latents, and the names of the images.")] = Path(
         "latents.npz"
     ),
 ) -> None:
-    """Find the latents that a generator draws pictures from.
+    """Find the latents that a generator draws images from.
 
-    The file goes into 'ganzoo edit --latent' and 'ganzoo interpolate --latent'. Pictures are scaled and cut to the
-    size that the generator draws. A conditional generator is told the classes and attributes that are given here.
+    The file goes into 'ganzoo edit --latent' and 'ganzoo interpolate --latent'. Images are scaled and cut to the size
+    that the generator draws; what cannot be read in a folder is skipped and named. A conditional generator is told the
+    classes and attributes that are given here.
     """
     import numpy as np
 
     from ganzoo.files import atomic_path
+    from ganzoo.images import fitted
     from ganzoo.opening import open_model
-    from ganzoo.photos import fitted, pictures_in, read_picture
     from ganzoo.pictures import save_comparison
     from ganzoo.pixels import to_pixels
     from ganzoo.signature import Image, Label, Latent, Signature
@@ -76,13 +82,14 @@ def encode(
         told = conditions(signature, seed, 1.0, label, attribute)
         unsaid = [each.name for each in signature.inputs if isinstance(each, Label)]
         if set(unsaid) - set(told["label"] or {}):
-            raise UserError(f"say with --label of which class the pictures are: the generator is told {unsaid[0]!r}")
+            raise UserError(f"say with --label of which class the images are: the generator is told {unsaid[0]!r}")
     if encoder is not None:
         taken = Signature.from_json(encoder.metadata["signature"]).inputs[0]
         assert isinstance(taken, Image)
         image = taken
-    pictures = list(pictures_in(source))
-    pixels = np.stack([fitted(read_picture(path, image.channels)[0], image) for path in pictures])
+    reader, size = image_reader(image, background, max_pixels), replace(image, multiple=None)
+    read = dict(each_image(source, lambda path: fitted(reader.read(path), size)))
+    pixels = np.stack(list(read.values()))
     low, high = image.range
     images = pixels.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     latents = encoder(images) if encoder is not None else None
@@ -92,7 +99,7 @@ def encode(
         latents = _improved(generator, told, images, latents, latent.shape, steps, seed)
     assert latents is not None
     with atomic_path(out) as temporary, temporary.open("wb") as file:
-        np.savez(file, latents=np.asarray(latents, np.float32), files=np.array([str(path) for path in pictures]))
+        np.savez(file, latents=np.asarray(latents, np.float32), files=np.array([str(path) for path in read]))
     if sheet is not None:
         assert generator is not None
         returned = _draw(generator, told, latents)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.cli.conditions import Model
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ganzoo.data import Dataset
     from ganzoo.formats import Sampler
-    from ganzoo.metrics import Metric
+    from ganzoo.metrics import Direction, Metric
     from ganzoo.registry import Registry
+    from ganzoo.runs import Run
     from ganzoo.signature import Signature
 
 __all__ = ["compare", "eval_", "register"]
@@ -39,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def eval_(
-    model: Annotated[str, typer.Argument(help="A run folder, an .onnx file, or zoo:NAME.")],
+    model: Model,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric, 'ganzoo list metric' shows all; may be repeated. By default what suits the data."),
@@ -89,8 +94,6 @@ def eval_(
     conditional = any(not isinstance(field, Latent) for field in signature.inputs)
     metrics, left_out = _metrics(registry, model, metric or [], settings["metric"], dataset, conditional, n)
 
-    for name, reason in left_out.items():
-        print(f"{name} is left out: {reason}", file=sys.stderr)
     for each in metrics.values():
         each.prepare()
     count = max(each.config.samples for each in metrics.values())
@@ -98,15 +101,33 @@ def eval_(
     samples, condition = _draw(sampler, signature, dataset, count, seed)
     figures: dict[str, float] = {}
     real: dict[str, float] = {}
-    for name, each in metrics.items():
+    for name, each in list(metrics.items()):
         print(f"judging: {name}", file=sys.stderr)
         judged = samples[: each.config.samples]
         told = {key: values[: len(judged)] for key, values in condition.items()}
-        figures |= {f"{name}/{key}": value for key, value in each(judged, told).items()}
-        real |= {f"{name}/{key}": value for key, value in each.floor().items()}
+        try:
+            drawn, floor = each(judged, told), each.floor()
+        except UserError as error:
+            if metric:
+                raise
+            left_out[name] = str(error)
+            del metrics[name]
+            continue
+        figures |= {f"{name}/{key}": value for key, value in drawn.items()}
+        real |= {f"{name}/{key}": value for key, value in floor.items()}
+    if not metrics:
+        raise _nothing(dataset, left_out)
+    for name, reason in left_out.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    doubts = list(dict.fromkeys(doubt for each in metrics.values() for doubt in each.doubts()))
+    if undefined := [name for name, value in figures.items() if not isfinite(value)]:
+        doubts.append(f"{', '.join(undefined)} cannot be told of these samples: no finite number comes out")
+    for doubt in doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
 
+    better = {name: metrics[name.partition("/")[0]].direction(name) for name in figures}
     document = _document(model, sampler, dataset, choice, metrics, seed)
-    document |= {"figures": _finite(figures), "real": _finite(real)}
+    document |= {"figures": _finite(figures), "real": _finite(real), "better": better, "warnings": doubts}
     text = json.dumps(document, indent=2)
     kept = out if out is not None else Path(model) if Path(model).is_dir() else None
     if kept is not None:
@@ -119,8 +140,8 @@ def eval_(
     if as_json:
         print(text)
         return
-    rows = [[name, _number(value), _number(real.get(name))] for name, value in figures.items()]
-    _print([["figure", "samples", "real"], *rows])
+    rows = [[name, _number(value), _number(real.get(name)), better[name] or ""] for name, value in figures.items()]
+    _print([["figure", "samples", "real", "better"], *rows])
 
 
 def _settings(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -143,25 +164,33 @@ def _data(
     registry: Registry, model: str, sampler: Sampler, name: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the name, settings and maker of the data set: that of the training unless another one is named."""
+    from ganzoo.config import Choice, recorded
     from ganzoo.runs import Run
     from ganzoo.settings import validate
 
-    trained: dict[str, Any] = {"name": sampler.metadata["data"]["name"]}
+    document: Mapping[str, Any] = sampler.metadata
+    trained: Any = document.get("data")
     if Path(model).is_dir():
-        trained = Run.open(Path(model)).document()["data"]
+        document = Run.open(Path(model)).document()
+        trained = document.get("data")
+    elif isinstance(trained, dict):  # a file has no settings of its data, only figures about it
+        trained = {"name": trained.get("name")}
+    if not isinstance(trained, dict) or not isinstance(trained.get("name"), str):
+        raise UserError(f"{model} does not say what it was trained on")
     name = name or settings.get("name")
     try:
         entry = registry.get("dataset", name or trained["name"])
     except UserError as error:
         hint = "" if name else f" ({model} was trained on it); say what to judge it by with --data"
-        raise UserError(f"{error}{hint}") from None
+        raise UserError(f"{recorded(registry, error, document)}{hint}") from None
     values = {**entry.spec.defaults}
-    if name is None or registry.get("dataset", trained["name"]) == entry:
-        values |= trained
+    with suppress(UserError):  # what it was trained on need not be here if it is judged by something else
+        if name is None or registry.get("dataset", trained["name"]) == entry:
+            values |= trained
     values = {key: value for key, value in {**values, **settings}.items() if key != "name"}
     config = validate(entry.spec.load().Config, "data", values)
     plain = {"name": entry.name, **config.model_dump(mode="json", exclude_none=True)}
-    return {"settings": plain, "build": lambda: entry.spec.load()(config)}
+    return {"settings": plain, "build": Choice(entry, config).build}
 
 
 def _check(model: str, signature: Signature, dataset: Dataset) -> None:
@@ -219,9 +248,14 @@ def _metrics(
                 raise
             left_out[entry.spec.key] = str(error)
     if not metrics:
-        why = f": {next(iter(left_out.values()))}" if left_out else ""
-        raise UserError(f"no metric suits {dataset.spec.name}{why}; name one with --metric")
+        raise _nothing(dataset, left_out)
     return metrics, left_out
+
+
+def _nothing(dataset: Dataset, left_out: Mapping[str, str]) -> UserError:
+    """Return the error that no metric is left, with the first one's reason."""
+    why = f": {next(iter(left_out.values()))}" if left_out else ""
+    return UserError(f"no metric suits {dataset.spec.name}{why}; name one with --metric")
 
 
 def _draw(
@@ -273,6 +307,7 @@ def _document(
     from importlib import metadata
 
     from ganzoo import __version__
+    from ganzoo.text import shown
 
     versions = {"ganzoo": __version__}
     for name in ("torch", "torch-fidelity", "numpy"):
@@ -282,9 +317,9 @@ def _document(
             continue
     return {
         "schema": 1,
-        "model": model,
-        "network": sampler.metadata["model"],
-        "training": sampler.metadata["training"],
+        "model": shown(model),
+        "network": sampler.metadata.get("model", {}),
+        "training": sampler.metadata.get("training", {}),
         "data": {**choice["settings"], "samples": len(dataset)},
         "seed": seed,
         "device": sampler.device,
@@ -298,14 +333,16 @@ def _document(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: folders, numbers, or 'last'.")],
     out: Annotated[Path | None, typer.Option(help="FILE.png: the curves of the runs in one picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show runs side by side: settings, losses and figures."""
+    from ganzoo.runs import Run
+
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"--out is a .png, not {out}")
-    records = [_record(path) for path in runs]
+    records = [_record(Run.open(run)) for run in runs]
     if len({record["name"] for record in records}) < len(records):  # runs of the same number in two folders
         records = [{**record, "name": record["run"]} for record in records]
     shared = set.intersection(*(set(record["settings"]) for record in records))
@@ -315,23 +352,43 @@ def compare(
     if out is not None:
         _plot(out, records)
         print(f"curves: {out}", file=sys.stderr)
+    better = _better({key for record in records for section in ("last", "eval") for key in record[section]})
     if as_json:
+        for record in records:
+            known = {**record["last"], **record["eval"]}
+            record["better"] = {key: better[key] for key in known if better[key]}
         print(json.dumps([{key: record[key] for key in record if key != "rows"} for record in records], indent=2))
         return
-    table = [["", *(record["name"] for record in records)]]
-    table += [[key, *(str(record[key]) for record in records)] for key in ("model", "data", "loss", "step", "steps")]
+    table = [["", *(record["name"] for record in records), "better"]]
+    table += [
+        [key, *(str(record[key]) for record in records), ""] for key in ("model", "data", "loss", "step", "steps")
+    ]
     for section, label in (("settings", ""), ("last", ""), ("eval", "eval ")):
-        keys = list(dict.fromkeys(key for record in records for key in record[section]))
-        table += [[f"{label}{key}", *(_number(record[section].get(key)) for record in records)] for key in keys]
+        for key in dict.fromkeys(key for record in records for key in record[section]):
+            values = (_number(record[section].get(key)) for record in records)
+            table.append([f"{label}{key}", *values, better.get(key) or "" if section != "settings" else ""])
     _print(table)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _better(names: Iterable[str]) -> dict[str, Direction | None]:
+    """Return which way is good for each figure, if it is one of a metric that is installed and says so."""
+    from ganzoo.registry import load_registry
+
+    registry, better = load_registry(), {}
+    for name in names:
+        try:
+            cls: type[Metric] = registry.get("metric", name.partition("/")[0]).spec.load()
+            better[name] = cls.direction(name)
+        except UserError:  # a loss, or a metric of a plugin that is gone
+            better[name] = None
+    return better
+
+
+def _record(run: Run) -> dict[str, Any]:
     """Return what is known about a run, from its files alone."""
     from ganzoo.layers import flat
-    from ganzoo.runs import Run
 
-    run = Run.open(path)
+    path = run.path
     document, rows = run.document(), run.metrics()
     try:
         key = document["plugin"].rpartition("/")[2]
@@ -362,13 +419,18 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _figures(path: Path) -> dict[str, float]:
     """Return the figures of an eval.json, none if there is none."""
-    if not path.is_file():
+    from ganzoo.files import read_json
+
+    if not path.exists():
         return {}
     try:
-        figures: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["figures"]
-        return dict(figures)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged; delete it, or write it anew with: ganzoo eval {path.parent}") from None
+        document = read_json(path)
+    except UserError:
+        document = None
+    figures = document.get("figures") if isinstance(document, dict) else None
+    if not isinstance(figures, dict) or not all(type(each) in (int, float, type(None)) for each in figures.values()):
+        raise UserError(f"{path} is damaged; delete it, or write it anew with: ganzoo eval {path.parent}")
+    return figures
 
 
 def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -376,7 +438,7 @@ def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ganzoo.files import atomic_path
+    from ganzoo.pictures import caption, save_figure
 
     keys = sorted(
         {key for record in records for key in record["last"]}, key=lambda key: (not key.endswith("/loss"), key)
@@ -395,21 +457,24 @@ def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
                 # A single point is no line.
                 marker = "o" if len(points) == 1 else None
                 panel.plot(
-                    *zip(*points, strict=True), marker=marker, color=f"C{index}", linestyle="-", label=record["name"]
+                    *zip(*points, strict=True),
+                    marker=marker,
+                    color=f"C{index}",
+                    linestyle="-",
+                    label=caption(record["name"]),
                 )
-        panel.set(title=key, xlabel="step")
+        panel.set(title=caption(key), xlabel="step")
         panel.grid(alpha=0.3)
     for panel in panels[len(keys) :]:
         panel.set_axis_off()
     handles = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=80, format="png")
+    save_figure(path, figure)
 
 
 def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
     """Return figures as JSON can hold them: null for what is not a number."""
-    return {name: value if abs(value) < float("inf") else None for name, value in figures.items()}
+    return {name: value if isfinite(value) else None for name, value in figures.items()}
 
 
 def _number(value: Any) -> str:
@@ -419,6 +484,9 @@ def _number(value: Any) -> str:
 
 
 def _print(table: Sequence[Sequence[str]]) -> None:
+    from ganzoo.text import shown
+
+    table = [[shown(cell) for cell in row] for row in table]  # as wide as it is printed
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

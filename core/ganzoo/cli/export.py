@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.networks import Network
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[Path | None, typer.Argument(help="The run folder; the newest one if left out.")] = None,
+    run: Annotated[str, typer.Argument(help="The run: its folder, its number, or 'last', the newest one.")] = "last",
     onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file.")] = False,
     out: Annotated[
         Path | None,
@@ -52,7 +53,7 @@ def export(
     triton: Annotated[
         Path | None, typer.Option(help="Put the model into this repository of the Triton Inference Server.")
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Where the newest run is looked for.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option(help="Where runs are looked for by number, and the newest one.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
 ) -> None:
     """Export a trained generator, compared with torch.
@@ -74,7 +75,7 @@ def export(
     from ganzoo.signature import Image, Latent
 
     registry = load_registry()
-    source = Run.open(run) if run is not None else Run.newest(runs)
+    source = Run.open(run, runs)
     writer: Format = registry.get("format", "onnx").spec.load()()
     networks = source.load_all(registry)
     if not everything:
@@ -127,12 +128,9 @@ def _report(path: Path, document: Mapping[str, Any]) -> None:
 
 def _told(path: Path) -> dict[str, Any]:
     """Read directions and the mean latent."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
+    from ganzoo.files import read_json
+
+    document = read_json(path)
     if not isinstance(document, dict) or not document:
         raise UserError(f"{path} holds no directions; 'ganzoo directions' makes such a file")
     both = {"directions", "latent_mean"}

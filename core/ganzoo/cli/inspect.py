@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 __all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
 
@@ -60,23 +61,9 @@ def info(
     as_json: _AsJson = False,
 ) -> None:
     """Show a model, loss or data set: paper, settings, defaults."""
-    from ganzoo.hooks import KINDS
     from ganzoo.registry import load_registry
 
-    registry = load_registry()
-    kind, colon, key = name.partition(":")
-    if colon:
-        if kind not in KINDS:
-            raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
-        entries = [registry.get(kind, key)]
-    else:
-        named = [entry for entry in registry.specs() if name in (entry.spec.key, entry.name)]
-        # A key may be taken once a kind (wgan the loss, wgan the model): all of them are shown.
-        entries = [registry.get(kind, name) for kind in dict.fromkeys(entry.spec.kind for entry in named)]
-    if not entries:
-        troubles = "".join(f" ({plugin.trouble})" for plugin in registry.plugins if plugin.trouble)
-        close = did_you_mean(name, (entry.spec.key for entry in registry.specs()))
-        raise UserError(f"unknown name {name!r}{close}{troubles}")
+    entries = load_registry().named(name)
     described = [_described(entry, settings=True) for entry in entries]
     if as_json:
         print(json.dumps(described, indent=2, default=str))
@@ -92,6 +79,8 @@ def _print(document: dict[str, Any]) -> None:
         print(f"  paper: {document['paper']}")
     for what, value in document.get("brings", {}).items():
         print(f"  {what}: {_text(value)}")
+    if document.get("better"):
+        print(f"  better: {', '.join(f'{name} {way}'.strip() for name, way in document['better'].items())}")
     if kind == "pretrained":
         print(f"  sample from it with: ganzoo sample zoo:{key}")
     if document.get("settings"):
@@ -147,6 +136,8 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
             document["brings"]["regularizers"] = ", ".join(cls.regularizers)
     elif spec.kind == "dataset" and cls.metrics:
         document["brings"] = {"metrics": ", ".join(cls.metrics)}
+    elif spec.kind == "metric":
+        document["better"] = dict(cls.better)
     document["settings"] = {
         name: row | ({"default": flat(own)[name], "required": False} if name in flat(own) else {})
         for name, row in _settings(cls.Config)
@@ -178,6 +169,7 @@ def _is_literal(annotation: Any) -> bool:
 
 def plugins(as_json: _AsJson = False) -> None:
     """List the installed plugins, and why one was not loaded."""
+    from ganzoo.isolation import said
     from ganzoo.registry import load_registry
 
     loaded = load_registry().plugins
@@ -189,6 +181,7 @@ def plugins(as_json: _AsJson = False) -> None:
                 "version": plugin.version,
                 "status": plugin.status,
                 "reason": plugin.reason,
+                "changes": plugin.changes,
                 "offers": [f"{spec.kind}:{spec.key}" for spec in plugin.specs],
             }
             for plugin in loaded
@@ -198,6 +191,8 @@ def plugins(as_json: _AsJson = False) -> None:
     for plugin in loaded:
         offers = ", ".join(spec.key for spec in plugin.specs) or "hooks only"
         print(f"{plugin}: {plugin.status}: {plugin.reason or offers}")
+        if plugin.changes:
+            print(f"  {said(plugin.changes)}; ganzoo has put it back")
 
 
 def check(

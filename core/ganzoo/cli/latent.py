@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
+from ganzoo.cli.sample import write_samples
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from ganzoo.editing import Editor
 
-__all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "register", "save_picture"]
+__all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "register", "save_images", "save_picture"]
 
 TILES = 16
 """Classes that an interpolation shows side by side."""
@@ -72,7 +74,6 @@ def interpolate(
     from ganzoo.films import FILMS, write_film
     from ganzoo.latents import interpolate as way
     from ganzoo.pictures import grid as lay_out
-    from ganzoo.pictures import save_images
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", *FILMS):
@@ -169,7 +170,6 @@ def edit(
 
     from ganzoo.files import atomic_path
     from ganzoo.latents import edit as move
-    from ganzoo.pictures import save_images
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
@@ -288,6 +288,13 @@ def save_picture(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
     sheet = lay_out(pixels, columns)
     with atomic_path(out) as temporary:
         Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary, format="PNG")
+
+
+def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
+    output = {"kind": "image", "name": "x", "dtype": "uint8", "shape": list(pixels.shape[1:])}
+    output |= {"range": [0, 255], "layout": "NHWC"}
+    write_samples(folder, "folder", [(pixels, {})], len(pixels), {"inputs": [], "output": output})
 
 
 def done(what: str, out: Path) -> None:

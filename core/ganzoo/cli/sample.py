@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,13 @@ import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.errors import UserError
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
-    from ganzoo.formats import Sampler
+    from ganzoo.formats import Sampler, Sink
     from ganzoo.signature import Signature
 
-__all__ = ["register", "sample"]
+__all__ = ["register", "sample", "write_samples"]
 
 
 def register(app: typer.Typer) -> None:
@@ -60,18 +62,32 @@ def sample(
     if n is None:
         n = 64 if isinstance(signature.output, Image) else 10_000
     asked = conditions(signature, seed, truncation, label, attribute)
-    try:
-        if suffix in (".png", ".npz"):
+    if suffix in (".png", ".npz"):
+        try:
             _save(out, sampler, n, signature, asked)
-        else:
-            sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
-            out = sink(out, sampler.stream(n, **asked), n, sampler.metadata["signature"])
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror or error}") from None
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    else:
+        pieces = sampler.stream(n, **asked)
+        out = write_samples(out, suffix.removeprefix(".") or "folder", pieces, n, sampler.metadata["signature"])
     print(f"{n} samples by {sampler.device}", file=sys.stderr)
     print(out)
+
+
+def write_samples(out: Path, sink: str, pieces: Iterable[Any], n: int, signature: Mapping[str, Any]) -> Path:
+    """Write a stream of samples by the :class:`~ganzoo.Sink` of this name; return what it says it has written.
+
+    Raises :class:`UserError` if it cannot be written.
+    """
+    from ganzoo.files import writing
+    from ganzoo.registry import load_registry
+
+    write: Sink = load_registry().get("sink", sink).spec.load()
+    try:
+        with writing(out):
+            return write(out, pieces, n, signature)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _save(out: Path, sampler: Sampler, n: int, signature: Signature, asked: dict[str, Any]) -> None:

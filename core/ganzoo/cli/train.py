@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
+from ganzoo.terminal import print
 
 if TYPE_CHECKING:
     from ganzoo.config import Config
@@ -48,13 +50,21 @@ def train(
         Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
     ] = None,
     generator: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="RUN", help="The run whose generator gets an encoder, for models such as encoder_regression."
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run; --steps, --device and --set may change it.")
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with this run: its folder, its number, or 'last'; --steps, --device and --set may change it.",
+        ),
+    ] = None,
+    from_step: Annotated[
+        int | None,
+        typer.Option(help="With --resume: go back to the checkpoint of this step; later ones are given up."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
@@ -74,10 +84,13 @@ def train(
         wrong = [name for name, value in named.items() if value not in (None, [])]
         if wrong:
             raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
-        _resume(registry, resume, set_ or [], flags, dry_run, quiet)
+        _resume(registry, resume, set_ or [], flags, from_step, dry_run, quiet)
         return
+    if from_step is not None:
+        raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
 
     from ganzoo.config import load_config, overlay
+    from ganzoo.places import ROOT
     from ganzoo.rehearsal import rehearse
     from ganzoo.runs import Run
 
@@ -92,7 +105,7 @@ def train(
     if dry_run:
         _show(resolved, dataset)
         return
-    run = Run.create(out or Path("runs"), resolved, dataset.spec)
+    run = Run.create(out or ROOT, resolved, dataset.spec)
     _fit(registry, resolved, run, dataset, quiet)
 
 
@@ -116,24 +129,58 @@ def _left_out(registry: Registry, names: list[str]) -> dict[str, Any]:
 def _of_generator(run: Run) -> dict[str, Any]:
     """Return the settings of a model that is built on a finished run: its model, data and losses."""
     document = run.document()
+    if missing := [key for key in ("plugin", "model") if key not in document]:
+        raise UserError(f"{run.path / 'config.toml'} is not the config of a run: it has no {missing[0]!r}")
     model = {"gan": document["plugin"], "gan_settings": document["model"], "generator": str(run.path.resolve())}
     return {"model": model, **{key: document[key] for key in ("data", "loss", "regularizer") if key in document}}
 
 
-def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, Any], dry_run: bool, quiet: bool) -> None:
+def _resume(
+    registry: Registry,
+    name: str,
+    sets: list[str],
+    flags: dict[str, Any],
+    from_step: int | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
+    from ganzoo.runs import Run
+
+    run = Run.open(name)
+    with nullcontext() if dry_run else run.locked():
+        _go_on(registry, run, sets, flags, from_step, dry_run, quiet)
+
+
+def _go_on(
+    registry: Registry,
+    run: Run,
+    sets: list[str],
+    flags: dict[str, Any],
+    from_step: int | None,
+    dry_run: bool,
+    quiet: bool,
+) -> None:
     from ganzoo import checkpoint
     from ganzoo.loop import Loop
     from ganzoo.rehearsal import rehearse
-    from ganzoo.runs import Run
+    from ganzoo.settings import paths
 
-    run = Run.open(path)
+    path = run.path
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
     _refuse_changes(before, config)
-    last = checkpoint.latest(run.checkpoints)
+    if from_step is None:
+        last = checkpoint.latest(run.checkpoints)
+    else:
+        last = checkpoint.find(run.checkpoints, from_step)
     step, _ = checkpoint.load_state(last)
-    if step >= config.train.steps:
+    # What a training that was killed after its last checkpoint has not come to is made up for.
+    if step > config.train.steps or (step == config.train.steps and (from_step is not None or _complete(run, step))):
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
-    dataset = config.build_dataset()
+    try:
+        dataset = config.build_dataset()
+    except UserError as error:
+        moved = [f"--set {setting}=FOLDER" for setting in paths(config.data.settings, "data")]
+        raise UserError(f"{error}; if the data has moved, say where: {' '.join(moved)}" if moved else error) from None
     if dataset.spec != run.data_spec():
         counts = (f"{run.data_spec().size:,} samples", f"{len(dataset):,}")
         then, now = counts if run.data_spec().size != len(dataset) else ("other shapes or classes", "these")
@@ -149,14 +196,29 @@ def _resume(registry: Registry, path: Path, sets: list[str], flags: dict[str, An
     run.write_config(config, dataset.spec)
     if not quiet:
         print(f"resuming {run.path} at step {step}", file=sys.stderr)
-    _fit(registry, config, run, dataset, quiet)
+    _fit(registry, config, run, dataset, quiet, from_step)
+
+
+def _complete(run: Run, step: int) -> bool:
+    """Return whether all is there that a training writes after its last checkpoint, the card last."""
+    from ganzoo.card import is_current
+
+    files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
+    return all(file.is_file() for file in files) and is_current(run, step, step)
 
 
 def _refuse_changes(before: Config, after: Config) -> None:
-    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing."""
+    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing.
+
+    Paths may change, since folders are moved.
+    """
     from ganzoo.layers import flat
+    from ganzoo.settings import paths
 
     old, new = flat(before.to_dict()), flat(after.to_dict())
+    for place in paths(after.model.settings, "model"):
+        old.pop(place, None)
+        new.pop(place, None)
     for name in sorted(old.keys() | new.keys()):
         section = name.partition(".")[0]
         fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"
@@ -164,14 +226,16 @@ def _refuse_changes(before: Config, after: Config) -> None:
             raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")
 
 
-def _fit(registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool) -> None:
+def _fit(
+    registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool, from_step: int | None = None
+) -> None:
     from ganzoo.training import fit
 
     if not quiet:
         loss = f", loss {config.loss.key}" if config.loss else ""
         print(f"training {config.model.key} on {dataset.spec.name} ({len(dataset):,} samples){loss}", file=sys.stderr)
         print(f"run folder: {run.path}", file=sys.stderr)
-    fit(config, run, registry, dataset, quiet=quiet)
+    fit(config, run, registry, dataset, quiet=quiet, from_step=from_step)
     print(run.path)
     if not quiet:
         print(f"samples: {run.path / 'samples'}; export with: ganzoo export {run.path} --onnx", file=sys.stderr)

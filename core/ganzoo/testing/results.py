@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ganzoo import checkpoint
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, sentence
+from ganzoo.isolation import isolated
 
 __all__ = ["Check", "Fault", "Result", "Skip", "run"]
 
@@ -50,15 +50,13 @@ class Skip(Exception):
 
 
 def run(checks: Iterable[Check]) -> Iterator[Result]:
-    """Run the checks in order and yield each result as it comes; the global random state is left as it was."""
+    """Run the checks in order and yield each result as it comes; the process is left as it was."""
     obstacle = ""
     for check in checks:
         if obstacle:
             yield Result(check.name, "skipped", obstacle)
             continue
-        before = checkpoint.random_state()
         result = _result(check)
-        checkpoint.restore_random_state(before)
         yield result
         if check.vital and result.outcome != "passed":
             obstacle = f"the check {check.name!r} did not pass"
@@ -66,14 +64,15 @@ def run(checks: Iterable[Check]) -> Iterator[Result]:
 
 def _result(check: Check) -> Result:
     try:
-        return Result(check.name, "passed", check.function() or "")
+        with isolated():
+            remark = check.function()
+        return Result(check.name, "passed", remark or "")
     except Skip as skip:
         return Result(check.name, "skipped", str(skip))
     except (Fault, GanzooError) as error:
         return Result(check.name, "failed", str(error))
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())[:300]
-        return Result(check.name, "failed", f"{type(error).__name__}: {text}{_where(error)}")
+    except Exception as error:
+        return Result(check.name, "failed", f"{sentence(error)[:300]}{_where(error)}")
 
 
 def _where(error: BaseException) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ganzoo.errors import UserError, did_you_mean
-from ganzoo.hooks import KINDS
 from ganzoo.registry import Entry, Registry, load_registry
 from ganzoo.testing import datasets, general, losses, models
 from ganzoo.testing.results import Check, Result, run
@@ -22,7 +20,7 @@ def run_checks(registry: Registry, name: str, sets: Sequence[str] = ()) -> Itera
     of the thing itself otherwise (``"path=/x"``). Nothing is downloaded: a model whose data set is not there is checked
     on random data. Raises :class:`~ganzoo.UserError` for an unknown name; whatever a check finds is a result.
     """
-    entries = _named(registry, name)
+    entries = registry.named(name)
     for entry in entries:
         for result in run(_checks(registry, entry, sets)):
             yield replace(result, name=f"{entry.spec.kind}: {result.name}") if len(entries) > 1 else result
@@ -47,16 +45,3 @@ def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[C
             yield from losses.regularizer_checks(entry, sets)
         case "dataset":
             yield from datasets.checks(registry, entry, sets)
-
-
-def _named(registry: Registry, name: str) -> list[Entry]:
-    kind, colon, key = name.partition(":")
-    if colon:
-        for known in KINDS:
-            if kind == known:
-                return [registry.get(known, key)]
-        raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
-    named = [entry for entry in registry.specs() if name in (entry.spec.key, entry.name)]
-    if not named:
-        raise UserError(f"unknown name {name!r}{did_you_mean(name, (entry.spec.key for entry in registry.specs()))}")
-    return [registry.get(kind, name) for kind in dict.fromkeys(entry.spec.kind for entry in named)]

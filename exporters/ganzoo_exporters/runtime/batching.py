@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from statistics import median
 
+from .trust import read
+
 __all__ = ["LARGE", "Batching", "cache_folder"]
 
 LARGE = 256
@@ -23,6 +25,7 @@ _RUNS, _SAMPLES = 4, 256  # at least, of each size; the first run pays for alloc
 _GAIN = 0.99  # of the time a sample: what a larger batch must save to be worth its memory
 _BYTES = 1 << 24  # of samples at a time; the maps inside of a network are several times as large
 _KEPT = 500  # models in the file
+_CACHE = 1 << 20  # bytes of the file
 
 
 class Batching:
@@ -83,7 +86,7 @@ def cache_folder() -> Path:
 def _remembered() -> dict[str, int]:
     """Return what is in the file, nothing if it cannot be read."""
     try:
-        content = json.loads((cache_folder() / "batches.json").read_bytes())
+        content = json.loads(read(cache_folder() / "batches.json", "the cache", _CACHE))
         return {str(key): size for key, size in content.items() if type(size) is int and 1 <= size <= _SIZES[-1]}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}

@@ -10,6 +10,7 @@ from math import prod
 from typing import Any, NoReturn
 
 from .errors import ModelError
+from .text import NAME, fits
 
 __all__ = ["SCHEMA", "Document", "check_document", "read_document"]
 
@@ -61,6 +62,7 @@ def check_document(document: Any) -> None:
     _need(isinstance(directions, dict), "its directions have no names")
     for name, direction in directions.items():
         what = f"the direction {name!r}"
+        _need(fits(name), f"{what} has a name that cannot be kept: {NAME}")
         _need(isinstance(direction, dict), f"{what} is no object with 'latent' and 'vector'")
         _check_vector(direction.get("vector"), direction.get("latent"), latents, what)
         low, high = _pair(direction.get("range"), f"the range of {what}")
@@ -132,6 +134,7 @@ def _names(field: Mapping[str, Any], count: int) -> None:
     names = field.get("names")
     right = isinstance(names, list) and len(names) in (0, count) and all(isinstance(name, str) for name in names)
     _need(right, f"{field['name']!r} has names, but not one for each of {count}")
+    _need(all(map(fits, names)), f"{field['name']!r} has a name that cannot be kept: {NAME}")
 
 
 def _whole(value: Any) -> bool:
@@ -139,11 +142,11 @@ def _whole(value: Any) -> bool:
 
 
 def _plain(value: Any, depth: int = 0) -> None:
-    """Check that lists and texts are not endless, and that no text moves the cursor of a terminal."""
+    """Check that lists and texts are not endless, and that texts are what files can keep."""
     _need(depth <= 32, "it is too deep")
     if isinstance(value, str):
         _need(len(value) <= _STRING, "it has a text that is too long")
-        _need(all(char.isprintable() or char in "\n\t" for char in value), "it has a text that cannot be printed")
+        _need(fits(value, lines=True), "it has a text that cannot be kept: control characters, or half of a character")
     elif isinstance(value, dict | list):
         _need(len(value) <= _LIST, "it has a list that is too long")
         for each in chain(value, value.values()) if isinstance(value, dict) else value:

@@ -107,7 +107,7 @@ def _label_rows(fields: Sequence[dict[str, Any]], n: int, label: Labels) -> dict
         if name not in classes:
             raise ValueError(f"this model has no label {name!r}; it has: {', '.join(classes)}")
         if row.dtype.kind not in "iu" or row.shape not in ((), (n,)):
-            raise ValueError(f"a label is one whole number, or one for each of the {n} samples")
+            raise ValueError(f"a label is one whole number, the index of a class, or one for each of the {n} samples")
         check_labels(row, classes[name])
     return {name: row.reshape(-1).astype(np.int64) for name, row in rows.items()}
 
@@ -122,11 +122,12 @@ def _attribute_rows(fields: Sequence[dict[str, Any]], n: int, attributes: Vector
         (dim,) = field["shape"]
         values = finite(field["examples"] or [[0.0] * dim])
         if isinstance(attributes, Mapping):
-            names = [str(name) for name in field["names"] or range(dim)]
+            names = field["names"] or [str(index) for index in range(dim)]
             for name, value in attributes.items():
-                if str(name) not in names:
-                    raise ValueError(f"this model has no attribute {name!r}; it has: {', '.join(names)}")
-                values[:, names.index(str(name))] = finite(value, ())
+                key = name if field["names"] else str(name)  # an index is no name, also where names are numbers
+                if key not in names:
+                    raise ValueError(f"this model has no attribute {name!r}; it has: {', '.join(map(repr, names))}")
+                values[:, names.index(key)] = finite(value, ())
         elif attributes is not None:
             values = finite(attributes, (dim,), (n, dim))
         rows[field["name"]] = values.reshape(-1, dim)

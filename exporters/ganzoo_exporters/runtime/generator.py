@@ -24,6 +24,7 @@ from .batching import LARGE, Batching
 from .device import Bound, Graphs, Value, graph_options, run_bound
 from .drawing import GENERATOR, Drawing, Floats, Given, Labels, Vectors, check_labels, draw, stream, whole
 from .errors import ModelError
+from .latents import pick
 from .session import DEVICES, PROVIDERS, Provider, cores, open_session
 from .trust import Source, read, read_metadata
 
@@ -31,6 +32,7 @@ __all__ = ["Batch", "Generator"]
 
 _BATCH = "the batch size"
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
+_PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
 _SMALL = 1 << 20  # bytes of samples; what each thread may keep for its next request
 
 
@@ -135,7 +137,9 @@ class Generator:
         """
         return self._run_bound(self._feed(arrays))
 
-    def latents(self, n: int, seed: int = 0, name: str | None = None, *, truncation: float = 1.0) -> Floats:
+    def latents(
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+    ) -> Floats:
         """Return the latents of ``n`` samples, float32 [n, *shape]: those that :meth:`sample` uses for this seed.
 
         The procedure: ``numpy.random.Generator(numpy.random.Philox(seed))``, and from it ``standard_normal((n, *shape),
@@ -143,11 +147,19 @@ class Generator:
         one after another in row-major order, so drawing in pieces gives the same, and fewer samples are a prefix of
         more. Nothing but latents is drawn. Should a model have further ones, number ``i = 1, 2 ...`` in the order of
         the inputs has ``Philox(seed).jumped(i)``. ``name`` picks one of them, by default the first.
+
+        In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
         """
         names = [field["name"] for field in self._fields if field["kind"] == "latent"]
         if not names or name not in (None, *names):
             raise ValueError(f"this model has no such latent; it takes the inputs {', '.join(self.inputs)}")
-        return self._drawing(n, seed, truncation=truncation).take(n)[name or names[0]]
+        name = name or names[0]
+        if not isinstance(n, Sequence | np.ndarray):
+            return self._drawing(n, seed, truncation=truncation).take(n)[name]
+        count = max(n, default=0) + 1
+        drawing = self._drawing(count, seed, truncation=truncation)
+        size = max(1, _PIECE // sum(math.prod(field["shape"]) for field in self._fields if field["kind"] == "latent"))
+        return pick((drawing.take(min(size, count - at))[name] for at in range(0, count, size)), n)
 
     def sample(
         self,
@@ -162,8 +174,9 @@ class Generator:
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is one class for all or one for each sample; of a model with several labels, a mapping from names of
-        labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
+        ``label`` is one class for all or one for each sample, always by index, whatever the classes are called
+        (``names.index(name)`` for the ``names`` in the signature); of a model with several labels, a mapping from names
+        of labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
         ``attributes`` is one vector for all or one for each sample; or a mapping from names of attributes (indices, if
         they have no names) to numbers, put into the signature's examples, which take turns (zeros if there are none).
         ``truncation`` moves the latents towards their mean, 0 unless the metadata say otherwise: below 1 for more

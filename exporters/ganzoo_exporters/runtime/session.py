@@ -57,7 +57,9 @@ def open_session(
         try:
             settings = options if options is not None else _session_options(names[skip], threads)
             if folder is not None:
-                settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+                with contextlib.suppress(TypeError):  # its name is no text: weights beside the model are not found
+                    place = "session.model_external_initializers_file_folder_path"
+                    settings.add_session_config_entry(place, str(folder))
             session = ort.InferenceSession(model, settings, wanted[skip:], enable_fallback=0)
             if session.get_providers()[0] in names:
                 return session

@@ -2,9 +2,12 @@
 
     write_tar(Path("digits.tar"), generator.stream(1_000_000, seed=1), 1_000_000, generator.signature)
 
-All take the same: the path, the pieces of a stream, how many samples these are together, and the signature. A file is
-written beside its place and renamed when it is complete; what is returned names it. Samples keep their number and the
-labels or attributes that they were drawn for.
+All take the same: the path, the pieces of a stream, how many samples these are together, and the signature. What is
+written comes to its place when all of it is complete, and in place of what had the same names; what is returned names
+it. Samples keep their number and the labels or attributes that they were drawn for.
+
+Several files are one whole. Where some of an earlier, larger whole would be left among them, nothing is written and
+ValueError is raised: nobody could tell the two apart afterwards, and deleting is left to whom the files belong.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import importlib
 import io
 import json
 import os
+import re
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +42,12 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     """Write images to ``path/000000.png`` and on."""
     _only_images(signature)
     path.mkdir(parents=True, exist_ok=True)
-    for number, image, _ in _images(pieces, signature):
-        with _complete(path / f"{number:06d}.png") as temporary:
-            temporary.write_bytes(encode_png(image))
+    numbered = re.compile(r"([0-9]{6,})\.png")
+    found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
+    _refuse(path, [name for number, name in found if number >= n], f"the {n:,} images")
+    with _together(path) as temporary:
+        for number, image, _ in _images(pieces, signature):
+            (temporary / f"{number:06d}.png").write_bytes(encode_png(image))
     return path
 
 
@@ -87,25 +94,30 @@ def write_parquet(path: Path, pieces: Pieces, n: int, signature: Mapping[str, An
 def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write images as a WebDataset: a .tar file, or, of more than ``SHARD`` images, ``name-000000.tar`` and on.
 
-    A sample is a .png, and a .json with its labels and attributes; a .cls holds the class where there is one label.
-    Returned is what ``webdataset.WebDataset`` takes, such as ``name-{000000..000099}.tar``.
+    A sample is a .png, and a .json with its labels and attributes; a .cls holds the class, counted from 0, where there
+    is one label. Returned is what ``webdataset.WebDataset`` takes, such as ``name-{000000..000099}.tar``.
     """
     _only_images(signature)
     names = _conditions(signature)
     labels = [field["name"] for field in signature["inputs"] if field["kind"] == "label"]
     images = _images(pieces, signature)
     shards = -(-n // SHARD)
-    for shard in range(shards):
-        place = path if shards == 1 else path.with_name(f"{path.stem}-{shard:06d}{path.suffix}")
-        with _complete(place) as temporary, tarfile.open(temporary, "w") as tar:
-            for _ in range(min(SHARD, n - shard * SHARD)):
-                number, image, inputs = next(images)
-                _add(tar, f"{number:09d}.png", encode_png(image))
-                if len(labels) == 1:
-                    _add(tar, f"{number:09d}.cls", str(inputs[labels[0]]).encode())
-                if names:
-                    document = {name: inputs[name].tolist() for name in names}
-                    _add(tar, f"{number:09d}.json", json.dumps(document).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    places = [f"{path.stem}-{shard:06d}{path.suffix}" for shard in range(shards)] if shards > 1 else [path.name]
+    ours = re.compile(rf"{re.escape(path.stem)}(-[0-9]{{6}})?{re.escape(path.suffix)}")
+    remains = [name for name in sorted(os.listdir(path.parent)) if ours.fullmatch(name) and name not in set(places)]
+    _refuse(path.parent, remains, f"the shards of {n:,} images" if shards > 1 else path.name)
+    with _together(path.parent) as temporary:
+        for shard, place in enumerate(places):
+            with tarfile.open(temporary / place, "w") as tar:
+                for _ in range(min(SHARD, n - shard * SHARD)):
+                    number, image, inputs = next(images)
+                    _add(tar, f"{number:09d}.png", encode_png(image))
+                    if len(labels) == 1:
+                        _add(tar, f"{number:09d}.cls", str(inputs[labels[0]]).encode())
+                    if names:
+                        document = {name: inputs[name].tolist() for name in names}
+                        _add(tar, f"{number:09d}.json", json.dumps(document).encode())
     return path if shards == 1 else path.with_name(f"{path.stem}-{{000000..{shards - 1:06d}}}{path.suffix}")
 
 
@@ -139,6 +151,28 @@ def _conditions(signature: Mapping[str, Any]) -> list[str]:
 def _only_images(signature: Mapping[str, Any]) -> None:
     if (kind := signature["output"]["kind"]) != "image":
         raise ValueError(f"this model draws {kind}, not images: write a .npy or a .parquet file")
+
+
+def _refuse(folder: Path, remains: Sequence[str], what: str) -> None:
+    """Raise ValueError if there are ``remains``: files of an earlier call that would outlive what is written now."""
+    if remains:
+        names = remains[0] if len(remains) == 1 else f"{remains[0]} to {remains[-1]}"
+        raise ValueError(
+            f"{folder} already holds {len(remains):,} numbered files beside {what} to be written ({names}), and nobody "
+            "could tell the two apart; delete them, or write to another place"
+        )
+
+
+@contextlib.contextmanager
+def _together(folder: Path) -> Iterator[Path]:
+    """Yield a folder inside ``folder`` whose files are moved up into it on success, and removed on failure.
+
+    So a call that is cut short while it draws leaves the files of an earlier one as they were, all of them.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".samples-") as temporary:
+        yield Path(temporary)
+        for name in sorted(os.listdir(temporary)):
+            os.replace(Path(temporary, name), folder / name)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from ganzoo import UserError
-from ganzoo.files import write_atomic
+from ganzoo.files import open_regular, read_bytes, write_atomic
 from ganzoo_exporters.runtime.batching import cache_folder
 
 __all__ = ["ORT", "write_page"]
@@ -20,6 +20,7 @@ ORT = "1.30.0"
 """The version of onnxruntime-web that the page is tested with."""
 
 _INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+_LARGEST = 2**31  # bytes of a file; a page of more loads nowhere
 _ORT_FILES = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
@@ -44,13 +45,13 @@ def write_page(model: Path, folder: Path, *, ort: Path | None = None) -> None:
     """
     _check_model(model)
     index = folder / "index.html"
-    if index.exists() and _OURS not in index.read_text(encoding="utf-8", errors="replace"):
+    if index.exists() and _OURS not in read_bytes(index).decode(errors="replace"):
         raise UserError(f"{index} is not a page of ganzoo's: choose another folder, or remove it")
     for name, data in _read_ort(ort or _fetched()).items():
         # some hosts do not know .mjs, and browsers run a module only if its media type is a script's
         write_atomic(folder / "ort" / name.replace(".mjs", ".js"), data)
     write_atomic(folder / "ort" / "LICENSE.txt", _part("ort-license.txt"))
-    write_atomic(folder / "generator.onnx", model.read_bytes())
+    write_atomic(folder / "generator.onnx", read_bytes(model, _LARGEST))
     for name in _PAGE_FILES:  # index.html is last: what it loads is there when it is
         write_atomic(folder / name, _part(name))
 
@@ -82,9 +83,9 @@ def _read_ort(source: Path) -> dict[str, bytes]:
         dist = next((path for path in (source / "dist", source / "onnxruntime-web" / "dist") if path.is_dir()), source)
         if missing := [name for name in _ORT_FILES if not (dist / name).is_file()]:
             raise UserError(f"{source} is not an unpacked onnxruntime-web: {missing[0]} is missing")
-        return {name: (dist / name).read_bytes() for name in _ORT_FILES}
+        return {name: read_bytes(dist / name, _LARGEST) for name in _ORT_FILES}
     try:
-        with source.open("rb") as file:
+        with open_regular(source, _LARGEST) as file:
             digest = hashlib.file_digest(file, "sha512").digest()
             if base64.b64encode(digest).decode() != _INTEGRITY:
                 raise UserError(f"{source} is not the package onnxruntime-web {ORT}: its SHA-512 is another one")

@@ -3,37 +3,25 @@
 import logging
 import os
 from pathlib import Path
-from typing import Literal
 
 import PIL.Image
 import torch
-from pydantic import ByteSize, Field
+from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Batch, Dataset, DatasetConfig, DataSpec, Image, UserError
-from ganzoo_plugins.datasets.folder import Folder, Side
+from ganzoo import Batch, Dataset, DataSpec, Image, UserError
+from ganzoo_plugins.datasets.folder import Folder, ImagesConfig
 
 __all__ = ["Paired", "Unpaired"]
 
 _log = logging.getLogger("ganzoo")
 
 
-class DomainsConfig(DatasetConfig):
+class DomainsConfig(ImagesConfig):
     """What both have."""
 
-    mode: Literal["rgb", "grey"] = Field("rgb", description="what the images are turned into")
-    size: Side | tuple[Side, Side] | None = Field(
-        None, description="side, or [height, width], to resize to; if unset, all images must have one size"
-    )
-    resize: Literal["crop", "stretch"] = Field(
-        "crop", description="crop: scale until the size is filled and cut the centre; stretch: ignore proportions"
-    )
     margin: int = Field(
         0, ge=0, description="pixels that images are loaded larger than size, a place for the crop drawn anew each time"
-    )
-    flip: bool = Field(False, description="mirror half of the samples, left to right, drawn anew each time")
-    memory: ByteSize = Field(
-        ByteSize(1 << 30), ge=0, description="bytes of a domain's pixels up to which they are held in memory"
     )
 
 
@@ -49,8 +37,8 @@ class _Domains(Dataset):
         size = (config.size, config.size) if isinstance(config.size, int) else config.size
         if size is not None:
             size = size[0] + config.margin, size[1] + config.margin
-        settings = {"mode": config.mode, "size": size, "resize": config.resize, "memory": config.memory}
-        return kind(Folder.Config(path=path, labels=False, **settings))
+        settings = {name: getattr(config, name) for name in ImagesConfig.model_fields}
+        return kind(Folder.Config(path=path, labels=False, **settings | {"size": size, "flip": False}))
 
     def _image(self, channels: int, height: int, width: int, name: str) -> Image:
         margin = self.config.margin
@@ -83,7 +71,7 @@ class _Left(Folder):
     def _measure(self, path: Path) -> tuple[int, int]:
         height, width = super()._measure(path)
         if width % 2:
-            raise ValueError(f"it is {width} wide, which is no two images side by side")
+            raise UserError(f"{path} is {width} wide, which is no two images side by side")
         return height, width // 2
 
     def _part(self, image: PIL.Image.Image) -> PIL.Image.Image:

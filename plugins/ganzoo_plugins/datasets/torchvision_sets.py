@@ -1,13 +1,17 @@
 """MNIST, Fashion-MNIST and CIFAR-10: torchvision downloads and reads the files, ganzoo keeps them as one tensor."""
 
+import gzip
 import os
 import shutil
 import socket
+import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,8 +21,10 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import DatasetConfig, DataSpec, Image, Label, TensorDataset, UserError
+from ganzoo.files import open_regular
 
 _PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "test")}
+_LARGEST = 2**30  # bytes of a file; those of MNIST have a twentieth of it
 _SILENCE = 30.0  # seconds that a server may be silent before a download counts as failed
 
 
@@ -31,8 +37,8 @@ class TorchvisionConfig(DatasetConfig):
 
     root: Path = Field(
         default_factory=_default_root,
-        description="folder with the files as torchvision lays them out; what it lacks is downloaded into it "
-        "($GANZOO_DATA, or ~/.cache/ganzoo/data)",
+        description="folder with the files, as torchvision lays them out or, of MNIST's kind, just so, as .gz too; "
+        "what it lacks is downloaded into it ($GANZOO_DATA, or ~/.cache/ganzoo/data)",
     )
     split: Literal["train", "test", "all"] = Field("train", description="the training part, the test part, or both")
 
@@ -99,22 +105,25 @@ class Cifar10(TensorDataset):
 def _read_idx(
     name: str, source: Any, config: TorchvisionConfig, classes: tuple[str, ...]
 ) -> tuple[DataSpec, dict[str, Tensor]]:
-    """Return the spec and tensors of a data set in MNIST's format; only the files of the split need be there."""
-    from torchvision.datasets.mnist import read_image_file, read_label_file
+    """Return the spec and tensors of a data set in MNIST's format; only the files of the split need be there.
 
+    A file lies in torchvision's folder or directly under the root, unpacked or as the .gz that the web offers.
+    """
     root, raw = config.root.expanduser(), Path(source.__name__, "raw")
     prefixes = [{"train": "train", "test": "t10k"}[part] for part in _PARTS[config.split]]
-    pairs = [(raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte") for prefix in prefixes]
+    pairs = [(f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte") for prefix in prefixes]
+    places = {file: _place(root, raw, file) for pair in pairs for file in pair}
     archives = [str(raw / archive) for archive, _ in source.resources]
-    _obtain(name, source, root, [file for pair in pairs for file in pair], archives)
+    _obtain(name, source, root, [raw / file for file, place in places.items() if place is None], archives)
     images, labels = [], []
-    for image_file, label_file in pairs:
-        images.append(_undamaged(read_image_file, root / image_file))
-        labels.append(_undamaged(read_label_file, root / label_file))
+    for pair in pairs:
+        image_file, label_file = (places[file] or root / raw / file for file in pair)
+        images.append(_undamaged(partial(_read_bytes, sides=3), image_file))
+        labels.append(_undamaged(partial(_read_bytes, sides=1), label_file).long())
         if len(images[-1]) != len(labels[-1]) or not len(images[-1]) or labels[-1].max() >= len(classes):
-            raise UserError(f"{root / image_file} and {root / label_file} do not belong together; delete both")
+            raise UserError(f"{image_file} and {label_file} do not belong together; delete both")
     if len({part.shape[1:] for part in images}) > 1:
-        raise UserError(f"the images of the two splits in {root / raw} have different sizes")
+        raise UserError(f"the images of the two splits in {root} have different sizes")
     x = torch.cat(images)[:, None]
     spec = DataSpec(
         name, (Image(1, x.shape[2], x.shape[3], range=(0, 255)), Label(len(classes), names=classes)), len(x)
@@ -122,10 +131,30 @@ def _read_idx(
     return spec, {"x": x, "y": torch.cat(labels)}
 
 
+def _read_bytes(path: str, sides: int) -> Tensor:
+    """Return the bytes of an IDX file, packed or not, uint8 with so many sides.
+
+    Raises ValueError if its header is not true of it.
+    """
+    with open_regular(Path(path), _LARGEST) as file:
+        content = bytearray((gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file).read(_LARGEST))
+    start = 4 + 4 * sides
+    magic, *shape = struct.unpack(f">{1 + sides}i", content[:start])
+    if magic != 0x0800 + sides or min(shape) < 1 or prod(shape) != len(content) - start:
+        raise ValueError("its header does not fit its size")
+    return torch.frombuffer(content, dtype=torch.uint8, offset=start).reshape(shape)
+
+
+def _place(root: Path, raw: Path, file: str) -> Path | None:
+    """Return where the file is, if it is there; what torchvision has unpacked is looked for first."""
+    places = (folder / name for folder in (root / raw, root) for name in (file, f"{file}.gz"))
+    return next((place for place in places if place.is_file()), None)
+
+
 def _undamaged(read: Callable[[str], Tensor], path: Path) -> Tensor:
     try:
         return read(str(path))
-    except Exception:  # torchvision's reader has no error of its own: it fails wherever the bytes make no sense
+    except Exception:  # the reader has no error of its own: it fails wherever the bytes make no sense
         raise UserError(f"{path} is damaged or cut short; delete it, and it is downloaded again") from None
 
 

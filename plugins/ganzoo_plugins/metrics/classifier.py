@@ -1,7 +1,7 @@
 """What the data set's own classifier says about samples: how clear each one is, and how varied they are."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -21,6 +21,8 @@ class ClassifierScore(Metric):
     has a probability above 0.9. The classifier is trained on nine tenths of the data set (:class:`Judge`), its first
     label; the floor is what the last tenth gets, or ``samples`` of it.
     """
+
+    better: ClassVar = {"": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`ClassifierScore`."""
@@ -48,6 +50,10 @@ class ClassifierScore(Metric):
     def facts(self) -> dict[str, Any]:
         """Return which classifier it is and how often it is right about real images."""
         return self.judge.facts()
+
+    def doubts(self) -> Sequence[str]:
+        """Return what speaks against the classifier."""
+        return self.judge.doubts()
 
 
 def scores(logits: Tensor) -> dict[str, float]:

@@ -4,7 +4,7 @@ They are torch-fidelity's, computed from features that are extracted once for al
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -34,8 +34,7 @@ class _Distance(Metric):
     def __init__(self, config: ExtractorConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.extractor = choose(dataset, config)
-        if min(config.samples, len(dataset) // 2) < self.least:
-            raise UserError(f"at least {self.least} samples and {2 * self.least} images are needed to compare them")
+        self._check(config.samples)
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the figures of samples [N, C, H, W], named by the extractor."""
@@ -53,6 +52,10 @@ class _Distance(Metric):
         """Return which extractor it is, and how many images are compared."""
         return {**self.extractor.facts(), "compared": len(self._halves[0])}
 
+    def doubts(self) -> Sequence[str]:
+        """Return what speaks against the extractor."""
+        return self.extractor.doubts()
+
     @abstractmethod
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
         """Return the figures by name, "" for the only one, of as many drawn images as real ones."""
@@ -61,7 +64,16 @@ class _Distance(Metric):
     def _halves(self) -> tuple[Tensor, Tensor]:
         return halves(self.dataset, self.config.samples)
 
+    def _check(self, samples: int) -> None:
+        """Raise :class:`~ganzoo.UserError` if so many samples, or the data set's images, are too few to compare."""
+        if min(samples, len(self.dataset) // 2) < self.least:
+            raise UserError(
+                f"at least {self.least} samples and {2 * self.least} images are needed to compare them, and here "
+                f"are {samples:,} and {len(self.dataset):,}"
+            )
+
     def _figures(self, images: Tensor) -> dict[str, float]:
+        self._check(len(images))  # what translates the data's examples may have got fewer than were asked for
         n = min(len(images), len(self._halves[0]))
         drawn, real = (self.extractor.extract(part[:n]) for part in (images, self._halves[0]))
         figures = self.compare(drawn, real)
@@ -74,6 +86,8 @@ class FID(_Distance):
     |m - m'|² + tr(S + S' - 2 (S S')^(1/2)) for the means and covariances of the features. It falls with more samples
     (its estimate is biased), so only figures of the same count can be compared.
     """
+
+    better: ClassVar = {"": "lower"}
 
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
         """Return the distance."""
@@ -90,6 +104,8 @@ class KID(_Distance):
     below 0. Where the paper takes the mean over 100 random subsets of 1,000, all samples are taken at once if they are
     at most ``block``: the same expectation with less variance; beyond, the mean over as many random blocks as it takes.
     """
+
+    better: ClassVar = {"": "lower"}
 
     class Config(ExtractorConfig):
         """The settings of :class:`KID`."""
@@ -114,6 +130,8 @@ class PRDC(_Distance):
     balls a drawn image lies over k, on average (it may exceed 1), and ``coverage`` the share of balls that have a
     drawn image in them.
     """
+
+    better: ClassVar = {"": "higher"}
 
     class Config(ExtractorConfig):
         """The settings of :class:`PRDC`."""
@@ -150,6 +168,7 @@ class InceptionScore(_Distance):
     with another: the reference is there for the count alone.
     """
 
+    better: ClassVar = {"": "higher"}
     least = 10
 
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """What images are compared in: the features of InceptionV3, or of the data set's own classifier."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, Protocol
 
 import torch
@@ -45,6 +47,10 @@ class Extractor(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return what identifies it."""
+        ...
+
+    def doubts(self) -> Sequence[str]:
+        """Return, a sentence each, why its features say little about the data set's images."""
         ...
 
 
@@ -98,6 +104,10 @@ class InceptionV3:
         """Return its name and where the weights come from."""
         return {"judge": self.name, "weights": str(self.weights or self.cached())}
 
+    def doubts(self) -> Sequence[str]:
+        """Return nothing: it is what the papers compare in."""
+        return []
+
 
 def choose(dataset: Dataset, config: ExtractorConfig) -> Extractor:
     """Return the extractor that the settings ask for; raises :class:`~ganzoo.UserError` where there is none."""
@@ -149,4 +159,6 @@ def _load(weights: Path | None, quiet: bool) -> torch.nn.Module:
     except Exception as error:
         what = "downloaded" if weights is None else f"read from {weights}"
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"InceptionV3's weights cannot be {what}: {reason}; {_HINT}") from error
+        if isinstance(error, UnpicklingError):  # torch's own text advises to load the file unchecked
+            reason = "the file is damaged, or holds something else than tensors"
+        raise UserError(f"InceptionV3's weights cannot be {what}: {reason}; {_HINT}") from None

@@ -21,8 +21,19 @@ from torch import Tensor, nn
 from ganzoo import Dataset, Image, Label, UserError
 from ganzoo.files import write_atomic
 from ganzoo.progress import Progress
+from ganzoo.terminal import print
 
-__all__ = ["Classifier", "Extracted", "Judge", "JudgeConfig", "cache_folder", "gather", "remembered", "to_uint8"]
+__all__ = [
+    "Classifier",
+    "Extracted",
+    "Judge",
+    "JudgeConfig",
+    "cache_folder",
+    "doubt",
+    "gather",
+    "remembered",
+    "to_uint8",
+]
 
 _RECIPE = 1
 """Part of the name of the kept weights; a change to the network or its training raises it."""
@@ -30,8 +41,9 @@ _RECIPE = 1
 _STEPS, _BATCH, _RATE = 600, 100, 0.005
 _SHOWN = 256  # samples of the data set that tell it apart from others of the same name
 _CHUNK = 500
+_SOUND, _KNOWN = 0.75, 20
 _MEMORY: OrderedDict[tuple[str, str], "Extracted"] = OrderedDict()
-_JUDGES: dict[Path, tuple["Classifier", float]] = {}
+_JUDGES: dict[Path, "_Trained"] = {}
 log = logging.getLogger("ganzoo")
 
 
@@ -93,12 +105,21 @@ class Classifier(nn.Module):
         return self(images).softmax(dim=1)
 
 
+class _Trained(NamedTuple):
+    """A classifier, the share of held-out images that it is right about, and that of always the same best guess."""
+
+    net: Classifier
+    accuracy: float
+    chance: float
+
+
 class Judge:
     """The classifier of one label of a data set: the first one, unless ``field`` names another.
 
-    Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1). It is trained when it is first needed
-    (:meth:`prepare`) and kept in :func:`cache_folder`, by what the data set says of itself, a few hundred of its
-    samples and the settings. Its ``name`` is part of the figures' names, so that judges of two kinds are not compared.
+    Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1); :meth:`doubts` says whether that is
+    enough to judge by. It is trained when it is first needed (:meth:`prepare`) and kept in :func:`cache_folder`, by
+    what the data set says of itself, a few hundred of its samples and the settings. Its ``name`` is part of the
+    figures' names, so that judges of two kinds are not compared.
 
     Raises :class:`~ganzoo.UserError` for data without labels, or with images that are too few or below 8 x 8.
     """
@@ -111,7 +132,8 @@ class Judge:
                 f"a classifier can only judge images with labels, which {spec.name} does not have; take another metric"
             )
         if min(spec.sample.height, spec.sample.width) < 8 or len(dataset) < 20:
-            raise UserError(f"the classifier needs 20 images of at least 8 x 8; {spec.name} has less")
+            have = f"{spec.name} has {len(dataset):,} of {spec.sample.height} x {spec.sample.width}"
+            raise UserError(f"the classifier needs 20 images of at least 8 x 8; {have}")
         self.dataset, self.config, self.image, self.label = dataset, config, spec.sample, labels[0]
         first = next(each for each in spec.fields if isinstance(each, Label))
         self.name = f"classifier_{spec.name}"
@@ -123,7 +145,15 @@ class Judge:
     @property
     def accuracy(self) -> float:
         """The share of the held-out tenth that it classifies rightly."""
-        return self._ready()[1]
+        return self._ready().accuracy
+
+    def doubts(self) -> list[str]:
+        """Return, in a sentence, why it is too poor a judge, and what to do; nothing if it is a good one."""
+        remedy = (
+            f"train it longer (--set metric.NAME.classifier.steps={5 * self.config.steps}), give it more data, or let "
+            "the metrics that compare features take others (--set metric.NAME.extractor=inception)"
+        )
+        return doubt(self.name, self.accuracy, self._ready().chance, len(self.held_out), remedy)
 
     def prepare(self, *, quiet: bool = False) -> None:
         """Load the classifier, or train and keep it, with progress on stderr unless ``quiet``."""
@@ -140,7 +170,7 @@ class Judge:
 
         They are remembered for the next metric that asks, unless they are needed ``once``.
         """
-        net, _ = self._ready()
+        net = self._ready().net
 
         def work() -> Extracted:
             with torch.no_grad():
@@ -150,11 +180,12 @@ class Judge:
         return work() if once else remembered(str(self._used), images, work)
 
     def facts(self) -> dict[str, object]:
-        """Return the judge's name, its held-out accuracy, and a hash of its weights."""
-        net, accuracy = self._ready()
-        return {"judge": self.name, "accuracy_real": accuracy, "held_out": len(self.held_out), "weights": _hash(net)}
+        """Return the judge's name, its held-out accuracy, that of a constant guess, and a hash of its weights."""
+        net, accuracy, chance = self._ready()
+        shares = {"accuracy_real": accuracy, "accuracy_chance": chance}
+        return {"judge": self.name, **shares, "held_out": len(self.held_out), "weights": _hash(net)}
 
-    def _ready(self) -> tuple[Classifier, float]:
+    def _ready(self) -> _Trained:
         if not hasattr(self, "_used"):
             self.prepare(quiet=True)
         return _JUDGES[self._used]
@@ -165,19 +196,21 @@ class Judge:
         about = json.dumps([_RECIPE, self.config.steps, self.label.name, self.dataset.spec.to_json()])
         return hashlib.sha256(about.encode() + images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()[:16]
 
-    def _load(self, path: Path) -> tuple[Classifier, float] | None:
+    def _load(self, path: Path) -> _Trained | None:
         if not path.is_file():
             return None
         net = Classifier(self.image, self.label.classes)
         try:
             with safe_open(path, "pt") as file:
                 net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-                accuracy = float(file.metadata()["accuracy"])
+                accuracy, chance = map(float, file.metadata()["accuracy"].split())
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
-            return None  # damaged: trained and written again
-        return net.eval().requires_grad_(False), accuracy
+            return None  # damaged, or of an older ganzoo: trained and written again
+        if not 0 <= accuracy <= 1 or not all(bool(value.isfinite().all()) for value in net.state_dict().values()):
+            return None
+        return _Trained(net.eval().requires_grad_(False), accuracy, chance)
 
-    def _train(self, path: Path, quiet: bool) -> tuple[Classifier, float]:
+    def _train(self, path: Path, quiet: bool) -> _Trained:
         steps = self.config.steps
         if not quiet:
             print(f"training {self.name} to judge with, once; kept in {path.parent}", file=sys.stderr)
@@ -203,19 +236,42 @@ class Judge:
                     pace = (step + 1) * _BATCH / (time.perf_counter() - started)
                     progress.update(step + 1, {"images_per_second": pace, "classifier/loss": loss.item()})
         net = net.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
-        right = 0
+        right, seen = 0, torch.zeros(self.label.classes, dtype=torch.int64)
         for rows in self.held_out.split(_CHUNK):
             images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
             right += int((net(images).argmax(dim=1) == labels).sum())
-        accuracy = right / len(self.held_out)
+            seen += torch.bincount(labels, minlength=len(seen))
+        accuracy, chance = right / len(self.held_out), int(seen.max()) / len(self.held_out)
         if not quiet:
             print(f"{self.name}: {accuracy:.2%} of {len(self.held_out):,} held-out images right", file=sys.stderr)
         try:
             weights = {name: value.contiguous() for name, value in net.state_dict().items()}
-            write_atomic(path, save(weights, {"accuracy": repr(accuracy)}))
+            write_atomic(path, save(weights, {"accuracy": f"{accuracy!r} {chance!r}"}))
         except UserError as error:  # a home that cannot be written to is no reason to judge nothing
             log.warning("the classifier is not kept: %s", error)
-        return net, accuracy
+        return _Trained(net, accuracy, chance)
+
+
+def doubt(name: str, accuracy: float, chance: float, images: int, remedy: str) -> list[str]:
+    """Return a sentence if a judge that is right about this share of so many real images is too poor to judge by.
+
+    The measure is kappa, (accuracy - chance) / (1 - chance), where ``chance`` is the share of the most frequent class:
+    with balanced classes and errors spread evenly, a measured label accuracy moves by kappa times what the true one
+    moves. Below three quarters, more than a quarter of what a model gets right or wrong stays unseen, and features
+    tell the classes apart no better. An accuracy of fewer than 20 images is hardly known (0.75 of 20: 0.53 to 0.89 at
+    95%). ``remedy`` says what to do.
+    """
+    if accuracy - chance < _SOUND * (1 - chance) or chance == 1:
+        return [
+            f"{name} is too poor a judge: it is right about {accuracy:.1%} of {images:,} real images, and naming "
+            f"always the most frequent class about {chance:.1%}, so its figures say little about a model; {remedy}"
+        ]
+    if images < _KNOWN:
+        return [
+            f"{name} may be a poor judge: how often it is right is known from {images:,} real images alone, so its "
+            f"figures may say little about a model; {remedy}"
+        ]
+    return []
 
 
 def cache_folder() -> Path:

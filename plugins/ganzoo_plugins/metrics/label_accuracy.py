@@ -1,7 +1,7 @@
 """Whether conditional models draw what they were asked for."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganzoo import Dataset, Label, Metric, MetricConfig, Signature, UserError
 from ganzoo_plugins.metrics.extractors import require_images
-from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, gather, to_uint8
+from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, doubt, gather, to_uint8
 
 __all__ = ["LabelAccuracy"]
 
@@ -25,6 +25,7 @@ class LabelAccuracy(Metric):
     """
 
     conditional = True
+    better: ClassVar = {"": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`LabelAccuracy`."""
@@ -40,6 +41,7 @@ class LabelAccuracy(Metric):
         self.own = getattr(dataset, "judge", None)
         self.judges = {} if self.own else {y.name: Judge(dataset, config.classifier, y.name) for y in self.labels}
         self.asked: tuple[str, ...] = (self.labels[0].name,)  # the labels that the model takes; the last call says it
+        self._real: dict[tuple[str, ...], tuple[dict[str, float], dict[str, float]]] = {}
 
     def check(self, signature: Signature) -> None:
         """Refuse a network that is told none of the data's labels."""
@@ -61,10 +63,7 @@ class LabelAccuracy(Metric):
         """Return how often the judge is right about real images."""
         if not self.own:
             return {self.judges[name].name: self.judges[name].accuracy for name in self.asked}
-        rng = torch.Generator().manual_seed(1)
-        rows = torch.randperm(len(self.dataset), generator=rng)[: self.config.samples]
-        images, *labels = gather(self.dataset, rows, self.image.name, *self.asked)
-        return self._agree(images, dict(zip(self.asked, labels, strict=True)))
+        return self._own_floor()[0]
 
     def prepare(self, *, quiet: bool = False) -> None:
         """Load the classifier, or train it."""
@@ -77,6 +76,29 @@ class LabelAccuracy(Metric):
             return {"judge": f"the data set {self.dataset.spec.name} itself"}
         facts = [self.judges[name].facts() for name in self.asked]
         return facts[0] if len(facts) == 1 else {"judges": facts}
+
+    def doubts(self) -> Sequence[str]:
+        """Return what speaks against those who judge."""
+        if not self.own:
+            return [sentence for name in self.asked for sentence in self.judges[name].doubts()]
+        right, chance = self._own_floor()
+        images, found = min(self.config.samples, len(self.dataset)), []
+        for name in self.asked:
+            who = f"the judge of {self.dataset.spec.name} for {name!r}"
+            found += doubt(who, right[name], chance[name], images, "look at the samples themselves")
+        return found
+
+    def _own_floor(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return how often the data set's own judge is right about real images, and a constant guess, by label."""
+        if self.asked in self._real:
+            return self._real[self.asked]
+        rng = torch.Generator().manual_seed(1)
+        rows = torch.randperm(len(self.dataset), generator=rng)[: self.config.samples]
+        images, *labels = gather(self.dataset, rows, self.image.name, *self.asked)
+        wanted = dict(zip(self.asked, labels, strict=True))
+        chance = {name: int(torch.bincount(values).max()) / len(values) for name, values in wanted.items()}
+        self._real[self.asked] = self._agree(images, wanted), chance
+        return self._real[self.asked]
 
     def _agree(self, images: Tensor, labels: Mapping[str, Tensor]) -> dict[str, float]:
         measured = self.own(images) if self.own else {}

@@ -1,9 +1,9 @@
 """Whether samples are copies of training images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import PIL.Image
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Dataset, Label, Metric, MetricConfig
+from ganzoo import Dataset, Label, Metric, MetricConfig, UserError
 from ganzoo.files import atomic_path
 from ganzoo.pictures import grid
 from ganzoo_plugins.metrics.extractors import require_images
@@ -21,6 +21,7 @@ __all__ = ["Memorisation", "nearest"]
 
 _CHUNK = 1000
 _SIDE = 32  # pixels are compared at this size at most
+_LEAST = 4  # two halves of two: each image has another one to be held against
 _ROWS, _NEIGHBOURS = 10, 5
 
 
@@ -38,6 +39,8 @@ class Memorisation(Metric):
     the other half alone: real images that the "training set" has not seen.
     """
 
+    better: ClassVar = {"ratio": "as real", "copies": "lower"}
+
     class Config(MetricConfig):
         """The settings of :class:`Memorisation`."""
 
@@ -50,6 +53,11 @@ class Memorisation(Metric):
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.image = require_images(dataset)
+        if len(dataset) < _LEAST:
+            raise UserError(
+                f"memorisation is told from distances between training images, at least {_LEAST} of them; "
+                f"{dataset.spec.name} has {len(dataset)}"
+            )
         labelled = any(isinstance(field, Label) for field in dataset.spec.fields)
         by_features = config.space == "classifier" or (config.space == "auto" and labelled)
         self.judge = Judge(dataset, config.classifier) if by_features else None
@@ -76,6 +84,10 @@ class Memorisation(Metric):
     def facts(self) -> dict[str, Any]:
         """Return what distances are measured in, and among how many training images."""
         return {**(self.judge.facts() if self.judge else {"judge": "pixels"}), "compared": len(self.rows)}
+
+    def doubts(self) -> Sequence[str]:
+        """Return what speaks against the classifier."""
+        return self.judge.doubts() if self.judge else []
 
     def draw(self, folder: Path, samples: Tensor) -> list[Path]:
         """Draw memorisation.png: the ten samples nearest to training images, each in a row with its five nearest."""

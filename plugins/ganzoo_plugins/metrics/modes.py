@@ -1,6 +1,8 @@
 """How many modes of a mixture of Gaussians are covered, and how well."""
 
+import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,8 +17,11 @@ class Modes(Metric):
 
     A sample is of high quality if it lies within 3 sigma of the nearest mode's centre; a mode is covered if it is the
     nearest of at least one such sample. A perfect sampler of two-dimensional data would get 98.9% (1 - exp(-9/2)).
-    ``kl`` is KL(p || uniform) in nats for the distribution p of the high-quality samples over the modes.
+    ``kl`` is KL(p || uniform) in nats for the distribution p of the high-quality samples over the modes, and the most
+    that it can be, the logarithm of the number of modes, if there is no such sample.
     """
+
+    better: ClassVar = {"covered": "higher", "high_quality": "higher", "kl": "lower"}
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
@@ -34,7 +39,7 @@ class Modes(Metric):
         good = nearest[distance <= 3 * self.sigma]
         counts = torch.bincount(good, minlength=len(self.centers)).double()
         share = counts / counts.sum().clamp(min=1)
-        kl = torch.special.entr(share).sum().neg() + torch.log(torch.tensor(float(len(self.centers)))) * share.sum()
+        kl = math.log(len(self.centers)) - torch.special.entr(share).sum()
         return {
             "covered": float((counts > 0).sum()),
             "of": float(len(self.centers)),

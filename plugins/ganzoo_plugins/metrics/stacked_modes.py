@@ -1,7 +1,7 @@
 """How many of the thousand modes of stacked digits are covered."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -24,6 +24,8 @@ class StackedModes(Metric):
     The data set has an attribute ``digits``: the images, uint8 [M, 1, H, W], and labels, int64 [M], that it stacks.
     The classifier is trained on nine tenths of them (:class:`Judge`).
     """
+
+    better: ClassVar = {"covered": "higher", "kl": "lower"}
 
     class Config(MetricConfig):
         """The settings of :class:`StackedModes`."""
@@ -64,6 +66,10 @@ class StackedModes(Metric):
     def facts(self) -> dict[str, Any]:
         """Return which classifier it is and how often it is right about a single digit."""
         return self.judge.facts()
+
+    def doubts(self) -> Sequence[str]:
+        """Return what speaks against the classifier."""
+        return self.judge.doubts()
 
     def _count(self, images: Tensor) -> dict[str, float]:
         each = self.judge.extract(images.flatten(0, 1)[:, None]).logits.argmax(dim=1)

@@ -1,6 +1,7 @@
 """How close translations come to the truth, where the data set knows it."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -21,6 +22,7 @@ class Translation(Metric):
     """
 
     conditional = True
+    better: ClassVar = {"l1": "lower", "gain": "higher", "matched": "higher"}
 
     class Config(MetricConfig):
         """The settings of :class:`Translation`."""

@@ -161,7 +161,7 @@ class CycleGAN(Trainer):
             self.games[domain] = Game(discriminator, loss, regularizers, network=name, optimizer="discriminators")
         for network in self.networks.values():
             network.apply(initialise)
-        self.pools = {domain: ImagePool(config.pool) for domain in domains}
+        self.pools = {domain: ImagePool(config.pool, image.shape) for domain, image in domains.items()}
         players = {"generators": tuple(_WAYS), "discriminators": ("discriminator_a", "discriminator_b")}
         for key, names in players.items():
             parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
@@ -248,7 +248,7 @@ class CycleGAN(Trainer):
         """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         for domain, pool in self.pools.items():
-            pool.images = state["pools"][domain]
+            pool.restore(state["pools"][domain])
 
     @torch.no_grad()
     def _translate(self, batch: Batch) -> dict[str, Tensor]:

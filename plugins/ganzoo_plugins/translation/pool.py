@@ -10,12 +10,18 @@ class ImagePool:
     """Shows a discriminator earlier generated images in place of half of the new ones.
 
     (Learning from Simulated and Unsupervised Images through Adversarial Training, arXiv:1612.07828, section 2.3.) As
-    in CycleGAN's code an image is kept until another takes its place at random. ``images`` is [up to ``size``, ...].
+    in CycleGAN's code an image is kept until another takes its place at random. ``images`` is [up to ``size``, *shape].
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, shape: tuple[int, ...]) -> None:
         self.size = size
-        self.images = torch.empty(0)
+        self.images = torch.empty(0, *shape)
+
+    def restore(self, images: Tensor) -> None:
+        """Take back the images of a checkpoint; raises ValueError if there are too many."""
+        if len(images) > self.size:
+            raise ValueError(f"a pool of {self.size} images holds {len(images)}")
+        self.images = images
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Where run folders are, what they are called, and which one is meant."""
+
+import re
+from pathlib import Path
+
+from ganzoo.errors import UserError
+
+__all__ = ["ROOT", "is_name", "locate", "next_number"]
+
+ROOT = Path("runs")
+"""The folder that run folders are made in and looked for, unless the user says otherwise."""
+
+
+def is_name(name: str) -> bool:
+    """Return whether it is a name of a run that is no path: its number, or ``last``."""
+    return name == "last" or (name.isascii() and name.isdecimal())
+
+
+def locate(name: str | Path, root: Path = ROOT) -> Path:
+    """Return the run folder that is meant by a path, by a number as ``5`` or ``0005``, or by ``last``.
+
+    Numbers are those of the folders under ``root``; ``last`` is the highest that has a checkpoint. A path that is there
+    comes before a number. Raises :class:`UserError` if there is no such run, or if two have the number.
+    """
+    path, text = Path(name), str(name)
+    if path.exists():
+        return path
+    if not is_name(text):
+        raise UserError(f"there is no run folder {path}; name one by its path, by its number, or as 'last'")
+    runs = _numbered(root)
+    if text == "last":
+        trained = [run for run in runs if (run / "checkpoints" / "last").is_file()]
+        if not trained:
+            raise UserError(f"there is no trained run under {root}; name one, or train first")
+        return max(trained, key=_number)
+    found = sorted(run for run in runs if _number(run) == int(text))
+    if not found:
+        there = ", ".join(run.name for run in sorted(runs, key=_number)[-5:]) or "none"
+        raise UserError(f"there is no run number {text} under {root}; the newest are: {there}")
+    if len(found) > 1:
+        raise UserError(f"{found[0]} and {found[1]} both have the number {text}; say which by its path")
+    return found[0]
+
+
+def next_number(root: Path) -> int:
+    """Return the number of the next run under ``root``."""
+    return max(map(_number, _numbered(root)), default=0) + 1
+
+
+def _numbered(root: Path) -> list[Path]:
+    return [path for path in root.glob("[0-9]*-*") if _number(path) >= 0 and path.is_dir()] if root.is_dir() else []
+
+
+def _number(path: Path) -> int:
+    match = re.match(r"([0-9]{1,18})-", path.name)
+    return int(match[1]) if match else -1

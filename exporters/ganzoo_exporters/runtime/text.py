@@ -1,0 +1,52 @@
+"""Texts that people write, names above all: what is kept of them, and how they are shown.
+
+Every script is welcome, with its own spaces, joiners and marks: a name is kept as it was written. What moves the cursor
+of a terminal, breaks a line or turns around what stands beside it is shown escaped, as JSON and TOML write it, so that
+a document stays the same document when it is shown.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["NAME", "fits", "same", "shown"]
+
+NAME = "it has control characters, or bytes that are no text"
+"""Why a text does not fit to be a name."""
+
+# C0 and C1 controls with DEL, and surrogates: halves of characters, and how Python writes bytes that it cannot decode.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# These but for tab and line feed, the marks of direction, and the separators of lines and paragraphs.
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def fits(text: str, *, lines: bool = False) -> bool:
+    """Return whether files can keep the text as a name; with ``lines``, as a text that may have tabs and several lines.
+
+    Characters that no version of Unicode knows yet do, since a newer one may.
+    """
+    return not _UNFIT.search(text.translate(_LINES) if lines else text)
+
+
+def shown(text: str) -> str:
+    r"""Return the text as it can be shown: what would act instead of being seen is written as ``\u001b`` and the like.
+
+    Tabs and line feeds stay.
+    """
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def same(text: str, names: Iterable[str]) -> str:
+    """Return the name that a person means who has typed ``text``, or the text if there is none.
+
+    It is the name itself, or one of the same characters in other code points: keyboards and file systems differ on
+    whether an accent is one of its own.
+    """
+    plain = unicodedata.normalize("NFC", text)
+    alike = [name for name in names if unicodedata.normalize("NFC", name) == plain]
+    return text if text in alike or not alike else alike[0]
+
+
+_LINES = {ord("\t"): None, ord("\n"): None}

@@ -1,0 +1,3 @@
+"""Raises what closes generators."""
+
+raise GeneratorExit

@@ -1,0 +1,3 @@
+"""Raises what Ctrl-C raises, without anybody having pressed it."""
+
+raise KeyboardInterrupt

@@ -1,0 +1,50 @@
+"""Folders like site-packages, with distributions and plugins made for a test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import invalidate_caches
+from pathlib import Path
+
+from ganzoo.registry import Registry
+
+
+@dataclass
+class Site:
+    """A folder like site-packages."""
+
+    folder: Path
+
+    def add(self, distribution: str, version: str = "1.0", at: str = "", **sources: str) -> None:
+        """Install a distribution with one plugin for each keyword, whose source is the value."""
+        folder = self.folder / at
+        stem = distribution.replace("-", "_").replace(".", "_")
+        metadata = folder / f"{stem}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = ["[console_scripts]", "x = y:z", "[ganzoo.plugins]"]
+        for name, source in sources.items():
+            (folder / f"{stem}_{name}.py").write_text(f"from ganzoo import Spec, hookimpl\n{source}")
+            lines.append(f"{name} = {stem}_{name}")
+        (metadata / "entry_points.txt").write_text("\n".join(lines))
+        invalidate_caches()
+
+    def load(self) -> Registry:
+        return Registry([str(self.folder)])
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Put the folder on sys.path, and forget afterwards what was imported from it."""
+    sys.path.insert(0, str(folder))
+    invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]

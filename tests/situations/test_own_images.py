@@ -1,0 +1,477 @@
+"""Images as people have them: of every mode and format, turned, transparent, hidden and broken."""
+
+import os
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from PIL import ImageCms, ImageSequence
+
+from ganzoo import ImageReader, UserError
+from ganzoo_plugins.datasets.domains import Paired, Unpaired
+from ganzoo_plugins.datasets.folder import Folder
+
+SIZE = 28  # what the encoders of the zoo take, so that nothing is scaled
+MODES = (
+    "1", "L", "LA", "La", "P", "P+", "PA", "RGB", "RGB+", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV",
+    "I;16", "I;16+", "I;16B", "I;16L", "I", "F",
+)  # fmt: skip
+FORMATS = ("png", "jpg", "webp", "bmp", "gif", "tif")
+REFUSED = ("I", "F")
+
+
+def example(mode):
+    """An image of the mode; "+" has a colour that is transparent."""
+    ramp = np.arange(SIZE, dtype=np.uint8) * 9
+    bands = np.stack([np.tile(ramp, (SIZE, 1)), np.tile(ramp[:, None], (1, SIZE)), np.full((SIZE, SIZE), 90, np.uint8)])
+    colours = PIL.Image.fromarray(bands.transpose(1, 2, 0).copy())
+    alpha = PIL.Image.fromarray(np.tile(255 - ramp, (SIZE, 1)))
+    match mode.rstrip("+"):
+        case "I;16" | "I;16B" | "I;16L":
+            sixteen = bands[0].astype(np.uint16) * 256 + bands[1]
+            image = PIL.Image.fromarray(sixteen)
+            if mode[4:].strip("+"):
+                image = PIL.Image.frombytes(
+                    mode, image.size, sixteen.astype(">u2" if mode[-1] == "B" else "<u2").tobytes()
+                )
+            if mode.endswith("+"):
+                image.info["transparency"] = int(sixteen[3, 4])
+        case "I" | "F":
+            image = PIL.Image.fromarray(bands[0].astype(np.int32 if mode == "I" else np.float32))
+        case "RGBA" | "LA" | "La" | "RGBa":
+            image = colours.copy()
+            image.putalpha(alpha)
+            image = image if mode == "RGBA" else image.convert("LA" if mode[0] == "L" else mode)
+            image = image.convert(mode)
+        case "P" | "PA":
+            image = colours.quantize(32)
+            if mode == "PA":
+                image.putalpha(alpha)
+            elif mode == "P+":
+                image.info["transparency"] = bytes(range(0, 256, 8))
+        case "LAB":
+            profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+            image = ImageCms.buildTransform(*profiles, "RGB", "LAB").apply(colours)
+        case "RGB":
+            image = colours
+            if mode == "RGB+":
+                image.info["transparency"] = (0, 0, 90)
+        case plain:
+            image = colours.convert(plain)
+    assert image.mode == mode.rstrip("+")
+    return image
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """A folder with every mode in every format that has room for it."""
+    folder = tmp_path_factory.mktemp("everything")
+    for mode in MODES:
+        for suffix in FORMATS:
+            path = folder / f"{mode.replace(';', '_')}-{suffix}.{suffix}"
+            try:
+                with warnings.catch_warnings(action="ignore"):  # of what gets lost in a format
+                    example(mode).save(path)
+            except (OSError, ValueError, KeyError, TypeError):  # no room
+                path.unlink(missing_ok=True)
+    return folder
+
+
+def load(path, **settings) -> Folder:
+    return Folder(Folder.Config(path=path, **settings))
+
+
+def trained_on(dataset) -> dict[str, np.ndarray]:
+    """What training sees of each file, [H, W, C]."""
+    images = dataset.batch(torch.arange(len(dataset)), torch.Generator())
+    return {file: image.permute(1, 2, 0).numpy() for file, image in zip(dataset.files, images["x"], strict=True)}
+
+
+def pixels_of(path):
+    with PIL.Image.open(path) as image:
+        pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def flat(path, colour=(10, 20, 30), size=(8, 8), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.new("RGB" if len(colour) == 3 else "RGBA", size, colour).save(path, **options)
+    return path
+
+
+# --- one way in -----------------------------------------------------------------------------------------------------
+
+
+def test_there_are_images_of_many_modes_and_formats(everything):
+    found = {path.stem for path in everything.iterdir()}
+    assert len(found) > 60
+    assert {mode.replace(";", "_") for mode in MODES} - {name.split("-")[0] for name in found} == {"La"}
+    reader = ImageReader("rgba")
+    for mode in MODES:  # also those that no file has
+        if mode not in REFUSED:
+            assert reader.convert(_plain(example(mode))).size == (SIZE, SIZE)
+
+
+def _plain(image):
+    from ganzoo.images import _in_8_bits
+
+    return _in_8_bits(image)
+
+
+@pytest.mark.parametrize(("mode", "model"), [("rgb", "zoo:inpaint-shapes"), ("grey", "zoo:inpaint-mnist5k")])
+def test_every_way_in_gives_the_same_pixels(cli, everything, tmp_path, caplog, mode, model):
+    data = load(everything, mode=mode)
+    wanted = trained_on(data)
+    refused = [record.getMessage() for record in caplog.records]
+    assert len(wanted) > 60
+    assert {file.split("-")[0] for file in wanted} & {*REFUSED} <= {"I", "F"}
+    lazy = trained_on(load(everything, mode=mode, memory=0))
+    unpaired = Unpaired(Unpaired.Config(a=everything, b=everything, mode=mode))
+    domain = unpaired.batch(torch.arange(len(data)), torch.Generator())["a"].permute(0, 2, 3, 1).numpy()
+    caplog.clear()
+    PIL.Image.new("L", (SIZE, SIZE)).save(tmp_path / "nowhere.png")
+    assert cli("translate", model, everything, "out", "--mask", "nowhere.png").code == 0
+    assert [record.getMessage() for record in caplog.records] == refused
+    for (file, pixels), other in zip(wanted.items(), domain, strict=True):
+        np.testing.assert_array_equal(lazy[file], pixels, file)
+        np.testing.assert_array_equal(other, pixels, file)
+        translated = pixels_of(tmp_path / "out" / f"{file.rpartition('.')[0]}.png")
+        np.testing.assert_array_equal(translated, pixels, file)
+
+
+def test_encoders_and_masks_see_what_training_sees(cli, everything, tmp_path):
+    wanted = trained_on(load(everything, mode="grey"))
+    for file, pixels in wanted.items():
+        (tmp_path / "seen").mkdir(exist_ok=True)
+        PIL.Image.fromarray(pixels[..., 0]).save(tmp_path / "seen" / f"{file}.png")
+    latents = []
+    for folder, suffix in ((everything, ""), ("seen", ".png")):
+        assert cli("encode", "zoo:aae-mnist5k", folder).code == 0
+        with np.load(tmp_path / "latents.npz") as found:
+            latents.append(found["latents"])
+            assert [os.path.basename(name) for name in found["files"]] == [f"{file}{suffix}" for file in wanted]
+    np.testing.assert_array_equal(*latents)
+    PIL.Image.new("L", (SIZE, SIZE), 77).save(tmp_path / "plain.png")
+    for file in ("I_16-png.png", "I_16B-tif.tif", "P+-png.png", "LAB-tif.tif", "CMYK-jpg.jpg"):
+        assert cli("translate", "zoo:inpaint-mnist5k", "plain.png", "out.png", "--mask", everything / file).code == 0
+        kept = pixels_of(tmp_path / "out.png") == 77
+        np.testing.assert_array_equal(kept[wanted[file] < 128], True)
+        assert kept[wanted[file] >= 128].mean() < 0.2
+
+
+@pytest.mark.parametrize("mode", REFUSED)
+def test_numbers_without_a_range_are_refused_in_one_sentence(cli, everything, mode):
+    path = everything / f"{mode}-tif.tif"
+    sentences = {
+        cli("translate", "zoo:inpaint-shapes", path, "out.png", "--mask", path).refused("no known range"),
+        cli("encode", "zoo:aae-mnist5k", path).refused("no known range"),
+    }
+    with pytest.raises(UserError) as caught:
+        ImageReader().read(path)
+    assert sentences == {f"ganzoo: {caught.value}"}
+
+
+def test_sixteen_bits_become_their_upper_eight(tmp_path):
+    ramp = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    PIL.Image.fromarray(ramp).save(tmp_path / "16.png")
+    np.testing.assert_array_equal(np.asarray(ImageReader("grey").read(tmp_path / "16.png")), ramp // 256)
+    image = PIL.Image.fromarray(ramp)
+    image.save(tmp_path / "clear.png", transparency=int(ramp[0, 5]))
+    alpha = np.asarray(ImageReader("rgba").read(tmp_path / "clear.png"))[..., 3]
+    assert np.argwhere(alpha == 0).tolist() == [[0, 5]]
+
+
+def tiff(path, data, width, height, bits, photometric):
+    """A grey TIFF that Pillow does not write."""
+    tags = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric)]
+    tags += [(273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(data))]
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + directory)
+
+
+def test_twelve_bits_and_white_as_zero(tmp_path):
+    values = np.arange(0, 4096, 64).reshape(8, 8)
+    pairs = values.reshape(-1, 2)
+    packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1)
+    tiff(tmp_path / "12.tif", packed.astype(np.uint8).tobytes(), 8, 8, 12, 1)
+    np.testing.assert_array_equal(np.asarray(ImageReader("grey").read(tmp_path / "12.tif")), values // 16)
+    sixteen = (values * 16).astype("<u2")
+    tiff(tmp_path / "inverted.tif", sixteen.tobytes(), 8, 8, 16, 0)
+    np.testing.assert_array_equal(np.asarray(ImageReader("grey").read(tmp_path / "inverted.tif")), 255 - values // 16)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_obeyed_in_every_format(tmp_path, suffix, orientation):
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:8, :16] = (200, 40, 90)
+    stored = {
+        1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation](upright)  # fmt: skip
+    mark = PIL.Image.Exif()
+    mark[0x0112] = orientation
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    path = tmp_path / f"a.{suffix}"
+    PIL.Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=mark, **options)
+    assert ImageReader().size(path) == (24, 40)
+    np.testing.assert_allclose(np.asarray(ImageReader().read(path)), upright, atol=6 if suffix == "jpg" else 0)
+
+
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"II*\0",
+        b"MM\0*\0\0\0\x08\xff\xff",
+        b"nonsense",
+        b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\xff\xff\xff\xff\0\0\0\0",
+    ],
+)
+def test_broken_exif_says_nothing(cli, tmp_path, exif):
+    path = flat(tmp_path / "in" / "a.png", size=(32, 16))
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + chunk(b"eXIf", exif) + content[33:])
+    flat(tmp_path / "in" / "b.jpg", size=(32, 16), exif=b"Exif\0\0" + exif)
+    assert ImageReader().size(path) == (16, 32)
+    assert trained_on(load(tmp_path / "in"))["a.png"][0, 0].tolist() == [10, 20, 30]
+    assert cli("translate", "zoo:discogan-shapes", "in", "out").code == 0
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_of_several_frames_the_first_is_taken(tmp_path, suffix):
+    frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#0000ff")]
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
+    with PIL.Image.open(tmp_path / f"a.{suffix}") as image:
+        assert len(list(ImageSequence.Iterator(image))) == 2
+    assert ImageReader().read(tmp_path / f"a.{suffix}").getpixel((3, 3)) == (255, 0, 0)
+
+
+# --- what cannot be read ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """Two good images, three that cannot be read, and what file managers leave behind."""
+    folder = tmp_path / "in"
+    flat(folder / "a.png")
+    flat(folder / "z.png", (200, 100, 0))
+    (folder / "._a.png").write_bytes(b"of a Mac")
+    (folder / ".DS_Store").write_bytes(b"of a Mac")
+    flat(folder / ".thumbs" / "x.png")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:50])
+    (folder / "none.jpg").write_bytes(b"")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    return folder
+
+
+SPOILT = (
+    "5 of 7 images in ",
+    "cut.png cannot be read",
+    "none.jpg cannot be read",
+    "gone.png",
+    "._a.png is hidden",
+    "x.png is hidden",
+)
+
+
+def test_spoilt_files_of_a_folder_are_skipped_named_and_counted(cli, spoilt, tmp_path, caplog):
+    data = load(spoilt)
+    assert data.files == ("a.png", "z.png")
+    assert data.skipped == 5
+    for command in (("translate", "zoo:discogan-shapes", "in", "out"), ("encode", "zoo:aae-mnist5k", "in"), None):
+        if command is not None:
+            caplog.clear()
+            assert cli(*command).code == 0
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("ganzoo", "WARNING")
+        for part in SPOILT:
+            assert part in record.getMessage()
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "z.png"]
+    with np.load(tmp_path / "latents.npz") as found:
+        assert [os.path.basename(name) for name in found["files"]] == ["a.png", "z.png"]
+
+
+def test_many_spoilt_files_are_not_all_named(tmp_path, caplog):
+    flat(tmp_path / "a.png")
+    for index in range(50):
+        (tmp_path / f"b{index:02}.png").write_bytes(b"")
+    assert load(tmp_path).skipped == 50
+    (record,) = caplog.records
+    assert record.getMessage().startswith("50 of 51 images")
+    assert record.getMessage().endswith("; and 42 more")
+
+
+def test_a_single_spoilt_image_is_refused_and_so_is_a_folder_of_them(cli, spoilt, tmp_path):
+    for name in ("cut.png", "none.jpg", "gone.png", "._a.png"):
+        sentences = [
+            cli("translate", "zoo:discogan-shapes", spoilt / name, "out.png").refused(name),
+            cli("encode", "zoo:aae-mnist5k", spoilt / name).refused(name),
+        ]
+        if name != "gone.png":
+            assert sentences[0] == sentences[1]
+    (tmp_path / "bad").mkdir()
+    (spoilt / "cut.png").rename(tmp_path / "bad" / "cut.png")
+    for command in (("translate", "zoo:discogan-shapes", "bad", "out"), ("encode", "zoo:aae-mnist5k", "bad")):
+        outcome = cli(*command)
+        assert outcome.code == 2
+        assert "no image in bad can be used, of 1 that were tried: bad/cut.png cannot be read" in outcome.err
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "latents.npz").exists()
+    with pytest.raises(UserError, match=r"no image in .* can be used"):
+        load(tmp_path / "bad")
+    (tmp_path / "dark").mkdir()
+    flat(tmp_path / "dark" / ".a.png")
+    cli("translate", "zoo:discogan-shapes", "dark", "out").refused("there are no images", "1 hidden")
+
+
+def test_a_pipe_is_not_waited_for(cli, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").symlink_to(tmp_path / "pipe")
+    flat(tmp_path / "in" / "b.png")
+    assert load(tmp_path / "in").files == ("b.png",)
+    cli("encode", "zoo:aae-mnist5k", "in/a.png").refused("not a regular file")
+
+
+def test_a_full_disk_ends_a_folder(cli, tmp_path):
+    flat(tmp_path / "in" / "a.png")
+    flat(tmp_path / "in" / "b.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").mkdir()  # stands for whatever cannot be written
+    outcome = cli("translate", "zoo:discogan-shapes", "in", "out")
+    assert outcome.code == 2
+    assert "cannot write out/a.png" in outcome.err
+
+
+def test_where_translations_cannot_go(cli, tmp_path):
+    flat(tmp_path / "in" / "a.png")
+    before = (tmp_path / "in" / "a.png").read_bytes()
+    cli("translate", "zoo:discogan-shapes", "in", "in").refused("would be overwritten")
+    cli("translate", "zoo:discogan-shapes", "in/a.png", "out.doc").refused("out.doc", "png, jpg")
+    assert cli("translate", "zoo:discogan-shapes", "in/a.png", "out.tif").code == 0
+    with PIL.Image.open(tmp_path / "out.tif") as image:
+        assert image.format == "TIFF"
+    assert (tmp_path / "in" / "a.png").read_bytes() == before
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_beside_the_folders_of_classes_is_named(tmp_path, caplog):
+    for name in ("cat/1.png", "dog/2.png", "stray.png"):
+        flat(tmp_path / name)
+    assert "y" not in load(tmp_path).spec
+    (record,) = caplog.records
+    for part in ("no classes", "stray.png lies beside the folders cat, dog", "data.labels=false"):
+        assert part in record.getMessage()
+    caplog.clear()
+    assert "y" not in load(tmp_path, labels=False).spec
+    (tmp_path / "stray.png").rename(tmp_path / "cat" / "stray.png")
+    assert load(tmp_path).spec["y"].names == ("cat", "dog")
+    flat(tmp_path / "one" / "cat" / "1.png")
+    flat(tmp_path / "one" / "2.png")
+    load(tmp_path / "one")  # a single folder is no class, with or without an image beside it
+    assert not caplog.records
+
+
+# --- transparency -----------------------------------------------------------------------------------------------------
+
+
+def test_transparency_is_laid_on_a_colour_of_ones_choice(cli, tmp_path):
+    flat(tmp_path / "in" / "a.png", (255, 0, 0, 0))
+    flat(tmp_path / "in" / "b.png", (255, 0, 0, 128))
+    pixels = {name: image[0, 0].tolist() for name, image in trained_on(load(tmp_path / "in")).items()}
+    assert pixels == {"a.png": [255, 255, 255], "b.png": [255, 127, 127]}
+    pixels = {
+        name: image[0, 0].tolist() for name, image in trained_on(load(tmp_path / "in", background="#000080")).items()
+    }
+    assert pixels == {"a.png": [0, 0, 128], "b.png": [128, 0, 64]}
+    flat(tmp_path / "both" / "a.png", (255, 0, 0, 0))
+    pair = Paired(Paired.Config(path=tmp_path / "both", background="blue")).batch(torch.arange(1), torch.Generator())
+    assert pair["a"][0, :, 0, 0].tolist() == [0, 0, 255]
+    PIL.Image.new("L", (8, 8)).save(tmp_path / "nowhere.png")
+    arguments = ("translate", "zoo:inpaint-shapes", "in/a.png", "out.png", "--mask", "nowhere.png")
+    assert cli(*arguments, "--background", "rgb(1, 2, 3)").code == 0
+    assert pixels_of(tmp_path / "out.png")[0, 0].tolist() == [1, 2, 3]
+    for colour in ("nocolour", "#ffffff80", "rgb(", ""):
+        cli(*arguments, "--background", colour).refused(repr(colour), "#RRGGBB")
+    train = ("train", "-p", "wgan_gp_conv", "--data", "folder", "--set", "data.path=in")
+    cli(*train, "--set", "data.background=nocolour").refused("data.background", "no colour")
+
+
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory):
+    """A folder of images that are transparent in part, and runs of few steps on them by model."""
+    from ganzoo.cli import main
+
+    folder = tmp_path_factory.mktemp("clear")
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    for index in range(12):
+        PIL.Image.fromarray(rng.integers(0, 256, (8, 8, 4), np.uint8)).save(folder / "images" / f"{index:02}.png")
+    made = {"images": folder / "images"}
+    data = ("--data", "folder", "--set", f"data.path={folder / 'images'}", "--set", "data.mode=rgba")
+    small = ("--steps", "2", "-q", "--set", "batch_size=4", "--set", "model.width=2")
+    extra = {
+        "wgan_gp_conv": ("--set", "model.latent_dim=4", "--set", 'model.augment.policy=["color"]'),
+        "inpaint": ("--set", "model.discriminator_width=2", "--set", "model.patch_layers=1"),
+    }
+    for model, settings in extra.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            main(["train", "-p", model, *data, *small, *settings, "--out", model])
+            (made[model],) = (folder / model).iterdir()
+            if model == "wgan_gp_conv":
+                main(["export", str(made[model]), "--onnx"])
+    return made
+
+
+def test_a_gan_learns_and_draws_transparency(cli, clear, tmp_path):
+    run = clear["wgan_gp_conv"]
+    (sheet, *_) = sorted(run.glob("samples/*.png"))
+    assert pixels_of(sheet).shape[-1] == 4
+    assert pixels_of(sheet)[0, 0].tolist() == [255] * 4
+    assert "RGBA" in (run / "README.md").read_text()
+    for model in (run, run / "generator.onnx"):
+        assert cli("sample", model, "-n", 4, "--out", "sheet.png").code == 0
+        assert pixels_of(tmp_path / "sheet.png").shape[-1] == 4
+        assert cli("sample", model, "-n", 4, "--out", "folder").code == 0
+        alpha = pixels_of(tmp_path / "folder" / "000000.png")[..., 3]
+        assert alpha.min() < 255
+        assert cli("interpolate", model, "--out", "walk.gif", "--steps", 3).code == 0
+        with PIL.Image.open(tmp_path / "walk.gif") as image:
+            assert image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+    assert cli("eval", run, "--metric", "memorisation", "-n", 6, "--out", "judged").code == 0
+    assert pixels_of(tmp_path / "judged" / "memorisation.png").shape[-1] == 4
+
+
+def test_networks_of_four_channels_are_given_them(cli, clear, tmp_path):
+    images = clear["images"]
+    PIL.Image.new("L", (8, 8)).save(tmp_path / "nowhere.png")
+    assert cli("translate", clear["inpaint"], images, "out", "--mask", "nowhere.png").code == 0
+    for path in images.iterdir():
+        np.testing.assert_array_equal(pixels_of(tmp_path / "out" / path.name), pixels_of(path))
+    cli("translate", clear["inpaint"], images / "00.png", "out.jpg", "--mask", "nowhere.png").refused(
+        "transparency", "JPEG", ".png"
+    )
+
+
+def test_the_colours_of_augmentation_leave_transparency_alone():
+    from ganzoo import Augment, AugmentConfig
+
+    images = torch.rand(8, 4, 6, 6)
+    changed = Augment(AugmentConfig(policy=("color",)), (0, 1))(images)
+    assert torch.equal(changed[:, 3], images[:, 3])
+    assert not torch.equal(changed[:, :3], images[:, :3])
