@@ -165,7 +165,8 @@ class Loop:
     def _conformed(self, found: Any) -> dict[str, Any]:
         """Return the state of a checkpoint, checked against this training, which has just been made."""
         optimizers = {name: state_after_a_step(each) for name, each in self.trainer.optimizers.items()}
-        rest = {"trainer": self.trainer.state_dict(), "random": checkpoint.random_state(), "position": 0}
+        random = {**checkpoint.random_state(), "cuda": []}  # a run may have been begun on more or fewer devices
+        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0}
         given = dict(found) if isinstance(found, Mapping) else {}
         kept = given.pop("optimizers", None)
         state: dict[str, Any] = conformed(given, rest, "state")
