@@ -45,7 +45,7 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
 
 
 def _least(config: Config, trainer: Trainer) -> int:
-    """Return the size of the smallest batch that does what the config's would: two samples, wherever one is one."""
+    """Return the size of the smallest batch that shows what the config's would: two of what is judged together."""
     size, multiple = config.train.batch_size, trainer.batch_multiple
     if size % multiple:
         raise UserError(

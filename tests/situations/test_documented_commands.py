@@ -97,7 +97,7 @@ def draw_files(folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         PIL.Image.fromarray(rng.integers(256, size=(height, width, 3), dtype=np.uint8)).save(path)
 
-    for name in ("drawing.png", "photo.png", "photo.jpg", "digit.png"):
+    for name in ("drawing.png", "photo.png", "photo.jpg", "digit.png", "survey.tif"):
         picture(name, 64, 64)
     PIL.Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 22)).save(folder / "hole.png")
     for kind in ("photos", "horses", "zebras"):
@@ -105,6 +105,10 @@ def draw_files(folder: Path) -> None:
             picture(f"{kind}/{index}.png")
     for index in range(5):
         picture(f"facades/{index}.png", 32, 64)
+    (folder / "icons").mkdir()
+    for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
+        pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
+        PIL.Image.fromarray(pixels).save(folder / name)
     (folder / "judges.py").write_text(
         re.findall(r"```python\n(def strokes.*?)```", (ROOT / "docs" / "sampling.md").read_text(), re.DOTALL)[0]
     )
