@@ -389,7 +389,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_a_checkpoint(
 
     def generator(self: object, fake: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
         calls.append(1)
-        return -fake.mean() * (float("nan") if len(calls) == 5 else 1.0)
+        return -fake.mean() * (float("nan") if len(calls) == 6 else 1.0)
 
     monkeypatch.setattr(loss, "generator", generator)
     sets = [

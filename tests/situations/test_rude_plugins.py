@@ -31,10 +31,10 @@ RUDE = {
     "torch's anomaly detection": "import torch\ntorch.autograd.set_detect_anomaly(True, check_nan=False)",
     "torch's threads": "import torch\ntorch.set_num_threads(torch.get_num_threads() + 1)",
     "torch's backends": "import torch\ntorch.set_float32_matmul_precision('high')",
-    "torch's random state": "import torch\ntorch.manual_seed(0)",
-    "NumPy's random state": "import numpy\nnumpy.random.seed(0)",
+    "torch's random state": "import torch\ntorch.manual_seed(48271)",
+    "NumPy's random state": "import numpy\nnumpy.random.seed(48271)",
     "NumPy's floating-point errors": "import numpy\nnumpy.seterr(all='raise')",
-    "Python's random state": "import random\nrandom.seed(0)",
+    "Python's random state": "import random\nrandom.seed(48271)",
     "the start method of processes": (
         "import multiprocessing as m\nm.set_start_method('forkserver', force=True)"
         if sys.platform != "win32"
