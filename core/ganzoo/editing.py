@@ -52,7 +52,7 @@ class Editor:
         found = next((arrays[name] for name in ("", "latents", self.field.name) if name in arrays), None)
         if found is None:
             raise UserError(f"no latents can be read from {path}: there is no 'latents' in it")
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        with np.errstate(all="ignore"):  # what is no number, or too large for float32, is refused below
             latents = np.asarray(found, np.float32)
         shape = self.field.shape
         if latents.shape[-len(shape) :] != shape or latents.ndim > len(shape) + 1 or not np.isfinite(latents).all():

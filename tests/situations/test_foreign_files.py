@@ -257,6 +257,13 @@ def test_tables_that_reach_too_far(cli: Command, run: Path, rows: list[str], wor
     cli("directions", "fit", run / "generator.onnx", "--labels", "far.csv").refused(*words)
 
 
+@pytest.mark.parametrize("number", [0x7FF0000000000001, 0x7FE0000000000000, 0x7FF0000000000000])
+def test_latents_that_are_no_numbers(cli: Command, run: Path, number: int) -> None:
+    """A signalling NaN, what float32 cannot hold, and infinity."""
+    np.save("z.npy", np.full(4, number, np.uint64).view(np.float64))
+    cli("interpolate", run / "generator.onnx", "--latent", "z.npy").refused("z.npy holds no latents of this model")
+
+
 def test_latents_by_their_numbers_are_those_of_the_samples(run: Path) -> None:
     from ganzoo import open_model
 
