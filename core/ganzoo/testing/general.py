@@ -19,16 +19,17 @@ from pydantic import BaseModel
 from ganzoo.errors import UserError
 from ganzoo.isolation import said
 from ganzoo.layers import parse_set
-from ganzoo.registry import DISABLE, STRICT, Entry, Registry
+from ganzoo.registry import STRICT, Entry, Registry
 from ganzoo.settings import validate
 from ganzoo.testing.results import Check, Fault, Skip
 
 __all__ = ["build_settings", "checks", "given"]
 
 _DISCOVER = """
-import json, sys
+import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
-from ganzoo.registry import load_registry
+from ganzoo.registry import DISABLE, _discover, load_registry
+os.environ[DISABLE] = ",".join(p.full_name for p in _discover(sys.path) if p.full_name not in sys.argv[3:])
 names = [entry.name for entry in load_registry().specs()]
 print(json.dumps({"found": sys.argv[2] in names, "torch": "torch" in sys.modules}))
 """
@@ -55,11 +56,9 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
 
 def discovery(registry: Registry, entry: Entry) -> None:
     """In a fresh process, with every other plugin disabled, the plugin is found and torch is not imported."""
-    others = [
-        p.full_name for p in registry.plugins if p.distribution != entry.distribution or entry.spec not in p.specs
-    ]
-    environment = {**os.environ, DISABLE: ",".join(others), STRICT: "0"}
-    arguments = [sys.executable, "-c", _DISCOVER, json.dumps(sys.path), entry.name]
+    own = [p.full_name for p in registry.plugins if p.distribution == entry.distribution and entry.spec in p.specs]
+    environment = {**os.environ, STRICT: "0"}
+    arguments = [sys.executable, "-c", _DISCOVER, json.dumps(sys.path), entry.name, *own]
     try:
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
