@@ -73,6 +73,7 @@ def train(
 ) -> None:
     """Train a GAN into a new run folder, or go on with one."""
     from ganzoo.registry import load_registry
+    from ganzoo.runs import Run
 
     registry = load_registry()
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
@@ -84,7 +85,9 @@ def train(
         wrong = [name for name, value in named.items() if value not in (None, [])]
         if wrong:
             raise UserError(f"{wrong[0]} cannot change a run that is resumed; leave it out, or start a new run")
-        _resume(registry, resume, set_ or [], flags, from_step, dry_run, quiet)
+        run = Run.open(resume)
+        with nullcontext() if dry_run else run.locked():
+            _resume(registry, run, set_ or [], flags, from_step, dry_run, quiet)
         return
     if from_step is not None:
         raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
@@ -92,7 +95,6 @@ def train(
     from ganzoo.config import load_config, overlay
     from ganzoo.places import ROOT
     from ganzoo.rehearsal import rehearse
-    from ganzoo.runs import Run
 
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
     if regularizer:
@@ -136,22 +138,6 @@ def _of_generator(run: Run) -> dict[str, Any]:
 
 
 def _resume(
-    registry: Registry,
-    name: str,
-    sets: list[str],
-    flags: dict[str, Any],
-    from_step: int | None,
-    dry_run: bool,
-    quiet: bool,
-) -> None:
-    from ganzoo.runs import Run
-
-    run = Run.open(name)
-    with nullcontext() if dry_run else run.locked():
-        _go_on(registry, run, sets, flags, from_step, dry_run, quiet)
-
-
-def _go_on(
     registry: Registry,
     run: Run,
     sets: list[str],
