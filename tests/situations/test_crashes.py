@@ -107,7 +107,8 @@ def die_at(warm: Warm, whole: Whole, folder: Path, begin: str, at: int) -> None:
         outcome.refused("last is missing; the checkpoint of step 2 is intact, go on from it with", "--from-step 2")
         assert warm(folder, *BACK).code == 0
     else:
-        outcome.refused("start again with" if (run / "config.toml").exists() else "is not a run folder")
+        made = "start again with" if (run / "config.toml").exists() else "is not a run folder"
+        outcome.refused(made if run.exists() else "there is no run folder")
         assert before == 0, at
         shutil.rmtree(folder / "runs", ignore_errors=True)
         assert warm(folder, *TRAIN).code == 0
