@@ -34,8 +34,8 @@ from scipy import linalg
 from torch import Tensor
 
 from ganzoo import Dataset, Run, Signature, fit, load_config, load_registry, open_model
-from ganzoo.pictures import save_sheet, sheet_columns, sheet_size
-from ganzoo.sampling import draw_inputs
+from ganzoo.images.grids import save_sheet, sheet_columns, sheet_size
+from ganzoo.inference.sampling import draw_inputs
 
 RESULTS = Path("benchmarks/results/canon")
 SAMPLES = 5000

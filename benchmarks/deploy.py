@@ -7,7 +7,7 @@
 For dcgan at 28x28 and 64x64 and wgan_gp_conv, on one thread and on two, images a second from drawing the latents to
 float32 images in memory, for n = 1, 16, 256 and 10,000, of
 
-    runtime       ``ganzoo_exporters.runtime.Generator.sample`` (10,000: ``stream``)
+    runtime       ``ganzoo_runtime.Generator.sample`` (10,000: ``stream``)
     int8          the same of the file exported with ``precision="int8"``
     plain         the runtime's file in an onnxruntime session without options but the number of threads, for the same
                   latents: a generator of random numbers is made from the seed in each call
@@ -47,9 +47,9 @@ from plain import CHUNK, Way, by_hand, by_runtime, session, timed
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganzoo import Image, load_config, load_registry
-from ganzoo.data import DataSpec
+from ganzoo.data.dataset import DataSpec
 from ganzoo_exporters import export as exporting
-from ganzoo_exporters.runtime import Generator
+from ganzoo_runtime import Generator
 
 RESULTS = Path(__file__).parent / "results" / "deploy.json"
 CASES = {
@@ -190,7 +190,7 @@ def count_flops(network: Any) -> float:
 
 RUNTIME = """
 import sys
-from ganzoo_exporters.runtime import Generator, encode_png, pixels
+from ganzoo_runtime import Generator, encode_png, pixels
 generator = Generator(sys.argv[1], providers=["cpu"])
 open(sys.argv[2], "wb").write(encode_png(pixels(generator.sample(1), generator.signature["output"]["range"])[0]))
 """
@@ -208,7 +208,7 @@ Image.fromarray(pixels.numpy()).save(sys.argv[2])
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from ganzoo_exporters.runtime import Generator, write_npy
+from ganzoo_runtime import Generator, write_npy
 generator = Generator(sys.argv[1], providers=["cpu"])
 generator.sample(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -27,9 +27,9 @@ import torch
 from numpy.typing import NDArray
 
 from ganzoo import open_model
-from ganzoo.directions import describe, fit, held_out, project_out
-from ganzoo.editing import Editor
 from ganzoo.files import write_atomic
+from ganzoo.latent.directions import describe, fit, held_out, project_out
+from ganzoo.latent.editing import Editor
 from ganzoo_plugins.datasets.shapes import Shapes
 
 FITTED = ("size", "left", "top", "hue_cos", "hue_sin")

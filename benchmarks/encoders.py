@@ -24,8 +24,8 @@ from inpainting import COUNT, _digits
 from torch import Tensor
 
 from ganzoo import Signature, load_config, load_registry, open_model
-from ganzoo.pictures import save_comparison
-from ganzoo.sampling import draw_inputs
+from ganzoo.images.grids import save_comparison
+from ganzoo.inference.sampling import draw_inputs
 
 RESULTS = Path("benchmarks/results/encoders")
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo_exporters.runtime import Generator, ModelError
+from ganzoo_runtime import Generator, ModelError
 
 SIZES = (1, 16, 256, 1024)
 SECONDS = 2.0

@@ -23,8 +23,8 @@ from classifier import WEIGHTS, load
 from torch import Tensor
 
 from ganzoo import Signature, load_config, load_registry, open_model
-from ganzoo.pictures import save_comparison
-from ganzoo.sampling import draw_inputs
+from ganzoo.images.grids import save_comparison
+from ganzoo.inference.sampling import draw_inputs
 
 RESULTS = Path("benchmarks/results/inpainting")
 COUNT = 1000

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from ganzoo_exporters.runtime import Generator
+from ganzoo_runtime import Generator
 
 RESULTS = Path("benchmarks/results/plain.json")
 SIZES = (1, 16, 256, 2_000)

@@ -26,7 +26,7 @@ import onnxruntime as ort
 
 from ganzoo import open_model
 from ganzoo.files import write_atomic
-from ganzoo_exporters.runtime import Generator, write_npy
+from ganzoo_runtime import Generator, write_npy
 
 ROUNDS = 7
 

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ganzoo import Config, Dataset, Image, load_config, load_registry
-from ganzoo.loop import Loop
+from ganzoo.training.loop import Loop
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}

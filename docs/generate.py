@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from ganzoo import HOOK_API, Spec
-from ganzoo.hooks import KINDS, Hooks
+from ganzoo.plugin.hooks import Hooks
+from ganzoo.plugin.spec import KINDS
 
 HERE = Path(__file__).parent
 

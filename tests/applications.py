@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from ganzoo import Image, Label, Latent, Signature
-from ganzoo_exporters.runtime import Generator, pixels
+from ganzoo_runtime import Generator, pixels
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

@@ -273,14 +273,14 @@ def read_networks(case: Path, rng: random.Random) -> None:
 
 
 def read_state(case: Path, rng: random.Random) -> None:
-    from ganzoo import checkpoint
+    from ganzoo.runs import checkpoint
 
     checkpoint.load_state(checkpoint.latest(case / "run" / "checkpoints"))
 
 
 def read_metrics(case: Path, rng: random.Random) -> None:
     from ganzoo import Run
-    from ganzoo.pictures import save_curves
+    from ganzoo.images.plots import save_curves
 
     compare(case, rng)
     if rarely(rng):
@@ -300,7 +300,7 @@ def compare(case: Path, rng: random.Random) -> None:
 
 def editor(case: Path) -> Any:
     from ganzoo import open_model
-    from ganzoo.editing import Editor
+    from ganzoo.latent.editing import Editor
 
     return Editor(open_model(case / "model.onnx"), {"seed": 0, "truncation": 1.0, "label": None, "attributes": None})
 
@@ -311,9 +311,9 @@ def edit(case: Path, rng: random.Random) -> None:
         command("edit", case / "model.onnx", *known, "--direction", "up=1", "-n", "2", "--out", case / "a.npz")
         command("directions", "sheet", case / "model.onnx", *known, "-n", "1", "--out", case / "a.png")
         return
-    from ganzoo.directions import read_directions, write_directions
-    from ganzoo.latents import edit as move
-    from ganzoo.signature import Latent, Points, Signature
+    from ganzoo.fields import Latent, Points, Signature
+    from ganzoo.latent.directions import read_directions, write_directions
+    from ganzoo_runtime.latents import edit as move
 
     known = read_directions(case / "directions.json", Signature((Latent((4,)),), Points(2)))
     moved = move(np.zeros((2, 4)), known, dict.fromkeys(known, 1.0))
@@ -328,8 +328,8 @@ def start(name: str) -> Callable[[Path, random.Random], None]:
             command("interpolate", case / "model.onnx", "--latent", case / name, *to)
         from types import SimpleNamespace
 
-        from ganzoo.editing import Editor
-        from ganzoo.signature import Latent
+        from ganzoo.fields import Latent
+        from ganzoo.latent.editing import Editor
 
         field: Any = SimpleNamespace(field=Latent((4,)))
         assert np.isfinite(Editor.read_latents(field, case / name)).all()
@@ -341,7 +341,7 @@ def fit(case: Path, rng: random.Random) -> None:
     if rarely(rng):
         command("directions", "fit", case / "model.onnx", "--labels", case / "labels.csv", "--out", case / "d.json")
     else:
-        from ganzoo.labelling import read_table
+        from ganzoo.latent.labeling import read_table
 
         read_table(editor(case), case / "labels.csv")
 
@@ -383,7 +383,7 @@ def read_classifier(case: Path, rng: random.Random) -> None:
 
 
 def read_batches(case: Path, rng: random.Random) -> None:
-    from ganzoo_exporters.runtime.batching import Batching
+    from ganzoo_runtime.batching import Batching
 
     Batching("key", 1000).next(1, 1)
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ganzoo_exporters.runtime import trust
+from ganzoo_runtime import trust
 
 SIGNATURE = {
     "inputs": [{"kind": "latent", "name": "z", "dtype": "float32", "shape": [4], "distribution": "normal"}],
@@ -245,7 +245,7 @@ def twisted(content: bytes, seed: int) -> bytes:
 
 def main(folder: Path) -> None:
     """Open every file of the folder and draw from it; print what came of it, and how long and how much it took."""
-    from ganzoo_exporters.runtime import Generator, ModelError
+    from ganzoo_runtime import Generator, ModelError
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for path in sorted(folder.iterdir()):

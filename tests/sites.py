@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import invalidate_caches
 from pathlib import Path
 
-from ganzoo.registry import Registry
+from ganzoo.plugin.registry import Registry
 
 
 @dataclass

@@ -19,10 +19,10 @@ from ganzoo import (
     load_config,
     load_registry,
 )
-from ganzoo.config import TrainSettings
-from ganzoo.data import DataSpec, TensorDataset
-from ganzoo.loop import Loop
-from ganzoo.losses import GeneratorRegularizer, LossConfig, RegularizerConfig
+from ganzoo.config.train import TrainSettings
+from ganzoo.data.dataset import DataSpec, TensorDataset
+from ganzoo.gan.losses import GeneratorRegularizer, LossConfig, RegularizerConfig
+from ganzoo.training.loop import Loop
 from ganzoo_plugins.fc.gan_fc import FullyConnectedDiscriminator, FullyConnectedGAN, FullyConnectedGenerator
 from ganzoo_plugins.losses.non_saturating import NonSaturating
 from ganzoo_plugins.losses.wasserstein import Wasserstein

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_runtime import CPU, IMAGE, POINTS, build
 
-from ganzoo_exporters.runtime import Generator, ModelError
-from ganzoo_exporters.runtime.batching import _SIZES, Batching
-from ganzoo_exporters.runtime.drawing import Drawing
+from ganzoo_runtime import Generator, ModelError
+from ganzoo_runtime.batching import _SIZES, Batching
+from ganzoo_runtime.drawing import Drawing
 
 WHOLE = build(POINTS)
 

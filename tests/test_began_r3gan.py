@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from ganzoo import Image, Latent, Points, UserError, draw_latent, load_registry
-from ganzoo.checkpoint import seed_random
-from ganzoo.config import load_config
-from ganzoo.data import DataSpec, TensorDataset
-from ganzoo.loop import Loop
-from ganzoo.sampling import draw_inputs
+from ganzoo.config.resolving import load_config
+from ganzoo.data.dataset import DataSpec, TensorDataset
+from ganzoo.inference.sampling import draw_inputs
+from ganzoo.runs.checkpoint import seed_random
+from ganzoo.training.loop import Loop
 from ganzoo_plugins.conv.began import ELU, repelling
 from ganzoo_plugins.conv.r3gan import Reading, ResidualBlock
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganzoo import Generator, Image, Latent, Signature
-from ganzoo.sampling import TorchSampler
+from ganzoo.inference.sampling import TorchSampler
 from ganzoo_plugins.datasets.shapes import draw
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "directions.py"

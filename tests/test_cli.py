@@ -214,7 +214,7 @@ def dry(cli: Command) -> Callable[..., dict[str, object]]:
     """Resolve a config with ``--dry-run`` and return it flat."""
     import tomllib
 
-    from ganzoo.layers import flat
+    from ganzoo.config.layers import flat
 
     def resolve(*arguments: str) -> dict[str, object]:
         outcome = cli("train", *arguments, "--dry-run")
@@ -614,7 +614,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_keeps_the_last_one(
         raise OSError(28, "No space left on device")
 
     before = {name: data for name, data in tree(run).items() if name.startswith("checkpoints")}
-    monkeypatch.setattr("ganzoo.checkpoint.save_file", full)
+    monkeypatch.setattr("ganzoo.runs.checkpoint.save_file", full)
     cli("train", "--resume", run, "--steps", "8", "-q").sentence(
         "cannot write the checkpoint", "No space left on device"
     )
@@ -635,7 +635,7 @@ def test_a_system_error_is_a_sentence(cli: Command, monkeypatch: pytest.MonkeyPa
     def fail() -> None:
         raise OSError(5, "Input/output error", "some/file")
 
-    monkeypatch.setattr("ganzoo.registry.load_registry", fail)
+    monkeypatch.setattr("ganzoo.plugin.registry.load_registry", fail)
     outcome = cli("list")
     assert outcome.code == 1
     assert outcome.sentence() == "ganzoo: some/file: Input/output error"

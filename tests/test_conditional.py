@@ -19,7 +19,7 @@ from ganzoo import (
     load_config,
     load_registry,
 )
-from ganzoo.sampling import draw_inputs
+from ganzoo.inference.sampling import draw_inputs
 from ganzoo_plugins.conditional.cgan_matching import mismatched
 from ganzoo_plugins.conditional.cgan_projection import ConditionalBatchNorm2d, ProjectionDiscriminator
 from ganzoo_plugins.conditional.condition import Embedding, OneHot

@@ -15,12 +15,12 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, Signature, UserError
-from ganzoo.pictures import grid, sheet_columns, sheet_size
-from ganzoo.sampling import TorchSampler, draw_inputs
+from ganzoo.images.grids import grid, sheet_columns, sheet_size
+from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
-from ganzoo.training import _Studio
+from ganzoo.training.fit import _Studio
 from ganzoo_exporters.export import export
-from ganzoo_exporters.runtime import Generator as Runtime
+from ganzoo_runtime import Generator as Runtime
 
 EXAMPLES = ((0.25, -1.0), (0.5, 3.0), (1.5, 0.0))
 
@@ -236,7 +236,7 @@ def model(request: pytest.FixtureRequest, files: Mapping[str, Path], monkeypatch
         network = NETWORKS[name]()
         return TorchSampler(network, {"signature": network.signature.to_json()})
 
-    monkeypatch.setattr("ganzoo.opening.open_model", opened)
+    monkeypatch.setattr("ganzoo.inference.opening.open_model", opened)
     return lambda name: name
 
 

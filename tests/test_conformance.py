@@ -39,7 +39,7 @@ from ganzoo import (
     UserError,
     load_registry,
 )
-from ganzoo.registry import BUNDLED, Registry
+from ganzoo.plugin.registry import BUNDLED, Registry
 from ganzoo.testing import Result, check, general, run_checks
 from ganzoo.testing.results import Check, run
 

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from ganzoo import GanzooError, Image, Label, Latent, Network, Points, Signature, UserError
 from ganzoo import Generator as GeneratorNetwork
-from ganzoo.pixels import to_pixels
 from ganzoo_exporters import rewrite as rules
 from ganzoo_exporters.export import draw_inputs, export
 from ganzoo_exporters.format import Onnx
 from ganzoo_exporters.rewrite import FAST, Rule, rewrite
-from ganzoo_exporters.runtime import Generator, ModelError
+from ganzoo_runtime import Generator, ModelError
+from ganzoo_runtime.images import pixels as to_pixels
 
 CPU = ["CPUExecutionProvider"]
 
@@ -493,7 +493,7 @@ def test_the_discriminator_is_that_of_the_last_step(trained: dict[str, Path]) ->
     from safetensors.torch import load_file
 
     from ganzoo import Run, load_registry
-    from ganzoo.checkpoint import latest
+    from ganzoo.runs.checkpoint import latest
 
     run = Run.open(trained["digits"])
     network, metadata = run.load(load_registry(), "discriminator")
@@ -557,7 +557,7 @@ MODELS = (
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_every_bundled_model(name: str, precision: Any, tmp_path: Path) -> None:
     from ganzoo import load_config, load_registry
-    from ganzoo.data import DataSpec
+    from ganzoo.data.dataset import DataSpec
 
     torch.manual_seed(0)
     data = DataSpec("made", (Image(1, 28, 28, (0, 255)), Label(10)), 100)

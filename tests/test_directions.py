@@ -16,7 +16,8 @@ from test_runtime import CPU, build
 from torch import Tensor, nn
 
 from ganzoo import Image, Label, Latent, Signature, UserError
-from ganzoo.directions import (
+from ganzoo.gan.networks import Generator as Network
+from ganzoo.latent.directions import (
     check_directions,
     describe,
     find_components,
@@ -27,8 +28,7 @@ from ganzoo.directions import (
     read_directions,
     write_directions,
 )
-from ganzoo.networks import Generator as Network
-from ganzoo_exporters.runtime import Generator, edit
+from ganzoo_runtime import Generator, edit
 
 # --- Fitting and finding
 

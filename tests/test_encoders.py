@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import softplus
 
 from ganzoo import DataSpec, Image, Label, Points, Run, TensorDataset, UserError, load_config, load_registry
-from ganzoo.checkpoint import seed_random
-from ganzoo.loop import Loop
+from ganzoo.runs.checkpoint import seed_random
+from ganzoo.training.loop import Loop
 
 SMALL = ("model.width=2", "model.latent_dim=5")
 

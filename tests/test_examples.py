@@ -17,8 +17,8 @@ import pytest
 from applications import COLOURS, DIGITS, EXAMPLES, ROOT, install_runtime, run, same, sheet
 from handmade import write_model
 
-from ganzoo_exporters.runtime import Generator
 from ganzoo_exporters.triton import MAX_BATCH, write_repository
+from ganzoo_runtime import Generator
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from ganzoo_exporters import export as export_module
 from ganzoo_exporters import parity
 from ganzoo_exporters.export import BATCHES, draw_inputs, export
 from ganzoo_exporters.format import Onnx
-from ganzoo_exporters.runtime import Generator
+from ganzoo_runtime import Generator
 
 ODD = (1, 2, 5, 17, 65)
 
@@ -220,7 +220,7 @@ def test_norms_are_folded_into_the_weights(exported: tuple[Network, Path, Any]) 
 
 
 def test_the_runtime_draws_what_torch_draws(exported: tuple[Network, Path, Any]) -> None:
-    from ganzoo.sampling import draw_inputs as draw_latents
+    from ganzoo.inference.sampling import draw_inputs as draw_latents
 
     network, path, _ = exported
     if isinstance(network, Fc | Conv | Conditional | Described):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganzoo import DataSpec, Image, Loop, Points, load_config, load_registry
-from ganzoo.sampling import draw_inputs
+from ganzoo.inference.sampling import draw_inputs
 from ganzoo_exporters.format import Onnx
 from ganzoo_plugins.fc.gan_fc import FourierFeatures, MixtureLatent
 from ganzoo_plugins.losses.weight_clip import WeightClip

@@ -16,12 +16,12 @@ from PIL import Image as Pillow
 from test_runtime import CPU, POINTS, build
 from torch import Tensor, nn
 
-from ganzoo import Attributes, Image, Label, Latent, Signature, UserError, latents
-from ganzoo.directions import describe, write_directions
-from ganzoo.networks import Generator as Network
-from ganzoo.sampling import TorchSampler
-from ganzoo_exporters import runtime
-from ganzoo_exporters.runtime import Generator, edit, interpolate, truncate
+import ganzoo_runtime as runtime
+from ganzoo import Attributes, Image, Label, Latent, Signature, UserError
+from ganzoo.gan.networks import Generator as Network
+from ganzoo.inference.sampling import TorchSampler
+from ganzoo.latent.directions import describe, write_directions
+from ganzoo_runtime import Generator, edit, interpolate, latents, truncate
 
 GREY = Signature((Latent((6,)), Label(3, ("no", "yes", "maybe"))), Image(1, 8, 8))
 PLAIN = Signature((Latent((6,)),), Image(3, 8, 8))

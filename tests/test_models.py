@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from ganzoo import Image, Points, UserError, load_registry
-from ganzoo.config import load_config
-from ganzoo.data import DataSpec
-from ganzoo.sampling import draw_inputs
+from ganzoo.config.resolving import load_config
+from ganzoo.data.dataset import DataSpec
+from ganzoo.inference.sampling import draw_inputs
 
 
 def trainer_for(name, field, *sets):

@@ -24,13 +24,13 @@ from ganzoo import (
     Signature,
     TensorDataset,
     UserError,
-    checkpoint,
     load_config,
     load_registry,
 )
-from ganzoo.adversarial import _normalise_spectrum
-from ganzoo.data import DataSpec
-from ganzoo.precision import full_precision, widened
+from ganzoo.data.dataset import DataSpec
+from ganzoo.gan.adversarial import _normalise_spectrum
+from ganzoo.gan.precision import full_precision, widened
+from ganzoo.runs import checkpoint
 from ganzoo_plugins.losses.gradients import per_sample_gradient
 from ganzoo_plugins.losses.hinge import Hinge
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sites import Site, importable
 
 from ganzoo import Spec, UserError, load_registry
-from ganzoo.registry import Plugin, Registry
+from ganzoo.plugin.registry import Plugin, Registry
 
 BROKEN = Path(__file__).parent / "broken"
 

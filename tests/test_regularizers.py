@@ -9,11 +9,12 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from ganzoo import Discriminator, Points, RegularizerConfig, Scores, Signature, UserError, checkpoint, load_registry
-from ganzoo.config import load_config
-from ganzoo.loop import Loop
+from ganzoo import Discriminator, Points, RegularizerConfig, Scores, Signature, UserError, load_registry
+from ganzoo.config.resolving import load_config
+from ganzoo.runs import checkpoint
 from ganzoo.testing import losses as kit
 from ganzoo.testing.results import Fault
+from ganzoo.training.loop import Loop
 from ganzoo_plugins.fc.gan_fc import FullyConnectedGAN
 from ganzoo_plugins.losses.began import BEGAN, BEGANConfig
 from ganzoo_plugins.losses.consistency import Consistency

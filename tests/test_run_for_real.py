@@ -323,7 +323,9 @@ def test_interrupted_it_says_how_to_go_on(
     assert f"{STEPS} of {STEPS} steps" in (run / "README.md").read_text()
 
 
-@pytest.mark.parametrize("during", ["ganzoo.runs.Run.log", "ganzoo.checkpoint.save", "ganzoo.pictures.save_sheet"])
+@pytest.mark.parametrize(
+    "during", ["ganzoo.runs.run.Run.log", "ganzoo.runs.checkpoint.save", "ganzoo.images.grids.save_sheet"]
+)
 def test_a_signal_at_any_place_of_a_step_leaves_a_checkpoint(
     cli: Command, monkeypatch: pytest.MonkeyPatch, during: str
 ) -> None:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ganzoo import Attributes, Image, Label, Latent, Points, Signature, UserError
 from ganzoo_exporters.format import Onnx
-from ganzoo_exporters.runtime import Generator, ModelError, pixels
+from ganzoo_runtime import Generator, ModelError, pixels
 
 CPU = ["CPUExecutionProvider"]
 IMAGE = Signature((Latent((3, 2)), Label(5)), Image(1, 4, 4))
@@ -90,7 +90,7 @@ def test_latents_follow_the_written_procedure(image: Generator, points: Generato
 
 
 def test_latents_are_those_of_sampling_in_torch(image: Generator, points: Generator) -> None:
-    from ganzoo.sampling import draw_inputs
+    from ganzoo.inference.sampling import draw_inputs
 
     for generator, signature in ((image, IMAGE), (points, POINTS)):
         drawn = draw_inputs(signature, 9, 3, truncation=0.7)

@@ -10,8 +10,8 @@ import pytest
 from test_runtime import CPU, IMAGE, build
 
 import ganzoo
-from ganzoo_exporters import runtime
-from ganzoo_exporters.runtime import Generator
+import ganzoo_runtime as runtime
+from ganzoo_runtime import Generator
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(runtime.__file__).parent

@@ -14,8 +14,8 @@ import torch
 from test_runtime import CPU, IMAGE, POINTS, build
 
 from ganzoo import Image, Latent, Signature
-from ganzoo_exporters.runtime import Generator, ModelError, session
-from ganzoo_exporters.runtime.device import Graphs, graph_options
+from ganzoo_runtime import Generator, ModelError, session
+from ganzoo_runtime.device import Graphs, graph_options
 
 WHOLE = build(POINTS)
 EVERYTHING = list(session.PROVIDERS.values())

@@ -20,7 +20,7 @@ import pytest
 from applications import COLOURS, DIGITS, EXAMPLES, install_runtime, same, sheet
 from handmade import write_model
 
-from ganzoo_exporters.runtime import Generator, pixels
+from ganzoo_runtime import Generator, pixels
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("fastapi") and find_spec("uvicorn")),

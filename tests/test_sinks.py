@@ -21,8 +21,8 @@ from PIL import Image as Pillow
 from test_runtime import CPU, IMAGE, POINTS, build
 
 from ganzoo import Attributes, Image, Label, Latent, Signature, load_registry
-from ganzoo_exporters.runtime import Generator, encode_png, pixels, sinks
-from ganzoo_exporters.runtime.sinks import write_folder, write_npy, write_parquet, write_tar
+from ganzoo_runtime import Generator, encode_png, pixels, sinks
+from ganzoo_runtime.sinks import write_folder, write_npy, write_parquet, write_tar
 
 COLOUR = Signature((Latent((3, 2)), Label(5), Label(3, name="hue"), Attributes(2, name="a")), Image(3, 4, 6))
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from ganzoo import Generator, Image, Label, Latent, Points, Signature, UserError, load_config, load_registry
-from ganzoo.config import TrainSettings
-from ganzoo.data import DataSpec, TensorDataset
-from ganzoo.devices import resolve_device
-from ganzoo.loop import Loop
-from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+from ganzoo.config.train import TrainSettings
+from ganzoo.data.dataset import DataSpec, TensorDataset
+from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+from ganzoo.training.devices import resolve_device
+from ganzoo.training.loop import Loop
 
 
 class Game(Trainer):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ganzoo import Image, ImageReader, Network, Run, Signature, load_registry, open_model
-from ganzoo.images import fitted
-from ganzoo.projection import descend, search
+from ganzoo.images.reading import fitted
+from ganzoo.inference.projection import descend, search
 
 QUICK = ("--steps", "2", "-q", "--set", "batch_size=2", "--set", "model.width=2")
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.functional import l1_loss, mse_loss, softplus
 
 from ganzoo import DataSpec, Image, Points, TensorDataset, UserError, load_config, load_registry
-from ganzoo.checkpoint import seed_random
-from ganzoo.loop import Loop
+from ganzoo.runs.checkpoint import seed_random
+from ganzoo.training.loop import Loop
 from ganzoo_plugins.metrics.translation import Translation
 from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet
 from ganzoo_plugins.translation.pool import ImagePool

@@ -13,8 +13,8 @@ from conftest import Command
 from handmade import write_model
 
 from ganzoo import Attributes, Image, Label, Latent, Points, Signature, UserError
-from ganzoo_exporters.runtime import Generator
 from ganzoo_exporters.triton import MAX_BATCH, write_repository
+from ganzoo_runtime import Generator
 
 NAMES = {"TYPE_FP32": np.float32, "TYPE_INT64": np.int64, "TYPE_UINT8": np.uint8}
 SIGNATURE = Signature(

@@ -16,8 +16,8 @@ import pytest
 from conftest import Command
 from onnx import helper
 
-from ganzoo_exporters.runtime import Generator, ModelError
-from ganzoo_exporters.runtime.document import check_document
+from ganzoo_runtime import Generator, ModelError
+from ganzoo_runtime.document import check_document
 
 CPU = ["CPUExecutionProvider"]
 SECONDS, MEGABYTES = 10, 1024

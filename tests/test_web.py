@@ -16,8 +16,8 @@ from handmade import write_model
 
 from ganzoo import Image, Label, Latent, Points, Signature, UserError
 from ganzoo_exporters import web
-from ganzoo_exporters.runtime import Generator
 from ganzoo_exporters.web import write_page
+from ganzoo_runtime import Generator
 
 WEB = Path(web.__file__).parent
 ZOO = Path(__file__).parents[1] / "zoo" / "ganzoo_zoo"

@@ -11,8 +11,8 @@ from handmade import write_model
 from PIL import Image as Picture
 
 from ganzoo import Attributes, Image, Label, Latent, Signature
-from ganzoo_exporters.runtime import Generator, edit, interpolate, pixels
 from ganzoo_exporters.web import write_page
+from ganzoo_runtime import Generator, edit, interpolate, pixels
 
 ZOO = Path(__file__).parents[1] / "zoo" / "ganzoo_zoo"
 pytestmark = needs_browser

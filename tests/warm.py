@@ -164,7 +164,7 @@ def serve() -> None:
         import_module(module)
 
     from ganzoo.cli import main
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.registry import load_registry
 
     for name in ("gan_fc", "wgan_gp_conv"):
         load_registry().get("model", name).spec.load()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo import Discriminator, Run, load_registry, open_model
-from ganzoo.answers import takes_images
-from ganzoo.pictures import save_sheet, sheet_columns, sheet_size
+from ganzoo.images.grids import save_sheet, sheet_columns, sheet_size
+from ganzoo.inference.outputs import takes_images
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
 

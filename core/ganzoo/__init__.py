@@ -7,19 +7,19 @@ that only lists plugins never imports torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.hooks import HOOK_API, Spec, hookimpl
+from ganzoo.plugin.hooks import HOOK_API, hookimpl
+from ganzoo.plugin.spec import Spec
 
 if TYPE_CHECKING:
-    from ganzoo.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
-    from ganzoo.augment import Augment, AugmentConfig
-    from ganzoo.config import Config, load_config
-    from ganzoo.data import Batch, Dataset, DatasetConfig, DataSpec, Stream, TensorDataset
+    from ganzoo.config.config import Config
+    from ganzoo.config.resolving import load_config
+    from ganzoo.data.dataset import Batch, Dataset, DatasetConfig, DataSpec, TensorDataset
+    from ganzoo.data.stream import Stream
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
-    from ganzoo.formats import Format, Sampler, Sink
-    from ganzoo.game import Game
-    from ganzoo.images import ImageReader
-    from ganzoo.loop import Loop
-    from ganzoo.losses import (
+    from ganzoo.fields import Attributes, Field, Image, Label, Latent, Mask, Points, Scores, Signature
+    from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
+    from ganzoo.gan.augmentation import Augment, AugmentConfig
+    from ganzoo.gan.losses import (
         Generate,
         GeneratorRegularizer,
         Loss,
@@ -28,38 +28,45 @@ if TYPE_CHECKING:
         RegularizerConfig,
         Score,
     )
-    from ganzoo.metrics import Metric, MetricConfig
-    from ganzoo.networks import Discriminator, Generator, Network
-    from ganzoo.opening import open_model
-    from ganzoo.precision import full_precision, widened
-    from ganzoo.registry import Registry, load_registry
-    from ganzoo.runs import Run
-    from ganzoo.signature import Attributes, Image, Label, Latent, Mask, Points, Scores, Signature
-    from ganzoo.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
-    from ganzoo.training import fit
+    from ganzoo.gan.metrics import Metric, MetricConfig
+    from ganzoo.gan.networks import Discriminator, Generator, Network
+    from ganzoo.gan.objective import Game
+    from ganzoo.gan.precision import full_precision, widened
+    from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+    from ganzoo.images.reading import ImageReader
+    from ganzoo.inference.formats import Format, Sampler, Sink
+    from ganzoo.inference.opening import open_model
+    from ganzoo.plugin.registry import Registry, load_registry
+    from ganzoo.runs.run import Run
+    from ganzoo.training.fit import fit
+    from ganzoo.training.loop import Loop
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
-    "augment": ("Augment", "AugmentConfig"),
-    "config": ("Config", "load_config"),
-    "data": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset"),
+    "config.config": ("Config",),
+    "config.resolving": ("load_config",),
+    "data.dataset": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"),
+    "data.stream": ("Stream",),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
-    "formats": ("Format", "Sampler", "Sink"),
-    "game": ("Game",),
-    "images": ("ImageReader",),
-    "loop": ("Loop",),
-    "losses": ("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
-    "metrics": ("Metric", "MetricConfig"),
-    "networks": ("Discriminator", "Generator", "Network"),
-    "opening": ("open_model",),
-    "precision": ("full_precision", "widened"),
-    "registry": ("Registry", "load_registry"),
-    "runs": ("Run",),
-    "signature": ("Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
-    "trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
-    "training": ("fit",),
+    "fields": ("Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
+    "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
+    "gan.augmentation": ("Augment", "AugmentConfig"),
+    "gan.losses": (
+        *("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
+    ),
+    "gan.metrics": ("Metric", "MetricConfig"),
+    "gan.networks": ("Discriminator", "Generator", "Network"),
+    "gan.objective": ("Game",),
+    "gan.precision": ("full_precision", "widened"),
+    "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
+    "images.reading": ("ImageReader",),
+    "inference.formats": ("Format", "Sampler", "Sink"),
+    "inference.opening": ("open_model",),
+    "plugin.registry": ("Registry", "load_registry"),
+    "runs.run": ("Run",),
+    "training.fit": ("fit",),
+    "training.loop": ("Loop",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -82,7 +89,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "full_precision", "widened",
     "Registry", "load_registry",
     "Run",
-    "Attributes", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",
+    "Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",
     "OptimizerConfig", "Phase", "Trainer", "TrainerConfig",
 ]  # fmt: skip
 

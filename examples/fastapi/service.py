@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from ganzoo_runtime import Generator, encode_png, pixels
 from numpy.typing import NDArray
+
+from ganzoo_runtime import Generator, encode_png, pixels
 
 MOST = int(os.environ.get("GANZOO_MOST", "64"))  # samples a request may ask for, and samples computed at once
 WAIT = float(os.environ.get("GANZOO_WAIT", "0.005"))  # seconds that a request waits for others to share a run with

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+
 from ganzoo_runtime import Generator, encode_png, pixels
 
 

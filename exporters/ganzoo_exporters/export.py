@@ -19,11 +19,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+import ganzoo_runtime as runtime
 from ganzoo import GanzooError, Image, Network, Signature, UserError
 from ganzoo.files import atomic_path, temporary_path, writing
-from ganzoo.pictures import save_sheet
-from ganzoo.signature import field_to_json
-from ganzoo_exporters import runtime
+from ganzoo.images.grids import save_sheet
 from ganzoo_exporters.parity import (
     apply,
     draw_inputs,
@@ -37,8 +36,8 @@ from ganzoo_exporters.parity import (
 )
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
-from ganzoo_exporters.runtime.document import check_document
 from ganzoo_exporters.translate import translate
+from ganzoo_runtime.document import check_document
 
 __all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "draw_inputs", "export"]
 
@@ -80,7 +79,7 @@ def export(
     and other parametrizations folded into the weights, and rewritten to what onnxruntime computes fastest.
 
     With ``pixels`` the output is not float32 but uint8 in that layout, scaled, rounded and clipped inside the graph,
-    exactly as :func:`ganzoo.pixels.to_pixels` does. ``precision`` is that of the arithmetic inside; see
+    exactly as :func:`ganzoo_runtime.pictures.to_pixels` does. ``precision`` is that of the arithmetic inside; see
     :mod:`ganzoo_exporters.precision`. int8 is calibrated on latents that are drawn as the signature says, and a picture
     is left beside the file, rows in float32 and in int8 in turn. Weights of more than ``inline`` bytes go to one other
     file beside ``path``.
@@ -144,7 +143,7 @@ def export(
             if isinstance(signature.output, Image) and pixels:
                 output = replace(signature.output, range=(0.0, 255.0), layout=pixels)
                 _append_pixels(model.graph, signature.output, pixels)
-                document["signature"]["output"] = field_to_json(output)
+                document["signature"]["output"] = output.to_json()
             with writing(file, str(path)):
                 weights = _write(model, document, file, inline)
             if isinstance(signature.output, Image) and pixels:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ganzoo import Network
     from ganzoo_exporters.export import Layout
     from ganzoo_exporters.precision import Precision
-    from ganzoo_exporters.runtime import Generator
+    from ganzoo_runtime import Generator
 
 __all__ = ["Onnx"]
 
@@ -39,7 +39,7 @@ class Onnx(Format):
 
     def load(self, path: Path) -> Generator:
         """Open the file, on the GPU if there is one; raises :class:`UserError` if it is not one of ours or damaged."""
-        from ganzoo_exporters.runtime import Generator, ModelError
+        from ganzoo_runtime import Generator, ModelError
 
         try:
             return Generator(path)

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+import ganzoo_runtime as runtime
 from ganzoo import Attributes, GanzooError, Image, Label, Latent, Network, Scores, Signature
-from ganzoo.pixels import to_pixels
-from ganzoo.signature import Field, Mask
-from ganzoo_exporters import runtime
+from ganzoo.fields import Field, Mask
+from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = [
     "apply",

@@ -20,7 +20,7 @@ def ganzoo_specs() -> list[Spec]:
             target="ganzoo_exporters.format:Onnx",
         ),
         *(
-            Spec(kind="sink", key=key, summary=summary, target=f"ganzoo_exporters.runtime.sinks:write_{key}")
+            Spec(kind="sink", key=key, summary=summary, target=f"ganzoo_runtime.sinks:write_{key}")
             for key, summary in sinks.items()
         ),
     ]

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ganzoo import GanzooError, Image, Network, Signature
-from ganzoo.signature import Mask
+from ganzoo.fields import Mask
 from ganzoo_exporters.rewrite import Rule, rewrite
 
 __all__ = ["quiet", "translate"]

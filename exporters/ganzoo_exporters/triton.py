@@ -39,7 +39,7 @@ def write_repository(model: Path, folder: Path) -> Path:
     """
     import onnx
 
-    from ganzoo_exporters.runtime import Generator, ModelError
+    from ganzoo_runtime import Generator, ModelError
 
     try:
         metadata = Generator(model, providers=["CPUExecutionProvider"]).metadata

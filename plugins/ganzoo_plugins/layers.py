@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import layer_norm, leaky_relu_, pad
 
 from ganzoo import Image
-from ganzoo.signature import Field
+from ganzoo.fields import Field
 
 __all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
 

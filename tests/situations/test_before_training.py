@@ -34,11 +34,11 @@ from ganzoo import (
     load_config,
     load_registry,
 )
-from ganzoo.config import Choice
-from ganzoo.data import DataSpec
+from ganzoo.config.config import Choice
+from ganzoo.data.dataset import DataSpec
 from ganzoo.files import read_toml
-from ganzoo.registry import Entry
-from ganzoo.rehearsal import rehearse
+from ganzoo.plugin.registry import Entry
+from ganzoo.training.rehearsal import rehearse
 
 SMALL = ("--set", "model.width=2", "--set", "model.discriminator_width=2", "--set", "batch_size=2", "-q")
 HALVES = ("--data", "unpaired", "--set", "data.a=A", "--set", "data.b=B")

@@ -18,8 +18,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from ganzoo import UserError, checkpoint, files
-from ganzoo.runs import Run
+from ganzoo import UserError, files
+from ganzoo.runs import checkpoint
+from ganzoo.runs.run import Run
 
 EVERY = (
     "--set",
@@ -147,7 +148,7 @@ def test_later_checkpoints_are_given_up_for_the_first_new_one(
     before = [row["step"] for row in Run(run).metrics()]
     arguments = ("train", "--resume", run, "--from-step", "2", "-q")
     # Nothing is given up before: here it cannot be written.
-    monkeypatch.setattr("ganzoo.checkpoint.save_file", full)
+    monkeypatch.setattr("ganzoo.runs.checkpoint.save_file", full)
     every = ("--set", "checkpoint_every=5", "--set", "sample_every=5", "--set", "log_every=1")
     cli(*arguments, *every, "--steps", "5").refused("cannot write the checkpoint", "No space left on device")
     monkeypatch.undo()

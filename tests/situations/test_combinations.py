@@ -10,21 +10,11 @@ import torch
 from small import settings_of, small
 from torch import Tensor
 
-from ganzoo import (
-    Attributes,
-    Dataset,
-    DataSpec,
-    Image,
-    Label,
-    Points,
-    TensorDataset,
-    UserError,
-    checkpoint,
-    load_config,
-)
-from ganzoo.loop import Loop
-from ganzoo.registry import load_registry
-from ganzoo.rehearsal import rehearse
+from ganzoo import Attributes, Dataset, DataSpec, Image, Label, Points, TensorDataset, UserError, load_config
+from ganzoo.plugin.registry import load_registry
+from ganzoo.runs import checkpoint
+from ganzoo.training.loop import Loop
+from ganzoo.training.rehearsal import rehearse
 
 REGISTRY = load_registry()
 MODELS = sorted(entry.spec.key for entry in REGISTRY.specs("model"))

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from warm import CRASHED, Ended, Warm
 
-from ganzoo import checkpoint
+from ganzoo.runs import checkpoint
 
 RUN = Path("runs/0001-gan_fc-digits")
 SETTINGS = {

@@ -14,10 +14,11 @@ import torch
 from conftest import Command
 from safetensors.torch import load_file, save_file
 
-from ganzoo import checkpoint, load_registry
-from ganzoo.loop import Loop
-from ganzoo.runs import Run
-from ganzoo.state import conformed
+from ganzoo import load_registry
+from ganzoo.runs import checkpoint
+from ganzoo.runs.run import Run
+from ganzoo.runs.state import conformed
+from ganzoo.training.loop import Loop
 
 State = dict[str, Any]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from warm import Ended, Warm
 
-from ganzoo import checkpoint
+from ganzoo.runs import checkpoint
 
 KB = 1024
 LEVELS = range(1024, 12 * 1024 + 1, 256)

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo import Image, ImageReader, Latent, Mask, Network, Signature, UserError, open_model, translating
-from ganzoo.images import fitted
-from ganzoo.sampling import TorchSampler
-from ganzoo.translating import Translator, tiles
+from ganzoo import Image, ImageReader, Latent, Mask, Network, Signature, UserError, open_model
+from ganzoo.images.reading import fitted
+from ganzoo.inference import translation as translating
+from ganzoo.inference.sampling import TorchSampler
+from ganzoo.inference.translation import Translator, tiles
 from ganzoo_plugins.datasets.folder import Folder
 from ganzoo_plugins.translation.networks import ResNet, UNet
 

@@ -15,7 +15,7 @@ from conftest import Command
 from sites import Site, importable
 
 from ganzoo import Run, UserError, fit, load_config, load_registry
-from ganzoo.registry import Registry
+from ganzoo.plugin.registry import Registry
 
 PLUGIN = """
 KINDS = {"loss": "Own", "regularizer": "Small", "dataset": "Plane", "metric": "Mean"}

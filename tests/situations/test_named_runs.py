@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY, Command
 from PIL import Image
 
-from ganzoo.places import locate
+from ganzoo.runs.places import locate
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from handmade import write_model
 
 from ganzoo import Attributes, Image, Label, Latent, Signature, UserError
 from ganzoo.cli.conditions import conditions
-from ganzoo.sampling import draw_inputs
-from ganzoo_exporters.runtime import Generator
+from ganzoo.inference.sampling import draw_inputs
+from ganzoo_runtime import Generator
 
 FLOORS = ("1", "2", "3")
 """Names that are numbers, but not those of their own classes."""

@@ -19,13 +19,13 @@ import pytest
 from conftest import Command
 from PIL import Image
 
-import ganzoo_exporters.runtime
+import ganzoo_runtime
 from ganzoo import Attributes, Label, Signature, UserError
 from ganzoo.cli.conditions import conditions
-from ganzoo.pictures import caption, save_curves
-from ganzoo.text import fits, same, shown
-from ganzoo_exporters.runtime import Generator, ModelError
-from ganzoo_exporters.runtime.document import check_document
+from ganzoo.images.plots import caption, save_curves
+from ganzoo_runtime import Generator, ModelError
+from ganzoo_runtime.document import check_document
+from ganzoo_runtime.text import fits, same, shown
 
 NAMES = [
     "cafe\u0301 noir",  # the accent a character of its own, as some systems store it
@@ -189,9 +189,9 @@ def test_the_same_name_in_other_code_points() -> None:
 
 
 def test_the_runtime_has_the_same_rule() -> None:
-    from ganzoo import text
+    from ganzoo_runtime import text
 
-    ours, theirs = Path(text.__file__), Path(ganzoo_exporters.runtime.__file__).with_name("text.py")
+    ours, theirs = Path(text.__file__), Path(ganzoo_runtime.__file__).with_name("text.py")
     assert ours.read_bytes() == theirs.read_bytes()
     latent = {"kind": "latent", "name": "z", "dtype": "float32", "shape": [1], "distribution": "normal"}
     output = {"kind": "points", "name": "x", "dtype": "float32", "shape": [1]}

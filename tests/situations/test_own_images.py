@@ -117,7 +117,7 @@ def test_there_are_images_of_many_modes_and_formats(everything):
 
 
 def _plain(image):
-    from ganzoo.images import _in_8_bits
+    from ganzoo.images.reading import _in_8_bits
 
     return _in_8_bits(image)
 

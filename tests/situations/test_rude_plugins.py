@@ -20,7 +20,7 @@ import torch
 from sites import Site, importable
 
 from ganzoo import Spec, UserError
-from ganzoo.isolation import EVERYTHING, RANDOM, State, isolated
+from ganzoo.plugin.isolation import EVERYTHING, RANDOM, State, isolated
 from ganzoo.testing import run_checks
 
 RUDE = {

@@ -12,7 +12,7 @@ from conftest import Command
 from handmade import write_model
 
 from ganzoo import Image, Latent, Signature
-from ganzoo_exporters.runtime import Generator, sinks, write_folder, write_tar
+from ganzoo_runtime import Generator, sinks, write_folder, write_tar
 
 
 @pytest.fixture

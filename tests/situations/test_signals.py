@@ -19,8 +19,9 @@ from conftest import Command
 from PIL import Image
 from warm import Warm
 
-from ganzoo import DataSpec, Points, Stream, TensorDataset, checkpoint
-from ganzoo.runs import Run
+from ganzoo import DataSpec, Points, Stream, TensorDataset
+from ganzoo.runs import checkpoint
+from ganzoo.runs.run import Run
 
 RUN = Path("runs/0001-gan_fc-folder")
 TRAIN = (
@@ -142,13 +143,13 @@ def test_the_second_signal_ends_what_hangs(warm: Warm, home: Path) -> None:
 
 
 PLACES = {
-    "before the first step": "ganzoo.loop.Loop.start_workers",
-    "in the first step": "ganzoo.loop.Loop.advance",
-    "while data is read": "ganzoo.data.Stream.fetch",
+    "before the first step": "ganzoo.training.loop.Loop.start_workers",
+    "in the first step": "ganzoo.training.loop.Loop.advance",
+    "while data is read": "ganzoo.data.stream.Stream.fetch",
     "while metrics are prepared": "ganzoo_plugins.metrics.modes.Modes.prepare",
     "while metrics are computed": "ganzoo_plugins.metrics.modes.Modes.__call__",
-    "while a sheet is drawn": "ganzoo.pictures.save_sheet",
-    "while a checkpoint is written": "ganzoo.checkpoint.save",
+    "while a sheet is drawn": "ganzoo.images.grids.save_sheet",
+    "while a checkpoint is written": "ganzoo.runs.checkpoint.save",
 }
 EVERY = ("--set", "checkpoint_every=2", "--set", "sample_every=2", "--steps", "4", "-q")
 DIGITS = ("train", "-p", "gan_fc", "--data", "digits", "--set", "model.hidden=[4]", *EVERY)
@@ -192,7 +193,7 @@ def test_a_signal_at_any_place_ends_with_a_checkpoint(
 
 
 def test_the_second_ctrl_c_ends_at_once(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    signalling(monkeypatch, "ganzoo.loop.Loop.advance", signal.SIGINT, times=2)
+    signalling(monkeypatch, "ganzoo.training.loop.Loop.advance", signal.SIGINT, times=2)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         outcome = cli(*DIGITS)

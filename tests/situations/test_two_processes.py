@@ -15,8 +15,8 @@ from conftest import TINY, Command
 from warm import Warm
 
 from ganzoo import UserError, files
-from ganzoo.locks import held
-from ganzoo.runs import Run
+from ganzoo.files.locks import held
+from ganzoo.runs.run import Run
 
 RUN = Path("runs/0001-gan_fc-digits")
 LONG = (
@@ -91,7 +91,7 @@ def test_of_many_that_resume_one_trains(warm: Warm, run: Path) -> None:
 def test_a_new_run_is_locked_from_its_first_moment(
     cli: Command, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.registry import load_registry
 
     made = Run(trained["digits"])
     run = Run.create(Path("runs"), made.config(load_registry()), made.data_spec())

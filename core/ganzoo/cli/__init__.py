@@ -13,9 +13,9 @@ import typer
 
 from ganzoo import __version__
 from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
+from ganzoo.cli.threads import spin_briefly
 from ganzoo.errors import GanzooError, is_out_of_memory
 from ganzoo.terminal import escape_record, print
-from ganzoo.threads import spin_briefly
 
 __all__ = ["app", "main"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
-from ganzoo.places import is_name, locate
-from ganzoo.text import same
+from ganzoo.runs.places import is_name, locate
+from ganzoo_runtime.text import same
 
 if TYPE_CHECKING:
-    from ganzoo.signature import Attributes, Label, Signature
+    from ganzoo.fields import Attributes, Label, Signature
 
 __all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
 
@@ -60,7 +60,7 @@ def conditions(
     ``"label"`` are the classes that are asked for by the name of the label, without those that take turns, and
     ``"attributes"`` numbers by name; None where there are none. Raises :class:`UserError` for what makes no sense.
     """
-    from ganzoo.signature import Attributes, Label
+    from ganzoo.fields import Attributes, Label
 
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")

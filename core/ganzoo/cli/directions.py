@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.directions import Directions
-    from ganzoo.editing import Editor
+    from ganzoo.latent.directions import Directions
+    from ganzoo.latent.editing import Editor
 
 __all__ = ["register"]
 
@@ -53,7 +53,7 @@ def samples(
 
     'ganzoo directions fit' takes the CSV.
     """
-    from ganzoo.labelling import check_table, write_table
+    from ganzoo.latent.labeling import check_table, write_table
 
     table, names = out / "labels.csv", name or ["value"]
     check_table(table, names)  # before images change that it is about
@@ -96,7 +96,8 @@ def fit(
     Printed is the correlation of each with labels that it was not fitted to: how much of them a straight line explains.
     """
 
-    from ganzoo import directions, labelling
+    from ganzoo.latent import directions
+    from ganzoo.latent import labeling as labelling
 
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
@@ -149,7 +150,7 @@ def find(
 
     They take no labels, and are called pca1, pca2 ... or sefa1 ...
     """
-    from ganzoo import directions
+    from ganzoo.latent import directions
 
     if method == "sefa":
         if not Path(model).is_dir():
@@ -185,7 +186,7 @@ def sheet(
     """
     import numpy as np
 
-    from ganzoo.latents import edit as move
+    from ganzoo_runtime.latents import edit as move
 
     only_png(out)
     editor = open_editor(model, label, attribute, seed, truncation)
@@ -208,8 +209,8 @@ def sheet(
 def _components(editor: Editor, n: int, k: int) -> list[NDArray[np.float64]]:
     import numpy as np
 
-    from ganzoo.directions import find_components
-    from ganzoo.labelling import CHUNK
+    from ganzoo.latent.directions import find_components
+    from ganzoo.latent.labeling import CHUNK
 
     latents, images = editor.latents(range(n)), []
     for start in range(0, n, CHUNK):
@@ -230,11 +231,11 @@ def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
 
 
 def _first_layer(path: Path, k: int) -> tuple[Any, list[NDArray[np.float64]]]:
-    from ganzoo.directions import find_in_first_layer
-    from ganzoo.registry import load_registry
-    from ganzoo.runs import Run
-    from ganzoo.sampling import draw_inputs
-    from ganzoo.signature import Latent
+    from ganzoo.fields import Latent
+    from ganzoo.inference.sampling import draw_inputs
+    from ganzoo.latent.directions import find_in_first_layer
+    from ganzoo.plugin.registry import load_registry
+    from ganzoo.runs.run import Run
 
     network, _ = Run.open(path).load(load_registry())
     fields = network.signature.inputs
@@ -245,7 +246,7 @@ def _first_layer(path: Path, k: int) -> tuple[Any, list[NDArray[np.float64]]]:
 
 
 def _keep(out: Path, found: Directions, as_json: bool) -> None:
-    from ganzoo.directions import write_directions
+    from ganzoo.latent.directions import write_directions
 
     write_directions(out, found)
     if as_json:

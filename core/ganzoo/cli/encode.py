@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.formats import Sampler
+    from ganzoo.inference.formats import Sampler
 
 __all__ = ["encode", "register"]
 
@@ -59,12 +59,12 @@ def encode(
     """
     import numpy as np
 
+    from ganzoo.fields import Image, Label, Latent, Signature
     from ganzoo.files import atomic_path
-    from ganzoo.images import fitted
-    from ganzoo.opening import open_model
-    from ganzoo.pictures import save_comparison
-    from ganzoo.pixels import to_pixels
-    from ganzoo.signature import Image, Label, Latent, Signature
+    from ganzoo.images.grids import save_comparison
+    from ganzoo.images.reading import fitted
+    from ganzoo.inference.opening import open_model
+    from ganzoo_runtime.images import pixels as to_pixels
 
     if out.suffix.lower() != ".npz" or (sheet is not None and sheet.suffix.lower() != ".png"):
         raise UserError("--out is an .npz, and --sheet a .png")
@@ -110,8 +110,8 @@ def encode(
 
 
 def _encoder(model: str, *, required: bool) -> Sampler | None:
-    from ganzoo.opening import open_model
-    from ganzoo.signature import Latent, Signature
+    from ganzoo.fields import Latent, Signature
+    from ganzoo.inference.opening import open_model
 
     try:
         encoder = open_model(model, network="encoder")
@@ -141,8 +141,8 @@ def _improved(
 ) -> NDArray[np.float32]:
     import torch
 
-    from ganzoo.projection import descend, search
-    from ganzoo.sampling import TorchSampler, draw_inputs, run_batched
+    from ganzoo.inference.projection import descend, search
+    from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 
     if not isinstance(generator, TorchSampler):
         return search(lambda latents: _draw(generator, told, latents), images, shape, start, steps, seed)

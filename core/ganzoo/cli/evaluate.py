@@ -19,12 +19,12 @@ from ganzoo.terminal import print
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganzoo.data import Dataset
-    from ganzoo.formats import Sampler
-    from ganzoo.metrics import Direction, Metric
-    from ganzoo.registry import Registry
-    from ganzoo.runs import Run
-    from ganzoo.signature import Signature
+    from ganzoo.data.dataset import Dataset
+    from ganzoo.fields import Signature
+    from ganzoo.gan.metrics import Direction, Metric
+    from ganzoo.inference.formats import Sampler
+    from ganzoo.plugin.registry import Registry
+    from ganzoo.runs.run import Run
 
 __all__ = ["compare", "eval_", "register"]
 
@@ -70,10 +70,10 @@ def eval_(
 
     What translates or fills images is judged by what it makes of the data's.
     """
+    from ganzoo.fields import Image, Latent, Signature
     from ganzoo.files import write_atomic
-    from ganzoo.opening import open_model
-    from ganzoo.registry import load_registry
-    from ganzoo.signature import Image, Latent, Signature
+    from ganzoo.inference.opening import open_model
+    from ganzoo.plugin.registry import load_registry
 
     if n is not None and n < 1:
         raise UserError(f"-n is at least 1, not {n}")
@@ -146,7 +146,7 @@ def eval_(
 
 def _settings(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the settings of the data set, and those of the metrics by name."""
-    from ganzoo.layers import merge, parse_set
+    from ganzoo.config.layers import merge, parse_set
 
     merged: dict[str, Any] = {"data": {}, "metric": {}}
     for text in sets:
@@ -164,9 +164,10 @@ def _data(
     registry: Registry, model: str, sampler: Sampler, name: str | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the name, settings and maker of the data set: that of the training unless another one is named."""
-    from ganzoo.config import Choice, recorded
-    from ganzoo.runs import Run
-    from ganzoo.settings import validate
+    from ganzoo.config.config import Choice
+    from ganzoo.config.resolving import recorded
+    from ganzoo.config.settings import validate
+    from ganzoo.runs.run import Run
 
     document: Mapping[str, Any] = sampler.metadata
     trained: Any = document.get("data")
@@ -195,13 +196,11 @@ def _data(
 
 def _check(model: str, signature: Signature, dataset: Dataset) -> None:
     """Raise :class:`UserError` if the model draws something else than the data set holds."""
-    from ganzoo.card import describe
-
     drawn = signature.output
     held = next((field for field in dataset.spec.fields if field.name == drawn.name), dataset.spec.sample)
     if (drawn.kind, drawn.shape) != (held.kind, held.shape):
         raise UserError(
-            f"{model} draws {describe(drawn)}, and {dataset.spec.name} holds {describe(held)}; name the data that it "
+            f"{model} draws {drawn.describe()}, and {dataset.spec.name} holds {held.describe()}; name the data that it "
             "was trained on with --data, and its settings with --set"
         )
 
@@ -219,8 +218,8 @@ def _metrics(
 
     Raises :class:`UserError` for one that has been named and cannot, or if none is left.
     """
-    from ganzoo.settings import validate
-    from ganzoo.signature import Image
+    from ganzoo.config.settings import validate
+    from ganzoo.fields import Image
 
     suggested = list(dataset.metrics)
     if not suggested and isinstance(dataset.spec.sample, Image):
@@ -265,9 +264,9 @@ def _draw(
     import numpy as np
     import torch
 
-    from ganzoo.answers import to_data
-    from ganzoo.sampling import draw_inputs
-    from ganzoo.signature import Image, Latent
+    from ganzoo.fields import Image, Latent
+    from ganzoo.inference.outputs import to_data
+    from ganzoo.inference.sampling import draw_inputs
 
     images = {field.name: field for field in signature.inputs if isinstance(field, Image)}
     given: dict[str, Tensor] = {}
@@ -307,7 +306,7 @@ def _document(
     from importlib import metadata
 
     from ganzoo import __version__
-    from ganzoo.text import shown
+    from ganzoo_runtime.text import shown
 
     versions = {"ganzoo": __version__}
     for name in ("torch", "torch-fidelity", "numpy"):
@@ -338,7 +337,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show runs side by side: settings, losses and figures."""
-    from ganzoo.runs import Run
+    from ganzoo.runs.run import Run
 
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"--out is a .png, not {out}")
@@ -372,7 +371,7 @@ def compare(
 
 def _better(names: Iterable[str]) -> dict[str, Direction | None]:
     """Return which way is good for each figure, if it is one of a metric that is installed and says so."""
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.registry import load_registry
 
     registry, better = load_registry(), {}
     for name in names:
@@ -386,7 +385,7 @@ def _better(names: Iterable[str]) -> dict[str, Direction | None]:
 
 def _record(run: Run) -> dict[str, Any]:
     """Return what is known about a run, from its files alone."""
-    from ganzoo.layers import flat
+    from ganzoo.config.layers import flat
 
     path = run.path
     document, rows = run.document(), run.metrics()
@@ -438,7 +437,7 @@ def _plot(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ganzoo.pictures import caption, save_figure
+    from ganzoo.images.plots import caption, save_figure
 
     keys = sorted(
         {key for record in records for key in record["last"]}, key=lambda key: (not key.endswith("/loss"), key)
@@ -484,7 +483,7 @@ def _number(value: Any) -> str:
 
 
 def _print(table: Sequence[Sequence[str]]) -> None:
-    from ganzoo.text import shown
+    from ganzoo_runtime.text import shown
 
     table = [[shown(cell) for cell in row] for row in table]  # as wide as it is printed
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]

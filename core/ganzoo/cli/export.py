@@ -14,7 +14,7 @@ from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
-    from ganzoo.networks import Network
+    from ganzoo.gan.networks import Network
 
 __all__ = ["export", "register"]
 
@@ -69,10 +69,10 @@ def export(
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
     told = _told(directions) if directions is not None else {}
-    from ganzoo.formats import Format
-    from ganzoo.registry import load_registry
-    from ganzoo.runs import Run
-    from ganzoo.signature import Image, Latent
+    from ganzoo.fields import Image, Latent
+    from ganzoo.inference.formats import Format
+    from ganzoo.plugin.registry import load_registry
+    from ganzoo.runs.run import Run
 
     registry = load_registry()
     source = Run.open(run, runs)

@@ -13,8 +13,8 @@ from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
-    from ganzoo.images import ImageReader
-    from ganzoo.signature import Image
+    from ganzoo.fields import Image
+    from ganzoo.images.reading import ImageReader
 
 __all__ = ["MAX_PIXELS", "Background", "MaxPixels", "Source", "each_image", "image_reader"]
 
@@ -38,8 +38,8 @@ _Read = TypeVar("_Read")
 
 def image_reader(field: Image, background: str, max_pixels: int | None) -> ImageReader:
     """Return what reads images for a network's input; raises :class:`UserError` if no image has so many channels."""
-    from ganzoo.images import MAX_PIXELS as USUAL
-    from ganzoo.images import ImageMode, ImageReader
+    from ganzoo.images.reading import MAX_PIXELS as USUAL
+    from ganzoo.images.reading import ImageMode, ImageReader
 
     modes: dict[int, ImageMode] = {1: "grey", 3: "rgb", 4: "rgba"}
     if field.channels not in modes:
@@ -53,7 +53,7 @@ def each_image(source: Path, read: Callable[[Path], _Read]) -> Iterator[tuple[Pa
     Those of a folder that ``read`` refuses are skipped, and named when the others are through; a single one is refused.
     Raises :class:`UserError` if there are none, or if all are refused.
     """
-    from ganzoo.images import find_images, tell_skipped
+    from ganzoo.images.reading import find_images, tell_skipped
 
     if not source.is_dir():
         if not source.exists():

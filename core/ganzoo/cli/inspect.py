@@ -33,8 +33,8 @@ def list_(
     as_json: _AsJson = False,
 ) -> None:
     """List what the installed plugins offer."""
-    from ganzoo.hooks import KINDS
-    from ganzoo.registry import BUNDLED, load_registry
+    from ganzoo.plugin.registry import BUNDLED, load_registry
+    from ganzoo.plugin.spec import KINDS
 
     plurals = {"losses": "loss", **{f"{known}s": known for known in KINDS}}
     if kind is not None and plurals.get(kind, kind) not in KINDS:
@@ -61,7 +61,7 @@ def info(
     as_json: _AsJson = False,
 ) -> None:
     """Show a model, loss or data set: paper, settings, defaults."""
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.registry import load_registry
 
     entries = load_registry().named(name)
     described = [_described(entry, settings=True) for entry in entries]
@@ -102,7 +102,7 @@ def _print(document: dict[str, Any]) -> None:
 
 
 def _print_table(table: Mapping[str, Any]) -> None:
-    from ganzoo.layers import flat
+    from ganzoo.config.layers import flat
 
     for name, value in flat(table).items():
         print(f"    {name}={_text(value)}")
@@ -123,8 +123,8 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
     document |= {"summary": spec.summary, "paper": spec.paper}
     if not settings or spec.kind in ("format", "sink", "pretrained"):
         return document
-    from ganzoo.config import overlay
-    from ganzoo.layers import flat
+    from ganzoo.config.layers import flat
+    from ganzoo.config.resolving import overlay
 
     cls, defaults, own = spec.load(), {}, dict(spec.defaults)
     if spec.kind == "model":
@@ -169,8 +169,8 @@ def _is_literal(annotation: Any) -> bool:
 
 def plugins(as_json: _AsJson = False) -> None:
     """List the installed plugins, and why one was not loaded."""
-    from ganzoo.isolation import said
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.isolation import said
+    from ganzoo.plugin.registry import load_registry
 
     loaded = load_registry().plugins
     if as_json:
@@ -203,7 +203,7 @@ def check(
     as_json: _AsJson = False,
 ) -> None:
     """Run the conformance checks on what a plugin offers."""
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.registry import load_registry
     from ganzoo.testing import run_checks
 
     failed = 0
@@ -222,7 +222,7 @@ def check(
 
 def doctor(as_json: _AsJson = False) -> None:
     """Tell what is installed, what it runs on, and what is wrong."""
-    from ganzoo.health import examine
+    from ganzoo.cli.health import examine
 
     report = examine()
     if as_json:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.editing import Editor
+    from ganzoo.latent.editing import Editor
 
 __all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "register", "save_images", "save_picture"]
 
@@ -71,9 +71,9 @@ def interpolate(
     """
     import numpy as np
 
-    from ganzoo.films import FILMS, write_film
-    from ganzoo.latents import interpolate as way
-    from ganzoo.pictures import grid as lay_out
+    from ganzoo.images.animation import FILMS, write_film
+    from ganzoo.images.grids import grid as lay_out
+    from ganzoo_runtime.latents import interpolate as way
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", *FILMS):
@@ -169,7 +169,7 @@ def edit(
     import numpy as np
 
     from ganzoo.files import atomic_path
-    from ganzoo.latents import edit as move
+    from ganzoo_runtime.latents import edit as move
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
@@ -204,9 +204,9 @@ def open_editor(
     model: str, label: list[str] | None, attribute: list[str] | None, seed: int, truncation: float
 ) -> Editor:
     """Open the model with what the options ask of it."""
-    from ganzoo.editing import Editor
-    from ganzoo.opening import open_model
-    from ganzoo.signature import Signature
+    from ganzoo.fields import Signature
+    from ganzoo.inference.opening import open_model
+    from ganzoo.latent.editing import Editor
 
     sampler = open_model(model)
     signature = Signature.from_json(sampler.metadata["signature"])
@@ -283,7 +283,7 @@ def save_picture(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
     from PIL import Image
 
     from ganzoo.files import atomic_path
-    from ganzoo.pictures import grid as lay_out
+    from ganzoo.images.grids import grid as lay_out
 
     sheet = lay_out(pixels, columns)
     with atomic_path(out) as temporary:

@@ -14,8 +14,8 @@ from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
-    from ganzoo.formats import Sampler, Sink
-    from ganzoo.signature import Signature
+    from ganzoo.fields import Signature
+    from ganzoo.inference.formats import Sampler, Sink
 
 __all__ = ["register", "sample", "write_samples"]
 
@@ -41,9 +41,9 @@ def sample(
     ] = Path("samples.png"),
 ) -> None:
     """Draw samples from a trained model."""
-    from ganzoo.opening import open_model
-    from ganzoo.registry import load_registry
-    from ganzoo.signature import Image, Signature
+    from ganzoo.fields import Image, Signature
+    from ganzoo.inference.opening import open_model
+    from ganzoo.plugin.registry import load_registry
 
     if n is not None and n < 1:
         raise UserError(f"-n is at least 1, not {n}")
@@ -80,7 +80,7 @@ def write_samples(out: Path, sink: str, pieces: Iterable[Any], n: int, signature
     Raises :class:`UserError` if it cannot be written.
     """
     from ganzoo.files import writing
-    from ganzoo.registry import load_registry
+    from ganzoo.plugin.registry import load_registry
 
     write: Sink = load_registry().get("sink", sink).spec.load()
     try:
@@ -94,8 +94,8 @@ def _save(out: Path, sampler: Sampler, n: int, signature: Signature, asked: dict
     """Write what fits in memory: a sheet, or numbers."""
     import numpy as np
 
-    from ganzoo import pictures
     from ganzoo.files import atomic_path
+    from ganzoo.images import grids as pictures
 
     if out.suffix.lower() == ".png":
         columns = pictures.sheet_columns(signature, asked["label"] or {})

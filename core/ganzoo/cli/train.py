@@ -13,11 +13,11 @@ from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
-    from ganzoo.config import Config
-    from ganzoo.data import Dataset
-    from ganzoo.hooks import Kind
-    from ganzoo.registry import Registry
-    from ganzoo.runs import Run
+    from ganzoo.config.config import Config
+    from ganzoo.data.dataset import Dataset
+    from ganzoo.plugin.registry import Registry
+    from ganzoo.plugin.spec import Kind
+    from ganzoo.runs.run import Run
 
 __all__ = ["register", "train"]
 
@@ -72,8 +72,8 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a GAN into a new run folder, or go on with one."""
-    from ganzoo.registry import load_registry
-    from ganzoo.runs import Run
+    from ganzoo.plugin.registry import load_registry
+    from ganzoo.runs.run import Run
 
     registry = load_registry()
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
@@ -92,9 +92,9 @@ def train(
     if from_step is not None:
         raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
 
-    from ganzoo.config import load_config, overlay
-    from ganzoo.places import ROOT
-    from ganzoo.rehearsal import rehearse
+    from ganzoo.config.resolving import load_config, overlay
+    from ganzoo.runs.places import ROOT
+    from ganzoo.training.rehearsal import rehearse
 
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
     if regularizer:
@@ -146,10 +146,10 @@ def _resume(
     dry_run: bool,
     quiet: bool,
 ) -> None:
-    from ganzoo import checkpoint
-    from ganzoo.loop import Loop
-    from ganzoo.rehearsal import rehearse
-    from ganzoo.settings import paths
+    from ganzoo.config.settings import paths
+    from ganzoo.runs import checkpoint
+    from ganzoo.training.loop import Loop
+    from ganzoo.training.rehearsal import rehearse
 
     path = run.path
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
@@ -187,7 +187,7 @@ def _resume(
 
 def _complete(run: Run, step: int) -> bool:
     """Return whether all is there that a training writes after its last checkpoint, the card last."""
-    from ganzoo.card import is_current
+    from ganzoo.runs.card import is_current
 
     files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
     return all(file.is_file() for file in files) and is_current(run, step, step)
@@ -198,8 +198,8 @@ def _refuse_changes(before: Config, after: Config) -> None:
 
     Paths may change, since folders are moved.
     """
-    from ganzoo.layers import flat
-    from ganzoo.settings import paths
+    from ganzoo.config.layers import flat
+    from ganzoo.config.settings import paths
 
     old, new = flat(before.to_dict()), flat(after.to_dict())
     for place in paths(after.model.settings, "model"):
@@ -215,7 +215,7 @@ def _refuse_changes(before: Config, after: Config) -> None:
 def _fit(
     registry: Registry, config: Config, run: Run, dataset: Dataset, quiet: bool, from_step: int | None = None
 ) -> None:
-    from ganzoo.training import fit
+    from ganzoo.training.fit import fit
 
     if not quiet:
         loss = f", loss {config.loss.key}" if config.loss else ""
@@ -230,13 +230,10 @@ def _fit(
 def _show(config: Config, dataset: Dataset) -> None:
     import tomli_w
 
-    from ganzoo.memory import estimate
+    from ganzoo.training.memory import estimate
 
     print(tomli_w.dumps(config.to_dict()))  # what follows is comment, so that all of it can be a --config
-    fields = ", ".join(
-        f"{field.name}: {field.kind} {'x'.join(map(str, field.shape)) or f'of {field.classes} classes'}"  # type: ignore[union-attr]
-        for field in dataset.spec.fields
-    )
+    fields = ", ".join(f"{field.name}: {field.describe()}" for field in dataset.spec.fields)
     print(f"# data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
     trainer = config.build_trainer(dataset.spec)
     for name, network in trainer.networks.items():

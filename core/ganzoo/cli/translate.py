@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image as Pillow
 
-    from ganzoo.images import ImageReader
-    from ganzoo.signature import Signature
+    from ganzoo.fields import Signature
+    from ganzoo.images.reading import ImageReader
 
 __all__ = ["register", "translate"]
 
@@ -62,9 +62,9 @@ def translate(
     unless it needs all of one at once; for others they are scaled and cut to its own. What cannot be read in a folder
     is skipped and named at the end.
     """
-    from ganzoo.opening import open_model
-    from ganzoo.signature import Image, Latent, Signature
-    from ganzoo.translating import UNTILED, Translator
+    from ganzoo.fields import Image, Latent, Signature
+    from ganzoo.inference.opening import open_model
+    from ganzoo.inference.translation import UNTILED, Translator
 
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")
@@ -138,7 +138,7 @@ def _check_side(target: Path, side: int) -> None:
 
 def _holes(reader: ImageReader, mask: Path | None) -> Callable[[Path], tuple[Pillow.Image, Pillow.Image]]:
     """Return what reads an image and its hole: what is white in the mask, or transparent in the image."""
-    from ganzoo.images import ImageReader, transparent
+    from ganzoo.images.reading import ImageReader, transparent
 
     if mask is None:
         keeping = replace(reader, mode="rgba")
@@ -168,12 +168,12 @@ def _holes(reader: ImageReader, mask: Path | None) -> Callable[[Path], tuple[Pil
 
 def _latents(signature: Signature, n: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """Return ``n`` rows of every latent by its name."""
-    from ganzoo.signature import Latent
+    from ganzoo.fields import Latent
 
     fields = tuple(field for field in signature.inputs if isinstance(field, Latent))
     if not fields:
         return {}
-    from ganzoo.sampling import draw_inputs
+    from ganzoo.inference.sampling import draw_inputs
 
     drawn = draw_inputs(replace(signature, inputs=fields), n, seed)
     return {field.name: rows.numpy() for field, rows in zip(fields, drawn, strict=True)}

@@ -15,19 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganzoo import checkpoint
-from ganzoo.config import Config, load_config
-from ganzoo.data import Batch, Dataset, DataSpec, TensorDataset
+from ganzoo.config.config import Config
+from ganzoo.config.resolving import load_config
+from ganzoo.data.dataset import Batch, Dataset, DataSpec, TensorDataset
 from ganzoo.errors import UserError
-from ganzoo.loop import Loop
-from ganzoo.networks import Network
-from ganzoo.registry import Entry, Registry
-from ganzoo.runs import Run
-from ganzoo.sampling import draw_inputs
-from ganzoo.signature import Attributes, Image, Label, Latent, Mask, Points, Signature
+from ganzoo.fields import Attributes, Image, Label, Latent, Mask, Points, Signature
+from ganzoo.gan.networks import Network
+from ganzoo.gan.trainer import Phase
+from ganzoo.inference.sampling import draw_inputs
+from ganzoo.plugin.registry import Entry, Registry
+from ganzoo.runs import checkpoint
+from ganzoo.runs.run import Run
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
-from ganzoo.trainer import Phase
+from ganzoo.training.loop import Loop
 
 __all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs"]
 

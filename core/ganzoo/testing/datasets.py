@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganzoo.data import Dataset, DataSpec, Stream
+from ganzoo.data.dataset import Dataset, DataSpec
+from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
-from ganzoo.registry import Entry, Registry
-from ganzoo.signature import Image, Label
+from ganzoo.fields import Image, Label
+from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
 

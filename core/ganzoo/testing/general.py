@@ -16,11 +16,11 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
+from ganzoo.config.layers import parse_set
+from ganzoo.config.settings import validate
 from ganzoo.errors import UserError
-from ganzoo.isolation import said
-from ganzoo.layers import parse_set
-from ganzoo.registry import STRICT, Entry, Registry
-from ganzoo.settings import validate
+from ganzoo.plugin.isolation import said
+from ganzoo.plugin.registry import STRICT, Entry, Registry
 from ganzoo.testing.results import Check, Fault, Skip
 
 __all__ = ["build_settings", "checks", "given"]

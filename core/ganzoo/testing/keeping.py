@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganzoo import checkpoint
-from ganzoo.formats import Format
-from ganzoo.loop import Loop
-from ganzoo.networks import Network
-from ganzoo.registry import BUNDLED, Entry
-from ganzoo.sampling import TorchSampler
-from ganzoo.signature import Image
+from ganzoo.fields import Image
+from ganzoo.gan.networks import Network
+from ganzoo.inference.formats import Format
+from ganzoo.inference.sampling import TorchSampler
+from ganzoo.plugin.registry import BUNDLED, Entry
+from ganzoo.runs import checkpoint
 from ganzoo.testing.bench import STEPS, Bench, draw, drawable, first_outputs
 from ganzoo.testing.results import Check, Fault
+from ganzoo.training.loop import Loop
 
 __all__ = ["checks"]
 

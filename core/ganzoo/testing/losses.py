@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganzoo.config.settings import validate
 from ganzoo.errors import UserError
-from ganzoo.losses import GeneratorRegularizer, Loss, Regularizer
-from ganzoo.registry import Entry, Registry
-from ganzoo.settings import validate
+from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
+from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
 

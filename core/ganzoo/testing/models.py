@@ -12,14 +12,14 @@ import tomli_w
 import torch
 from torch import Tensor, nn
 
-from ganzoo.config import load_config
-from ganzoo.loop import Loop
-from ganzoo.networks import Network
-from ganzoo.registry import Entry, Registry
-from ganzoo.signature import Image, Scores
+from ganzoo.config.resolving import load_config
+from ganzoo.fields import Image, Scores
+from ganzoo.gan.networks import Network
+from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing import keeping
 from ganzoo.testing.bench import STEPS, Bench, Probe, draw
 from ganzoo.testing.results import Check, Fault, Skip
+from ganzoo.training.loop import Loop
 
 __all__ = ["checks"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ganzoo.errors import GanzooError, sentence
-from ganzoo.isolation import isolated
+from ganzoo.plugin.isolation import isolated
 
 __all__ = ["Check", "Fault", "Result", "Skip", "run"]
 

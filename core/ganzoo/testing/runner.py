@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ganzoo.registry import Entry, Registry, load_registry
+from ganzoo.plugin.registry import Entry, Registry, load_registry
 from ganzoo.testing import datasets, general, losses, models
 from ganzoo.testing.results import Check, Result, run
 

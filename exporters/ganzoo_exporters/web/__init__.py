@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganzoo import UserError
 from ganzoo.files import open_regular, read_bytes, write_atomic
-from ganzoo_exporters.runtime.batching import cache_folder
+from ganzoo_runtime.batching import cache_folder
 
 __all__ = ["ORT", "write_page"]
 
@@ -63,7 +63,7 @@ def _part(name: str) -> bytes:
 def _check_model(model: Path) -> None:
     import onnx
 
-    from ganzoo_exporters.runtime import Generator, ModelError
+    from ganzoo_runtime import Generator, ModelError
 
     try:
         generator = Generator(model, providers=["CPUExecutionProvider"])

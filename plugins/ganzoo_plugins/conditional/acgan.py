@@ -22,7 +22,7 @@ from ganzoo import (
     draw_latent,
     widened,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES, told_generator
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator

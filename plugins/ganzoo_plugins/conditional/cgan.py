@@ -19,7 +19,7 @@ from ganzoo import (
     Signature,
     TrainerConfig,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot, planes
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator

@@ -21,7 +21,7 @@ from ganzoo import (
     Signature,
     TrainerConfig,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.conditional.condition import OneHot
 from ganzoo_plugins.conv.blocks import UpBlock, halvings, image_only, residual_features, tapered

@@ -24,7 +24,7 @@ from ganzoo import (
     TrainerConfig,
     UserError,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.conditional.condition import Embedding, JoinedGenerator
 from ganzoo_plugins.conv.wgan_gp_conv import CompactCritic, CompactGenerator

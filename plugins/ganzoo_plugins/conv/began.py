@@ -25,7 +25,7 @@ from ganzoo import (
     full_precision,
     widened,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conv.blocks import halvings, image_only
 from ganzoo_plugins.layers import same_conv2d
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
 
 from ganzoo import Image, UserError
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.layers import same_conv2d
 
 __all__ = ["DownBlock", "Norm", "UpBlock", "halvings", "image_only", "residual_features", "tapered"]

@@ -19,7 +19,7 @@ from ganzoo import (
     Signature,
     TrainerConfig,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conv.blocks import halvings, image_only
 from ganzoo_plugins.layers import output_activation
 

@@ -22,7 +22,7 @@ from ganzoo import (
     TrainerConfig,
     UserError,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conv.blocks import halvings, image_only
 
 __all__ = ["R3GAN", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "ResidualBlock"]

@@ -20,7 +20,7 @@ from ganzoo import (
     Signature,
     TrainerConfig,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conv.blocks import UpBlock, halvings, image_only, residual_features, tapered
 from ganzoo_plugins.layers import output_activation, same_conv2d
 

@@ -20,7 +20,7 @@ from ganzoo import (
     TrainerConfig,
     UserError,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.layers import LayerNorm2d, output_activation, same_conv2d
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, ImageReader, Label, UserError
 from ganzoo.files import read_csv
-from ganzoo.images import MAX_PIXELS, find_images, resized, tell_skipped
+from ganzoo.images.reading import MAX_PIXELS, find_images, resized, tell_skipped
 
 _log = logging.getLogger("ganzoo")
 _TRIES = 16  # images in a row that fail before a lazy fetch gives up: then it is the disk and not the images

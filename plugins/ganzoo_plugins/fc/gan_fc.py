@@ -24,7 +24,7 @@ from ganzoo import (
     UserError,
     full_precision,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.layers import output_activation
 
 __all__ = [

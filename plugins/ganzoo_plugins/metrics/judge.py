@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from ganzoo import Dataset, Image, Label, UserError
 from ganzoo.files import write_atomic
-from ganzoo.progress import Progress
-from ganzoo.terminal import print
+from ganzoo.terminal import Progress, print
 
 __all__ = [
     "Classifier",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganzoo import Dataset, Label, Metric, MetricConfig, UserError
 from ganzoo.files import atomic_path
-from ganzoo.pictures import grid
+from ganzoo.images.grids import grid
 from ganzoo_plugins.metrics.extractors import require_images
 from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, gather, to_uint8
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo import Batch, Generator, Latent, OptimizerConfig, Phase, Signature, Trainer, TrainerConfig
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 
 
 class BeganConfig(TrainerConfig):

@@ -21,7 +21,7 @@ from ganzoo import (
     TrainerConfig,
     UserError,
 )
-from ganzoo.signature import Field as SampleField
+from ganzoo.fields import Field as SampleField
 
 
 class ResidualConfig(AdversarialConfig):

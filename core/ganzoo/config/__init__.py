@@ -1,0 +1,1 @@
+"""From defaults, presets, files and flags to one resolved config."""

@@ -1,0 +1,114 @@
+"""A resolved config: what a training run is made of, and how that is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from ganzoo.errors import GanzooError, UserError, is_out_of_memory
+from ganzoo.plugin.registry import Entry
+
+if TYPE_CHECKING:
+    from ganzoo.data.dataset import Dataset, DataSpec
+    from ganzoo.gan.metrics import Metric
+    from ganzoo.gan.trainer import Trainer
+from ganzoo.config.train import TrainSettings
+
+__all__ = ["Choice", "Config"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plugin by its registry entry, and its settings."""
+
+    entry: Entry
+    settings: BaseModel
+
+    @property
+    def key(self) -> str:
+        """The short key."""
+        return self.entry.spec.key
+
+    def build(self, *args: Any) -> Any:
+        """Make the object: its class takes the settings first.
+
+        Raises :class:`UserError` for whatever it fails with, such as torch's errors for sizes that overflow, but for
+        what the system or its memory lack.
+        """
+        try:
+            return self.entry.spec.load()(self.settings, *args)
+        except (GanzooError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            lines = str(error).strip().splitlines() or [""]
+            said = f"{type(error).__name__}: {lines[0][:300]}"
+            raise UserError(
+                f"the {self.entry.spec.kind} {self.key!r} cannot be made with its settings: {said}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a training run is made of, resolved and validated.
+
+    ``left_out`` are the regularisers and metrics, by section and full name, that the user has switched off or that do
+    not fit, ``brought`` the keys of the metrics that came along unasked: with the data set, or with the model.
+    """
+
+    model: Choice
+    data: Choice
+    loss: Choice | None
+    regularizers: Mapping[str, Choice]
+    metrics: Mapping[str, Choice]
+    train: TrainSettings
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    brought: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def name(self) -> str:
+        """``model-data``, as run folders are called."""
+        return f"{self.model.key}-{self.data.key}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain data that TOML can hold; :func:`load_config` reads it back as a layer."""
+        sections: dict[str, Any] = {"plugin": self.model.entry.name, **_plain(self.train)}
+        sections["model"] = _plain(self.model.settings)
+        sections["data"] = {"name": self.data.entry.name, **_plain(self.data.settings)}
+        if self.loss is not None:
+            sections["loss"] = {"name": self.loss.entry.name, **_plain(self.loss.settings)}
+        for section, choices in (("regularizer", self.regularizers), ("metric", self.metrics)):
+            sections[section] = {choice.entry.name: _plain(choice.settings) for choice in choices.values()}
+            sections[section] |= {name: False for of, name in sorted(self.left_out) if of == section}
+        return sections
+
+    def build_dataset(self) -> Dataset:
+        """Make the data set; raises :class:`UserError` if its files are missing or broken."""
+        dataset: Dataset = self.data.build()
+        return dataset
+
+    def build_trainer(self, data: DataSpec) -> Trainer:
+        """Make the GAN for such data, on the CPU; weights come from torch's global random state."""
+        loss = self.loss.build() if self.loss is not None else None
+        chosen = {key: choice for key, choice in self.regularizers.items() if getattr(choice.settings, "weight", 1)}
+        regularizers = {key: choice.build() for key, choice in chosen.items()}
+        trainer: Trainer = self.model.build(data, loss, regularizers)
+        return trainer
+
+    def build_metrics(self, dataset: Dataset) -> dict[str, Metric]:
+        """Make the metrics for the data set."""
+        return {key: choice.build(dataset) for key, choice in self.metrics.items()}
+
+    def without_metrics(self, keys: Collection[str]) -> Config:
+        """Return the config with these metrics left out, as if the user had said so."""
+        kept = {key: choice for key, choice in self.metrics.items() if key not in keys}
+        gone = {("metric", choice.entry.name) for key, choice in self.metrics.items() if key in keys}
+        return replace(self, metrics=kept, left_out=self.left_out | gone)
+
+
+def _plain(settings: BaseModel) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,265 @@
+"""From defaults, presets, files and flags to one resolved config.
+
+Layers, each laid over the one before: the core's defaults, the model's, its spec's, the preset, the config file,
+``--set``, flags. What the layers settle first is which model, data set and loss there are: a section that names another
+one than that is left out whole, since its settings were meant for the other. Settings that come without a name are
+for the one that is chosen, so that ``--data folder --set data.path=photos`` works in either order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from ganzoo.config.layers import merge, parse_set
+from ganzoo.config.settings import dotted, validate
+from ganzoo.errors import UserError, did_you_mean
+from ganzoo.files import read_toml
+from ganzoo.plugin.registry import Entry, Registry, UnknownNameError
+from ganzoo.plugin.spec import SAID, Kind
+
+if TYPE_CHECKING:
+    from ganzoo.gan.trainer import Trainer
+from ganzoo.config.config import Choice, Config
+from ganzoo.config.train import TrainSettings
+
+__all__ = ["load_config", "overlay", "recorded"]
+
+Layer = Mapping[str, Any]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+_UNREAD = ("environment", "data_spec")  # tables of a run's config.toml that record and do not configure
+
+
+_DATA = "mnist5k"  # the data set of models that suggest none
+
+
+_NAMING: tuple[tuple[str, Kind, Kind], ...] = (("data", "dataset", "metric"), ("loss", "loss", "regularizer"))
+"""Sections that name a plugin, and the table that takes entries from the plugin named."""
+
+
+_AS = {
+    "model": "model.SETTING=VALUE",
+    "data": "data.name=NAME",
+    "loss": "loss.name=NAME",
+    "regularizer": "regularizer.NAME.SETTING=VALUE",
+    "metric": "metric.NAME.SETTING=VALUE",
+}
+"""The sections, and how one sets something in them."""
+
+
+def load_config(
+    registry: Registry,
+    plugin: str | None = None,
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+    sets: Sequence[str] = (),
+    flags: Layer | None = None,
+) -> Config:
+    """Resolve a config from its layers.
+
+    ``sets`` are ``"a.b=value"`` assignments, ``flags`` a layer of its own on top. Raises :class:`UserError`, in one
+    sentence, for anything unknown (with the closest match), misspelt or out of range.
+    """
+    from_file = read_toml(file) if file is not None else {}
+    try:
+        return _resolve(registry, plugin, preset, from_file, sets, flags)
+    except UnknownNameError as error:
+        raise UserError(recorded(registry, error, from_file)) from None
+
+
+def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) -> str:
+    """Return what an error says; if a name is unknown that a run's config.toml has, which distribution is missing.
+
+    That is the one that the run recorded, if it is not installed, or is another version by now.
+    """
+    if not isinstance(error, UnknownNameError):
+        return str(error)
+    distribution, _, key = error.name.rpartition("/")
+    environment = document.get("environment")
+    plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
+    version = plugins.get(distribution) if isinstance(plugins, Mapping) else None
+    # They go into a command that people type: nothing but what pip takes for a name and a version.
+    if not (isinstance(version, str) and re.fullmatch(r"\w[\w.-]*@\w[\w.+!-]*", f"{distribution}@{version}", re.ASCII)):
+        return str(error)
+    here = [plugin for plugin in registry.plugins if plugin.distribution == distribution]
+    if any(plugin.trouble or plugin.version == version for plugin in here):
+        return str(error)  # what the trouble is, or what is meant
+    is_missing = f"which {here[0].version} does not have" if here else "which is not installed"
+    return (
+        f"this run was trained with the {SAID[error.kind]} {key!r} of {distribution} {version}, {is_missing}; "
+        f"pip install {distribution}=={version}"
+    )
+
+
+def _resolve(
+    registry: Registry,
+    plugin: str | None,
+    preset: str | None,
+    from_file: Layer,
+    sets: Sequence[str],
+    flags: Layer | None,
+) -> Config:
+    user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
+    user += [parse_set(text) for text in sets]
+    user.append(dict(flags or {}))
+    for layer in user:
+        _check_sections(layer)
+    plugin = plugin or _last("plugin", user)
+    if plugin is None:
+        raise UserError("name a model with --plugin, or a config file that does; 'ganzoo list model' shows them")
+    entry = registry.get("model", plugin)
+    for layer in user:
+        if "plugin" in layer and registry.get("model", layer["plugin"]) != entry:
+            layer.pop("model", None)
+            layer.pop("preset", None)
+    preset = preset or _last("preset", user)
+    trainer: type[Trainer] = entry.spec.load()
+    layers: list[Layer] = [trainer.defaults, entry.spec.defaults]
+    if preset is not None:
+        if preset not in trainer.presets:
+            raise UserError(f"{plugin} has no preset {preset!r}{did_you_mean(preset, trainer.presets)}")
+        layers.append(trainer.presets[preset])
+    merged: dict[str, Any] = {}
+    for suggested in layers:
+        merged = overlay(merged, _qualified(registry, suggested))
+    if not merged.get("data"):
+        merged["data"] = {"name": registry.get("dataset", _DATA).name}
+    user = [_qualified(registry, layer) for layer in user]
+    for section, kind, table in _NAMING:
+        _settle(registry, merged, user, section, kind, table)
+    for layer in user:
+        merged = merge(merged, layer)
+    for key in ("plugin", "preset"):
+        merged.pop(key, None)
+    named = {name for layer in user for name, table in layer.get("metric", {}).items() if table is not False}
+    return _validate(registry, entry, merged, named)
+
+
+def _check_sections(layer: Layer) -> None:
+    """Raise :class:`UserError` where a layer has something else in place of a name or a table."""
+    for section, example in _AS.items():
+        if not isinstance(layer.get(section, {}), Mapping):
+            raise UserError(f"{section!r} is a table of settings, not {layer[section]!r}; write {example}")
+    for section in ("regularizer", "metric"):
+        for name, settings in layer.get(section, {}).items():
+            if not isinstance(settings, Mapping) and settings is not False:
+                raise UserError(
+                    f"'{section}.{name}' is a table of settings, not {settings!r}; write {section}.{name}.SETTING=VALUE"
+                    ", or false in its place to leave it out"
+                )
+    names = {key: layer.get(key, "") for key in ("plugin", "preset")}
+    names |= {f"{section}.name": layer.get(section, {}).get("name", "") for section, _, _ in _NAMING}
+    for key, name in names.items():
+        if not isinstance(name, str):
+            raise UserError(f"{key!r} is a name, not {name!r}")
+
+
+def _last(key: str, layers: Sequence[Layer]) -> str | None:
+    return next((layer[key] for layer in reversed(layers) if key in layer), None)
+
+
+def _settle(
+    registry: Registry, merged: dict[str, Any], user: list[dict[str, Any]], section: str, kind: Kind, table: Kind
+) -> None:
+    """Leave in the layers only those sections that name the plugin that the last of them names, or none.
+
+    What another plugin brought along (the regularisers of a loss, the metrics of a data set) goes with it.
+    """
+    final = next((layer[section]["name"] for layer in reversed(user) if "name" in layer.get(section, {})), None)
+    if final is None:
+        return
+    if merged.get(section, {}).get("name") != final:
+        merged[section] = {"name": final}
+    for layer in user:
+        other = layer.get(section, {}).get("name", final)
+        if other != final:
+            del layer[section]
+            brought = {registry.get(table, name).name for name in _brought(registry.get(kind, other))}
+            if table in layer:
+                layer[table] = {name: settings for name, settings in layer[table].items() if name not in brought}
+
+
+def _brought(entry: Entry) -> Mapping[str, Any]:
+    """Return what a loss or a data set brings along: regularisers or metrics by name, with their settings."""
+    cls = entry.spec.load()
+    return dict(cls.regularizers) if entry.spec.kind == "loss" else {name: {} for name in cls.metrics}
+
+
+def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: Collection[str]) -> Config:
+    sections: dict[str, dict[str, Any]] = {name: merged.pop(name, {}) for name in _AS}
+    entries: dict[str, Entry] = {"model": entry}
+    for section, kind, _ in _NAMING:
+        if "name" in sections[section]:
+            entries[section] = registry.get(kind, sections[section].pop("name"))
+        elif sections[section]:
+            raise UserError(f"[{section}] needs a name; 'ganzoo list {kind}' shows them")
+    tables: dict[Kind, dict[str, Any]] = {"regularizer": sections["regularizer"], "metric": sections["metric"]}
+    if "loss" in entries:
+        brought = _qualified(registry, {"regularizer": _brought(entries["loss"])})["regularizer"]
+        suited = _qualified(registry, {"regularizer": entries["data"].spec.load().regularizers})["regularizer"]
+        suited = {name: table for name, table in suited.items() if name in brought or name in tables["regularizer"]}
+        tables["regularizer"] = merge(merge(brought, suited), tables["regularizer"])
+    left_out = frozenset((kind, name) for kind in tables for name, table in tables[kind].items() if table is False)
+    if all(table is False for table in tables["metric"].values()):  # metrics that are named stand in for those brought
+        brought = _qualified(registry, {"metric": _brought(entries["data"])})["metric"]
+        tables["metric"] = {**brought, **tables["metric"]}
+    rows = {
+        kind: [(registry.get(kind, name), table) for name, table in tables[kind].items() if table is not False]
+        for kind in tables
+    }
+
+    settable = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
+    known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
+    known += [name for section, each in settable for name in dotted(each.spec.load().Config, section)]
+    known += [f"{section}.name" for section in entries if section != "model"]
+
+    def chosen(each: Entry, section: str, settings: Layer) -> Choice:
+        # A model's spec defaults are a layer of the whole config; those of any other kind are settings of its own.
+        defaults = {} if each.spec.kind == "model" else each.spec.defaults
+        return Choice(each, validate(each.spec.load().Config, section, {**defaults, **settings}, known))
+
+    choices = {section: chosen(each, section, sections[section]) for section, each in entries.items()}
+    further = {
+        kind: {each.spec.key: chosen(each, f"{kind}.{each.spec.key}", table) for each, table in found}
+        for kind, found in rows.items()
+    }
+    return Config(
+        model=choices["model"],
+        data=choices["data"],
+        loss=choices.get("loss"),
+        regularizers=further["regularizer"],
+        metrics=further["metric"],
+        train=validate(TrainSettings, "", merged, known),
+        left_out=left_out,
+        brought=frozenset(each.spec.key for each, _ in rows["metric"] if each.name not in named),
+    )
+
+
+def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
+    """Write every plugin's name in a layer in full, so that layers that name it in either way meet."""
+    qualified: dict[str, Any] = dict(layer)
+    for section, kind, table in _NAMING:
+        if "name" in layer.get(section, {}):
+            qualified[section] = {**layer[section], "name": registry.get(kind, layer[section]["name"]).name}
+        if table in layer:
+            qualified[table] = {registry.get(table, name).name: settings for name, settings in layer[table].items()}
+    return qualified
+
+
+def overlay(low: Layer, high: Layer) -> dict[str, Any]:
+    """Merge, but where ``high`` names another data set or loss, nothing of ``low``'s settings for it is left."""
+    kept = dict(low)
+    for section, _, _ in _NAMING:
+        name = high.get(section, {}).get("name")
+        if name is not None and name != kept.get(section, {}).get("name", name):
+            del kept[section]
+    return merge(kept, high)

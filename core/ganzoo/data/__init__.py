@@ -1,0 +1,1 @@
+"""Data sets, and the stream of batches that training draws from them."""

@@ -1,0 +1,132 @@
+"""Data sets: what a trainer learns from, gathered by index."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from ganzoo.errors import UserError
+from ganzoo.fields import Attributes, Field, Label, field_from_json
+
+__all__ = ["Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"]
+
+Batch = dict[str, Tensor]
+"""Tensors by field name, batch first: ``{"x": images, "y": labels}``."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a data set yields: its fields by name, the sample itself first.
+
+    Images come as uint8 NCHW with range ``(0, 255)``; a trainer scales them to the range that it works in. Two
+    domains are two image fields, ``a`` and ``b``, and ``paired`` says whether they come in pairs.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    size: int
+    paired: bool = True
+
+    def __getitem__(self, name: str) -> Field:
+        """Return the field of that name; raises KeyError if there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(field.name == name for field in self.fields)
+
+    @property
+    def sample(self) -> Field:
+        """The field that a generator learns to draw: the first one."""
+        return self.fields[0]
+
+    @property
+    def conditions(self) -> tuple[Label | Attributes, ...]:
+        """The fields that a conditional model is told; raises :class:`UserError` if there are none."""
+        found = tuple(field for field in self.fields[1:] if isinstance(field, Label | Attributes))
+        if not found:
+            raise UserError(
+                f"a conditional model learns from labels or attributes, and {self.name} has none; choose other data, "
+                "or a model without a condition"
+            )
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain data; :meth:`from_json` reads it back."""
+        fields = [field.to_json() for field in self.fields]
+        return {"name": self.name, "size": self.size, "paired": self.paired, "fields": fields}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "DataSpec":
+        """Read what :meth:`to_json` wrote; raises :class:`UserError` on anything else."""
+        try:
+            fields = tuple(field_from_json(field) for field in data["fields"])
+            return cls(str(data["name"]), fields, int(data["size"]), bool(data["paired"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"not the description of a data set: {error}") from None
+
+
+class DatasetConfig(BaseModel):
+    """Base of the settings of a data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(ABC):
+    """A finite set of samples that can be gathered by index.
+
+    A subclass sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names the metrics that are
+    computed on it while training unless the user says otherwise, and ``regularizers`` settings that suit it (key to
+    settings), which apply to regularisers that are used anyway. ``in_memory`` tells the stream that gathering is
+    cheap; otherwise worker processes do it.
+    """
+
+    Config: ClassVar[type[DatasetConfig]] = DatasetConfig
+    metrics: ClassVar[tuple[str, ...]] = ()
+    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    in_memory: bool = True
+    spec: DataSpec
+
+    def __len__(self) -> int:
+        return self.spec.size
+
+    @abstractmethod
+    def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        """Return the samples of these indices, int64 [N], on the CPU; augmentation draws from ``rng`` alone."""
+
+    def examples(self, n: int) -> Batch:
+        """Return up to ``n`` samples, always the same, that networks which take images are shown and judged with.
+
+        By default they are spread over the whole set; a data set that holds some out for this gives those.
+        """
+        rows = torch.linspace(0, len(self) - 1, min(n, len(self))).long()
+        return self.batch(rows, torch.Generator().manual_seed(0))
+
+    @property
+    def known_pairs(self) -> bool:
+        """Whether the images of two domains among the :meth:`examples` belong together, row by row."""
+        return self.spec.paired
+
+
+class TensorDataset(Dataset):
+    """A data set whose tensors, one a field, lie in memory (images as uint8 NCHW)."""
+
+    def __init__(self, spec: DataSpec, tensors: Mapping[str, Tensor]) -> None:
+        if [field.name for field in spec.fields] != list(tensors):
+            raise ValueError(f"the fields {[field.name for field in spec.fields]} and tensors {list(tensors)} differ")
+        for field in spec.fields:
+            expected = (spec.size, *field.shape)
+            if tuple(tensors[field.name].shape) != expected:
+                raise ValueError(f"{field.name!r} is {tuple(tensors[field.name].shape)}, its spec says {expected}")
+        self.spec = spec
+        self.tensors = dict(tensors)
+
+    def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        """Gather the rows; nothing is random."""
+        return {name: tensor.index_select(0, indices) for name, tensor in self.tensors.items()}

@@ -1,0 +1,144 @@
+"""The infinite, seeded, resumable stream of batches that training draws from a data set."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ganzoo.data.dataset import Batch, Dataset
+from ganzoo.errors import UserError
+
+__all__ = ["Stream"]
+
+
+class Stream(Iterator[Batch]):
+    """Endless batches of a data set in an order that the seed alone decides.
+
+    Epoch after epoch is a fresh permutation, laid end to end and cut into batches, so that no sample is dropped and a
+    data set may be smaller than a batch. ``position`` counts the batches handed out and is all there is to resume:
+    batch ``k`` is the same whether the stream was read from the start or entered there, with or without workers.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, position: int = 0, workers: int = 0) -> None:
+        if len(dataset) < 1 or batch_size < 1:
+            raise UserError(f"cannot draw batches of {batch_size} from {len(dataset)} samples")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.position = position
+        self._epoch = -1
+        self._permutation = torch.empty(0, dtype=torch.int64)
+        self._loader: Iterator[Batch | UserError] | None = None
+        if workers and not dataset.in_memory:
+            loader: DataLoader[Batch | UserError] = DataLoader(
+                _Fetch(self),  # type: ignore[arg-type]
+                sampler=_CountFrom(position),
+                batch_size=None,
+                num_workers=workers,
+                persistent_workers=True,
+                worker_init_fn=_leave_signals_to_the_parent,
+                # Its own generator: making the loader must not move the global one, which a resume restores.
+                generator=torch.Generator().manual_seed(seed),
+            )
+            with _signals_held():
+                self._loader = iter(loader)
+
+    def __next__(self) -> Batch:
+        batch = next(self._loader) if self._loader is not None else self.fetch(self.position)
+        if isinstance(batch, UserError):
+            raise batch
+        self.position += 1
+        return batch
+
+    def fetch(self, position: int) -> Batch:
+        """Return batch number ``position``, without moving the stream."""
+        rng = torch.Generator().manual_seed(_mix(self.seed, position, 1))
+        return self.dataset.batch(self._indices(position), rng)
+
+    def _indices(self, position: int) -> Tensor:
+        size, wanted, start = len(self.dataset), self.batch_size, position * self.batch_size
+        parts = []
+        while wanted:
+            epoch, offset = divmod(start, size)
+            if epoch != self._epoch:
+                rng = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
+                self._permutation, self._epoch = torch.randperm(size, generator=rng), epoch
+            parts.append(self._permutation[offset : offset + wanted])
+            start, wanted = start + len(parts[-1]), wanted - len(parts[-1])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class _Fetch:
+    """A map from batch numbers to batches, for the loader's workers."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = Stream(stream.dataset, stream.batch_size, stream.seed)
+
+    def __getitem__(self, position: int) -> Batch | UserError:
+        try:
+            return self.stream.fetch(position)
+        except UserError as error:
+            # Handed over as it is: the loader would put the worker's traceback in place of the one clear sentence.
+            return error
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back the signals that end a training, so that they do not meet a worker before it is ready for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Keep a data worker alive when a terminal or a scheduler sends a signal to every process of a training.
+
+    The parent finishes its step, for which it needs the data, and ends its workers itself: by a message or, if that
+    takes too long, by a SIGTERM, which is the only one that counts. A worker whose parent was killed ends by itself
+    within seconds: torch watches out for that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if not hasattr(signal, "sigwaitinfo") or parent is None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return
+
+    def wait() -> None:
+        while signal.sigwaitinfo((signal.SIGTERM,)).si_pid != parent.pid:
+            pass
+        os._exit(0)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    threading.Thread(target=wait, daemon=True).start()
+
+
+class _CountFrom:
+    """The numbers from ``start`` on, for ever."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start
+        while True:
+            yield position
+            position += 1
+
+
+def _mix(seed: int, number: int, purpose: int) -> int:
+    """Return a 63-bit seed that differs for every (seed, number, purpose); SplitMix64's finaliser."""
+    value = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + purpose * 0x94D049BB133111EB + 1) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> shift)) * factor % 2**64
+    return (value ^ (value >> 31)) >> 1

@@ -1,0 +1,52 @@
+"""Class labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from ganzoo.errors import UserError
+from ganzoo.fields.base import Field
+from ganzoo.fields.checks import check_names
+
+__all__ = ["Label"]
+
+
+@dataclass(frozen=True)
+class Label(Field):
+    """A class index in ``0 .. classes - 1``, with the classes' names if they have any."""
+
+    classes: int
+    names: tuple[str, ...] = ()
+    name: str = "y"
+
+    kind: ClassVar[str] = "label"
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise UserError(f"a label needs at least one class, not {self.classes}")
+        if self.names and len(self.names) != self.classes:
+            raise UserError(f"{len(self.names)} names for {self.classes} classes")
+        check_names(self.names, "a class")
+
+    @property
+    def dtype(self) -> str:
+        """``"int64"``."""
+        return "int64"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``()``."""
+        return ()
+
+    def describe(self) -> str:
+        """Return ``"a label of 10 classes"``."""
+        return f"a label of {self.classes} classes"
+
+    def to_json(self) -> dict[str, Any]:
+        """Add the number of classes and their names."""
+        return {**super().to_json(), "classes": self.classes, "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
+        """Read what :meth:`to_json` wrote."""
+        return cls(int(data["classes"]), tuple(data["names"]), name)

@@ -1,0 +1,40 @@
+"""Random codes, which generators start from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from ganzoo.errors import UserError
+from ganzoo.fields.base import Field
+from ganzoo.fields.checks import check_shape
+
+__all__ = ["Latent"]
+
+
+@dataclass(frozen=True)
+class Latent(Field):
+    """A random code: ``"normal"`` is N(0, 1), ``"uniform"`` is U(-1, 1), each element independent."""
+
+    shape: tuple[int, ...]
+    distribution: Literal["normal", "uniform"] = "normal"
+    name: str = "z"
+
+    kind: ClassVar[str] = "latent"
+
+    def __post_init__(self) -> None:
+        check_shape(self.shape)
+        if self.distribution not in ("normal", "uniform"):
+            raise UserError(f"a latent is 'normal' or 'uniform', not {self.distribution!r}")
+
+    def describe(self) -> str:
+        """Return ``"a latent of 128 numbers, normal"``."""
+        return f"a latent of {' x '.join(map(str, self.shape))} numbers, {self.distribution}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Add the distribution."""
+        return {**super().to_json(), "distribution": self.distribution}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
+        """Read what :meth:`to_json` wrote."""
+        return cls(shape, data["distribution"], name)

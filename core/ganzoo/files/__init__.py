@@ -1,0 +1,49 @@
+"""The one way in and out for files: guarded reading, atomic writing, and the lock of who writes."""
+
+from ganzoo.files.locks import Lock
+from ganzoo.files.reading import (
+    open_regular,
+    parse_json,
+    read_arrays,
+    read_bytes,
+    read_csv,
+    read_json,
+    read_records,
+    read_text,
+    read_toml,
+)
+from ganzoo.files.writing import (
+    append_line,
+    atomic_folder,
+    atomic_path,
+    fsync_folder,
+    refuse_links,
+    remove,
+    remove_leftovers,
+    temporary_path,
+    write_atomic,
+    writing,
+)
+
+__all__ = [
+    "Lock",
+    "append_line",
+    "atomic_folder",
+    "atomic_path",
+    "fsync_folder",
+    "open_regular",
+    "parse_json",
+    "read_arrays",
+    "read_bytes",
+    "read_csv",
+    "read_json",
+    "read_records",
+    "read_text",
+    "read_toml",
+    "refuse_links",
+    "remove",
+    "remove_leftovers",
+    "temporary_path",
+    "write_atomic",
+    "writing",
+]

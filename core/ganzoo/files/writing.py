@@ -1,0 +1,214 @@
+"""The one way out for files: atomic writing, and one sentence when the disk refuses."""
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganzoo.errors import GanzooError, UserError
+from ganzoo.files.locks import held, is_held
+from ganzoo.files.reading import reason
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = [
+    "append_line",
+    "atomic_folder",
+    "atomic_path",
+    "fsync_folder",
+    "refuse_links",
+    "remove",
+    "remove_leftovers",
+    "temporary_path",
+    "write_atomic",
+    "writing",
+]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+"""What systems say when a file cannot become longer, or cannot be written any more."""
+
+
+_LEFT = re.compile(
+    r"\..+\.ganzoo-[0-9a-f]{8}(\.[^.]+)?"
+    r"|\.step-[0-9]+\.tmp|\.last\.\w+|\.[0-9]+(-\w+)?\.png\.\w+\.png"  # of the first version
+)
+"""Names of files and folders that are being written."""
+
+
+@contextmanager
+def writing(path: Path, name: str = "") -> Iterator[None]:
+    """Turn whatever a library raises because ``path`` cannot be written into one :class:`UserError`.
+
+    It calls it ``name``, or else by its path. What has nothing to do with the disk is raised as it is.
+    """
+    try:
+        yield
+    except GanzooError:
+        raise
+    except Exception as error:
+        reason = _refusal(error, path.parent)
+        if not reason:
+            raise
+        raise UserError(f"cannot write {name or path}: {reason}") from None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is fsynced and renamed, on failure removed.
+
+    A symbolic link of that name is replaced and not followed. Raises :class:`UserError` if the folder cannot be written
+    or the disk is full.
+    """
+    with temporary_path(path) as temporary:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        fsync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
+    """The same for a folder of files, which takes the place of one that is there already; errors call it ``name``."""
+    with temporary_path(path, name, folder=True) as temporary:
+        yield temporary
+        mode = temporary.stat().st_mode & 0o666
+        for file in temporary.iterdir():
+            if file.stat().st_mode & 0o666 != mode:  # safetensors lets nobody else read what it writes
+                file.chmod(mode)
+            _sync(file)
+        fsync_folder(temporary)
+        remove(path)
+        temporary.rename(path)
+        fsync_folder(path.parent)
+
+
+@contextmanager
+def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Iterator[Path]:
+    """Yield an empty file or folder beside ``path`` that is removed in the end, if it is still there.
+
+    If the process is killed before, :func:`remove_leftovers` finds it. Modes are those that the umask says. Errors are
+    those of :func:`writing`.
+    """
+    with writing(path, name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _aside(path)
+        if folder:
+            temporary.mkdir()
+        else:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        with writing(path, name), held(temporary):
+            yield temporary
+    finally:
+        _remove(temporary)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left half-written in a folder; what one is writing just now stays."""
+    with suppress(OSError):
+        for path in [Path(entry.path) for entry in os.scandir(folder) if _LEFT.fullmatch(entry.name)]:
+            if not is_held(path):
+                _remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or folder if it is there, so that a crash leaves all of it or nothing under its name."""
+    with suppress(OSError):
+        _remove(path.rename(_aside(path)))
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write text (as UTF-8) or bytes to ``path`` in one step."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a text file, after ending one that a crash has cut short; on failure the file is as it was.
+
+    Raises :class:`UserError` if the disk is full.
+    """
+    with writing(path), path.open("ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        data = memoryview((b"" if file.read(1) in (b"", b"\n") else b"\n") + line.encode() + b"\n")
+        try:
+            while data:  # a disk may take a part of it, and refuse the rest
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise :class:`UserError` if there is a symbolic link anywhere in a folder that is going to be written to.
+
+    The folder may have come from elsewhere, and a link may lead to anywhere: to another's checkpoints, say.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if (path := Path(place, name)).is_symlink():
+                raise UserError(
+                    f"{path} is a symbolic link, and nothing is written where one may lead; replace it with what it "
+                    "leads to, or remove it"
+                )
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside the folder durable, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refusal(error: Exception, folder: Path) -> str:
+    """Return why the disk refused what ended in this error, or nothing if it did not."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in _FULL:
+        return error.strerror or str(error)
+    cause: BaseException | None = error
+    while cause is not None:  # torch: "unexpected pos 704 vs 598", while an OSError was handled
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in _FULL:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    if (found := re.search(r"os error (\d+)", str(error))) and int(found[1]) in _FULL:  # safetensors, as all of Rust
+        return os.strerror(int(found[1]))
+    try:  # Others do not say at all. The half-written file is still there: does more fit beside it?
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(2**20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as refused:
+        if refused.errno in _FULL:
+            return os.strerror(refused.errno)
+    return reason(error) if isinstance(error, OSError) else ""
+
+
+def _aside(path: Path) -> Path:
+    """Return a name beside ``path`` with its suffix that nobody has, and nobody but :data:`_LEFT` knows."""
+    return path.with_name(f".{path.name}.ganzoo-{secrets.token_hex(4)}{path.suffix}")
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

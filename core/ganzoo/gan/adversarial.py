@@ -1,0 +1,270 @@
+"""The standard game of two: a generator against a discriminator, under any loss and any regularisers."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
+
+from ganzoo.data.dataset import Batch, DataSpec
+from ganzoo.errors import UserError
+from ganzoo.fields import Field as SignatureField
+from ganzoo.fields import Image, Latent, Points
+from ganzoo.gan.augmentation import Augment, AugmentConfig
+from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.gan.networks import Discriminator, Generator
+from ganzoo.gan.objective import Game, lazy_phase
+from ganzoo.gan.precision import full_precision
+from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+
+__all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
+
+Condition = tuple[Tensor, ...]
+"""What both players are told beside their main input: labels, attributes or nothing."""
+
+
+class AdversarialConfig(TrainerConfig):
+    """Settings of every GAN with one generator and one discriminator."""
+
+    n_critic: int | None = Field(
+        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+    )
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="optimizer of both players")
+    discriminator_lr: float | None = Field(
+        None, gt=0, description="learning rate of the discriminator, if not the generator's"
+    )
+    pack: int = Field(1, ge=1, description="samples that the discriminator judges together (PacGAN, arXiv:1712.04086)")
+    spectral_norm: bool = Field(
+        False, description="divide the discriminator's weights by their spectral norm (arXiv:1802.05957)"
+    )
+    augment: AugmentConfig = Field(AugmentConfig(), description="differentiable augmentation of real and fake images")
+
+
+class AdversarialTrainer(Trainer):
+    """A generator against a discriminator.
+
+    A subclass implements :meth:`build_generator` and :meth:`build_discriminator`; the loss and the regularisers are
+    the user's choice. Each step runs the discriminator phase ``n_critic`` times, each on a fresh batch, then lazy
+    regularisers when they are due, then the generator phase. With ``conditional`` set, the generator is given every
+    label and every attribute vector of the data, in their order, and so is a discriminator whose signature asks for
+    them.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = AdversarialConfig
+    conditional: ClassVar[bool] = False
+    config: AdversarialConfig
+    loss: Loss
+
+    def __init__(
+        self,
+        config: AdversarialConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        if loss is None:
+            raise UserError("this model is trained with an adversarial loss; name one with --loss")
+        super().__init__(config, data, loss, regularizers)
+        sample = self.scaled(data.sample)
+        self.conditions = data.conditions if self.conditional else ()
+        self.batch_multiple = config.pack
+        self.generator = self.build_generator(sample)
+        self.discriminator = self.build_discriminator(_packed(sample, config.pack))
+        if config.spectral_norm:
+            _normalise_spectrum(self.discriminator)
+        self._told = len(self.discriminator.signature.inputs) > 1
+        if config.pack > 1 and self._told:
+            raise UserError("pack joins samples whatever their labels, so this conditional model takes pack=1 alone")
+        if config.augment.policy and not isinstance(sample, Image):
+            raise UserError(f"augmentation is for images, and {data.name} has {sample.kind}")
+        if config.augment.target is not None and not loss.signed:
+            raise UserError(
+                "adaptive augmentation reads the sign of the real scores, which this loss gives no meaning; leave "
+                "augment.target out"
+            )
+        self.augment = Augment(config.augment, self.pixel_range)
+        judged = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
+        self.game = Game(self.discriminator, loss, judged)
+        self._generator_penalties = {
+            key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
+        }
+        for penalty in self._generator_penalties.values():
+            penalty.check(self.generator)
+        self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+        optimizer, betas = config.optimizer, loss.betas
+        self.optimizers = {
+            "generator": optimizer.build(self.generator.parameters(), betas=betas),
+            "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
+        }
+        # One pass over real and fake spares a fully connected network a reading of its weights. Convolutions are slower
+        # on the joined maps, and layers that mix the samples of a batch would mix real and fake.
+        apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
+        self._joint = not any(
+            isinstance(module, apart) or getattr(module, "mixes_samples", False)
+            for module in self.discriminator.modules()
+        )
+
+    @abstractmethod
+    def build_generator(self, sample: SignatureField) -> Generator:
+        """Return the generator of such samples; raises :class:`~ganzoo.UserError` if it cannot draw them."""
+
+    @abstractmethod
+    def build_discriminator(self, sample: SignatureField) -> Discriminator:
+        """Return the discriminator of such samples."""
+
+    @property
+    def n_critic(self) -> int:
+        """Discriminator steps a generator step."""
+        return self.config.n_critic or self.loss.critic_steps
+
+    def phases(self) -> Sequence[Phase]:
+        """Discriminator, its lazy regularisers, generator, its lazy regularisers."""
+        phases = [
+            *self.game.phases(self._judged_pair, repeat=self.n_critic, loss=self.discriminator_loss),
+            Phase("generator", self.generator_loss, updates=("generator",)),
+        ]
+        for key, penalty in self._generator_penalties.items():
+            if penalty.config.interval > 1:
+                phases.append(lazy_phase(key, penalty, "generator", "generator", self._generator_penalty(penalty)))
+        return phases
+
+    def condition(self, batch: Batch) -> Condition:
+        """Return what the players are told about the batch's samples; nothing if the model is not conditional."""
+        return tuple(batch[field.name] for field in self.conditions)
+
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Condition]:
+        """Return real samples and as many generated ones as the discriminator sees them, and their condition.
+
+        Both are augmented and packed, and have no gradient.
+        """
+        real, condition = batch[self.data.sample.name], self.condition(batch)
+        with torch.no_grad():
+            fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+            return self.shown(real), self.shown(fake), condition
+
+    def shown(self, samples: Tensor) -> Tensor:
+        """Return samples as the discriminator sees them: augmented and packed."""
+        samples = self.augment(samples)
+        pack = self.config.pack
+        if pack == 1:
+            return samples
+        if len(samples) % pack:
+            raise UserError(f"a batch of {len(samples)} cannot be packed by {pack}; make batch_size a multiple of it")
+        return samples.reshape(-1, pack * samples.shape[1], *samples.shape[2:])
+
+    def score(self, samples: Tensor, condition: Condition) -> Tensor:
+        """Return the discriminator's scores; a discriminator that knows no condition is not told."""
+        return self.discriminator(samples, *condition) if self._told else self.discriminator(samples)
+
+    def scores(self, real: Tensor, fake: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Return the scores of real and of fake samples, which must have equal shapes."""
+        if self._joint:
+            twice = tuple(torch.cat([part, part]) for part in condition)
+            real_scores, fake_scores = self.score(torch.cat([real, fake]), twice).chunk(2)
+            return real_scores, fake_scores
+        return self.score(real, condition), self.score(fake, condition)
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the discriminator minimises: the loss and the weighted penalties."""
+        real, fake, condition = self.pair(batch)
+        real_scores, fake_scores = self.scores(real, fake, condition)
+        return self.adversarial(real_scores, fake_scores, real, fake, condition)
+
+    def adversarial(
+        self, real_scores: Tensor, fake_scores: Tensor, real: Tensor, fake: Tensor, condition: Condition
+    ) -> dict[str, Tensor]:
+        """Return the discriminator's loss for these scores with the penalties that are due in every step."""
+        self.augment.adapt(real_scores, len(real) * self.config.pack)
+        return self.game.discriminator_loss(real_scores, fake_scores, self._score_of(condition), real, fake)
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the generator minimises: the loss and the weighted penalties."""
+        real, condition = batch[self.data.sample.name], self.condition(batch)
+        fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+        real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
+        loss = self.loss.generator(self.score(self.shown(fake), condition), real_scores)
+        return self.with_penalties(loss, batch)
+
+    def with_penalties(self, loss: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the generator's loss with its penalties that are due in every step."""
+        logs = {}
+        for key, regularizer in self._generator_penalties.items():
+            if regularizer.config.interval == 1:
+                penalty = self._generator_penalty(regularizer)(batch)
+                assert penalty is not None
+                loss = loss + regularizer.config.weight * penalty
+                logs[key] = penalty.detach()
+        return {"loss": loss, **logs}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the loss, the regularisers and adaptive augmentation keep between steps."""
+        return {**super().state_dict(), "augment": self.augment.probability}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        super().load_state_dict(state)
+        self.augment.probability = state["augment"]
+
+    def _score_of(self, condition: Condition) -> Score:
+        return lambda samples: self.score(samples, condition)
+
+    def _judged_pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+        real, fake, condition = self.pair(batch)
+        return self._score_of(condition), real, fake
+
+    def _generator_penalty(self, regularizer: GeneratorRegularizer) -> Callable[[Batch], Tensor | None]:
+        def penalty(batch: Batch) -> Tensor | None:
+            real, condition = batch[self.data.sample.name], self.condition(batch)
+            z = draw_latent(self.generator, len(real), real.device)
+            with full_precision(z.device):
+                return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
+
+        return penalty
+
+
+def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
+    """Draw ``n`` latents as the generator's signature says, from torch's global random state."""
+    latent = generator.signature.inputs[0]
+    if not isinstance(latent, Latent):
+        raise UserError(f"the first input of {type(generator).__name__} is not a latent but {latent.kind}")
+    shape = (n, *latent.shape)
+    if latent.distribution == "normal":
+        return torch.randn(shape, device=device)
+    return torch.rand(shape, device=device) * 2 - 1
+
+
+def _packed(sample: SignatureField, pack: int) -> SignatureField:
+    """Return the field of ``pack`` samples joined along their first axis."""
+    match sample:
+        case Image():
+            return replace(sample, channels=pack * sample.channels)
+        case Points():
+            return replace(sample, dim=pack * sample.dim)
+    return sample
+
+
+class _Spectral(_SpectralNorm):
+    """torch's spectral norm, in float32: the singular vectors that it keeps are, and a quotient of 8 bits is not 1."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with full_precision(weight.device):
+            return super().forward(weight)
+
+
+def _normalise_spectrum(network: nn.Module) -> None:
+    """Divide every layer's weights by their spectral norm; raises UserError if one has none, being all zeros."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):
+            if not module.weight.any():
+                # 0/0; and whatever stood in for it, one step would make the largest change of it that there can be.
+                raise UserError(
+                    f"spectral norm divides weights by their largest singular value, and the discriminator's layer "
+                    f"{name} starts with zeros, which have none; leave model.spectral_norm out"
+                )
+            axis = int(isinstance(module, nn.modules.conv._ConvTransposeNd))  # that of the outputs
+            parametrize.register_parametrization(module, "weight", _Spectral(module.weight, dim=axis))

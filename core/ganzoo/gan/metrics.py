@@ -1,0 +1,90 @@
+"""The interface of metrics on samples."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from ganzoo.data.dataset import Dataset
+from ganzoo.errors import UserError
+from ganzoo.fields import Latent, Signature
+
+__all__ = ["Direction", "Metric", "MetricConfig"]
+
+Direction = Literal["higher", "lower", "as real"]
+"""What is better: more, less, or to be as near as possible to what real samples get."""
+
+
+class MetricConfig(BaseModel):
+    """Settings that every metric has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int = Field(2500, ge=1, le=10_000_000, description="how many samples are drawn for it")
+
+
+class Metric(ABC):
+    """Figures about samples, given the data set that they imitate.
+
+    Raises :class:`~ganzoo.UserError` when made for a data set that it cannot judge. Making one is cheap: what takes
+    long, such as training a judge, waits for :meth:`prepare` or the first call. ``conditional`` says that samples are
+    judged by what they were drawn for, so that there is nothing to say about a model that takes only latents.
+
+    ``better`` says of each figure which way is good, by its name or the last part of it (``precision`` of
+    ``classifier_digits/precision``), ``""`` standing for all others. A figure that it does not name, such as a count
+    that others are held against, has no direction.
+    """
+
+    Config: ClassVar[type[MetricConfig]] = MetricConfig
+    conditional: ClassVar[bool] = False
+    better: ClassVar[Mapping[str, Direction]] = {}
+
+    def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
+        self.config = config
+        self.dataset = dataset
+
+    def check(self, signature: Signature) -> None:
+        """Raise :class:`~ganzoo.UserError` if there is nothing to say about what a network of this signature draws."""
+        if self.conditional and all(isinstance(field, Latent) for field in signature.inputs):
+            raise UserError("it judges whether a model draws what it is told, and this model is told nothing")
+
+    @abstractmethod
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the figures by name for float32 samples [N, ...] on the CPU, images in 0..255 as the data has them.
+
+        ``condition`` holds the labels and attributes that each sample was drawn for, [N, ...] by the name of their
+        field; it is empty for an unconditional model. Raises :class:`~ganzoo.UserError` if it is needed and missing.
+        """
+
+    def floor(self) -> dict[str, float]:
+        """Return what as many real samples get, held out from the reference, by the same names; {} if unknown."""
+        return {}
+
+    def prepare(self, *, quiet: bool = False) -> None:  # noqa: B027 - most have nothing to prepare
+        """Do what must be done once before samples are judged, with progress on stderr unless ``quiet``.
+
+        A call that has not been prepared does it quietly. torch's global random state is left as it was.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return, as plain data, what else one must know to compare the figures: which judge, and how good it is."""
+        return {}
+
+    def doubts(self) -> Sequence[str]:
+        """Return, a sentence each, why the figures say little, such as a judge that errs too often; called after them.
+
+        The same sentence from several metrics is shown once.
+        """
+        return []
+
+    @classmethod
+    def direction(cls, figure: str) -> Direction | None:
+        """Return which way is good for the figure of this name, with or without the metric's key before it."""
+        return cls.better.get(figure.rpartition("/")[2], cls.better.get(""))
+
+    def draw(self, folder: Path, samples: Tensor) -> list[Path]:
+        """Draw what the metric has to show of samples, as a call takes them, into the folder; return the files."""
+        return []

@@ -1,0 +1,34 @@
+"""The two players: base classes of generators and discriminators."""
+
+from torch import Tensor, nn
+
+from ganzoo.fields import Signature
+from ganzoo.gan.precision import widened
+
+__all__ = ["Discriminator", "Generator", "Network"]
+
+
+class Network(nn.Module):
+    """A module that says what goes in and what comes out.
+
+    ``forward`` takes the signature's inputs in their order, batch first, and returns its output. Sampling, export and
+    checks rely on the signature alone, so it must be honest.
+    """
+
+    signature: Signature
+
+    def __init__(self, signature: Signature) -> None:
+        super().__init__()
+        self.signature = signature
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Apply the network to its inputs, in the signature's order; under mixed precision too, float32 comes out."""
+        return widened(super().__call__(*inputs))
+
+
+class Generator(Network):
+    """Draws samples from latents: ``G(z)`` or ``G(z, y)``; noise is always an input, never drawn inside."""
+
+
+class Discriminator(Network):
+    """Scores samples: ``D(x)`` or ``D(x, y)``, raw scores (logits) of any shape, batch first; no sigmoid inside."""

@@ -1,0 +1,129 @@
+"""One discriminator's part of a GAN: the loss and the regularisers that it plays under."""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from ganzoo.data.dataset import Batch
+from ganzoo.errors import UserError
+from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.gan.precision import full_precision, widened
+from ganzoo.gan.trainer import Phase
+
+__all__ = ["Game", "lazy_phase"]
+
+Pair = Callable[[Batch], tuple[Score, Tensor, Tensor]]
+"""Makes of a batch the discriminator as a function of samples alone, real samples and as many generated ones."""
+
+
+class Game:
+    """A discriminator under a loss and regularisers.
+
+    A trainer has one for each discriminator; they may share loss and regularisers. ``network`` is the discriminator's
+    name among the trainer's networks, ``optimizer`` that of its optimizer. Raises :class:`~ganzoo.UserError` if there
+    is no loss, or if it or a regulariser makes no sense for the discriminator.
+    """
+
+    def __init__(
+        self,
+        discriminator: nn.Module,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+        *,
+        network: str = "discriminator",
+        optimizer: str = "discriminator",
+    ) -> None:
+        if loss is None:
+            raise UserError("this model is trained with an adversarial loss; name one with --loss")
+        self.discriminator, self.loss, self.network, self.optimizer = discriminator, loss, network, optimizer
+        self.penalties: dict[str, Regularizer] = {}
+        loss.check(discriminator)
+        for key, penalty in regularizers.items():
+            if isinstance(penalty, GeneratorRegularizer):
+                raise UserError(
+                    f"{key} is a penalty on generators that draw from latents alone; leave it out with --without {key}"
+                )
+            penalty.check(discriminator)
+            self.penalties[key] = penalty
+
+    def discriminator_loss(
+        self, real_scores: Tensor, fake_scores: Tensor, score: Score, real: Tensor, fake: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the discriminator's loss for these scores with the penalties that are due in every step.
+
+        ``score`` is the discriminator as a function of samples like ``real`` and ``fake``, which have no gradient.
+        """
+        loss = self.loss.discriminator(real_scores, fake_scores)
+        real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
+        logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
+        for key, regularizer in self.penalties.items():
+            if regularizer.config.interval == 1:
+                penalty = _penalty(regularizer, score, real, fake)
+                if penalty is not None:
+                    loss = loss + regularizer.config.weight * penalty
+                    logs[key] = penalty.detach()
+        return {"loss": loss, **logs}
+
+    def project(self) -> None:
+        """Change the weights as the regularisers say; to be called after each step of the discriminator."""
+        for regularizer in self.penalties.values():
+            regularizer.project(self.discriminator)
+
+    def phases(
+        self, pair: Pair, *, repeat: int | None = None, loss: Callable[[Batch], Mapping[str, Tensor]] | None = None
+    ) -> list[Phase]:
+        """Return the discriminator's phases: its step, and the penalties that are applied every few steps.
+
+        A step minimises ``loss``, or, if left out, the loss on the pair with the penalties that are due in every step.
+        ``repeat`` is how often it runs; left out, what the loss's paper takes.
+        """
+
+        def step(batch: Batch) -> Mapping[str, Tensor]:
+            score, real, fake = pair(batch)
+            return self.discriminator_loss(score(real), score(fake), score, real, fake)
+
+        repeat = repeat or self.loss.critic_steps
+        return [
+            Phase(self.network, loss or step, (self.network,), self.optimizer, repeat=repeat, after=self.project),
+            *self.lazy_phases(pair),
+        ]
+
+    def lazy_phases(self, pair: Pair, prefix: str = "") -> list[Phase]:
+        """Return the phases of the penalties that are applied every few steps."""
+        phases = []
+        for key, regularizer in self.penalties.items():
+            if regularizer.config.interval > 1:
+                value = _penalty_of(regularizer, pair)
+                phases.append(lazy_phase(prefix + key, regularizer, self.network, self.optimizer, value, self.project))
+        return phases
+
+
+def lazy_phase(
+    name: str,
+    regularizer: Regularizer | GeneratorRegularizer,
+    network: str,
+    optimizer: str,
+    penalty: Callable[[Batch], Tensor | None],
+    after: Callable[[], None] | None = None,
+) -> Phase:
+    """Return the phase of a lazy regulariser, its weight multiplied by the interval so that the average is kept."""
+    scale, interval = regularizer.config.weight * regularizer.config.interval, regularizer.config.interval
+
+    def loss(batch: Batch) -> dict[str, Tensor]:
+        value = penalty(batch)
+        if value is None:
+            raise UserError(f"{name} has no penalty, so it takes no interval; leave it at 1")
+        return {"loss": scale * value, "penalty": value.detach()}
+
+    return Phase(name, loss, updates=(network,), optimizer=optimizer, every=interval, after=after)
+
+
+def _penalty(regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+    """Return the penalty, in float32 whatever the precision of the training."""
+    real, fake = widened(real), widened(fake)
+    with full_precision(real.device):
+        return regularizer.penalty(score, real, fake)
+
+
+def _penalty_of(regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Tensor | None]:
+    return lambda batch: _penalty(regularizer, *pair(batch))

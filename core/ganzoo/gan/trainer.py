@@ -1,0 +1,178 @@
+"""The interface of a GAN: its networks, its optimizers, and the phases in which they learn.
+
+An author writes networks and losses. Freezing, accumulation, mixed precision, clipping, stepping, averaging,
+checkpoints and resume are the core's work (:mod:`ganzoo.training.fit`), the same for every GAN.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from ganzoo.data.dataset import Batch, DataSpec
+from ganzoo.fields import Field as SignatureField
+from ganzoo.fields import Image
+from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
+from ganzoo.gan.networks import Network
+
+__all__ = ["OptimizerConfig", "Phase", "Trainer", "TrainerConfig"]
+
+
+class TrainerConfig(BaseModel):
+    """Base of the settings of a GAN: what ``[model]`` may say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OptimizerConfig(BaseModel):
+    """An optimizer's settings; ``betas`` are used by Adam and AdamW alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="which optimizer")
+    lr: float = Field(1e-4, gt=0, description="learning rate")
+    betas: tuple[Beta, Beta] | None = Field(
+        None, description="decay of Adam's moving averages; left out: what the loss's paper takes"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="weight decay (decoupled for adamw)")
+
+    def build(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float | None = None,
+        betas: tuple[float, float] = (0.5, 0.999),
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer over these parameters; ``lr`` replaces the setting, ``betas`` stand in for none."""
+        rate, decay = lr or self.lr, self.weight_decay
+        match self.name:
+            case "adam":
+                return torch.optim.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
+            case "adamw":
+                return torch.optim.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
+            case "rmsprop":
+                return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
+            case "sgd":
+                return torch.optim.SGD(parameters, rate, weight_decay=decay)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training step: which networks learn, from which loss, how often.
+
+    ``loss`` maps a batch to named scalars, of which ``"loss"`` is minimised and the others are logged. Only the
+    networks named in ``updates`` are trainable while it runs. Each of the ``repeat`` runs draws a fresh batch; with
+    ``every`` k the phase runs at every k-th step. ``optimizer`` names the optimizer, the phase's own name by default;
+    ``after`` is called after each optimizer step.
+    """
+
+    name: str
+    loss: Callable[[Batch], Mapping[str, Tensor]]
+    updates: tuple[str, ...]
+    optimizer: str = ""
+    repeat: int = 1
+    every: int = 1
+    after: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeat < 1 or self.every < 1:
+            raise ValueError(f"phase {self.name!r}: repeat and every are at least 1")
+        if not self.optimizer:
+            object.__setattr__(self, "optimizer", self.name)
+
+
+class Trainer(ABC):
+    """A GAN: networks and optimizers by name, and phases.
+
+    A subclass fills ``networks`` and ``optimizers`` in ``__init__`` and implements :meth:`phases`. ``defaults`` are
+    the training settings that suit it (steps, batch size, data set, loss ...), laid over the core's; ``presets`` are
+    named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
+    they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
+    ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are judged together.
+    """
+
+    Config: ClassVar[type[TrainerConfig]] = TrainerConfig
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    pixel_range: tuple[float, float] = (-1.0, 1.0)
+    averaged: tuple[str, ...] = ("generator",)
+    batch_multiple: int = 1
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        data: DataSpec,
+        loss: Loss | None,
+        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.loss = loss
+        self.regularizers = dict(regularizers)
+        self.networks = {}
+        self.optimizers = {}
+
+    @abstractmethod
+    def phases(self) -> Sequence[Phase]:
+        """Return the phases of one training step, in order; called once, before training."""
+
+    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
+        """Name what can be sampled and exported, the main thing first, out of the averaged networks given."""
+        generator = networks["generator"]
+        assert isinstance(generator, Network)
+        return {"generator": generator}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps beside weights: tensors, numbers, strings, lists and dicts of them.
+
+        That is what the loss and the regularisers keep; a trainer that keeps more adds it.
+        """
+        return {
+            "loss": self.loss.state_dict() if self.loss is not None else {},
+            "regularizers": {key: each.state_dict() for key, each in self.regularizers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        if self.loss is not None:
+            self.loss.load_state_dict(state["loss"])
+        for key, each in self.regularizers.items():
+            each.load_state_dict(state["regularizers"][key])
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks to the device, convolution weights in channels-last layout."""
+        for network in self.networks.values():
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(parameter.device for network in self.networks.values() for parameter in network.parameters())
+
+    def scaled(self, field: SignatureField) -> SignatureField:
+        """Return a data field as the networks see it: an image in ``pixel_range`` instead of 0..255."""
+        return replace(field, range=self.pixel_range) if isinstance(field, Image) else field
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Move a batch to the device and scale uint8 images to ``pixel_range``, channels last."""
+        device, (low, high) = self.device, self.pixel_range
+        prepared = {}
+        for name, tensor in batch.items():
+            if tensor.dtype == torch.uint8:
+                tensor = tensor.to(device, non_blocking=True)
+                tensor = tensor.to(torch.float32, memory_format=torch.channels_last)
+                tensor = tensor.mul_((high - low) / 255)
+                prepared[name] = tensor.add_(low) if low else tensor
+            else:
+                prepared[name] = tensor.to(device, non_blocking=True)
+        return prepared

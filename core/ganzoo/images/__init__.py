@@ -1,0 +1,1 @@
+"""Pictures: reading files of images, and drawing grids, plots and animations."""

@@ -1,0 +1,89 @@
+"""Films of arrays: animated GIFs, and MP4 where PyAV is installed."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from ganzoo.errors import UserError
+from ganzoo.files import atomic_path
+from ganzoo.images.reading import ImageReader, on_background
+
+__all__ = ["FILMS", "save_film", "write_film"]
+
+FILMS = (".gif", ".mp4")
+"""The suffixes of films."""
+
+FPS = 25
+"""Frames a second; GIFs count in hundredths of a second."""
+
+
+def write_film(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+    """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF goes round for ever.
+
+    Transparency is laid on white: films know none, or only all or nothing. Raises :class:`UserError` for .mp4 without
+    PyAV.
+    """
+    if frames[0].shape[-1] == 4:
+        frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() == ".gif":
+            _write_gif(temporary, frames)
+        else:
+            _write_mp4(temporary, frames)
+
+
+def _write_gif(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+    pictures = [Pillow.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
+    if pictures[0].mode == "RGB":
+        pictures = [picture.quantize(256, dither=Pillow.Dither.NONE) for picture in pictures]
+    first, *others = pictures
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=1000 // FPS, loop=0)
+
+
+def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+    try:
+        av = import_module("av")
+    except ImportError:
+        raise UserError("MP4 films need PyAV: pip install av; or write a .gif") from None
+    height, width = (size + size % 2 for size in frames[0].shape[:2])  # H.264 takes even sizes only
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": "16"}
+        for frame in frames:
+            even = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), "edge")
+            coloured = np.ascontiguousarray(np.broadcast_to(even, (height, width, 3)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(coloured, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
+    """Put sample sheets together to an animated GIF, at most 120 frames, the last one shown longest.
+
+    Sheets that cannot be read are left out.
+    """
+    if not sheets:
+        return
+    stride = -(-len(sheets) // 120)
+    chosen = [*sheets[:-1][::stride], sheets[-1]]
+    frames, reader = list[Pillow.Image](), ImageReader()
+    for sheet in chosen:
+        with suppress(UserError):
+            frames.append(reader.read(sheet).convert("P", palette=Pillow.Palette.ADAPTIVE))
+    if not frames:
+        return
+    each = int(min(500, max(50, 1000 * seconds / len(frames))))
+    with atomic_path(path) as temporary:
+        frames[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=[each] * (len(frames) - 1) + [2000],
+            loop=0,
+        )

@@ -1,0 +1,143 @@
+"""File formats that a trained network is exported to and sampled from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ganzoo.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from ganzoo.gan.networks import Network
+
+    Classes = int | Sequence[int] | NDArray[np.integer[Any]]
+    """A class for all samples, or one for each."""
+    Labels = Classes | Mapping[str, Classes] | None
+    """What is asked of a model's labels; see :meth:`Sampler.sample`."""
+    Vectors = ArrayLike | Mapping[str, float] | None
+    """What is asked of a model's attributes; see :meth:`Sampler.sample`."""
+    Given = ArrayLike | Mapping[str, ArrayLike] | None
+    """Latents to use in place of drawn ones; see :meth:`Sampler.sample`."""
+    Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
+    """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
+
+__all__ = ["Format", "Sampler", "Sink"]
+
+
+class Sampler(Protocol):
+    """A trained generator that is ready to draw, from a run folder or from a file."""
+
+    metadata: Mapping[str, Any]
+    """The document of the ONNX contract: model, signature, data, metrics ..."""
+
+    device: str
+    """Where it runs, as told to the user: ``"cpu"``, ``"CUDAExecutionProvider"`` ..."""
+
+    def __call__(self, *arrays: NDArray[Any]) -> NDArray[Any]:
+        """Apply the network to arrays, [N, ...] each, in the signature's order."""
+        ...
+
+    def latents(
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Return the latents of ``n`` samples, [n, *shape]: those that :meth:`sample` uses for this seed.
+
+        In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
+        ``name`` is one of the model's latents, by default the first.
+        """
+        ...
+
+    def stream(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        latents: Given = None,
+    ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
+        """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
+        ...
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        latents: Given = None,
+    ) -> NDArray[Any]:
+        """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
+
+        ``label`` is a class for all samples or one for each, by index whatever the classes are called, of a model with
+        one label; or a mapping from names of labels to such. Labels that are not asked for take all their combinations
+        in turn, the first one changing fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of
+        the second, and so on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a
+        mapping from names of attributes (their indices if they have no names) to numbers, which take the place of these
+        entries of the signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the
+        latents towards their mean. ``latents`` are used as they are in place of drawn ones: one for all samples,
+        [*shape], or one for each, [n, *shape]; or a mapping from names of latents to such.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """A function that writes a stream of samples into a file or a folder, in constant memory.
+
+    Its spec's key is the file suffix, or ``folder``. It raises ValueError for what it cannot write.
+    """
+
+    def __call__(self, path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+        """Write ``n`` samples, given in pieces, of a model with this signature (as JSON) to ``path``, atomically.
+
+        Returns what a reader is given: the path, or a pattern of the paths that there are instead.
+        """
+        ...
+
+
+class Format(ABC):
+    """A file format; its spec's key is the file suffix without the dot.
+
+    Importing the class imports nothing heavy: exporting may need torch, loading must not.
+    """
+
+    @abstractmethod
+    def export(
+        self,
+        network: Network,
+        path: Path,
+        metadata: Mapping[str, Any],
+        *,
+        pixels: Literal["NCHW", "NHWC"] | None = None,
+        precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    ) -> Mapping[str, Any]:
+        """Write the network and its metadata to ``path``, atomically, and return the metadata as written.
+
+        With ``pixels`` the file gives uint8 images in that layout; ``precision`` is that of its arithmetic.
+        The file is compared with the network before it gets its name; above tolerance :class:`~ganzoo.GanzooError`
+        is raised and no file is left.
+        """
+
+    @abstractmethod
+    def load(self, path: Path) -> Sampler:
+        """Open the file; raises :class:`~ganzoo.UserError` if it is not one of ours or damaged."""
+
+    def write_page(self, model: Path, folder: Path, *, ort: Path | None = None) -> None:
+        """Write a static page that samples from an exported ``model`` in a browser to ``folder``.
+
+        ``ort`` is the runtime that the page brings along; by default it is fetched. Raises :class:`~ganzoo.UserError`
+        if there is no page for such a model, or if the runtime cannot be had.
+        """
+        raise UserError(f"there is no page for models like {model.name}")
+
+    def write_repository(self, model: Path, folder: Path) -> Path:
+        """Put an exported ``model`` into a model repository of the Triton Inference Server; return its own folder."""
+        raise UserError(f"{model.name} is not of a format that the Triton Inference Server runs")

@@ -1,0 +1,58 @@
+"""From what a person calls a model to something that draws: a run folder, a file, or ``zoo:NAME``."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ganzoo.errors import UserError
+from ganzoo.inference.formats import Format, Sampler
+from ganzoo.plugin.registry import Registry, load_registry
+from ganzoo.runs.places import is_name
+
+__all__ = ["open_model"]
+
+
+def open_model(model: str | Path, registry: Registry | None = None, network: str | None = None) -> Sampler:
+    """Open a run (by its path, its number or as ``"last"``), a model file, or a model of the zoo by ``"zoo:NAME"``.
+
+    ``network`` is one of several networks of the model, by the name that it is exported under; in place of a file it is
+    the file of that name beside it. Files of the zoo and exported files need no torch. Raises
+    :class:`~ganzoo.UserError` if there is no such model or network.
+    """
+    registry = registry or load_registry()
+    text = str(model)
+    if text.startswith("zoo:"):
+        spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
+        spec.load()  # says what is wrong if the file is not there
+        package, _, inside = spec.target.partition(":")
+        with as_file(files(package).joinpath(*inside.split("/")[:-1])) as folder:
+            return _open_file(_beside(folder / inside.split("/")[-1], network), registry)
+    path = Path(text)
+    if path.is_file():
+        return _open_file(_beside(path, network), registry)
+    if path.is_dir() or is_name(text):
+        from ganzoo.inference.sampling import TorchSampler
+        from ganzoo.runs.run import Run
+
+        return TorchSampler(*Run.open(text).load(registry, network))
+    hint = "a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'"
+    raise UserError(f"there is no run folder or file {text}; {hint}")
+
+
+def _beside(path: Path, network: str | None) -> Path:
+    if network is None or path.stem == network:
+        return path
+    other = path.with_stem(network)
+    if not other.is_file():
+        raise UserError(f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --onnx --all")
+    return other
+
+
+def _open_file(path: Path, registry: Registry) -> Sampler:
+    suffix = path.suffix.removeprefix(".")
+    known = [entry.spec.key for entry in registry.specs("format")]
+    if suffix not in known:
+        raise UserError(f"{path} is no model file that ganzoo reads ({', '.join(f'.{key}' for key in known)})")
+    reader: Format = registry.get("format", suffix).spec.load()()
+    return reader.load(path)

@@ -1,0 +1,94 @@
+"""Networks that take images (translators, encoders, inpainting), and what they make of the examples of the data."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganzoo.data.dataset import Dataset
+from ganzoo.fields import Field, Image, Latent, Mask
+from ganzoo.gan.networks import Network
+from ganzoo.images.grids import save_comparison
+from ganzoo.inference.sampling import draw_inputs, run_batched
+from ganzoo_runtime.images import pixels as to_pixels
+
+__all__ = ["EXAMPLES", "answer", "draw_answers", "takes_images", "to_data"]
+
+EXAMPLES = 16
+"""Images that a sheet shows."""
+
+_DRAWS = 3  # answers of a network that takes a latent besides
+
+
+def takes_images(network: Network) -> bool:
+    """Return whether the network is given images, so that there is nothing to draw without data."""
+    return any(isinstance(field, Image) for field in network.signature.inputs)
+
+
+def to_data(images: Tensor, field: Field) -> Tensor:
+    """Return images in 0..255 as the data has them, and anything else as it is."""
+    if not isinstance(field, Image):
+        return images
+    low, high = field.range
+    return (images - low) * (255 / (high - low))
+
+
+def answer(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return what the network makes of examples, by the name of the field, and all its inputs by name.
+
+    ``examples`` are images in the network's range, and labels; latents and masks are drawn from the seed.
+    """
+    names = [field.name for field in network.signature.inputs]
+    n = max(len(examples[name]) for name in names if name in examples)
+    inputs = draw_inputs(network.signature, n, seed, given={key: part.cpu() for key, part in examples.items()})
+    return run_batched(network, inputs), dict(zip(names, inputs, strict=True))
+
+
+def draw_answers(
+    path: Path, network: Network, others: Iterable[Network], dataset: Dataset, examples: Mapping[str, Tensor], seed: int
+) -> None:
+    """Draw a sheet of examples in rows: what goes in, what comes out, what leads back from there, and the truth.
+
+    ``examples`` are those of the data set in the network's range. A network that is given a latent besides shows
+    several answers; a hole is white. What leads back is one of the ``others`` that takes what this one returns and
+    returns what this one takes, and with an encoder also what it makes of its own reconstruction. The truth is shown
+    where the data set knows it.
+    """
+    inputs, output = network.signature.inputs, network.signature.output
+    source = next(field for field in inputs if isinstance(field, Image))
+    draws = _DRAWS if any(isinstance(field, Latent) for field in inputs) else 1
+    answers = [answer(network, examples, seed + index) for index in range(draws)]
+    shown = answers[0][1][source.name]
+    for field in inputs:
+        if isinstance(field, Mask):
+            shown = torch.where(answers[0][1][field.name] > 0, source.range[1], shown)
+    columns: list[tuple[Tensor, Image]] = [(shown, source)]
+    if isinstance(output, Image):
+        columns += [(part, output) for part, _ in answers]
+    back = _way_back(network, others)
+    if back is not None:
+        returned, _ = answer(back, {**examples, output.name: answers[0][0]}, seed)
+        columns.append((returned, source))
+        if not isinstance(output, Image):
+            again, _ = answer(network, {**examples, source.name: returned}, seed)
+            columns.append((answer(back, {**examples, output.name: again}, seed)[0], source))
+    if isinstance(output, Image) and dataset.known_pairs and output.name in examples:
+        columns.append((examples[output.name], output))
+    save_comparison(path, [to_pixels(images.cpu().contiguous().numpy(), field.range) for images, field in columns])
+
+
+def _way_back(network: Network, others: Iterable[Network]) -> Network | None:
+    """Return the network that takes what this one returns, and returns what it takes."""
+    here = network.signature
+
+    def same(one: Field, other: Field) -> bool:
+        return (one.kind, one.name) == (other.kind, other.name)
+
+    for other in others:
+        there = other.signature
+        if any(same(field, here.output) for field in there.inputs) and any(
+            same(field, there.output) for field in here.inputs
+        ):
+            return other if other is not network else None
+    return None

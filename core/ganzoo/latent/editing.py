@@ -1,0 +1,105 @@
+"""Latents of a model, by the numbers of its samples, and the pictures that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ganzoo.errors import UserError
+from ganzoo.fields import Attributes, Image, Label, Latent, Signature
+from ganzoo.files import read_arrays
+from ganzoo.inference.formats import Sampler
+from ganzoo.latent.directions import Directions, check_directions, read_directions
+from ganzoo_runtime.images import pixels as to_pixels
+
+__all__ = ["Editor"]
+
+Latents = NDArray[np.float32]
+
+
+class Editor:
+    """Draws chosen latents of a model of images, with what is ``asked`` of it besides held fixed.
+
+    A sample has the number that ``ganzoo sample`` gives it, with that number's latent, classes and attributes.
+    ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
+    :meth:`ganzoo.Sampler.sample`. Raises :class:`UserError` for a model that has no latent or draws no images.
+    """
+
+    def __init__(self, sampler: Sampler, asked: Mapping[str, Any]) -> None:
+        self.sampler = sampler
+        self.signature = Signature.from_json(sampler.metadata["signature"])
+        latents = [field for field in self.signature.inputs if isinstance(field, Latent)]
+        if not latents or not isinstance(self.signature.output, Image):
+            raise UserError("this model has no latents that could be edited, or draws no images")
+        self.field, self.output = latents[0], self.signature.output
+        self._seed, self._truncation = asked["seed"], asked["truncation"]
+        self._classes: Mapping[str, int] = asked["label"] or {}
+        self._values: Mapping[str, float] = asked["attributes"] or {}
+
+    def latents(self, numbers: Sequence[int]) -> Latents:
+        """Return the latents of the samples with these numbers, [N, *shape]."""
+        latents: Latents = self._checked(self.sampler.latents, numbers, self._seed, truncation=self._truncation)
+        return latents
+
+    def read_latents(self, path: Path) -> Latents:
+        """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
+        arrays = read_arrays(path, ("latents", self.field.name))
+        found = next((arrays[name] for name in ("", "latents", self.field.name) if name in arrays), None)
+        if found is None:
+            raise UserError(f"no latents can be read from {path}: there is no 'latents' in it")
+        with np.errstate(all="ignore"):  # what is no number, or too large for float32, is refused below
+            latents = np.asarray(found, np.float32)
+        shape = self.field.shape
+        if latents.shape[-len(shape) :] != shape or latents.ndim > len(shape) + 1 or not np.isfinite(latents).all():
+            raise UserError(f"{path} holds no latents of this model, which have the shape {list(shape)}")
+        return latents.reshape(-1, *shape)
+
+    def combinations(self) -> int:
+        """Return how many combinations there are of the classes that nothing was asked about."""
+        fields = (field for field in self.signature.inputs if isinstance(field, Label))
+        return prod(field.classes for field in fields if field.name not in self._classes)
+
+    def draw(self, latents: Latents, numbers: ArrayLike, examples: ArrayLike | None = None) -> NDArray[np.uint8]:
+        """Return images of latents, [N, *shape], as pixels, uint8 [N, H, W, C].
+
+        ``numbers`` [N] are the numbers of samples whose classes and attributes they get; if ``examples`` are given,
+        [N] or [1], they get the attributes of these.
+        """
+        rest = np.asarray(numbers)
+        classes: dict[str, Any] = {}
+        attributes: NDArray[Any] | None = None
+        for field in self.signature.inputs:
+            match field:
+                case Label(name=name) if name in self._classes:
+                    classes[name] = self._classes[name]
+                case Label(name=name):
+                    classes[name], rest = rest % field.classes, rest // field.classes
+                case Attributes():
+                    names = field.names or tuple(map(str, range(field.dim)))
+                    rows = np.array(field.examples or [[0.0] * field.dim])
+                    for name, value in self._values.items():
+                        rows[:, names.index(name)] = value
+                    turn = np.asarray(numbers if examples is None else examples) % len(rows)
+                    attributes = rows[np.broadcast_to(turn, len(latents))]
+        samples = self._checked(
+            self.sampler.sample, len(latents), label=classes or None, attributes=attributes, latents=latents
+        )
+        return to_pixels(samples, self.output.range, self.output.layout)
+
+    def directions(self, path: Path | None) -> Directions:
+        """Return the directions in the file, or those that the model file brings along."""
+        if path is not None:
+            return read_directions(path, self.signature)
+        return check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
+
+    @staticmethod
+    def _checked(draw: Any, *arguments: Any, **asked: Any) -> Any:
+        try:
+            return draw(*arguments, **asked)
+        except ValueError as error:  # the runtime's own
+            raise UserError(str(error)) from None

@@ -1,0 +1,331 @@
+"""The registry: which plugins there are, what they offer under which name, and the telling of what happens.
+
+Plugins are the entry points of the group ``ganzoo.plugins``, loaded in the order bundled first, then by distribution
+and name. A plugin that cannot be loaded is never fatal: nothing of it stays, it is listed with the reason, and the
+reason is quoted when a name is not found. Two environment variables change that:
+
+``GANZOO_DISABLE_PLUGINS``
+    plugins that are not loaded, by distribution, by name or as ``distribution/name``, separated by commas
+``GANZOO_STRICT_PLUGINS``
+    when 1, the first plugin that cannot be loaded is an error
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module, metadata
+from typing import Any, Literal
+
+import pluggy
+
+from ganzoo.errors import UserError, did_you_mean, sentence
+from ganzoo.plugin.hooks import HOOK_API, Hooks
+from ganzoo.plugin.isolation import RANDOM, isolated
+from ganzoo.plugin.spec import KINDS, SAID, Kind, Spec
+
+__all__ = ["BUNDLED", "Entry", "Plugin", "Registry", "UnknownNameError", "load_registry"]
+
+GROUP = "ganzoo.plugins"
+BUNDLED = "torch-ganzoo"
+"""The distribution whose plugins come first and whose short names win."""
+
+DISABLE = "GANZOO_DISABLE_PLUGINS"
+STRICT = "GANZOO_STRICT_PLUGINS"
+
+_ARGUMENTS = {
+    name: tuple(inspect.signature(function).parameters)[1:]
+    for name, function in vars(Hooks).items()
+    if name.startswith("ganzoo_")
+}
+
+log = logging.getLogger("ganzoo")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that was found, loaded or not. The distribution's name is spelt as PyPI normalises it."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    specs: tuple[Spec, ...] = field(default=(), hash=False)
+    status: Literal["loaded", "failed", "disabled"] = "loaded"
+    reason: str = ""
+    changes: tuple[str, ...] = ()
+    """What of the process it changed when it was imported and asked for its specs; all of it has been put back."""
+
+    @property
+    def full_name(self) -> str:
+        """``distribution/name``."""
+        return f"{self.distribution}/{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.full_name} {self.version}"
+
+    @property
+    def trouble(self) -> str:
+        """Why the plugin is not there, as a sentence; empty if it is."""
+        if self.status == "failed":
+            return f"plugin {self} failed to load: {self.reason}"
+        return f"plugin {self} is {self.reason}" if self.status == "disabled" else ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A spec and where it comes from."""
+
+    spec: Spec
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name that always works, ``distribution/key``."""
+        return f"{self.distribution}/{self.spec.key}"
+
+
+class UnknownNameError(UserError):
+    """A name that nobody offers."""
+
+    def __init__(self, sentence: str, kind: Kind, name: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.name = name
+
+
+class Registry:
+    """The plugins found on a path and what they offer. Most callers want :func:`load_registry`."""
+
+    plugins: list[Plugin]
+    """Every plugin found, in loading order, with its status and the reason if it is not loaded."""
+
+    def __init__(self, path: Iterable[str] | None = None) -> None:
+        """Find and load the plugins of the distributions on the path, ``sys.path`` if None."""
+        self.plugins = []
+        self._entries: list[Entry] = []
+        self._hooks: list[tuple[Plugin, pluggy.HookRelay]] = []
+        self._muted: set[Plugin] = set()
+        self._noted: set[str] = set()
+        disabled = {_normalised(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
+        for plugin in _discover(list(sys.path if path is None else path)):
+            names = {plugin.distribution, _normalised(plugin.name), _normalised(plugin.full_name)}
+            if plugin.status == "loaded" and disabled & names:
+                plugin = replace(plugin, status="disabled", reason=f"disabled by {DISABLE}")
+            elif plugin.status == "loaded":
+                plugin = self._load(plugin)
+            self.plugins.append(plugin)
+
+    def specs(self, kind: Kind | None = None) -> list[Entry]:
+        """Return everything of the kind that is offered, or everything, in loading order."""
+        return [entry for entry in self._entries if kind is None or entry.spec.kind == kind]
+
+    def get(self, kind: Kind, name: str) -> Entry:
+        """Return what goes by the name: a short key, or ``distribution/key``.
+
+        A short key that several offer means the bundled one, which is noted once in the log; if none of them is
+        bundled, it is a :class:`UserError` that names them all. A name that nobody offers is an
+        :class:`UnknownNameError`.
+        """
+        entries, said = self.specs(kind), SAID[kind]
+        distribution, slash, key = name.rpartition("/")
+        distribution = _normalised(distribution)
+        found = [e for e in entries if e.spec.key == key and (not slash or e.distribution == distribution)]
+        if not found:
+            known = [entry.name if slash else entry.spec.key for entry in entries]
+            # A full name says whose fault it can be; a short one can be anybody's.
+            troubles = [p.trouble for p in self.plugins if p.trouble and (not slash or p.distribution == distribution)]
+            quoted = "".join(f" ({trouble})" for trouble in troubles)
+            raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}", kind, name)
+        first, others = found[0], " and ".join(entry.name for entry in found[1:])
+        if others and first.distribution != BUNDLED:  # if one of them is bundled, it is the first
+            raise UserError(f"the {said} {name!r} is offered by {first.name} and {others}: say which")
+        if others:
+            self._note(f"the {said} {name!r} means {first.name}; there is also {others}")
+        return first
+
+    def for_networks(self) -> Registry:
+        """Return a registry that serves to make a finished run's networks: only their model has to be here.
+
+        A loss or regulariser that is not here, or cannot be loaded, has a stand-in; data sets and metrics always do.
+        """
+        return _ForNetworks(self)
+
+    def named(self, name: str) -> list[Entry]:
+        """Return what goes by a name of any kind: a key, ``distribution/key``, or ``kind:key``.
+
+        A key that several kinds have (wgan the loss, wgan the model) means all of them. Raises :class:`UserError` if
+        there is none.
+        """
+        kind, colon, key = name.partition(":")
+        if colon:
+            for known in KINDS:
+                if kind == known:
+                    return [self.get(known, key)]
+            raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+        found = [entry.spec.kind for entry in self.specs() if name in (entry.spec.key, entry.name)]
+        if not found:
+            troubles = "".join(f" ({plugin.trouble})" for plugin in self.plugins if plugin.trouble)
+            close = did_you_mean(name, (entry.spec.key for entry in self.specs()))
+            raise UserError(f"unknown name {name!r}{close}{troubles}")
+        return [self.get(kind, name) for kind in dict.fromkeys(found)]
+
+    def listens(self, hook: str) -> bool:
+        """Return whether :meth:`notify` would tell anybody."""
+        return any(True for _ in self._implementations(hook))
+
+    def notify(self, hook: str, /, **arguments: Any) -> None:
+        """Tell every plugin that implements the hook, in loading order, each with the arguments that it takes.
+
+        A plugin that raises is reported once in the log and told nothing more; the others are told all the same. What
+        it draws from the global random generators is put back: who listens does not change a training.
+        """
+        assert arguments.keys() == set(_ARGUMENTS[hook]), f"{hook} takes {_ARGUMENTS[hook]}, not {tuple(arguments)}"
+        for plugin, implementation in self._implementations(hook):
+            needed = [arguments[name] for name in implementation.argnames]
+            wanted = {name: arguments[name] for name in implementation.kwargnames if name in arguments}
+            try:
+                with isolated(RANDOM):
+                    implementation.function(*needed, **wanted)
+            except Exception as error:
+                self._muted.add(plugin)
+                self._note(f"plugin {plugin} failed in {hook} and is told nothing more: {sentence(error)}")
+
+    def _implementations(self, hook: str) -> Iterator[tuple[Plugin, pluggy.HookImpl]]:
+        for plugin, hooks in self._hooks:
+            for implementation in getattr(hooks, hook).get_hookimpls():
+                if plugin not in self._muted:
+                    yield plugin, implementation
+
+    def _load(self, plugin: Plugin) -> Plugin:
+        """Import and check the plugin and take it in, or return it as failed and leave everything as it was."""
+        try:
+            if any(plugin.module == other.module for other, _ in self._hooks):
+                raise UserError(f"its module {plugin.module} is loaded already")
+            with isolated() as changes:
+                hooks = _hooks(plugin.module)
+                specs = tuple(replace(spec, plugin=str(plugin)) for spec in _specs(hooks))
+            taken = {(e.spec.kind, e.spec.key) for e in self._entries if e.distribution == plugin.distribution}
+            for spec in specs:
+                if (spec.kind, spec.key) in taken:
+                    raise UserError(f"{plugin.distribution} offers the {SAID[spec.kind]} {spec.key!r} twice")
+                taken.add((spec.kind, spec.key))
+        except Exception as error:
+            return _failed(plugin, error)
+        plugin = replace(plugin, specs=specs, changes=tuple(changes))
+        self._hooks.append((plugin, hooks))
+        self._entries += [Entry(spec, plugin.distribution, plugin.version) for spec in specs]
+        return plugin
+
+    def _note(self, sentence: str) -> None:
+        """Log the sentence the first time; where nobody has set up logging, Python writes it to stderr as it is."""
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            log.warning("%s", sentence)
+
+
+class _ForNetworks(Registry):
+    def __init__(self, registry: Registry) -> None:
+        vars(self).update(vars(registry))
+
+    def get(self, kind: Kind, name: str) -> Entry:
+        if kind not in _STAND_INS:
+            return super().get(kind, name)
+        if kind in ("loss", "regularizer"):  # a trainer may ask them something when it makes its networks
+            with suppress(UserError):
+                entry = super().get(kind, name)
+                entry.spec.load()
+                return entry
+        distribution, _, key = name.rpartition("/")
+        return Entry(Spec(kind, key, "Stands in for what is not here.", _STAND_INS[kind]), distribution, "")
+
+
+_STAND_INS: dict[Kind, str] = {
+    "loss": "ganzoo.runs.standins:StandInLoss",
+    "regularizer": "ganzoo.runs.standins:StandInRegularizer",
+    "dataset": "ganzoo.runs.standins:StandInDataset",
+    "metric": "ganzoo.runs.standins:StandInMetric",
+}
+
+
+@cache
+def load_registry() -> Registry:
+    """Return the registry of the installed plugins, loaded once in a process."""
+    return Registry()
+
+
+def _discover(path: list[str]) -> Iterator[Plugin]:
+    """Yield the plugins on the path, not loaded yet. Of a distribution that is there twice, the first one counts."""
+    names = set()
+    for distribution in metadata.distributions(path=path):
+        with suppress(Exception):  # files that cannot be read at all: nobody's plugin, and pip complains about them
+            if GROUP in (distribution.read_text("entry_points.txt") or ""):
+                names.add(_normalised(distribution.metadata["Name"]))
+    for name in sorted(names, key=lambda name: (name != BUNDLED, name)):
+        first = next(iter(metadata.distributions(name=name, path=path)), None)
+        if first is None:  # what pip leaves behind of a distribution that it could not remove
+            continue
+        version = first.version or "?"
+        try:
+            entries = sorted((entry.name, entry.value) for entry in first.entry_points.select(group=GROUP))
+        except Exception:
+            yield _failed(Plugin("*", name, version, ""), UserError("its entry_points.txt cannot be read"))
+            continue
+        yield from (Plugin(entry, name, version, module) for entry, module in entries)
+
+
+def _hooks(name: str) -> pluggy.HookRelay:
+    """Import a plugin module and return its hook implementations, checked.
+
+    Every plugin has a plugin manager of its own, so that one that is refused half-way leaves nothing behind.
+    """
+    module = import_module(name)
+    needed = getattr(module, "HOOK_API", HOOK_API)
+    if not isinstance(needed, int) or needed > HOOK_API:
+        raise UserError(f"it needs version {needed!r} of the hooks, and this ganzoo has {HOOK_API}: update {BUNDLED}")
+    manager = pluggy.PluginManager("ganzoo")
+    manager.register(module)  # before pluggy knows the specs: its own complaints are long and in no stable order
+    for hook, caller in vars(manager.hook).items():
+        for implementation in caller.get_hookimpls():
+            if hook not in _ARGUMENTS:
+                if implementation.optionalhook:
+                    continue
+                raise UserError(f"there is no hook {hook!r}{did_you_mean(hook, _ARGUMENTS)}")
+            for argument in implementation.argnames:
+                if argument not in _ARGUMENTS[hook]:
+                    raise UserError(f"{hook} has no argument {argument!r}{did_you_mean(argument, _ARGUMENTS[hook])}")
+            for parameter in inspect.signature(implementation.function).parameters.values():
+                if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                    raise UserError(f"{hook} gets its arguments by place, {parameter.name!r} too")
+            if implementation.wrapper or implementation.hookwrapper:
+                raise UserError(f"its {hook} is a wrapper, and ganzoo has none")
+    manager.add_hookspecs(Hooks)
+    return manager.hook
+
+
+def _specs(hooks: pluggy.HookRelay) -> Iterator[Spec]:
+    for implementation in hooks.ganzoo_specs.get_hookimpls():
+        offered = implementation.function()
+        for spec in offered if isinstance(offered, Iterable) else [offered]:
+            if not isinstance(spec, Spec):
+                raise UserError(f"its ganzoo_specs returns {type(spec).__name__} where a list of Spec is due")
+            yield spec
+
+
+def _failed(plugin: Plugin, error: Exception) -> Plugin:
+    plugin = replace(plugin, status="failed", reason=sentence(error))
+    if os.environ.get(STRICT, "0") not in ("", "0"):
+        raise UserError(f"{plugin.trouble} ({STRICT} is set)") from error
+    return plugin
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,0 +1,91 @@
+"""The model card: a run folder's README.md, which says what has been trained and what may be done with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganzoo.files import read_bytes, write_atomic
+from ganzoo.fields import Attributes, Field, Image, Label, Latent, Points
+from ganzoo_runtime.text import shown
+
+if TYPE_CHECKING:
+    from ganzoo.config.config import Config
+    from ganzoo.data.dataset import DataSpec
+    from ganzoo.runs.run import Run
+    from ganzoo.gan.trainer import Trainer
+
+__all__ = ["is_current", "write_card"]
+
+
+def write_card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> None:
+    """Write README.md into the run folder, for the state after ``step``."""
+    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step)))
+
+
+def is_current(run: Run, step: int, steps: int) -> bool:
+    """Return whether the run folder has a README.md of that state, or one that somebody has rewritten."""
+    path = run.path / "README.md"
+    if not path.is_file():
+        return False
+    found = re.search(r"^- Training: (.*?) steps", read_bytes(path).decode(errors="replace"), re.MULTILINE)
+    return found is None or found[1] == f"{step:,} of {steps:,}"
+
+
+def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> str:
+    entry, settings = config.model.entry, config.train
+    exports = trainer.exports({name: trainer.networks[name] for name in trainer.averaged})
+    signature = next(iter(exports.values())).signature
+    size = settings.batch_size * settings.accumulate
+    regularizers = "".join(f", {key}" for key in config.regularizers)
+    about = {
+        "Model": f"`{entry.spec.key}`: {entry.spec.summary} ({entry.distribution} {entry.version})",
+        "Paper": entry.spec.paper,
+        "Draws": f"{signature.output.describe()}, from {' and '.join(field.describe() for field in signature.inputs)}",
+        "Data": f"{data.name}, {data.size:,} samples",
+        "Loss": f"{config.loss.key}{regularizers}" if config.loss else "",
+        "Training": f"{step:,} of {settings.steps:,} steps, batches of {size}, seed {settings.seed}; {trainer.device}",
+        "Parameters": ", ".join(
+            f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}"
+            for name, network in trainer.networks.items()
+        ),
+    }
+    lines = [f"# {config.name}", "", *(f"- {name}: {text}" for name, text in about.items() if text), ""]
+    lines += _figures(config, run.metrics())
+    if sheets := run.sheets():
+        lines += [f"![samples after the last step](samples/{sheets[-1].name})", ""]
+    lines += [
+        "## Use",
+        "",
+        "In the folder above this one; neither needs the training data:",
+        "",
+        f"    ganzoo sample {run.path.name} --out samples.png",
+        f"    ganzoo export {run.path.name} --onnx",
+        "",
+        "Train the same again, or go on:",
+        "",
+        f"    ganzoo train --config {run.path.name}/config.toml",
+        f"    ganzoo train --resume {run.path.name} --steps {2 * settings.steps}",
+        "",
+        "## Licence and data",
+        "",
+        f"The weights are learnt from {data.name}: whether they may be used and passed on is a matter of its licence,",
+        "and a generator can reproduce single training samples. No licence is stated for the weights; add yours here.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(config: Config, rows: list[dict[str, Any]]) -> list[str]:
+    """Return a table of the last value of every loss and metric."""
+    last: dict[str, Any] = {}
+    for row in rows:
+        last |= row
+    shown: Mapping[str, Any] = {
+        key: value for key, value in last.items() if key.endswith("/loss") or key.split("/")[0] in config.metrics
+    }
+    if not shown:
+        return []
+    table = [f"| {key} | {value:.4g} |" for key, value in shown.items()]
+    return ["| figure | last value |", "| --- | --- |", *table, ""]

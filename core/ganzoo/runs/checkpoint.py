@@ -1,0 +1,240 @@
+"""Checkpoints: everything between two steps, on disk, complete or not there at all.
+
+A checkpoint is a folder ``step-000500`` with
+
+    networks.safetensors    the networks' weights and buffers
+    ema.safetensors         the averaged networks
+    state.pt                optimizers, trainer state, random states, stream position (plain tensors and numbers,
+                            read with ``weights_only=True``)
+    checkpoint.json         step, format and the SHA-256 of the files above
+
+It is written under another name, fsynced, and renamed; then ``last``, a file with its name, is replaced; only then
+are old ones deleted. So after a crash at any moment ``last`` names a complete checkpoint. The number in the name orders
+them, and not what they are called: step 1,000,000 comes after step 999,000.
+"""
+
+import hashlib
+import json
+import random
+import re
+import warnings
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ganzoo.errors import UserError
+from ganzoo.files import atomic_folder, open_regular, read_bytes, read_json, remove, write_atomic
+from ganzoo.runs.state import conformed
+
+__all__ = [
+    "find",
+    "latest",
+    "load_networks",
+    "load_state",
+    "random_state",
+    "restore_random_state",
+    "save",
+    "seed_random",
+    "steps",
+]
+
+FORMAT = 1
+_FILES = ("networks.safetensors", "ema.safetensors", "state.pt")
+_NAME = re.compile(r"step-[0-9]{1,18}")
+
+
+def save(
+    folder: Path,
+    step: int,
+    networks: Mapping[str, nn.Module],
+    ema: Mapping[str, nn.Module],
+    state: Mapping[str, Any],
+    keep: int,
+    stale: Collection[Path] = (),
+) -> Path:
+    """Write checkpoint ``step`` into the folder of checkpoints, then delete all but the ``keep`` newest.
+
+    ``stale`` are checkpoints of a training that was given up for this one: they are deleted then, whatever their step.
+    Raises :class:`UserError` if the disk is full or the folder cannot be written; what was there stays.
+    """
+    path, pointer = folder / f"step-{step:06d}", folder / "last"
+    before = [each for number, each in steps(folder).items() if number < step and each not in stale]
+    with atomic_folder(path, f"the checkpoint {path}") as temporary:
+        save_file(_flatten(networks), temporary / "networks.safetensors")
+        save_file(_flatten(ema), temporary / "ema.safetensors")
+        with (temporary / "state.pt").open("wb") as file:  # given a path, torch would not tell why it cannot write
+            torch.save(dict(state), file)
+        manifest = {"format": FORMAT, "step": step, "sha256": {name: _sha256(temporary / name) for name in _FILES}}
+        (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        if before and path.is_dir() and pointer.is_file() and read_bytes(pointer).split() == [path.name.encode()]:
+            # A training that was given up has come to this step too. A folder cannot be replaced in one step, so while
+            # it has no name ``last`` names the checkpoint that this training came from.
+            write_atomic(pointer, before[-1].name + "\n")
+    write_atomic(pointer, path.name + "\n")
+    for old in (*before[: len(before) + 1 - keep], *stale):
+        if old != path:
+            remove(old)
+    return path
+
+
+def steps(folder: Path) -> dict[int, Path]:
+    """Return the checkpoints of the folder by their step, in its order; whether they are intact is another matter."""
+    paths = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return dict(sorted((int(path.name.removeprefix("step-")), path) for path in paths))
+
+
+def latest(folder: Path) -> Path:
+    """Return the newest complete checkpoint of the folder, which ``last`` names.
+
+    Raises :class:`UserError` if there is none; it names those that are intact nevertheless.
+    """
+    pointer = folder / "last"
+    if not pointer.exists():
+        others = _intact(folder)
+        raise UserError(
+            f"{pointer} is missing{others}"
+            if others
+            else f"{folder.parent} has no complete checkpoint yet; start again with: "
+            f"ganzoo train --config {folder.parent / 'config.toml'}"
+        )
+    try:
+        name = read_bytes(pointer).decode(errors="replace").strip()
+    except UserError as error:
+        raise UserError(f"{error}{_intact(folder)}") from None
+    path = folder / name
+    if not _NAME.fullmatch(name) or not path.is_dir():
+        raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run{_intact(folder)}")
+    return path
+
+
+def find(folder: Path, step: int) -> Path:
+    """Return the checkpoint of that step; raises :class:`UserError` if there is none."""
+    found = steps(folder)
+    if step not in found:
+        known = f"there is: {', '.join(map(str, found))}" if found else "there is none yet"
+        raise UserError(f"{folder.parent} has no checkpoint of step {step}; {known}")
+    return found[step]
+
+
+def load_networks(path: Path, networks: Mapping[str, nn.Module], which: str = "networks") -> None:
+    """Load the weights of a checkpoint, ``"networks"`` or ``"ema"``, into modules of the same names.
+
+    Raises :class:`UserError` if the checkpoint is truncated, tampered with, or of other networks.
+    """
+    _verify(path)
+    try:
+        tensors = load_file(path / f"{which}.safetensors")
+        for name, network in networks.items():
+            prefix = f"{name}."
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            network.load_state_dict(conformed(own, network.state_dict(), name))
+    except (RuntimeError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the checkpoint {path} does not fit this model: {reason[:300]}") from None
+
+
+def load_state(path: Path) -> tuple[int, dict[str, Any]]:
+    """Return the step and the state of a checkpoint; raises :class:`UserError` if it is damaged."""
+    manifest = _verify(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on tensors that no checkpoint of ours holds
+            state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+        return int(manifest["step"]), state
+    except Exception:  # what the unpickler stumbles over; torch's text would advise to load it unchecked
+        reason = "state.pt is cut short, or holds something else than tensors and plain values"
+        raise _damaged(path, reason) from None
+
+
+def seed_random(seed: int) -> None:
+    """Seed every global random generator: torch's on each device, NumPy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of every global random generator: torch's on each device, NumPy's and Python's."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss],
+        "python": random.getstate(),
+    }
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Take back what :func:`random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    if not 0 <= position <= len(keys):  # NumPy believes it, and would read there
+        raise ValueError("random.numpy is no state of a generator")
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, following = state["python"]
+    random.setstate((version, tuple(internal), following))
+
+
+def _verify(path: Path) -> dict[str, Any]:
+    """Check every file of a checkpoint against its manifest; raises :class:`UserError` if one is not what it was."""
+    try:
+        manifest = _manifest(path)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, str(error)) from None
+    if manifest["format"] > FORMAT:
+        raise UserError(f"the checkpoint {path} was written by a newer ganzoo; update with pip install -U")
+    return manifest
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a checkpoint; raises ValueError, KeyError or TypeError if that is not intact."""
+    manifest: dict[str, Any] = read_json(path / "checkpoint.json")
+    if manifest["format"] <= FORMAT:
+        for name in _FILES:
+            if _sha256(path / name) != manifest["sha256"][name]:
+                raise ValueError(f"{name} is not what was written")
+        if f"step-{manifest['step']:06d}" != path.name:
+            raise ValueError("checkpoint.json is of another step")
+    return manifest
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"the checkpoint {path} is damaged: {reason}{_intact(path.parent, but=path)}")
+
+
+def _intact(folder: Path, but: Path | None = None) -> str:
+    """Return how to go on from the other checkpoints that are intact, to end a sentence with; nothing without any."""
+    found = []
+    for step, path in steps(folder).items():
+        with suppress(ValueError, KeyError, TypeError):
+            if path != but and _manifest(path)["format"] <= FORMAT:
+                found.append(step)
+    if not found:
+        return ""
+    others = f" (those of {', '.join(map(str, found[:-1]))} too)" if found[:-1] else ""
+    return (
+        f"; the checkpoint of step {found[-1]} is intact{others}, go on from it with: "
+        f"ganzoo train --resume {folder.parent} --from-step {found[-1]}"
+    )
+
+
+def _flatten(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": value.detach().clone(memory_format=torch.contiguous_format)  # tied weights too
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+
+
+def _sha256(path: Path) -> str:
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

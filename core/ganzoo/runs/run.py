@@ -1,0 +1,249 @@
+"""Run folders: what a training leaves behind, and all that sampling, export and resume need."""
+
+import json
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ganzoo.runs import checkpoint
+from ganzoo.config.config import Config
+from ganzoo.config.resolving import load_config
+from ganzoo.data.dataset import DataSpec
+from ganzoo.errors import UserError
+from ganzoo.files import append_line, read_records, read_toml, refuse_links, remove, remove_leftovers, write_atomic
+from ganzoo.files.locks import Lock
+from ganzoo.gan.networks import Discriminator, Network
+from ganzoo.runs.places import ROOT, locate, next_number
+from ganzoo.plugin.registry import Registry
+from ganzoo_runtime.text import NAME, fits
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A run folder, by its path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock(path / "train.lock")
+        self._waiting: tuple[int, list[dict[str, float]]] | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of sample sheets."""
+        return self.path / "samples"
+
+    @classmethod
+    def create(cls, root: Path, config: Config, data: DataSpec) -> "Run":
+        """Make a new folder ``root/0007-model-data`` with the resolved config in it, and take its lock for a training.
+
+        Raises :class:`UserError` if it cannot be written; no folder is left then.
+        """
+        if not fits(str(root)):  # neither safetensors nor TensorBoard open what lies in it
+            raise UserError(f"cannot write to {str(root)!r}: {NAME}; choose another --out")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            while True:
+                path = root / f"{next_number(root):04d}-{config.name}"
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    continue  # another process took the number
+        except OSError as error:
+            raise UserError(f"cannot write to {root}: {error.strerror or error}; choose another --out") from None
+        run = cls(path)
+        try:
+            run._take()
+            run.write_config(config, data)
+        except UserError:
+            run._lock.release()
+            remove(path)
+            raise
+        return run
+
+    @classmethod
+    def open(cls, name: str | Path, root: Path = ROOT) -> "Run":
+        """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.places.locate`.
+
+        Raises :class:`UserError` if it is none of ours.
+        """
+        path = locate(name, root)
+        if not (path / "config.toml").is_file():
+            raise UserError(f"{path} is not a run folder: it has no config.toml")
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who trains in the folder, and remove what one who was killed has left half-written.
+
+        What only reads a run, or exports it, needs no lock. In a run that has been made just now, or inside of another
+        ``locked()``, the lock is there already; it is given back at the end all the same. Raises :class:`UserError` if
+        another process trains here, or if a symbolic link would lead what is written to somewhere else.
+        """
+        try:
+            self._take()
+            yield
+        finally:
+            self._lock.release()
+
+    def _take(self) -> None:
+        if self._lock.held:
+            return
+        refuse_links(self.path)
+        if (owner := self._lock.acquire()) is not None:
+            raise UserError(f"{self.path} is being trained by {owner}; wait until it has ended, or stop it first")
+        for folder in (self.path, self.checkpoints, self.samples):
+            remove_leftovers(folder)
+
+    def sheets(self) -> list[Path]:
+        """Return the sample sheets of the main network in the order of their steps."""
+        return sorted((path for path in self.samples.glob("*.png") if path.stem.isdecimal()), key=_step_of)
+
+    def later(self, step: int) -> list[Path]:
+        """Return the checkpoints and the sample sheets of steps after this one."""
+        found = [*checkpoint.steps(self.checkpoints).values(), *self.samples.glob("*.png")]
+        return [path for path in found if _step_of(path) > step]
+
+    def write_config(self, config: Config, data: DataSpec) -> None:
+        """Write config.toml: the resolved config, the environment, and what the data looks like."""
+        document = {**config.to_dict(), "environment": _environment(config), "data_spec": data.to_json()}
+        write_atomic(self.path / "config.toml", tomli_w.dumps(document))
+
+    def config(self, registry: Registry, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Config:
+        """Return the config that the run was made with, settings and flags laid over it."""
+        return load_config(registry, file=self.path / "config.toml", sets=sets, flags=flags)
+
+    def document(self) -> dict[str, Any]:
+        """Return config.toml as written, with the environment and the data's spec."""
+        return read_toml(self.path / "config.toml")
+
+    def data_spec(self) -> DataSpec:
+        """Return what the training data looked like, without the data."""
+        return DataSpec.from_json(self.document().get("data_spec", {}))
+
+    def load(self, registry: Registry, name: str | None = None) -> tuple[Network, dict[str, Any]]:
+        """Return a trained network with its averaged weights, in eval mode, and its metadata.
+
+        ``name`` is one of those of :meth:`load_all`; the first if left out. Needs no training data.
+        """
+        networks = self.load_all(registry)
+        if name is not None and name not in networks:
+            raise UserError(f"the model of {self.path} has no {name!r}; it has: {', '.join(networks)}")
+        return networks[name or next(iter(networks))]
+
+    def load_all(self, registry: Registry) -> dict[str, tuple[Network, dict[str, Any]]]:
+        """Return every network that can be used by itself, with its metadata, the main one first.
+
+        They are what the model exports, with averaged weights, and its discriminators, with those of the last step. Of
+        the plugins that the run was trained with, only the model's has to be installed.
+        """
+        path = checkpoint.latest(self.checkpoints)
+        config, data = self.config(registry.for_networks()), self.data_spec()
+        trainer = config.build_trainer(data)
+        averaged = {key: trainer.networks[key] for key in trainer.averaged}
+        exports = dict(trainer.exports(averaged))
+        judges = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
+        judges = {key: each for key, each in judges.items() if key not in {*averaged, *exports}}
+        while True:
+            try:
+                checkpoint.load_networks(path, averaged, "ema")
+                checkpoint.load_networks(path, judges)
+                break
+            except (OSError, UserError):
+                # A training may go on meanwhile, and delete this checkpoint as soon as it has newer ones.
+                if (newest := checkpoint.latest(self.checkpoints)) == path:
+                    raise
+                path = newest
+        metadata = self._metadata(config, data, path)
+        return {
+            name: (
+                network.eval().requires_grad_(False),
+                {**metadata, "network": name, "signature": network.signature.to_json()},
+            )
+            for name, network in {**exports, **judges}.items()
+        }
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append a line to metrics.jsonl; raises :class:`UserError` if the disk is full."""
+        row = {"step": step, **{key: float(value) for key, value in metrics.items()}}
+        if self._waiting is not None:
+            self._waiting[1].append(row)
+        else:
+            append_line(self.path / "metrics.jsonl", json.dumps(row))
+
+    def metrics(self) -> list[dict[str, float]]:
+        """Return the lines of metrics.jsonl; what is no line of ours, or no number, is left out."""
+        path = self.path / "metrics.jsonl"
+        records = read_records(path) if path.exists() else ()
+        rows = [{key: value for key, value in row.items() if type(value) in (int, float)} for row in records]
+        rows = [row for row in rows if type(row.get("step")) is int and row["step"] >= 0]
+        if self._waiting is not None:
+            step, waiting = self._waiting
+            rows = [row for row in rows if row["step"] <= step] + waiting
+        return rows
+
+    def forget_after(self, step: int, *, later: bool = False) -> None:
+        """Drop the lines of metrics.jsonl after ``step``: a resumed run writes them again.
+
+        With ``later`` that waits for :meth:`settle`, and new lines wait in memory: a training that has gone back to an
+        older checkpoint is given up by a crash before it has written one, and that newer one is still valid.
+        """
+        self._waiting = (step, [])
+        if not later:
+            self.settle()
+
+    def settle(self) -> None:
+        """Write what waits; raises :class:`UserError` if the disk is full."""
+        if self._waiting is not None:
+            write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.metrics()))
+            self._waiting = None
+
+    def _metadata(self, config: Config, data: DataSpec, path: Path) -> dict[str, Any]:
+        step = int(path.name.removeprefix("step-"))
+        entry = config.model.entry
+        last: dict[str, float] = {}
+        for row in self.metrics():
+            last |= {key: value for key, value in row.items() if row["step"] <= step}
+        figures = {key: value for key, value in last.items() if key.split("/")[0] in config.metrics and isfinite(value)}
+        return {
+            "schema": 1,
+            "model": {"key": entry.spec.key, "plugin": entry.distribution, "version": entry.version},
+            "paper": entry.spec.paper,
+            "data": {"name": data.name, "size": data.size},
+            "training": {"step": step, "seed": config.train.seed, "loss": config.loss.key if config.loss else ""},
+            "metrics": figures,
+            "directions": {},
+            "license": "",
+        }
+
+
+def _environment(config: Config) -> dict[str, Any]:
+    choices = [config.model, config.data, *config.regularizers.values(), *config.metrics.values()]
+    choices += [config.loss] if config.loss else []
+    plugins = {choice.entry.distribution: choice.entry.version for choice in choices}
+    packages = ("torch", "numpy", "pydantic")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: metadata.version(name) for name in packages},
+        "plugins": plugins,
+    }
+
+
+def _step_of(path: Path) -> int:
+    """Return the step in the name of a checkpoint or a sample sheet, ``000500-a_to_b.png`` as well; -1 without one."""
+    match = re.match(r"(?:step-)?([0-9]+)(?=[-.]|$)", path.name)
+    return int(match[1]) if match else -1

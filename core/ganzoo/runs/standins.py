@@ -1,0 +1,77 @@
+"""What stands in for plugins that a finished run names and that are not here: networks are made without them.
+
+A loss, a regulariser, a data set and a metric decide how networks are trained, and not what they are. Nothing here can
+be trained with: only :meth:`ganzoo.Run.load_all` asks for it, and hands out networks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict
+from torch import Tensor
+
+from ganzoo.data.dataset import Batch, Dataset, DatasetConfig
+from ganzoo.gan.losses import Loss, LossConfig, Regularizer, RegularizerConfig, Score
+from ganzoo.gan.metrics import Metric, MetricConfig
+
+__all__ = ["StandInDataset", "StandInLoss", "StandInMetric", "StandInRegularizer"]
+
+_ANY = ConfigDict(extra="ignore", frozen=True)
+
+
+class StandInLoss(Loss):
+    """Takes every discriminator, as a critic."""
+
+    class Config(LossConfig):
+        """Takes any settings."""
+
+        model_config = _ANY
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return E[D(G(z))] - E[D(x)]: models may try their loss when they are made."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
+        """Return -E[D(G(z))]."""
+        return -fake.mean()
+
+
+class StandInRegularizer(Regularizer):
+    """Penalises nothing."""
+
+    class Config(RegularizerConfig):
+        """Takes any settings."""
+
+        model_config = _ANY
+
+    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+        """Return None."""
+        return None
+
+
+class StandInDataset(Dataset):
+    """Is never made: a run keeps the spec of its data."""
+
+    class Config(DatasetConfig):
+        """Takes any settings."""
+
+        model_config = _ANY
+
+    def batch(self, indices: Tensor, rng: Any) -> Batch:
+        """Return nothing."""
+        return {}
+
+
+class StandInMetric(Metric):
+    """Is never made: a run keeps its figures."""
+
+    class Config(MetricConfig):
+        """Takes any settings."""
+
+        model_config = _ANY
+
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return nothing."""
+        return {}

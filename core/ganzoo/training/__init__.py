@@ -1,0 +1,1 @@
+"""Training: the step loop, from the first step to the last."""

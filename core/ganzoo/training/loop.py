@@ -1,0 +1,210 @@
+"""The training step: runs the phases of any GAN, and holds all that a checkpoint holds."""
+
+import copy
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.config.train import TrainSettings
+from ganzoo.data.dataset import Dataset
+from ganzoo.data.stream import Stream
+from ganzoo.errors import UserError
+from ganzoo.gan.networks import Network
+from ganzoo.gan.precision import mixed_precision
+from ganzoo.gan.trainer import Phase, Trainer
+from ganzoo.runs import checkpoint
+from ganzoo.runs.state import conformed, conformed_optimizer, state_after_a_step
+
+__all__ = ["Loop"]
+
+
+class Loop:
+    """A GAN in training: :meth:`advance` runs one step, which is every phase once, as often as the phase says.
+
+    For each run of a phase the loop draws fresh batches, freezes what the phase does not update, accumulates, clips
+    and steps; after the step it updates the averaged networks. It holds all that a checkpoint holds.
+    """
+
+    def __init__(self, trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> None:
+        self.trainer = trainer
+        self.settings = settings
+        self.step = 0
+        self.dataset = dataset
+        self.stream = Stream(dataset, settings.batch_size, settings.seed)
+        self.phases = list(trainer.phases())
+        self.ema = {
+            name: copy.deepcopy(trainer.networks[name]).eval().requires_grad_(False) for name in trainer.averaged
+        }
+        self.logs: dict[str, list[Tensor]] = {}
+        self._trainable = {
+            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
+            for name, network in trainer.networks.items()
+        }
+        self._focused: tuple[str, ...] | None = None
+        self._averages = [_Average(self.ema[name], trainer.networks[name]) for name in trainer.averaged]
+        for phase in self.phases:
+            self._check(phase)
+        for optimizer in trainer.optimizers.values():
+            for group in optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+
+    def _check(self, phase: Phase) -> None:
+        """Refuse a phase that could not do what it says: gradients that nobody applies would pile up."""
+        optimizer = self.trainer.optimizers.get(phase.optimizer)
+        if optimizer is None:
+            raise ValueError(f"phase {phase.name!r} names the optimizer {phase.optimizer!r}, which does not exist")
+        held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+        for name in phase.updates:
+            if name not in self._trainable:
+                known = ", ".join(self._trainable)
+                raise ValueError(f"phase {phase.name!r} updates {name!r}, and the networks are {known}")
+            if not held.issuperset(self._trainable[name]):
+                raise ValueError(f"phase {phase.name!r} updates {name!r}, but its optimizer does not hold all of it")
+
+    def advance(self) -> None:
+        """Run one training step."""
+        self._set_learning_rates()
+        for phase in self.phases:
+            if self.step % phase.every == 0:
+                for _ in range(phase.repeat):
+                    self._run(phase)
+        self.step += 1
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        for average in self._averages:
+            average.update(decay)
+
+    def _run(self, phase: Phase) -> None:
+        self.differentiate(phase)
+        optimizer = self.trainer.optimizers[phase.optimizer]
+        if self.settings.clip_grad is not None:
+            parameters = [parameter for name in phase.updates for parameter in self._trainable[name]]
+            nn.utils.clip_grad_norm_(parameters, self.settings.clip_grad)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if phase.after is not None:
+            phase.after()
+
+    def differentiate(self, phase: Phase) -> None:
+        """Draw fresh batches for a run of a phase and leave the mean gradient of its loss on what it updates."""
+        self._focus(phase.updates)
+        parts = self.settings.accumulate
+        for _ in range(parts):
+            batch = self.trainer.prepare(next(self.stream))
+            with mixed_precision(self.settings.precision, self.trainer.device):
+                results = phase.loss(batch)
+                loss = results["loss"] if parts == 1 else results["loss"] / parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            for key, value in results.items():
+                self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
+
+    def _focus(self, names: tuple[str, ...]) -> None:
+        """Make the named networks trainable and freeze the others, unless that is so already."""
+        if names != self._focused:
+            for name, parameters in self._trainable.items():
+                wanted = name in names
+                for parameter in parameters:
+                    parameter.requires_grad_(wanted)
+            self._focused = names
+
+    def _set_learning_rates(self) -> None:
+        match self.settings.lr_schedule:
+            case "constant":
+                factor = 1.0
+            case "linear":
+                factor = 1 - self.step / self.settings.steps
+            case "cosine":
+                factor = (1 + math.cos(math.pi * self.step / self.settings.steps)) / 2
+        factor = min(factor, (self.step + 1) / max(self.settings.lr_warmup, 1))
+        for optimizer in self.trainer.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+    def take_logs(self) -> dict[str, float]:
+        """Return the means of what the phases logged since the last call."""
+        means = {key: torch.stack(values).float().mean().item() for key, values in self.logs.items()}
+        self.logs.clear()
+        return means
+
+    def exports(self) -> Mapping[str, Network]:
+        """Return what can be sampled, with averaged weights."""
+        return self.trainer.exports(self.ema)
+
+    def save(self, folder: Path, stale: Collection[Path] = ()) -> Path:
+        """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
+        state = {
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers.items()},
+            "trainer": self.trainer.state_dict(),
+            "random": checkpoint.random_state(),
+            "position": self.stream.position,
+        }
+        return checkpoint.save(
+            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
+        )
+
+    def restore(self, path: Path) -> None:
+        """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
+        step, found = checkpoint.load_state(path)
+        try:
+            state = self._conformed(found)
+            checkpoint.load_networks(path, self.trainer.networks)
+            checkpoint.load_networks(path, self.ema, "ema")
+            for name, optimizer in self.trainer.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            self.trainer.load_state_dict(state["trainer"])
+            checkpoint.restore_random_state(state["random"])
+        except UserError:
+            raise
+        except Exception as error:  # whatever a plugin's load_state_dict() makes of a foreign file
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
+        self.step, self.stream.position = step, state["position"]
+
+    def _conformed(self, found: Any) -> dict[str, Any]:
+        """Return the state of a checkpoint, checked against this training, which has just been made."""
+        optimizers = {name: state_after_a_step(each) for name, each in self.trainer.optimizers.items()}
+        random = {**checkpoint.random_state(), "cuda": []}  # a run may have been begun on more or fewer devices
+        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0}
+        given = dict(found) if isinstance(found, Mapping) else {}
+        kept = given.pop("optimizers", None)
+        state: dict[str, Any] = conformed(given, rest, "state")
+        if type(state["position"]) is not int or state["position"] < 0:
+            raise ValueError("state.position is no number of batches")
+        if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
+            raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
+        state["optimizers"] = {
+            name: conformed_optimizer(kept[name], form, f"optimizers.{name}") for name, form in optimizers.items()
+        }
+        return state
+
+    def unsound(self) -> str:
+        """Return the name of a loss or a network that is no longer finite, or nothing."""
+        broken = [key for key, values in self.logs.items() if not torch.stack(values).isfinite().all()]
+        for name, network in self.trainer.networks.items():
+            if not all(parameter.isfinite().all() for parameter in network.parameters()):
+                broken.append(f"the {name}")
+        return broken[0] if broken else ""
+
+    def start_workers(self) -> None:
+        """Let worker processes read the data from here on, if it does not lie in memory."""
+        self.stream = Stream(
+            self.dataset, self.settings.batch_size, self.settings.seed, self.stream.position, self.settings.workers
+        )
+
+
+class _Average:
+    """Keeps a network's exponential moving average up to date; buffers are copied."""
+
+    def __init__(self, average: nn.Module, network: nn.Module) -> None:
+        self.averages: list[Tensor] = list(average.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
+        self.copies = list(zip(average.buffers(), network.buffers(), strict=True))
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+        for target, source in self.copies:
+            target.copy_(source)

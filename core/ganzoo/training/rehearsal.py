@@ -1,0 +1,90 @@
+"""Everything that a training will need, made and tried once before there is a run folder, so that a mistake costs none.
+
+``ganzoo train`` rehearses whether it begins, resumes or only shows: what one of them refuses, all of them do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ganzoo.config.config import Config
+from ganzoo.data.dataset import Dataset
+from ganzoo.errors import GanzooError, UserError
+from ganzoo.fields import Signature
+from ganzoo.gan.trainer import Phase, Trainer
+from ganzoo.runs import checkpoint
+from ganzoo.terminal import print
+from ganzoo.training.devices import resolve_device
+from ganzoo.training.loop import Loop
+
+__all__ = ["rehearse"]
+
+
+def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config:
+    """Make all that training will need, and the gradients of every phase on a few samples.
+
+    Returns the config without the metrics that nobody has named and that cannot be computed here, of which stderr is
+    told unless ``quiet``. Raises :class:`UserError` for anything else that would end the training in its first step.
+    What is made is thrown away; torch's random state is the seed's, as at the start of a training.
+    """
+    device = resolve_device(config.train.device)
+    checkpoint.seed_random(config.train.seed)
+    trainer = config.build_trainer(dataset.spec)
+    size = _least(config, trainer)
+    trainer.to(device)
+    settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1})
+    loop = Loop(trainer, dataset, settings)
+    unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
+    fault = _try(loop)
+    if fault:
+        raise UserError(f"{config.model.key} cannot be trained with these settings on {dataset.spec.name}: {fault}")
+    for key, reason in unfit.items():
+        if not quiet:
+            print(f"{key} is left out: {reason}", file=sys.stderr)
+    return config.without_metrics(unfit.keys())
+
+
+def _least(config: Config, trainer: Trainer) -> int:
+    """Return the size of the smallest batch that shows what the config's would: two of what is judged together."""
+    size, multiple = config.train.batch_size, trainer.batch_multiple
+    if size % multiple:
+        raise UserError(
+            f"{config.model.key} judges {multiple} samples together here, so that batch_size is a multiple of that, "
+            f"not {size}; take --set batch_size={max(size // multiple, 1) * multiple}"
+        )
+    return min(size, 2 * multiple)  # more than one, where the config's is more: statistics of one are another matter
+
+
+def _unfit(config: Config, dataset: Dataset, signature: Signature) -> dict[str, str]:
+    """Return why metrics that came along do not fit; raises UserError for one that was named."""
+    unfit: dict[str, str] = {}
+    for key, choice in config.metrics.items():
+        try:
+            choice.build(dataset).check(signature)
+        except UserError as error:
+            if key not in config.brought:
+                raise UserError(f"the metric {key} does not fit: {error} (--without {key} leaves it out)") from None
+            unfit[key] = str(error)
+    return unfit
+
+
+def _try(loop: Loop) -> str:
+    """Compute every phase's gradients once; return what is wrong, or nothing."""
+    try:
+        for phase in loop.phases:
+            loop.differentiate(phase)
+            unsound = loop.unsound() or _unsound_gradient(loop, phase)
+            if unsound:
+                return f"{unsound} is not finite from the start"
+            loop.trainer.optimizers[phase.optimizer].zero_grad(set_to_none=True)
+    except GanzooError:
+        raise
+    except (RuntimeError, ValueError) as error:  # what torch says of shapes, types, memory
+        return " ".join(str(error).split())[:300]
+    return ""
+
+
+def _unsound_gradient(loop: Loop, phase: Phase) -> str:
+    parameters = [each for name in phase.updates for each in loop.trainer.networks[name].parameters()]
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    return "" if all(gradient.isfinite().all() for gradient in gradients) else f"the gradient of {phase.name}"

@@ -1,0 +1,64 @@
+"""Draw samples from a generator that ganzoo exported to ONNX. numpy and onnxruntime are all it takes.
+
+    generator = Generator("digits.onnx")
+    samples = generator.sample(64, seed=0)                                     # float32 [64, C, H, W]
+    images = pixels(samples, generator.signature["output"]["range"])           # uint8 [64, H, W, C]
+
+The file says itself what goes in and what comes out: its metadata entry ``ganzoo`` is a JSON document with a
+``signature`` of ``inputs`` and ``output``. Each field is a dict with ``kind``, ``name``, ``dtype``, ``shape`` (without
+the batch), and by kind ``distribution`` (latent), ``classes`` and ``names`` (label), ``names`` and ``examples``
+(attributes) or ``range`` (image).
+
+Names are imported on first use: what is NumPy alone (drawing from a seed, walks, pixels) needs no onnxruntime.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import ModelError
+    from .generator import Batch, Generator
+    from .images import encode_png, pixels
+    from .latents import edit, interpolate, truncate
+    from .sinks import write_folder, write_npy, write_parquet, write_tar
+
+_HOME = {
+    "errors": ("ModelError",),
+    "generator": ("Batch", "Generator"),
+    "images": ("encode_png", "pixels"),
+    "latents": ("edit", "interpolate", "truncate"),
+    "sinks": ("write_folder", "write_npy", "write_parquet", "write_tar"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "Generator",
+    "ModelError",
+    "edit",
+    "encode_png",
+    "interpolate",
+    "pixels",
+    "truncate",
+    "write_folder",
+    "write_npy",
+    "write_parquet",
+    "write_tar",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ganzoo_runtime' has no attribute {name!r}")
+    if _MODULE_OF[name] == "generator" and find_spec("onnxruntime") is None:
+        raise ImportError(
+            "the runtime needs onnxruntime: pip install onnxruntime, or onnxruntime-gpu or onnxruntime-directml instead"
+        )
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,192 @@
+"""Streams of samples into files, in constant memory.
+
+    write_tar(Path("digits.tar"), generator.stream(1_000_000, seed=1), 1_000_000, generator.signature)
+
+All take the same: the path, the pieces of a stream, how many samples these are together, and the signature. What is
+written comes to its place when all of it is complete, and in place of what had the same names; what is returned names
+it. Samples keep their number and the labels or attributes that they were drawn for.
+
+Several files are one whole. Where some of an earlier, larger whole would be left among them, nothing is written and
+ValueError is raised: nobody could tell the two apart afterwards, and deleting is left to whom the files belong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import encode_png, pixels
+
+__all__ = ["Pieces", "write_folder", "write_npy", "write_parquet", "write_tar"]
+
+Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
+"""Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
+
+SHARD = 10_000
+"""Samples in a .tar file; more go into several."""
+
+
+def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write images to ``path/000000.png`` and on."""
+    _only_images(signature)
+    path.mkdir(parents=True, exist_ok=True)
+    numbered = re.compile(r"([0-9]{6,})\.png")
+    found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
+    _refuse(path, [name for number, name in found if number >= n], f"the {n:,} images")
+    with _together(path) as temporary:
+        for number, image, _ in _images(pieces, signature):
+            (temporary / f"{number:06d}.png").write_bytes(encode_png(image))
+    return path
+
+
+def write_npy(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write the samples as they are to one .npy file, which ``numpy.load(path, mmap_mode="r")`` opens as a memmap."""
+    with _complete(path) as temporary, temporary.open("wb") as file:
+        for samples, _ in pieces:
+            if not file.tell():
+                header = {"descr": samples.dtype.str, "fortran_order": False, "shape": (n, *samples.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(samples.tobytes())
+    return path
+
+
+def write_parquet(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write a Parquet file with a row for each sample: ``image``, a PNG file, or ``sample``, and labels or attributes.
+
+    Raises ValueError if pyarrow is not installed.
+    """
+    try:
+        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise ValueError("Parquet files need pyarrow: pip install pyarrow") from None
+    names = _conditions(signature)
+    writer = None
+    with _complete(path) as temporary:
+        try:
+            for samples, inputs in pieces:
+                columns: dict[str, Any] = {}
+                if signature["output"]["kind"] == "image":
+                    columns["image"] = [encode_png(image) for image in _pixels(samples, signature)]
+                else:
+                    columns["sample"] = list(samples.reshape(len(samples), -1))
+                columns |= {name: list(inputs[name]) for name in names}
+                table = arrow.table(columns)
+                writer = writer or parquet.ParquetWriter(temporary, table.schema)
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
+    return path
+
+
+def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write images as a WebDataset: a .tar file, or, of more than ``SHARD`` images, ``name-000000.tar`` and on.
+
+    A sample is a .png, and a .json with its labels and attributes; a .cls holds the class, counted from 0, where there
+    is one label. Returned is what ``webdataset.WebDataset`` takes, such as ``name-{000000..000099}.tar``.
+    """
+    _only_images(signature)
+    names = _conditions(signature)
+    labels = [field["name"] for field in signature["inputs"] if field["kind"] == "label"]
+    images = _images(pieces, signature)
+    shards = -(-n // SHARD)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    places = [f"{path.stem}-{shard:06d}{path.suffix}" for shard in range(shards)] if shards > 1 else [path.name]
+    ours = re.compile(rf"{re.escape(path.stem)}(-[0-9]{{6}})?{re.escape(path.suffix)}")
+    remains = [name for name in sorted(os.listdir(path.parent)) if ours.fullmatch(name) and name not in set(places)]
+    _refuse(path.parent, remains, f"the shards of {n:,} images" if shards > 1 else path.name)
+    with _together(path.parent) as temporary:
+        for shard, place in enumerate(places):
+            with tarfile.open(temporary / place, "w") as tar:
+                for _ in range(min(SHARD, n - shard * SHARD)):
+                    number, image, inputs = next(images)
+                    _add(tar, f"{number:09d}.png", encode_png(image))
+                    if len(labels) == 1:
+                        _add(tar, f"{number:09d}.cls", str(inputs[labels[0]]).encode())
+                    if names:
+                        document = {name: inputs[name].tolist() for name in names}
+                        _add(tar, f"{number:09d}.json", json.dumps(document).encode())
+    return path if shards == 1 else path.with_name(f"{path.stem}-{{000000..{shards - 1:06d}}}{path.suffix}")
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+    tar.members.clear()  # type: ignore[attr-defined]  # tarfile would remember them all
+
+
+def _images(
+    pieces: Pieces, signature: Mapping[str, Any]
+) -> Iterator[tuple[int, NDArray[np.uint8], dict[str, NDArray[Any]]]]:
+    """Yield the number of each sample, its image [H, W, C], and its inputs."""
+    number = 0
+    for samples, inputs in pieces:
+        for row, image in enumerate(_pixels(samples, signature)):
+            yield number, image, {name: values[row] for name, values in inputs.items()}
+            number += 1
+
+
+def _pixels(samples: NDArray[Any], signature: Mapping[str, Any]) -> NDArray[np.uint8]:
+    output = signature["output"]
+    return pixels(samples, output["range"], output.get("layout", "NCHW"))
+
+
+def _conditions(signature: Mapping[str, Any]) -> list[str]:
+    return [field["name"] for field in signature["inputs"] if field["kind"] in ("label", "attributes")]
+
+
+def _only_images(signature: Mapping[str, Any]) -> None:
+    if (kind := signature["output"]["kind"]) != "image":
+        raise ValueError(f"this model draws {kind}, not images: write a .npy or a .parquet file")
+
+
+def _refuse(folder: Path, remains: Sequence[str], what: str) -> None:
+    """Raise ValueError if there are ``remains``: files of an earlier call that would outlive what is written now."""
+    if remains:
+        names = remains[0] if len(remains) == 1 else f"{remains[0]} to {remains[-1]}"
+        raise ValueError(
+            f"{folder} already holds {len(remains):,} numbered files beside {what} to be written ({names}), and nobody "
+            "could tell the two apart; delete them, or write to another place"
+        )
+
+
+@contextlib.contextmanager
+def _together(folder: Path) -> Iterator[Path]:
+    """Yield a folder inside ``folder`` whose files are moved up into it on success, and removed on failure.
+
+    So a call that is cut short while it draws leaves the files of an earlier one as they were, all of them.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".samples-") as temporary:
+        yield Path(temporary)
+        for name in sorted(os.listdir(temporary)):
+            os.replace(Path(temporary, name), folder / name)
+
+
+@contextlib.contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` that is renamed to it on success, and removed on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
