@@ -16,8 +16,8 @@ training set and trains no GAN. Of 5,000 samples of the averaged generator, labe
 
 The floor is the same for 5,000 real digits: the training digits of mnist5k.
 
-Drawn shapes are measured by ``Shapes.judge``, which knows no network: the share of samples that are recognised as a
-shape at all, whose shape is the one that was asked for, and whose hue is (a sample that is not recognised is wrong).
+Drawn shapes are measured by ``Shapes.judge``, which knows no network: the share of samples that are recognized as a
+shape at all, whose shape is the one that was asked for, and whose hue is (a sample that is not recognized is wrong).
 With ``--set data.condition=attributes`` all factors are asked for, by vectors that were not trained on; then also the
 share whose middle is within a twelfth of the side from where it was asked for, and whose radius is within a fifth.
 """
@@ -34,7 +34,7 @@ from scipy import linalg
 from torch import Tensor
 
 from ganzoo import Dataset, Run, Signature, fit, load_config, load_registry, open_model
-from ganzoo.images.grids import save_sheet, sheet_columns, sheet_size
+from ganzoo.images.grids import grid_columns, grid_size, save_grid
 from ganzoo.inference.sampling import draw_inputs
 
 RESULTS = Path("benchmarks/results/canon")
@@ -100,7 +100,7 @@ def _judged(model: str, real: Path, spent: dict) -> None:
     labels = {field.name: part for field, part in inputs if field.kind == "label"}
     if shapes:
         labels = wanted if attributes else {"shape": labels.pop("y"), **labels}
-    judge = judge_shapes if shapes else Judge(real)
+    judge = judge_shapes if shapes else Evaluator(real)
     training = metadata["training"]
     row = {
         "model": metadata["model"]["key"],
@@ -110,17 +110,17 @@ def _judged(model: str, real: Path, spent: dict) -> None:
         "samples": SAMPLES,
         "drawn": judge(images, labels),
     }
-    if isinstance(judge, Judge):
+    if isinstance(judge, Evaluator):
         row["real"] = judge.floor()
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{row['model']}-{row['data']}-{row['seed']}.json"
     path.write_text(json.dumps(row, indent=2) + "\n")
-    count, columns = sheet_size(signature), sheet_columns(signature)
-    save_sheet(path.with_suffix(".png"), sampler.sample(count, seed=0), signature.output, columns=columns)
+    count, columns = grid_size(signature), grid_columns(signature)
+    save_grid(path.with_suffix(".png"), sampler.sample(count, seed=0), signature.output, columns=columns)
     print(path, row["drawn"], spent, flush=True)
 
 
-class Judge:
+class Evaluator:
     """An independent classifier, and real digits to hold samples against."""
 
     def __init__(self, root: Path) -> None:
@@ -165,7 +165,7 @@ def made_shapes(condition: str, size: int) -> Dataset:
 def judge_shapes(images: Tensor, asked: dict[str, Tensor]) -> dict[str, float]:
     """Return how many samples are a shape at all, and how many are what was asked for."""
     found = made_shapes("none", 1).judge((images * 255).round().to(torch.uint8))
-    figures = {"recognised": found["shape"] >= 0}
+    figures = {"recognized": found["shape"] >= 0}
     figures |= {name: found[name] == asked[name] for name in ("shape", "hue") if name in asked}
     if "size" in asked:
         off = torch.stack([found[name] - asked[name] for name in ("left", "top")])
@@ -194,10 +194,10 @@ def _table(options: argparse.Namespace) -> None:
     if rows:
         print(_line("real digits", "mnist5k", "", "", "", rows[0]["real"]))
     print(
-        "\n| model | data | loss | steps | CPU minutes | recognised | shape | hue |\n|---|---|---|---|---|---|---|---|"
+        "\n| model | data | loss | steps | CPU minutes | recognized | shape | hue |\n|---|---|---|---|---|---|---|---|"
     )
     for row in drawn:
-        figures = " | ".join(f"{row['drawn'].get(name, float('nan')):.1%}" for name in ("recognised", "shape", "hue"))
+        figures = " | ".join(f"{row['drawn'].get(name, float('nan')):.1%}" for name in ("recognized", "shape", "hue"))
         data, loss = row["data"].replace("_", ", "), row["loss"].rpartition("/")[2]
         print(f"| `{row['model']}` | {data} | {loss} | {row['step']} | {row.get('cpu_minutes')} | {figures} |")
 

@@ -2,7 +2,7 @@
 
     python benchmarks/directions.py MODEL [--method difference|svm] [--plain] [--out FILE.json]
 
-MODEL is a generator of shapes: a run folder, an .onnx file or zoo:NAME. Half of the samples are labelled by
+MODEL is a generator of shapes: a run folder, an .onnx file or zoo:NAME. Half of the samples are labeled by
 ``Shapes.judge`` and a direction is fitted to each factor, by default without its share in the others; the other half
 are moved along each direction over its range, in ``STEPS`` steps, and judged again. Of every direction:
 
@@ -44,7 +44,7 @@ Factors = dict[str, NDArray[np.float64]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--samples", type=int, default=4000, help="labelled for the fit")
+    parser.add_argument("--samples", type=int, default=4000, help="labeled for the fit")
     parser.add_argument("--latents", type=int, default=500, help="moved along each direction")
     parser.add_argument("--method", choices=["difference", "svm"], default="difference")
     parser.add_argument("--plain", action="store_true", help="do not take the others' share out of a direction")
@@ -79,7 +79,7 @@ def main() -> None:
         results[name] = {"correlation": facts[name], "range": [low, high], **score(name, way, spreads)}
         show(name, results[name])
     lost = 1 - float(np.isfinite(factors["size"]).mean())
-    print(f"{lost:.1%} of samples are not recognised; spreads: {json.dumps(spreads)}", file=sys.stderr)
+    print(f"{lost:.1%} of samples are not recognized; spreads: {json.dumps(spreads)}", file=sys.stderr)
     if options.out is not None:
         document = {"model": options.model, "method": options.method, "conditional": not options.plain}
         document |= {"samples": options.samples, "latents": options.latents, "lost": lost, "directions": results}
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def measure(editor: Editor, latents: NDArray[np.float32], numbers: NDArray[Any]) -> Factors:
-    """Return the factors of what latents, [N, ...], give, [N] each; not-a-number for what is not recognised."""
+    """Return the factors of what latents, [N, ...], give, [N] each; not-a-number for what is not recognized."""
     judge = Shapes(Shapes.Config(image_size=max(16, editor.output.height), size=1, condition="none")).judge
     parts = []
     for start in range(0, len(latents), 500):
@@ -130,7 +130,7 @@ def mean(values: NDArray[np.float64]) -> float:
 
 
 def score(name: str, way: list[Factors], spreads: dict[str, float]) -> dict[str, Any]:
-    """Judge one direction by the factors, [N] each, at every step along it."""
+    """Evaluator one direction by the factors, [N] each, at every step along it."""
     values = np.stack([step[name] for step in way], axis=1) / (spreads[name] or np.inf)
     never_falls = (np.diff(values, axis=1) > -NOISE).all(axis=1)  # false where anything is not a number
     moved = mean(values[:, -1] - values[:, 0])

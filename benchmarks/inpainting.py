@@ -6,7 +6,7 @@ MODEL is a run or a file of ``inpaint`` or ``inpaint_z``, trained on mnist5k or 
 digits or shapes of another seed, each with a rectangular hole of a quarter to half of its sides. Beside the model: the
 hole filled with the mean of its surroundings (of the pixels around it, by channel), and with the pixels of the training
 image that is nearest, by L1, in what can be seen. L1 is the mean difference in the hole, as a share of the range;
-"recognised" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.judge`` for shapes) sees the
+"recognized" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.judge`` for shapes) sees the
 class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is the
 mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a
 pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of
@@ -66,7 +66,7 @@ def main() -> None:
         key: fillings[0],
     }
     for name, images in candidates.items():
-        rows.append({"filled by": name, "l1": _hole(images - x, mask), "recognised": judge(images, labels)})
+        rows.append({"filled by": name, "l1": _hole(images - x, mask), "recognized": judge(images, labels)})
     document = {"model": key, "data": data, "training": sampler.metadata["training"], "images": COUNT, "rows": rows}
     several = len(signature.inputs) > 2
     if several:

@@ -4,9 +4,9 @@
     python benchmarks/mixtures.py --picture benchmarks/results/mixtures.png --runs FOLDER
 
 The ring has 8 modes at radius 1 with sigma 0.01, the grid 25 modes 2 apart with sigma 0.05. Of 2,500 samples, one is of
-high quality within 3 sigma of the nearest centre, and a mode is covered by one such sample; KL is that of the good
+high quality within 3 sigma of the nearest center, and a mode is covered by one such sample; KL is that of the good
 samples' distribution over the modes from the uniform one. "Spread" is the standard deviation of the good samples around
-their centres in sigmas: a generator of points in place of Gaussians would have 100% of high quality and no spread.
+their centers in sigmas: a generator of points in place of Gaussians would have 100% of high quality and no spread.
 
 Each run is one ``ganzoo train --plugin gan_fc --data gaussians`` on one thread: at the defaults for the recipe "plain",
 with ``--preset mixture`` (grid) or ``--preset mixture_unit`` (ring) for the recipe "mixture". A run that has its row in
@@ -46,7 +46,7 @@ def resolve(registry, layout, recipe, seed):
 
 
 def spread(samples: Tensor, dataset) -> float:
-    """Return the standard deviation of the good samples [N, 2] around their centres, in sigmas."""
+    """Return the standard deviation of the good samples [N, 2] around their centers, in sigmas."""
     distance = torch.cdist(samples, dataset.centers).min(dim=1).values / dataset.sigma
     good = distance[distance <= 3]
     return (good.square().mean() / 2).sqrt().item() if len(good) else 0.0

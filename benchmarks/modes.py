@@ -3,7 +3,7 @@
     python benchmarks/modes.py [--seeds 3] [--out benchmarks/results/modes.json]
 
 Each row is one ``ganzoo train --plugin gan_fc --data gaussians [--loss wgan_gp] --seed N`` at the defaults. Modes are
-counted by PacGAN's rule on 2,500 samples: a sample is of high quality within 3 sigma of the nearest centre, a mode is
+counted by PacGAN's rule on 2,500 samples: a sample is of high quality within 3 sigma of the nearest center, a mode is
 covered by one such sample. A perfect sampler covers 9 of 9 with 98.9% of high quality.
 """
 

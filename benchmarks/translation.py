@@ -7,7 +7,7 @@
 ``train`` is ``ganzoo train --plugin MODEL`` on one thread. What counts are pairs that are never trained on: 500 of the
 data set's own, or 300 of the 1,336 emoji. L1 is the mean difference from the true counterpart, as a share of the range
 of pixels; the gain is how many times nearer the translation is than the image that went in; "matched" is the share of
-translations whose nearest neighbour, by L1, among all the true counterparts is their own. Both ways are judged.
+translations whose nearest neighbor, by L1, among all the true counterparts is their own. Both ways are judged.
 """
 
 import argparse

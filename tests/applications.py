@@ -17,7 +17,7 @@ from ganzoo_runtime import Generator, pixels
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 DIGITS = ROOT / "zoo" / "ganzoo_zoo" / "cgan-mnist5k" / "generator.onnx"
-COLOURS = Signature(
+COLORS = Signature(
     (Latent((2, 3), "uniform"), Latent((5,), name="noise"), Label(2, name="a"), Label(3, name="b")), Image(3, 6, 4)
 )
 

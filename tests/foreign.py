@@ -390,10 +390,10 @@ def read_batches(case: Path, rng: random.Random) -> None:
 
 def judge() -> None:
     from ganzoo import load_config, load_registry
-    from ganzoo_plugins.metrics.judge import Judge, JudgeConfig
+    from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig
 
     dataset = load_config(load_registry(), "wgan_gp_conv", sets=["data.name=digits"]).build_dataset()
-    Judge(dataset, JudgeConfig(steps=1)).prepare(quiet=True)
+    Evaluator(dataset, EvaluatorConfig(steps=1)).prepare(quiet=True)
 
 
 _STEP = "run/checkpoints/step-000004"

@@ -203,7 +203,7 @@ def test_the_other_layers_of_a_block_are_scaled_by_fix_up():
         assert block.body[0].weight.std().item() == pytest.approx(expected, rel=0.05), "4 blocks in each of 3 stages"
 
 
-def test_r3gan_has_no_normalisation_and_knows_each_sample_alone():
+def test_r3gan_has_no_normalization_and_knows_each_sample_alone():
     trainer = trainer_for("r3gan", image(1, 28, 28))
     for network in (trainer.generator, trainer.discriminator):
         assert not [module for module in network.modules() if "Norm" in type(module).__name__]
@@ -248,7 +248,7 @@ def test_a_few_steps_teach_both_players(name):
     }
     for _ in range(3):
         loop.advance()
-    assert not loop.unsound()
+    assert not loop.nonfinite()
     for key, network in loop.trainer.networks.items():
         moved = [not torch.equal(a, b) for a, b in zip(before[key], network.parameters(), strict=True)]
         assert all(moved), key

@@ -51,7 +51,7 @@ def run(trained: dict[str, Path], tmp_path: Path) -> Path:
         ("model.widht=3", ["unknown setting 'model.widht'", "did you mean 'model.width'?"]),
         ("lr=0.1", ["'lr'", "did you mean 'model.optimizer.lr'?"]),
         ("model.lr=0.1", ["'model.lr'", "did you mean 'model.optimizer.lr'?"]),
-        ("optimiser.lr=0.1", ["'optimiser.lr'", "did you mean 'model.optimizer.lr'?"]),
+        ("optimizer.lr=0.1", ["'optimizer.lr'", "did you mean 'model.optimizer.lr'?"]),
         ("model.optimizer.lrr=1", ["'model.optimizer.lrr'", "did you mean 'model.optimizer.lr'?"]),
         ("regularizer.gradient_penalty.wieght=1", ["'regularizer.gradient_penalty.weight'?"]),
         ("metric.modes.sampels=1", ["'metric.modes.sampels'", "'metric.modes.samples'?"]),

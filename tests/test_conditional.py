@@ -41,7 +41,7 @@ CONDITIONS = {
 }
 N = 12
 GREY = Image(1, 20, 16, range=(0, 255))
-COLOUR = Image(3, 16, 24, range=(0, 255))
+COLOR = Image(3, 16, 24, range=(0, 255))
 
 
 def made(conditions, sample=GREY):
@@ -79,14 +79,14 @@ def stirred(network):
     return network
 
 
-@pytest.mark.parametrize("sample", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("sample", [GREY, COLOR], ids=["grey", "color"])
 @pytest.mark.parametrize("conditions", CONDITIONS.values(), ids=CONDITIONS.keys())
 @pytest.mark.parametrize("key", SMALL)
 def test_every_model_learns_from_every_kind_of_condition(key, conditions, sample):
     loop = training(key, conditions, sample=sample)
     loop.advance()
     loop.advance()
-    assert not loop.unsound()
+    assert not loop.nonfinite()
     generator = stirred(loop.exports()["generator"])
     assert generator.signature.inputs[1:] == conditions
     z, *inputs = draw_inputs(generator.signature, 5, 0)
@@ -118,7 +118,7 @@ def test_convolutional_models_refuse_what_they_cannot_draw(key):
 def test_cwgan_gp_fc_draws_points():
     loop = training("cwgan_gp_fc", (Label(3), Attributes(2, name="a")), sample=Points(2))
     loop.advance()
-    assert not loop.unsound()
+    assert not loop.nonfinite()
 
 
 def test_gates_of_zero_change_nothing_and_others_multiply():
@@ -154,7 +154,7 @@ def test_other_losses_and_lazy_penalties_work(key, loss):
         lazy += ("model.batch_norm=generator",)
     loop = training(key, CONDITIONS["label and attributes"], f"loss.name={loss}", *lazy)
     loop.advance()
-    assert not loop.unsound()
+    assert not loop.nonfinite()
     assert any(phase.name == "gradient_penalty" for phase in loop.phases) == bool(lazy)
 
 
@@ -233,11 +233,11 @@ def test_conditional_batch_norm_alone_tells_the_generator_as_in_the_paper():
 
 
 def test_cgan_projection_divides_by_spectral_norms_unless_told_otherwise():
-    for sets, normalised in (((), True), (("model.spectral_norm=false",), False)):
+    for sets, normalized in (((), True), (("model.spectral_norm=false",), False)):
         names = [
             name for name, _ in training("cgan_projection", (Label(3),), *sets).trainer.discriminator.named_parameters()
         ]
-        assert any("projections" in name and "parametrizations" in name for name in names) == normalised
+        assert any("projections" in name and "parametrizations" in name for name in names) == normalized
 
 
 @pytest.mark.parametrize("conditions", [*CONDITIONS.values(), (Label(2),), (Label(N),)])

@@ -15,17 +15,17 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, Signature, UserError
-from ganzoo.images.grids import grid, sheet_columns, sheet_size
+from ganzoo.images.grids import grid, grid_columns, grid_size
 from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
-from ganzoo.training.fit import _Studio
+from ganzoo.training.fit import _SampleLogger
 from ganzoo_exporters.export import export
 from ganzoo_runtime import Generator as Runtime
 
 EXAMPLES = ((0.25, -1.0), (0.5, 3.0), (1.5, 0.0))
 
 
-class Labelled(Generator):
+class Labeled(Generator):
     """Shows its two labels: the upper row of an image is the first one, the lower row the second one."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Described(Generator):
         return y + self.gain * z
 
 
-class OneLabel(Labelled):
+class OneLabel(Labeled):
     """The same with a label alone, one of whose classes is called as if it were an assignment."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ def given_to(runtime: Runtime, n: int, **arguments: Any) -> list[np.ndarray]:
 
 
 NETWORKS = {
-    "labels": Labelled,
+    "labels": Labeled,
     "attributes": Described,
     "label": OneLabel,
     "plain": lambda: Described((), ()),
@@ -218,7 +218,7 @@ def test_wrong_conditions_are_refused(
 
 def test_a_misspelt_name_is_corrected() -> None:
     with pytest.raises(UserError, match=r"no label 'hu'; did you mean 'hue'\?"):
-        draw_inputs(Labelled().signature, 3, 0, label={"hu": 1})
+        draw_inputs(Labeled().signature, 3, 0, label={"hu": 1})
     with pytest.raises(UserError, match=r"no attribute 'agee'; did you mean 'age'\?"):
         draw_inputs(Described().signature, 3, 0, attributes={"agee": 1})
 
@@ -334,7 +334,7 @@ def test_the_columns_of_a_sheet_are_the_classes(cli: Command, model: Any) -> Non
 def test_how_many_images_and_columns() -> None:
     def layout(*fields: Any) -> tuple[int | None, int]:
         signature = Signature((Latent((2,)), *fields), Image(1, 2, 2))
-        return sheet_columns(signature), sheet_size(signature)
+        return grid_columns(signature), grid_size(signature)
 
     assert layout() == (None, 64)
     assert layout(Attributes(3)) == (None, 64)
@@ -345,17 +345,17 @@ def test_how_many_images_and_columns() -> None:
     assert grid(np.zeros((64, 2, 2, 1), np.uint8), 10, pad=0).shape[1] % 20 == 0
 
 
-def studio(network: Generator, folder: Path) -> _Studio:
+def sample_logger(network: Generator, folder: Path) -> _SampleLogger:
     run: Any = SimpleNamespace(samples=folder, path=folder)
     loop: Any = SimpleNamespace(exports=lambda: {"generator": network}, step=7, settings=SimpleNamespace(seed=0))
     registry: Any = SimpleNamespace(notify=lambda *_, **__: None)
     data: Any = next(iter(bench._stand_ins()))
-    return _Studio(run, loop, data, {}, registry)
+    return _SampleLogger(run, loop, data, {}, registry)
 
 
 def test_the_sheets_of_a_run(tmp_path: Path) -> None:
-    labelled = studio(Labelled().eval(), tmp_path / "labels")
-    labelled.draw()
+    labeled = sample_logger(Labeled().eval(), tmp_path / "labels")
+    labeled.draw()
     sheet = cells(tmp_path / "labels" / "000007.png", 3, 8)
     assert np.rint(sheet[..., 0, 0] / 255 * 4).tolist() == [[0, 1, 2]] * 8
 
@@ -367,7 +367,7 @@ def test_the_sheets_of_a_run(tmp_path: Path) -> None:
         def forward(self, z: Tensor, y: Tensor) -> Tensor:
             return y.tanh()[:, None, :, None].expand(-1, 1, 2, 2)
 
-    described = studio(Dots().eval(), tmp_path / "attributes")
+    described = sample_logger(Dots().eval(), tmp_path / "attributes")
     assert described.drawable
     described.draw()
     assert (tmp_path / "attributes" / "000007.png").is_file()
@@ -377,7 +377,7 @@ def test_the_sheets_of_a_run(tmp_path: Path) -> None:
 
 
 def test_the_kit_draws_every_condition() -> None:
-    for network in (Labelled(), Described()):
+    for network in (Labeled(), Described()):
         assert bench.drawable(network.signature)
         for ours, theirs in zip(bench.draw(network.signature, 9, 4), draw_inputs(network.signature, 9, 4), strict=True):
             assert torch.equal(ours, theirs)

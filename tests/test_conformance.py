@@ -120,7 +120,7 @@ class Painter(Generator):
         return self.body(z).tanh().unflatten(1, self.signature.output.shape)
 
 
-class Judge(Discriminator):
+class Evaluator(Discriminator):
     """A tiny honest discriminator."""
 
     def __init__(self, sample: Any) -> None:
@@ -138,7 +138,7 @@ class Honest(AdversarialTrainer):
     """Everything as it should be; the others differ from it in one thing."""
 
     painter: ClassVar[type[Generator]] = Painter
-    judge: ClassVar[type[Discriminator]] = Judge
+    judge: ClassVar[type[Discriminator]] = Evaluator
     defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "digits"}, "loss": {"name": "wgan_gp"}}
 
     def build_generator(self, sample: Any) -> Generator:
@@ -217,7 +217,7 @@ class Forgetful(Painter):
         return super().forward(z + self.offset)
 
 
-class MutedScalar(Judge):
+class MutedScalar(Evaluator):
     """Its offset has no effect, though it is as small as one that shifts all scores."""
 
     def __init__(self, sample: Any) -> None:
@@ -228,7 +228,7 @@ class MutedScalar(Judge):
         return super().forward(x) + 0 * self.offset
 
 
-class Squashed(Judge):
+class Squashed(Evaluator):
     def __init__(self, sample: Any) -> None:
         super().__init__(sample)
         self.squash = nn.Sigmoid()
@@ -237,12 +237,12 @@ class Squashed(Judge):
         return self.squash(super().forward(x))
 
 
-class Summed(Judge):
+class Summed(Evaluator):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).sum()
 
 
-class Infinite(Judge):
+class Infinite(Evaluator):
     def forward(self, x: Tensor) -> Tensor:
         scores = super().forward(x)
         return scores + 0 * (scores - scores.detach()).abs().sqrt()  # the square root's slope at 0
@@ -411,14 +411,14 @@ class WeightWithoutOptimizer(Honest):
 class IgnoresRegularizers(Honest):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.game.penalties = {}
+        self.objective.penalties = {}
 
 
 @toy("model", "intervals")
 class IgnoresIntervals(Honest):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        for penalty in self.game.penalties.values():
+        for penalty in self.objective.penalties.values():
             penalty.config = penalty.config.model_copy(update={"interval": 1})
 
 

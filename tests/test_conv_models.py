@@ -8,7 +8,7 @@ from ganzoo import Image, Points, UserError, load_registry
 from ganzoo.config.resolving import load_config
 from ganzoo.data.dataset import DataSpec
 from ganzoo.inference.sampling import draw_inputs
-from ganzoo_plugins.conv.blocks import DownBlock, UpBlock, halvings
+from ganzoo_plugins.conv.blocks import DownBlock, UpBlock, num_downsamples
 
 REGISTRY = load_registry()
 
@@ -42,7 +42,7 @@ def channels(network, kind):
     ],
 )
 def test_halvings(size, left):
-    assert halvings(Image(1, *size)) == left
+    assert num_downsamples(Image(1, *size)) == left
 
 
 @pytest.mark.parametrize("size", [(8, 8), (30, 30), (27, 27), (68, 68), (128, 16), (14, 14)])
@@ -232,7 +232,7 @@ def test_the_cheap_forms_of_the_blocks_are_the_papers(size):
     torch.testing.assert_close(down(x), nn.functional.avg_pool2d(inner + down.shortcut(x), 2))
 
 
-def test_a_block_hands_its_condition_to_its_normalisations():
+def test_a_block_hands_its_condition_to_its_normalizations():
     class Shifted(nn.Module):
         def __init__(self, channels):
             super().__init__()

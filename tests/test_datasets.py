@@ -84,8 +84,8 @@ def test_mnist5k():
     assert (batch["x"].min(), batch["x"].max()) == (0, 255)
     assert 25 < batch["x"].float().mean() < 45  # white ink on black, the mean of MNIST is 33.3
     assert dataset.spec["y"].names == tuple("0123456789")
-    centre = batch["x"][:, 0, 12:16, 12:16].float().mean((1, 2))
-    assert centre[batch["y"] == 0].mean() < centre[batch["y"] == 1].mean() / 4  # a nought is hollow, a one is not
+    center = batch["x"][:, 0, 12:16, 12:16].float().mean((1, 2))
+    assert center[batch["y"] == 0].mean() < center[batch["y"] == 1].mean() / 4  # a nought is hollow, a one is not
 
 
 def test_digits():
@@ -124,7 +124,7 @@ def test_gaussians(settings, modes, reach):
     assert distance.square().mean().item() == pytest.approx(2 * dataset.sigma**2, rel=0.05)
 
 
-def test_neighbours_on_the_grid_are_spacing_apart():
+def test_neighbors_on_the_grid_are_spacing_apart():
     centers = Gaussians(Gaussians.Config(size=10, spacing=0.5)).centers
     gaps = torch.cdist(centers, centers) + 9 * torch.eye(9)
     torch.testing.assert_close(gaps.min(1).values, torch.full((9,), 0.5))
@@ -493,7 +493,7 @@ def test_formats(tmp_path, suffix):
 
 
 def test_the_first_frame_counts(tmp_path):
-    frames = [PIL.Image.new("RGB", (6, 8), colour) for colour in ("red", "blue")]
+    frames = [PIL.Image.new("RGB", (6, 8), color) for color in ("red", "blue")]
     save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(one(tmp_path)[0, 0], [255, 0, 0])
 

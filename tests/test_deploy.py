@@ -349,7 +349,7 @@ def test_half_precision(tmp_path: Path) -> None:
     assert np.abs(found - expected).max() < 1e-2 * np.ptp(expected)
 
 
-def test_half_precision_keeps_normalisations_in_full(tmp_path: Path) -> None:
+def test_half_precision_keeps_normalizations_in_full(tmp_path: Path) -> None:
     class Normal(GeneratorNetwork):
         """The statistics of its norms leave the range of half precision, and values are shared by several of them."""
 

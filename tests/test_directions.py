@@ -59,7 +59,7 @@ def test_unequal_classes_and_rare_ones() -> None:
 @pytest.mark.parametrize(
     ("z", "values", "words"),
     [
-        (np.zeros((3, 2)), [0, 1, 0], "at least 10 labelled samples, not 3"),
+        (np.zeros((3, 2)), [0, 1, 0], "at least 10 labeled samples, not 3"),
         (np.ones((20, 2)), np.ones(20), "these are all the same"),
         (np.ones((20, 2)), np.arange(20), "nothing to do with their latents"),
     ],

@@ -15,12 +15,12 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def picture(path, colour, size=(12, 8), mode="RGB"):
-    """A picture of the size (width, height) whose pixels tell their place and the colour."""
+def picture(path, color, size=(12, 8), mode="RGB"):
+    """A picture of the size (width, height) whose pixels tell their place and the color."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0] = colour
+    pixels[..., 0] = color
     pixels[..., 1] = np.arange(height)[:, None]
     pixels[..., 2] = np.arange(width)
     PIL.Image.fromarray(pixels).convert(mode).save(path)
@@ -181,7 +181,7 @@ def test_shapes_styles_shares_no_scene_between_domains_unless_it_is_paired():
     assert len(data.examples(1000)["a"]) == 500
 
 
-@pytest.mark.parametrize(("style", "channels"), [("inverted", 1), ("thick", 1), ("coloured", 3)])
+@pytest.mark.parametrize(("style", "channels"), [("inverted", 1), ("thick", 1), ("colored", 3)])
 def test_mnist_styles(style, channels):
     data = MnistStyles(MnistStyles.Config(style=style))
     assert len(data) == 2250
@@ -194,7 +194,7 @@ def test_mnist_styles(style, channels):
         case "thick":
             assert (b >= a).all()
             assert (b > a).any(dim=(1, 2, 3)).all()
-        case "coloured":
+        case "colored":
             ink, paper = b[(a == 255).expand_as(b)].view(-1), b.permute(0, 2, 3, 1)[(a == 0)[:, 0]]
             assert set(ink.tolist()) <= {255.0, 150.0, 30.0}
             assert paper.unique(dim=0).tolist() == [[20.0, 40.0, 110.0]]

@@ -1,4 +1,4 @@
-"""Encoders: what each model minimises, an encoder for a finished generator, and sheets of round trips."""
+"""Encoders: what each model minimizes, an encoder for a finished generator, and sheets of round trips."""
 
 import shutil
 
@@ -79,7 +79,7 @@ def test_bigan_takes_losses_that_treat_both_kinds_of_pairs_alike(loss, fits):
     assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
-def test_aae_minimises_error_and_deception():
+def test_aae_minimizes_error_and_deception():
     trainer, batch = still(loop_for("aae", *SMALL, "model.adversarial_weight=0.3"))
     x, net = batch["x"], trainer.networks
     code = net["encoder"](x)
@@ -135,14 +135,14 @@ def test_an_image_loss_reaches_the_encoder_alone():
     assert all(parameter.grad is None for parameter in loop.trainer.generator.parameters())
 
 
-def labelled():
+def labeled():
     fields = (Image(1, 16, 16, range=(0, 255)), Label(3))
     return TensorDataset(DataSpec("made", fields, 12), {**images().tensors, "y": torch.arange(12) % 3})
 
 
 @pytest.mark.parametrize("key", ["aae", "vaegan"])
 def test_an_autoencoder_s_generator_is_told_the_labels_if_asked_to(key):
-    loop = loop_for(key, *SMALL, "model.told=true", dataset=labelled())
+    loop = loop_for(key, *SMALL, "model.conditional=true", dataset=labeled())
     loop.advance()
     generator, encoder = (loop.trainer.networks[name].eval() for name in ("generator", "encoder"))
     assert [field.name for field in generator.signature.inputs] == ["z", "y"]
@@ -157,7 +157,7 @@ def test_an_autoencoder_s_generator_is_told_the_labels_if_asked_to(key):
     ("key", "loss"), [("aae", "autoencoder_loss"), ("vaegan", "encoder_loss"), ("vaegan", "generator_loss")]
 )
 def test_codes_come_back_with_the_labels_of_their_images(key, loss):
-    trainer, batch = still(loop_for(key, *SMALL, "model.told=true", dataset=labelled()))
+    trainer, batch = still(loop_for(key, *SMALL, "model.conditional=true", dataset=labeled()))
     told = []
     forward = trainer.generator.forward
     trainer.generator.forward = lambda z, *condition: told.append(condition) or forward(z, *condition)
@@ -169,12 +169,12 @@ def test_codes_come_back_with_the_labels_of_their_images(key, loss):
 
 def test_without_labels_there_is_nothing_to_tell():
     with pytest.raises(UserError, match="learns from labels or attributes"):
-        loop_for("vaegan", *SMALL, "model.told=true")
+        loop_for("vaegan", *SMALL, "model.conditional=true")
 
 
 def test_a_conditional_generator_is_told_the_labels():
     loop = loop_for(
-        *("encoder_regression", "model.gan=cgan", "model.gan_settings.width=2", "model.width=2"), dataset=labelled()
+        *("encoder_regression", "model.gan=cgan", "model.gan_settings.width=2", "model.width=2"), dataset=labeled()
     )
     loop.advance()
     assert len(loop.trainer.networks["generator"].signature.inputs) == 2

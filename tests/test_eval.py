@@ -10,7 +10,7 @@ import pytest
 
 QUICK = [
     part
-    for name in ("classifier", "fid", "prdc", "memorisation")
+    for name in ("classifier", "fid", "prdc", "memorization")
     for part in ("--set", f"metric.{name}.classifier.steps=30")
 ]
 
@@ -37,7 +37,7 @@ def test_eval_of_images(cli, runs, tmp_path):
     assert set(document["figures"]) == {
         "classifier/inception_score", "classifier/quality", "classifier/diversity", "classifier/confident",
         f"fid/{name}", f"prdc/{name}/precision", f"prdc/{name}/recall", f"prdc/{name}/density",
-        f"prdc/{name}/coverage", f"memorisation/{name}/ratio", f"memorisation/{name}/copies",
+        f"prdc/{name}/coverage", f"memorization/{name}/ratio", f"memorization/{name}/copies",
     }  # fmt: skip
     assert document["real"].keys() == document["figures"].keys()
     assert document["figures"][f"fid/{name}"] > 2 * document["real"][f"fid/{name}"]
@@ -46,10 +46,10 @@ def test_eval_of_images(cli, runs, tmp_path):
     assert document["data"] == {"name": "torch-ganzoo/digits", "samples": 1797}
     assert document["judges"]["fid"]["judge"] == name
     assert document["judges"]["fid"]["compared"] == 40
-    assert document["settings"]["prdc"]["neighbours"] == 5
+    assert document["settings"]["prdc"]["neighbors"] == 5
     assert {"ganzoo", "torch", "torch-fidelity"} <= document["versions"].keys()
     assert document["training"]["step"] == 4
-    with PIL.Image.open(tmp_path / "judged" / "memorisation.png") as picture:
+    with PIL.Image.open(tmp_path / "judged" / "memorization.png") as picture:
         assert picture.width > 100
     lines = done.out.splitlines()
     assert lines[0].split() == ["figure", "samples", "real", "better"]
@@ -129,7 +129,7 @@ def test_eval_says_what_is_wrong_in_one_sentence(cli, runs, tmp_path, monkeypatc
     cli("eval", digits, "--seed", -1).refused("--seed is at least 0")
     cli("eval", digits, "--out", tmp_path / "file").refused("--out is a folder")
     cli("eval", digits, "--metric", "fdi").refused("did you mean 'fid'?")
-    cli("eval", digits, "--metric", "modes").refused("needs a mixture with known centres", "digits")
+    cli("eval", digits, "--metric", "modes").refused("needs a mixture with known centers", "digits")
     cli("eval", digits, "--metric", "label_accuracy").refused("label_accuracy judges whether", "is told nothing")
     cli("eval", points, "--metric", "fid").refused("judges images", "gaussians")
     cli("eval", digits, "--set", "steps=4").refused("metric.NAME.SETTING=VALUE", "'steps=4'")
@@ -145,7 +145,7 @@ def test_eval_says_what_is_wrong_in_one_sentence(cli, runs, tmp_path, monkeypatc
     cli("eval", digits).refused("gone")
 
 
-def test_unlabelled_images_are_judged_by_what_is_here(cli, runs, tmp_path):
+def test_unlabeled_images_are_judged_by_what_is_here(cli, runs, tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "photos").mkdir()
     for index in range(30):
@@ -154,7 +154,7 @@ def test_unlabelled_images_are_judged_by_what_is_here(cli, runs, tmp_path):
     photos = ["--data", "folder", "--set", f"data.path={tmp_path / 'photos'}", "--set", "data.mode=grey"]
     done = cli("eval", runs["digits"], *photos, "-n", 12, "--json")
     assert done.code == 0, done.err
-    assert set(json.loads(done.out)["figures"]) == {"memorisation/pixels/ratio", "memorisation/pixels/copies"}
+    assert set(json.loads(done.out)["figures"]) == {"memorization/pixels/ratio", "memorization/pixels/copies"}
     assert "fid is left out: folder has no labels" in done.err
     cli("eval", runs["digits"], *photos, "--metric", "fid").refused("InceptionV3 is not here", "metric.NAME.weights")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from applications import COLOURS, DIGITS, EXAMPLES, ROOT, install_runtime, run, same, sheet
+from applications import COLORS, DIGITS, EXAMPLES, ROOT, install_runtime, run, same, sheet
 from handmade import write_model
 
 from ganzoo_exporters.triton import MAX_BATCH, write_repository
@@ -22,8 +22,8 @@ from ganzoo_runtime import Generator
 
 
 @pytest.fixture(scope="module")
-def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "colours.onnx", COLOURS, model={"key": "tint"})
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "colors.onnx", COLORS, model={"key": "tint"})
 
 
 def test_every_example_has_a_readme_that_names_its_files() -> None:
@@ -42,7 +42,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
     return install_runtime(tmp_path_factory.mktemp("bare"))
 
 
-def test_python_without_torch(tmp_path: Path, bare: str, colours: Path) -> None:
+def test_python_without_torch(tmp_path: Path, bare: str, colors: Path) -> None:
     for model, arguments, wishes in (
         (DIGITS, (), {"n": 16}),
         (
@@ -50,7 +50,7 @@ def test_python_without_torch(tmp_path: Path, bare: str, colours: Path) -> None:
             ("--n", 5, "--seed", 9, "--label", 7, "--truncation", 0.5),
             {"n": 5, "seed": 9, "label": 7, "truncation": 0.5},
         ),
-        (colours, ("--n", 3), {"n": 3}),
+        (colors, ("--n", 3), {"n": 3}),
     ):
         done = run(
             sys.executable, EXAMPLES / "python" / "sample.py", model, tmp_path / "s.png", *arguments, PYTHONPATH=bare
@@ -81,11 +81,11 @@ needs_node = pytest.mark.skipif(
 
 
 @needs_node
-def test_node(tmp_path: Path, colours: Path) -> None:
+def test_node(tmp_path: Path, colors: Path) -> None:
     for model, arguments, wishes in (
         (DIGITS, (), {"n": 16}),
         (DIGITS, (5, 2**63 + 1, 7), {"n": 5, "seed": 2**63 + 1, "label": 7}),
-        (colours, (7, 3), {"n": 7, "seed": 3}),
+        (colors, (7, 3), {"n": 7, "seed": 3}),
     ):
         done = run("node", EXAMPLES / "node" / "sample.mjs", model, tmp_path / "s.png", *arguments)
         assert (done.returncode, done.stderr) == (0, "")
@@ -133,11 +133,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build / "sample"
 
 
-def test_cpp(tmp_path: Path, program: Path, colours: Path) -> None:
+def test_cpp(tmp_path: Path, program: Path, colors: Path) -> None:
     for model, arguments, wishes in (
         (DIGITS, (), {"n": 16}),
         (DIGITS, (5, 2**64 - 1, 7), {"n": 5, "seed": 2**64 - 1, "label": 7}),
-        (colours, (7, 3), {"n": 7, "seed": 3}),
+        (colors, (7, 3), {"n": 7, "seed": 3}),
     ):
         done = run(program, model, tmp_path / "s.ppm", *arguments)
         assert (done.returncode, done.stderr) == (0, "")
@@ -223,8 +223,8 @@ class KServe(http.server.BaseHTTPRequestHandler):
         self.answer({"model_name": "tint", "outputs": [output]})
 
 
-def test_the_client_of_triton(tmp_path: Path, colours: Path) -> None:
-    generator = Generator(write_repository(colours, tmp_path) / "1" / "model.onnx")
+def test_the_client_of_triton(tmp_path: Path, colors: Path) -> None:
+    generator = Generator(write_repository(colors, tmp_path) / "1" / "model.onnx")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(KServe, generator)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = (sys.executable, EXAMPLES / "triton" / "client.py", f"http://127.0.0.1:{server.server_port}", "tint")

@@ -142,7 +142,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         network(*map(torch.from_numpy, draw_inputs(network.signature, 16)))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     path = tmp_path_factory.mktemp("models") / f"{request.param}.onnx"
-    metadata = {"model": request.param, "nested": {"licence": "é ✓", "numbers": (1, 2.5, None)}}
+    metadata = {"model": request.param, "nested": {"license": "é ✓", "numbers": (1, 2.5, None)}}
     document = Onnx().export(network, path, metadata)
     assert network.training
     assert list(network.state_dict()) == list(before)
@@ -196,7 +196,7 @@ def test_the_metadata_goes_around(exported: tuple[Network, Path, Any]) -> None:
     assert document["schema"] == 1
     assert document["network"] == "generator"
     assert document["model"] == path.stem
-    assert document["nested"] == {"licence": "é ✓", "numbers": [1, 2.5, None]}
+    assert document["nested"] == {"license": "é ✓", "numbers": [1, 2.5, None]}
     assert Signature.from_json(document["signature"]) == network.signature
     parity = document["parity"]
     assert parity["batches"] == [1, 3, 64]

@@ -20,7 +20,7 @@ SIZE, CLASSES = 6, 3
 
 
 class Painter(Generator):
-    """Colour images of 16 x 16, with classes or without."""
+    """Color images of 16 x 16, with classes or without."""
 
     def __init__(self, conditional: bool) -> None:
         inputs = (Latent((SIZE,)), *((Label(CLASSES),) if conditional else ()))

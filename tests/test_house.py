@@ -20,10 +20,11 @@ ROOT = Path(__file__).parents[1]
 
 PUBLIC = """
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Config DataSpec Dataset DatasetConfig
-Discriminator Format Game GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Interrupted
-Label Latent Loop Loss LossConfig Mask Metric MetricConfig Network OptimizerConfig Phase Points Registry Regularizer
-RegularizerConfig Run Sampler Score Scores Signature Sink Spec Stream TensorDataset Trainer TrainerConfig
-TrainingError UserError __version__ draw_latent fit full_precision hookimpl load_config load_registry open_model widened
+Discriminator DiscriminatorObjective Field Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image
+ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig Network OptimizerConfig Phase
+Points Registry Regularizer RegularizerConfig Run Sampler Score Scores Signature Sink Spec Stream TensorDataset
+Trainer TrainerConfig TrainingError UserError __version__ draw_latent fit full_precision hookimpl load_config
+load_registry open_model widened
 """
 
 

@@ -177,7 +177,7 @@ def test_interpolations(cli: Command, grey: Generator) -> None:
     with Pillow.open("film.gif") as film:
         assert film.n_frames == 20
         assert film.info["loop"] == 0
-    assert cli("interpolate", "plain.onnx", "--steps", "4", "--out", "colour.gif").code == 0
+    assert cli("interpolate", "plain.onnx", "--steps", "4", "--out", "color.gif").code == 0
     assert cli("interpolate", "grey.onnx", "--steps", "2", "--label", "0", "--out", "frames").code == 0
     assert len(list(Path("frames").iterdir())) == 9
 

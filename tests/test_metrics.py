@@ -14,13 +14,13 @@ from ganzoo_plugins.datasets.points import Gaussians
 from ganzoo_plugins.metrics import extractors, judge
 from ganzoo_plugins.metrics.classifier import ClassifierScore, scores
 from ganzoo_plugins.metrics.distances import FID, KID, PRDC, InceptionScore
-from ganzoo_plugins.metrics.judge import Classifier, Extracted, Judge, JudgeConfig, to_uint8
+from ganzoo_plugins.metrics.evaluator import Classifier, Evaluator, EvaluatorConfig, Extracted, to_uint8
 from ganzoo_plugins.metrics.label_accuracy import LabelAccuracy
-from ganzoo_plugins.metrics.memorisation import Memorisation, nearest
+from ganzoo_plugins.metrics.memorization import Memorization, nearest
 from ganzoo_plugins.metrics.modes import Modes
 from ganzoo_plugins.metrics.stacked_modes import StackedModes
 
-QUICK = JudgeConfig(steps=60)
+QUICK = EvaluatorConfig(steps=60)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,7 +39,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(own_caches, digits):
-    quick = Judge(digits, QUICK)
+    quick = Evaluator(digits, QUICK)
     quick.prepare(quiet=True)
     return quick
 
@@ -136,7 +136,7 @@ def reference_prdc(fakes, reals, k):
 @pytest.mark.parametrize("k", [1, 5])
 def test_prdc_beside_four_loops(k):
     fakes, reals = clouds()
-    got = bare(PRDC, neighbours=k).compare(features(fakes), features(reals))
+    got = bare(PRDC, neighbors=k).compare(features(fakes), features(reals))
     assert got == pytest.approx(reference_prdc(fakes.astype(np.float32), reals.astype(np.float32), k))
     assert k > 1 or all(0 < value < 1 for value in got.values())
 
@@ -239,9 +239,9 @@ def test_too_few_or_the_wrong_data_are_refused():
     with pytest.raises(UserError, match="at least 2 samples"):
         bare(FID, samples=1)
     with pytest.raises(UserError, match="at least 11 samples and 22 images"):
-        bare(PRDC, samples=10, neighbours=10)
+        bare(PRDC, samples=10, neighbors=10)
     points = Gaussians(Gaussians.Config(size=100))
-    for cls in (FID, KID, PRDC, InceptionScore, Memorisation, LabelAccuracy):
+    for cls in (FID, KID, PRDC, InceptionScore, Memorization, LabelAccuracy):
         with pytest.raises(UserError, match="gaussians has points"):
             cls(cls.Config(), points)
     with pytest.raises(UserError, match="images with labels"):
@@ -251,7 +251,7 @@ def test_too_few_or_the_wrong_data_are_refused():
     with pytest.raises(UserError, match="no labels that samples could be drawn for"):
         LabelAccuracy(LabelAccuracy.Config(), toy(labels=0))
     with pytest.raises(UserError, match="at least 8 x 8"):
-        Judge(toy(side=7), QUICK)
+        Evaluator(toy(side=7), QUICK)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -286,8 +286,8 @@ def test_inception_judges_grey_images_as_rgb(inception_weights):
     assert made.features.shape == (1, 2048)
     assert made.logits.shape == (1, 1008)
     assert torch.equal(made.features, same.features)
-    labelled = FID(FID.Config(samples=4, weights=inception_weights, extractor="classifier"), toy(24))
-    assert labelled.extractor.name == "classifier_toy"
+    labeled = FID(FID.Config(samples=4, weights=inception_weights, extractor="classifier"), toy(24))
+    assert labeled.extractor.name == "classifier_toy"
 
 
 def test_inception_says_what_it_lacks(tmp_path, monkeypatch):
@@ -322,14 +322,14 @@ def test_the_judge_learns_and_is_kept(digits, trained, capsys, monkeypatch):
     assert float((logits.argmax(1) == labels).double().mean()) == trained.accuracy
     assert not set(trained.held_out.tolist()) & set(trained.learnt.tolist())
     assert len(trained.held_out) + len(trained.learnt) == len(digits)
-    net = judge._JUDGES[trained._used].net
+    net = judge._EVALUATORS[trained._used].net
     assert torch.allclose(net.probabilities(images), logits.softmax(1))
     assert net.features(images).shape == (len(images), 64)
 
     # A later process reads it.
-    monkeypatch.setattr(judge, "_JUDGES", {})
-    monkeypatch.setattr(Judge, "_train", lambda *args: pytest.fail("trained again"))
-    again = Judge(Digits(Digits.Config()), QUICK)
+    monkeypatch.setattr(judge, "_EVALUATORS", {})
+    monkeypatch.setattr(Evaluator, "_train", lambda *args: pytest.fail("trained again"))
+    again = Evaluator(Digits(Digits.Config()), QUICK)
     before = torch.get_rng_state()
     again.prepare()
     assert torch.equal(before, torch.get_rng_state()), "reading it draws nothing either"
@@ -339,22 +339,22 @@ def test_the_judge_learns_and_is_kept(digits, trained, capsys, monkeypatch):
 
 
 def test_a_judge_is_of_one_data_set_and_one_training(trained):
-    keys = {Judge(toy(seed=seed), JudgeConfig(steps=steps))._key() for seed in (0, 1) for steps in (1, 2)}
+    keys = {Evaluator(toy(seed=seed), EvaluatorConfig(steps=steps))._key() for seed in (0, 1) for steps in (1, 2)}
     assert len(keys) == 4
     two = toy(40, labels=2)
     two.spec = DataSpec("toy", (*two.spec.fields, Label(5, name="hue")), 40)
     two.tensors["hue"] = torch.arange(40) % 5
-    assert Judge(two, JudgeConfig()).name == "classifier_toy"
-    hue = Judge(two, JudgeConfig(steps=1), "hue")
+    assert Evaluator(two, EvaluatorConfig()).name == "classifier_toy"
+    hue = Evaluator(two, EvaluatorConfig(steps=1), "hue")
     assert (hue.name, hue.label.classes) == ("classifier_toy_hue_1_steps", 5)
     assert hue.extract(two.tensors["x"]).logits.shape == (40, 5)
 
 
 def test_a_damaged_judge_is_trained_again_and_the_random_state_left_alone(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path))
-    dataset, config = toy(200, channels=2, side=20), JudgeConfig(steps=2)
+    dataset, config = toy(200, channels=2, side=20), EvaluatorConfig(steps=2)
     before = torch.get_rng_state()
-    first = Judge(dataset, config)
+    first = Evaluator(dataset, config)
     first.prepare()
     assert "training classifier_toy_2_steps to judge with" in capsys.readouterr().err
     assert torch.equal(before, torch.get_rng_state())
@@ -362,8 +362,8 @@ def test_a_damaged_judge_is_trained_again_and_the_random_state_left_alone(tmp_pa
     whole = file.read_bytes()
     for damage in (b"", b"nonsense", whole[:-40]):
         file.write_bytes(damage)
-        monkeypatch.setattr(judge, "_JUDGES", {})
-        again = Judge(dataset, config)
+        monkeypatch.setattr(judge, "_EVALUATORS", {})
+        again = Evaluator(dataset, config)
         again.prepare(quiet=True)
         assert again.facts() == first.facts()
         assert file.read_bytes() == whole
@@ -371,7 +371,7 @@ def test_a_damaged_judge_is_trained_again_and_the_random_state_left_alone(tmp_pa
     (tmp_path / "file").touch()
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "file"))
     with caplog.at_level(logging.WARNING, "ganzoo"):
-        Judge(dataset, config).prepare(quiet=True)
+        Evaluator(dataset, config).prepare(quiet=True)
     assert "the classifier is not kept: cannot write" in caplog.text
 
 
@@ -521,12 +521,12 @@ def test_nearest_beside_a_loop():
 
 
 @pytest.mark.parametrize("labels", [4, 0])
-def test_memorisation(labels, digits, trained):
+def test_memorization(labels, digits, trained):
     dataset = digits
     if not labels:
-        dataset = TensorDataset(DataSpec("unlabelled", digits.spec.fields[:1], len(digits)), {"x": digits.tensors["x"]})
+        dataset = TensorDataset(DataSpec("unlabeled", digits.spec.fields[:1], len(digits)), {"x": digits.tensors["x"]})
     space = "classifier_digits_60_steps" if labels else "pixels"
-    metric = Memorisation(Memorisation.Config(samples=500, classifier=QUICK), dataset)
+    metric = Memorization(Memorization.Config(samples=500, classifier=QUICK), dataset)
     copies = metric(dataset.tensors["x"][:500].float(), {})
     assert copies[f"{space}/ratio"] == pytest.approx(0, abs=1e-4)
     assert copies[f"{space}/copies"] == 1
@@ -540,11 +540,11 @@ def test_memorisation(labels, digits, trained):
         assert metric(noise, {})["pixels/copies"] == 0
 
 
-def test_the_picture_of_memorisation_shows_copies_first(tmp_path):
+def test_the_picture_of_memorization_shows_copies_first(tmp_path):
     import PIL.Image
 
     dataset = toy(100, channels=3, labels=0)
-    metric = Memorisation(Memorisation.Config(), dataset)
+    metric = Memorization(Memorization.Config(), dataset)
     samples = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 255
     samples[7] = dataset.tensors["x"][42].float()
     (path,) = metric.draw(tmp_path, samples)
@@ -554,14 +554,14 @@ def test_the_picture_of_memorisation_shows_copies_first(tmp_path):
     copy = dataset.tensors["x"][42].numpy()
     assert (tiles[:, 2:10, 2:10] == copy).all(), "the sample"
     assert (tiles[:, 2:10, 12:20] == copy).all(), "and what it is a copy of"
-    large = Memorisation(Memorisation.Config(), toy(100, side=40, labels=0))
+    large = Memorization(Memorization.Config(), toy(100, side=40, labels=0))
     assert large._training.shape == (100, 32 * 32)
 
 
 def test_every_metric_is_registered_with_settings_that_all_have():
     entries = load_registry().specs("metric")
     keys = {entry.spec.key for entry in entries if entry.distribution == "torch-ganzoo"}
-    assert keys >= {"modes", "stacked_modes", "classifier", "label_accuracy", "fid", "kid", "prdc", "memorisation"}
+    assert keys >= {"modes", "stacked_modes", "classifier", "label_accuracy", "fid", "kid", "prdc", "memorization"}
     for entry in entries:
         cls = entry.spec.load()
         assert issubclass(cls, Metric)
@@ -572,4 +572,4 @@ def test_points_have_no_judge():
     spec = DataSpec("p", (Points(2), Label(2)), 30)
     dataset = TensorDataset(spec, {"x": torch.zeros(30, 2), "y": torch.zeros(30, dtype=torch.int64)})
     with pytest.raises(UserError, match="images with labels, which p does not have"):
-        Judge(dataset, QUICK)
+        Evaluator(dataset, QUICK)

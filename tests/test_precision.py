@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from ganzoo import (
     Discriminator,
-    Game,
+    DiscriminatorObjective,
     Image,
     Label,
     Loop,
@@ -28,7 +28,7 @@ from ganzoo import (
     load_registry,
 )
 from ganzoo.data.dataset import DataSpec
-from ganzoo.gan.adversarial import _normalise_spectrum
+from ganzoo.gan.adversarial import _normalize_spectrum
 from ganzoo.gan.precision import full_precision, widened
 from ganzoo.runs import checkpoint
 from ganzoo_plugins.losses.gradients import per_sample_gradient
@@ -140,7 +140,7 @@ class Steepness(Regularizer):
 @pytest.mark.usefixtures("autocast")
 def test_penalties_are_computed_in_float32(interval: int) -> None:
     network, penalty = Seen(), Steepness(RegularizerConfig(interval=interval))
-    game = Game(network, Hinge(Hinge.Config()), {"steepness": penalty})
+    game = DiscriminatorObjective(network, Hinge(Hinge.Config()), {"steepness": penalty})
     real, fake = torch.randn(2, 3, 4)
     for phase in game.phases(lambda _: (network, real, fake.bfloat16())):
         phase.loss({})
@@ -165,7 +165,7 @@ class Noted(TorchFunctionMode):
 def test_spectral_norm_is_computed_in_float32() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(40, 30), nn.ConvTranspose2d(5, 7, 3))
-    _normalise_spectrum(network)
+    _normalize_spectrum(network)
     with Noted() as noted:
         for _ in range(100):
             weights = [layer.weight for layer in network]
@@ -179,7 +179,7 @@ def test_spectral_norm_is_computed_in_float32() -> None:
 def test_spectral_norm_of_a_layer_of_zeros_is_refused(layer: nn.Module) -> None:
     nn.init.zeros_(layer.weight)
     with pytest.raises(UserError, match=r"layer 1 starts with zeros.*leave model\.spectral_norm out"):
-        _normalise_spectrum(nn.Sequential(nn.Linear(3, 3), layer))
+        _normalize_spectrum(nn.Sequential(nn.Linear(3, 3), layer))
 
 
 @pytest.mark.usefixtures("autocast")

@@ -64,7 +64,7 @@ REASONS = {
     "newer": "it needs version 99 of the hooks, and this ganzoo has 1: update torch-ganzoo",
     "raises": "RuntimeError: two lines",
     "repeats": "broken-plugins offers the model 'healthy' twice",
-    "specs_exit": "SystemExit: no licence",
+    "specs_exit": "SystemExit: no license",
     "specs_none": "its ganzoo_specs returns NoneType where a list of Spec is due",
     "specs_raise": "KeyError: 'gone'",
     "specs_text": "its ganzoo_specs returns str where a list of Spec is due",

@@ -1,4 +1,4 @@
-"""The regularisers against equations written down independently, and their gradients against finite differences."""
+"""The regularizers against equations written down independently, and their gradients against finite differences."""
 
 import copy
 from pathlib import Path
@@ -244,7 +244,7 @@ def test_a_map_of_scores_is_consistent_in_each_of_its_places():
     assert value.item() == pytest.approx(difference.square().sum().item() / 3, rel=1e-5)
 
 
-# Adversarial Lipschitz regularisation
+# Adversarial Lipschitz regularization
 
 
 @pytest.mark.parametrize("iterations", [1, 3])

@@ -182,7 +182,7 @@ def test_the_model_card(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
         "(samples/000120.png)",
         "ganzoo sample 0001-wgan_gp_conv-folder",
         "ganzoo export 0001-wgan_gp_conv-folder --onnx",
-        "## Licence and data",
+        "## License and data",
     ):
         assert words in card, card
 
@@ -324,7 +324,7 @@ def test_interrupted_it_says_how_to_go_on(
 
 
 @pytest.mark.parametrize(
-    "during", ["ganzoo.runs.run.Run.log", "ganzoo.runs.checkpoint.save", "ganzoo.images.grids.save_sheet"]
+    "during", ["ganzoo.runs.run.Run.log", "ganzoo.runs.checkpoint.save", "ganzoo.images.grids.save_grid"]
 )
 def test_a_signal_at_any_place_of_a_step_leaves_a_checkpoint(
     cli: Command, monkeypatch: pytest.MonkeyPatch, during: str

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from applications import COLOURS, DIGITS, EXAMPLES, install_runtime, same, sheet
+from applications import COLORS, DIGITS, EXAMPLES, install_runtime, same, sheet
 from handmade import write_model
 
 from ganzoo_runtime import Generator, pixels
@@ -80,8 +80,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "colours.onnx", COLOURS)
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "colors.onnx", COLORS)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_a_full_service_says_so(bare: str) -> None:
     assert service.stop() == ""
 
 
-def test_the_service_refuses_other_models(bare: str, colours: Path) -> None:
-    service = Service(bare, colours)
+def test_the_service_refuses_other_models(bare: str, colors: Path) -> None:
+    service = Service(bare, colors)
     assert "this example serves models that make images of latents" in service.process.communicate(timeout=60)[1]
     assert service.process.returncode

@@ -112,13 +112,13 @@ def test_a_sample_depends_on_its_index_and_the_settings_alone(side):
 
 
 def test_known_pixels():
-    """The middle of a filled shape has its colour, a ring's is empty, and a rotation of 0 points to the right."""
+    """The middle of a filled shape has its color, a ring's is empty, and a rotation of 0 points to the right."""
     dataset = shapes(size=300, image_size=64)
     images, truth = fetch(dataset)["x"].long(), dataset.factors
     turn = 2 * torch.pi * truth["rotation"]
 
     def pixels(reach):
-        """The colours [N, 3] of the pixels that lie so many radii from the middle, where the first point is."""
+        """The colors [N, 3] of the pixels that lie so many radii from the middle, where the first point is."""
         left = truth["left"] + reach * truth["size"] * turn.cos()
         top = truth["top"] + reach * truth["size"] * turn.sin()
         return images[torch.arange(300), :, (top * 64).long(), (left * 64).long()]
@@ -126,11 +126,11 @@ def test_known_pixels():
     ring = truth["shape"] == SHAPES.index("ring")
     plain = torch.tensor([26, 26, 26])
     assert (pixels(0)[ring] == plain).all()
-    colour = pixels(0)[~ring]
-    assert (colour.amax(1) == 242).all()
-    assert (colour.amin(1) == 24).all()
+    color = pixels(0)[~ring]
+    assert (color.amax(1) == 242).all()
+    assert (color.amin(1) == 24).all()
     lit = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]])[truth["hue"]]
-    assert torch.equal(colour > 128, lit[~ring] > 0)
+    assert torch.equal(color > 128, lit[~ring] > 0)
     assert (pixels(0.8).amax(1) > 128).all()
     assert (pixels(1.2) == plain).all()
 
@@ -188,7 +188,7 @@ def test_a_verdict_does_not_depend_on_the_other_images(many):
     torch.testing.assert_close(alone["rotation"], together["rotation"][17:18], atol=1e-4, rtol=0)
 
 
-def test_nothing_recognisable_is_no_class(many):
+def test_nothing_recognizable_is_no_class(many):
     rng = torch.Generator().manual_seed(0)
     noise = torch.randint(256, (50, 3, 32, 32), generator=rng)
     blank = torch.zeros_like(noise) + torch.randint(256, (50, 3, 1, 1), generator=rng)
@@ -207,7 +207,7 @@ def test_nothing_recognisable_is_no_class(many):
     assert (many.judge(two.to(torch.uint8))["shape"] == -1).float().mean() > 0.4
 
 
-def test_a_shape_without_colour_has_no_hue(many):
+def test_a_shape_without_color_has_no_hue(many):
     grey = fetch(many)["x"][:200].amax(1, keepdim=True).expand(-1, 3, -1, -1)
     measured = many.judge(grey)
     assert (measured["hue"] == -1).all()

@@ -24,7 +24,7 @@ from ganzoo import Attributes, Image, Label, Latent, Signature, load_registry
 from ganzoo_runtime import Generator, encode_png, pixels, sinks
 from ganzoo_runtime.sinks import write_folder, write_npy, write_parquet, write_tar
 
-COLOUR = Signature((Latent((3, 2)), Label(5), Label(3, name="hue"), Attributes(2, name="a")), Image(3, 4, 6))
+COLOR = Signature((Latent((3, 2)), Label(5), Label(3, name="hue"), Attributes(2, name="a")), Image(3, 4, 6))
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,8 @@ def grey() -> Generator:
 
 
 @pytest.fixture(scope="module")
-def colour() -> Generator:
-    return Generator(build(COLOUR), providers=CPU, threads=1)
+def color() -> Generator:
+    return Generator(build(COLOR), providers=CPU, threads=1)
 
 
 def drawn(generator: Generator, n: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_pillow_reads_our_png(image: np.ndarray) -> None:
     np.testing.assert_array_equal(read(encode_png(image)), shown)
 
 
-@pytest.mark.parametrize("name", ["grey", "colour"])
+@pytest.mark.parametrize("name", ["grey", "color"])
 def test_a_folder_of_images(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> None:
     generator: Generator = request.getfixturevalue(name)
     write_folder(tmp_path / "deep" / "down", generator.stream(11, seed=1, batch=4), 11, generator.signature)
@@ -82,12 +82,12 @@ def test_an_array_on_disk(grey: Generator, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
-def test_a_table(colour: Generator, tmp_path: Path) -> None:
+def test_a_table(color: Generator, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    write_parquet(tmp_path / "a.parquet", colour.stream(11, seed=1, batch=4), 11, colour.signature)
+    write_parquet(tmp_path / "a.parquet", color.stream(11, seed=1, batch=4), 11, color.signature)
     rows = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert len(rows) == 11
-    np.testing.assert_array_equal(np.stack([read(row["image"]) for row in rows]), drawn(colour, 11))
+    np.testing.assert_array_equal(np.stack([read(row["image"]) for row in rows]), drawn(color, 11))
     assert [row["y"] for row in rows] == [number % 5 for number in range(11)]
     assert [row["hue"] for row in rows] == [number // 5 % 3 for number in range(11)]
     assert rows[0]["a"] == [0, 0]
@@ -106,7 +106,7 @@ def test_a_table_without_pyarrow_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
-def test_shards(colour: Generator, grey: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards(color: Generator, grey: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar(tmp_path / "one.tar", grey.stream(11, seed=1, batch=4), 11, grey.signature)
     with tarfile.open(tmp_path / "one.tar") as tar:
         names = tar.getnames()
@@ -117,7 +117,7 @@ def test_shards(colour: Generator, grey: Generator, tmp_path: Path, monkeypatch:
     assert labels == [number % 5 for number in range(11)]
     np.testing.assert_array_equal(np.stack(images), drawn(grey, 11))
     monkeypatch.setattr(sinks, "SHARD", 4)
-    written = write_tar(tmp_path / "many.tar", colour.stream(11, seed=1, batch=3), 11, colour.signature)
+    written = write_tar(tmp_path / "many.tar", color.stream(11, seed=1, batch=3), 11, color.signature)
     assert written.name == "many-{000000..000002}.tar"
     shards = sorted(tmp_path.glob("many*"))
     assert [shard.name for shard in shards] == [f"many-{number:06d}.tar" for number in range(3)]

@@ -88,7 +88,7 @@ def test_layer_norm_and_its_derivatives(layout, slope):
     torch.testing.assert_close(layer(x), reference(x))
     with torch.no_grad():
         torch.testing.assert_close(layer(x), reference(x))
-    for ours, theirs in zip(penalised(layer, layer, x), penalised(reference, layer, x), strict=True):
+    for ours, theirs in zip(penalized(layer, layer, x), penalized(reference, layer, x), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert gradcheck(layer, (x,))
     assert gradgradcheck(layer, (x,), check_undefined_grad=False)
@@ -105,7 +105,7 @@ def test_a_thin_convolution_and_its_derivatives(inputs, outputs, kernel):
         return nn.Conv2d.forward(layer, x)
 
     torch.testing.assert_close(layer(x), reference(x))
-    for ours, theirs in zip(penalised(layer, layer, x), penalised(reference, layer, x), strict=True):
+    for ours, theirs in zip(penalized(layer, layer, x), penalized(reference, layer, x), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert gradcheck(layer, (x,))
     assert gradgradcheck(layer, (x,), check_undefined_grad=False)
@@ -115,7 +115,7 @@ def test_a_convolution_between_many_channels_is_torchs():
     assert type(same_conv2d(3, 8, 5)) is nn.Conv2d
 
 
-def penalised(function, layer: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+def penalized(function, layer: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     """The gradients of a gradient penalty, in the input and in the weights."""
     y = function(x).sin()
     (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)

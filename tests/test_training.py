@@ -60,7 +60,11 @@ def dataset():
 
 def loop_of(dataset, plan=None, seed=0, **settings):
     torch.manual_seed(seed)
-    return Loop(Game(dataset.spec, plan), dataset, TrainSettings(batch_size=10, steps=100, seed=seed, **settings))
+    return Loop(
+        Game(dataset.spec, plan),
+        dataset,
+        TrainSettings(batch_size=10, steps=100, seed=seed, **settings),
+    )
 
 
 def weights(loop):

@@ -21,7 +21,7 @@ def made(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("made")
     models = {
-        "cyclegan": ("--data", "mnist_styles", "--set", "data.style=coloured", "--set", "model.blocks=1"),
+        "cyclegan": ("--data", "mnist_styles", "--set", "data.style=colored", "--set", "model.blocks=1"),
         "inpaint_z": ("--data", "digits", "--set", "model.patch_layers=1"),
         "aae": ("--data", "mnist5k", "--set", "model.latent_dim=4"),
     }
@@ -238,7 +238,7 @@ def test_gradients_and_search_find_the_latent_of_an_image():
 def test_eval_judges_translations_of_the_examples(cli, made, tmp_path):
     figures = {}
     for name, model in (("run", made["cyclegan"]), ("file", made["cyclegan"] / "a_to_b.onnx")):
-        settings = ("--set", "data.style=coloured") if name == "file" else ()
+        settings = ("--set", "data.style=colored") if name == "file" else ()
         outcome = cli("eval", model, "-n", 20, "--network", "b_to_a", "--out", name, "--json", *settings)
         assert outcome.code == 0, outcome.err
         figures[name] = json.loads(outcome.out)["figures"]

@@ -156,7 +156,7 @@ def test_a_pool_of_no_size_shows_what_it_is_given():
 
 
 @pytest.mark.parametrize(("key", "extra"), [("cyclegan", ("model.identity_weight=0.7",)), ("discogan", ())])
-def test_the_generators_minimise_the_paper_s_sum(key, extra):
+def test_the_generators_minimize_the_paper_s_sum(key, extra):
     loop = loop_for(key, domains((3, 32, 32), (3, 32, 32)), *extra)
     trainer, batch = loop.trainer, batch_of(loop)
     for network in trainer.networks.values():
@@ -288,7 +288,7 @@ def test_holes_are_rectangles_of_a_quarter_to_half_of_the_sides_anywhere():
     assert (masks.amax(0) == 1).all()
 
 
-def test_inpainting_minimises_its_sum():
+def test_inpainting_minimizes_its_sum():
     loop = loop_for("inpaint_z", images(), "model.rest_weight=3")
     trainer, batch = loop.trainer, batch_of(loop)
     for network in trainer.networks.values():

@@ -105,7 +105,7 @@ def test_an_export_replaces_its_own_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "repository" / "other").mkdir(parents=True)
     folder = write_repository(model, tmp_path / "repository")
     assert folder.name == "generator"
-    write_model(model, SIGNATURE, licence="CC0")
+    write_model(model, SIGNATURE, license="CC0")
     assert write_repository(model, tmp_path / "repository") == folder
     assert (folder / "1" / "model.onnx").read_bytes() == model.read_bytes()
     assert "CC0" in (folder / "config.pbtxt").read_text()

@@ -26,7 +26,7 @@ def browser() -> Iterator[Browser]:
     browser.close()
 
 
-COLOURS = Signature(
+COLORS = Signature(
     (Latent((2, 3), "uniform"), Latent((5,), name="noise"), Label(2, name="a"), Label(3, ("x", "y", "z"), name="b")),
     Image(3, 6, 4),
 )
@@ -44,7 +44,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
     folder = tmp_path_factory.mktemp("sites")
     models = {
         "digits": ZOO / "cgan-mnist5k" / "generator.onnx",
-        "colours": write_model(folder / "colours.onnx", COLOURS, model={"key": "tint"}, data={"name": "hues"}),
+        "colors": write_model(folder / "colors.onnx", COLORS, model={"key": "tint"}, data={"name": "hues"}),
         "NHWC": write_model(
             folder / "nhwc.onnx", Signature((Latent((6,)),), Image(3, 4, 6, (0.0, 255.0), layout="NHWC"))
         ),
@@ -94,8 +94,8 @@ def test_pictures_are_those_of_the_python_runtime(browser: Browser, sites: dict[
 
 
 def test_several_latents_and_labels(browser: Browser, sites: dict[str, Site]) -> None:
-    generator = model_of(sites["colours"])
-    browser.open(sites["colours"].url)
+    generator = model_of(sites["colors"])
+    browser.open(sites["colors"].url)
     assert browser.text("title") == "tint · hues"
     same_pictures(browser.canvases("#sheet canvas"), generator.sample(16), generator)
     browser.set(**{"label:b": 2, "seed": 5})

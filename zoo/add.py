@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo import Discriminator, Run, load_registry, open_model
-from ganzoo.images.grids import save_sheet, sheet_columns, sheet_size
+from ganzoo.images.grids import grid_columns, grid_size, save_grid
 from ganzoo.inference.outputs import takes_images
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
@@ -44,9 +44,9 @@ def main() -> None:
         shutil.copy(run.sheets()[-1], home / "samples.png")
         use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
     else:
-        n = sheet_size(signature)
+        n = grid_size(signature)
         samples = open_model(home / f"{main}.onnx", registry).sample(n, seed=0)
-        save_sheet(home / "samples.png", samples, signature.output, columns=sheet_columns(signature))
+        save_grid(home / "samples.png", samples, signature.output, columns=grid_columns(signature))
         use = [f"    ganzoo sample zoo:{options.key} -n {n} --out samples.png"]
         if "encoder" in networks:
             use.append(f"    ganzoo encode zoo:{options.key} IN --sheet round-trip.png")
@@ -77,7 +77,7 @@ def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_:
             json.dumps(figures, indent=2),
             "```",
             "",
-            "## Licence",
+            "## License",
             "",
             f"The weights: {license_}. They were learnt from {data['name']}, and a generator can come close to single",
             "training samples.",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from ganzoo.gan.metrics import Metric, MetricConfig
     from ganzoo.gan.networks import Discriminator, Generator, Network
-    from ganzoo.gan.objective import Game
+    from ganzoo.gan.objective import DiscriminatorObjective
     from ganzoo.gan.precision import full_precision, widened
     from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
     from ganzoo.images.reading import ImageReader
@@ -57,7 +57,7 @@ _HOME = {
     ),
     "gan.metrics": ("Metric", "MetricConfig"),
     "gan.networks": ("Discriminator", "Generator", "Network"),
-    "gan.objective": ("Game",),
+    "gan.objective": ("DiscriminatorObjective",),
     "gan.precision": ("full_precision", "widened"),
     "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
     "images.reading": ("ImageReader",),
@@ -79,7 +79,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "GanzooError", "Interrupted", "TrainingError", "UserError",
     "fit",
     "Format", "Sampler", "Sink",
-    "Game",
+    "DiscriminatorObjective",
     "ImageReader",
     "Loop",
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",

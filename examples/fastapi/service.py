@@ -46,7 +46,7 @@ class Batcher:
         return await answer
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until canceled."""
         late = None
         while True:
             batch = [late or await self.queue.get()]

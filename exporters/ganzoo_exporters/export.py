@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 import ganzoo_runtime as runtime
 from ganzoo import GanzooError, Image, Network, Signature, UserError
 from ganzoo.files import atomic_path, temporary_path, writing
-from ganzoo.images.grids import save_sheet
+from ganzoo.images.grids import save_grid
 from ganzoo_exporters.parity import (
     apply,
     draw_inputs,
@@ -159,7 +159,7 @@ def export(
             old.unlink()  # of the file that this one has replaced
     if precision == "int8" and isinstance(signature.output, Image):
         rows = [array[8 * row : 8 * row + 8] for row in range(4) for array in both]
-        save_sheet(path.with_suffix(".int8.png"), np.concatenate(rows), signature.output, columns=8)
+        save_grid(path.with_suffix(".int8.png"), np.concatenate(rows), signature.output, columns=8)
     written: dict[str, Any] = json.loads(_to_json(document))
     return written
 

@@ -36,7 +36,7 @@ _IN_FLOAT32 = {
 def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """Yield the model with weights and arithmetic in float16, each time with more of it left in float32.
 
-    Normalisations, powers and sums always are; then all up to the first, second and fourth layer with weights, since
+    Normalizations, powers and sums always are; then all up to the first, second and fourth layer with weights, since
     what is lost of a latent is amplified by all layers that follow. Never is it the whole model.
     """
     with _tools():
@@ -60,7 +60,7 @@ def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
 
 
 def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:
-    """Return the model quantised statically, with QDQ nodes: weights to int8 a channel, values to int8 a tensor.
+    """Return the model quantized statically, with QDQ nodes: weights to int8 a channel, values to int8 a tensor.
 
     The ranges of the values are the whole ones that they have for the batches: where the rarest are clipped, ReLUs no
     longer end at 0 and are not computed by the convolutions in front of them, which halves the speed.

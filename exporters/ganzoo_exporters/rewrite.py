@@ -273,7 +273,7 @@ QUANTIZABLE: tuple[Rule, ...] = (
     transposed_as_convolution,
     activated_early,
 )
-"""The rules for graphs that are to be quantised."""
+"""The rules for graphs that are to be quantized."""
 
 
 def _convolution(node: ir.Node, op_type: str) -> tuple[Array, Array | None, list[int], list[int]] | None:
@@ -358,7 +358,7 @@ def _reshaped(node: ir.Node, value: ir.Value, shape: Sequence[int]) -> ir.Value:
 
 
 def _weight(node: ir.Node, values: Array, dtype: Any = np.float32) -> ir.Value:
-    """Return a new initialiser of the node's graph."""
+    """Return a new initializer of the node's graph."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     array, name = np.ascontiguousarray(values, dtype), f"{node.outputs[0].name}.weight"

@@ -145,7 +145,7 @@ def _rename(graph: onnx.GraphProto, signature: Signature) -> None:
         for node in each.node:
             node.input[:] = [renames.get(name, name) for name in node.input]
             node.output[:] = [renames.get(name, name) for name in node.output]
-        del each.value_info[:]  # inferred anew by whoever needs it; a stale one breaks quantisation
+        del each.value_info[:]  # inferred anew by whoever needs it; a stale one breaks quantization
     for value in (*graph.input, *graph.output):
         size = value.type.tensor_type.shape.dim[0]
         if not size.dim_param:

@@ -33,7 +33,7 @@ class Batching:
 
     The first large requests are served in batches of all sizes in turn, each timed: a machine that is slower for a
     while is so for every size. Nothing is computed only to be measured. All sizes are tried, since time does not just
-    fall and then rise with them: caches favour small batches, and matrix products large ones. The size found is kept in
+    fall and then rise with them: caches favor small batches, and matrix products large ones. The size found is kept in
     the cache folder under ``key``, which says all that it depends on. ``sample_bytes`` is the size of one sample;
     ``abreast`` batches are computed at once. May be used by several threads at once.
     """

@@ -125,7 +125,7 @@ class Generator:
         """Apply the network to one batch: one array per input, in their order, each [N, ...].
 
         Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
-        synchronised. The sample is float32, or uint8 where the model was exported with pixels inside.
+        synchronized. The sample is float32, or uint8 where the model was exported with pixels inside.
         """
         return self._run(self._feed(arrays), self._session)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["encode_png", "pixels"]
 
-_COLOURS = {1: 0, 3: 2, 4: 6}  # PNG's types of colour, by the number of channels: grey, RGB, RGBA
+_COLORS = {1: 0, 3: 2, 4: 6}  # PNG's types of color, by the number of channels: grey, RGB, RGBA
 
 
 def pixels(samples: ArrayLike, range: Sequence[float], layout: str = "NCHW") -> NDArray[np.uint8]:
@@ -33,11 +33,11 @@ def pixels(samples: ArrayLike, range: Sequence[float], layout: str = "NCHW") -> 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Return an image, uint8 [H, W, C] with 1, 3 or 4 channels, as a PNG file; of others the first three, or one."""
     height, width, channels = image.shape
-    if channels not in _COLOURS:
+    if channels not in _COLORS:
         image = image[..., : 3 if channels > 3 else 1]
     rows = np.zeros((height, 1 + image[0].size), np.uint8)  # each row starts with the number of its filter: none
     rows[:, 1:] = image.reshape(height, -1)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOURS[image.shape[-1]], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLORS[image.shape[-1]], 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
     chunks = [
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts

@@ -1,7 +1,7 @@
 """How much a graph would allocate and compute, found out without doing either.
 
 A file of a hundred bytes can ask for gigabytes. So onnxruntime is given the graph with its large weights turned into
-inputs, every value an output, and nothing to optimise: it infers all shapes, in about a millisecond, and computes none.
+inputs, every value an output, and nothing to optimize: it infers all shapes, in about a millisecond, and computes none.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 @dataclass
 class Weight:
-    """An initialiser: name, shape, type and bytes; the message it was read from, unless it is large or elsewhere."""
+    """An initializer: name, shape, type and bytes; the message it was read from, unless it is large or elsewhere."""
 
     name: str = ""
     shape: list[int] = field(default_factory=list)

@@ -16,7 +16,7 @@ __all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
 
 
 class LayerNorm2d(nn.Module):
-    """Layer normalisation over a whole feature map, C, H and W, with a weight and a bias for each element.
+    """Layer normalization over a whole feature map, C, H and W, with a weight and a bias for each element.
 
     ``nn.LayerNorm`` would answer in NCHW layout and make every convolution around it convert; this one keeps
     channels-last maps as they are. With ``slope`` a leaky ReLU follows, in place, which a layer behind this one could
@@ -31,10 +31,10 @@ class LayerNorm2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(height, width, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [N, C, H, W], keeping its memory layout."""
+        """Normalize [N, C, H, W], keeping its memory layout."""
         rows = x.permute(0, 2, 3, 1)
         if torch.is_grad_enabled() and x.dtype == self.weight.dtype:
-            rows = _Normalise.apply(rows, self.weight, self.bias, self.eps)
+            rows = _Normalize.apply(rows, self.weight, self.bias, self.eps)
         else:
             rows = layer_norm(rows, rows.shape[1:], self.weight, self.bias, self.eps)
         if self.slope is not None:
@@ -46,10 +46,10 @@ class LayerNorm2d(nn.Module):
         return f"{tuple(self.weight.shape)}, eps={self.eps}, slope={self.slope}"
 
 
-class _Normalise(Function):
+class _Normalize(Function):
     """``layer_norm`` over all but the batch, whose second derivative, which gradient penalties need, is written out.
 
-    Autograd's own makes some 25 passes over the maps, this one 10. With x' the normalised rows, M their length,
+    Autograd's own makes some 25 passes over the maps, this one 10. With x' the normalized rows, M their length,
     r = 1/std and P v = v - mean(v) - x' mean(x' v), the first derivative is dx = r P(w dy); for a gradient v of dx:
 
         of w dy:  u = r P v          of x:  -r (mean(x' w dy) u + mean(x' v) dx + mean(v dx) x')
@@ -63,10 +63,10 @@ class _Normalise(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_NormaliseBackward.apply(dy, *ctx.saved_tensors, ctx.needs_input_grad[:3]), None)
+        return (*_NormalizeBackward.apply(dy, *ctx.saved_tensors, ctx.needs_input_grad[:3]), None)
 
 
-class _NormaliseBackward(Function):
+class _NormalizeBackward(Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -125,14 +125,14 @@ class ThinConv2d(nn.Conv2d):
         if self.in_channels == 1:
             patches = _Gather.apply(x.squeeze(1), k).flatten(1)  # [k k, N H W]
             return torch.addmm(bias, patches.t(), self.weight.flatten(1).t()).view(n, h, w, -1).permute(0, 3, 1, 2)
-        # To one channel: what each pixel adds to its neighbours, so with the kernel upside down.
+        # To one channel: what each pixel adds to its neighbors, so with the kernel upside down.
         kernel = self.weight.flip(2, 3).squeeze(0).flatten(1)  # [C, k k]
         added = kernel.t() @ x.permute(0, 2, 3, 1).reshape(-1, self.in_channels).t()
         return (_Scatter.apply(added.view(-1, n, h, w), k) + bias).unsqueeze(1)
 
 
 class _Gather(Function):
-    """Maps [N, H, W] to the k x k neighbours of each pixel, [k k, N, H, W]; zeros beyond the border."""
+    """Maps [N, H, W] to the k x k neighbors of each pixel, [k k, N, H, W]; zeros beyond the border."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: int) -> Tensor:

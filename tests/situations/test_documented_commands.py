@@ -83,7 +83,7 @@ def shortened(words: list[str]) -> list[str]:
         more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
     if words[0] == "eval":
         named = [name for option, name in pairwise(words) if option == "--metric"]
-        metrics = named or ("classifier", "fid", "prdc", "memorisation", "label_accuracy")
+        metrics = named or ("classifier", "fid", "prdc", "memorization", "label_accuracy")
         more = ["-n", "40", *(word for name in metrics for word in ("--set", f"metric.{name}.classifier.steps=2"))]
     return [*words, *more]
 

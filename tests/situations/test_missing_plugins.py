@@ -70,7 +70,7 @@ class Third:
 
 @pytest.fixture(scope="module")
 def third(tmp_path_factory: pytest.TempPathFactory) -> Third:
-    """A run that was trained with a third party's loss, regulariser, data set and metric, of 1.5."""
+    """A run that was trained with a third party's loss, regularizer, data set and metric, of 1.5."""
     folder = tmp_path_factory.mktemp("third")
     with importable(folder):
         Site(folder).add("third", "1.5", plugin=PLUGIN)
@@ -101,7 +101,7 @@ def test_a_run_records_where_all_that_it_was_trained_with_comes_from(third: Thir
 
 
 @pytest.mark.parametrize("sets", [["regularizer.third/small.weight=1"], ["metric.third/mean.samples=9"]])
-def test_a_regulariser_or_metric_alone_is_recorded_too(third: Third, sets: list[str], tmp_path: Path) -> None:
+def test_a_regularizer_or_metric_alone_is_recorded_too(third: Third, sets: list[str], tmp_path: Path) -> None:
     with importable(third.folder):
         config = load_config(Registry(), "gan_fc", sets=[*sets, "data.name=gaussians"])
     run = Run.create(tmp_path, config, Run(third.path).data_spec())

@@ -25,10 +25,10 @@ REFUSED = ("I", "F")
 
 
 def example(mode):
-    """An image of the mode; "+" has a colour that is transparent."""
+    """An image of the mode; "+" has a color that is transparent."""
     ramp = np.arange(SIZE, dtype=np.uint8) * 9
     bands = np.stack([np.tile(ramp, (SIZE, 1)), np.tile(ramp[:, None], (1, SIZE)), np.full((SIZE, SIZE), 90, np.uint8)])
-    colours = PIL.Image.fromarray(bands.transpose(1, 2, 0).copy())
+    colors = PIL.Image.fromarray(bands.transpose(1, 2, 0).copy())
     alpha = PIL.Image.fromarray(np.tile(255 - ramp, (SIZE, 1)))
     match mode.rstrip("+"):
         case "I;16" | "I;16B" | "I;16L":
@@ -43,25 +43,25 @@ def example(mode):
         case "I" | "F":
             image = PIL.Image.fromarray(bands[0].astype(np.int32 if mode == "I" else np.float32))
         case "RGBA" | "LA" | "La" | "RGBa":
-            image = colours.copy()
+            image = colors.copy()
             image.putalpha(alpha)
             image = image if mode == "RGBA" else image.convert("LA" if mode[0] == "L" else mode)
             image = image.convert(mode)
         case "P" | "PA":
-            image = colours.quantize(32)
+            image = colors.quantize(32)
             if mode == "PA":
                 image.putalpha(alpha)
             elif mode == "P+":
                 image.info["transparency"] = bytes(range(0, 256, 8))
         case "LAB":
             profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-            image = ImageCms.buildTransform(*profiles, "RGB", "LAB").apply(colours)
+            image = ImageCms.buildTransform(*profiles, "RGB", "LAB").apply(colors)
         case "RGB":
-            image = colours
+            image = colors
             if mode == "RGB+":
                 image.info["transparency"] = (0, 0, 90)
         case plain:
-            image = colours.convert(plain)
+            image = colors.convert(plain)
     assert image.mode == mode.rstrip("+")
     return image
 
@@ -97,9 +97,9 @@ def pixels_of(path):
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def flat(path, colour=(10, 20, 30), size=(8, 8), **options):
+def flat(path, color=(10, 20, 30), size=(8, 8), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.new("RGB" if len(colour) == 3 else "RGBA", size, colour).save(path, **options)
+    PIL.Image.new("RGB" if len(color) == 3 else "RGBA", size, color).save(path, **options)
     return path
 
 
@@ -250,7 +250,7 @@ def test_broken_exif_says_nothing(cli, tmp_path, exif):
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
 def test_of_several_frames_the_first_is_taken(tmp_path, suffix):
-    frames = [PIL.Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#0000ff")]
+    frames = [PIL.Image.new("RGB", (8, 8), color) for color in ("#ff0000", "#0000ff")]
     options = {"lossless": True} if suffix == "webp" else {}
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
     with PIL.Image.open(tmp_path / f"a.{suffix}") as image:
@@ -389,7 +389,7 @@ def test_an_image_beside_the_folders_of_classes_is_named(tmp_path, caplog):
 # --- transparency -----------------------------------------------------------------------------------------------------
 
 
-def test_transparency_is_laid_on_a_colour_of_ones_choice(cli, tmp_path):
+def test_transparency_is_laid_on_a_color_of_ones_choice(cli, tmp_path):
     flat(tmp_path / "in" / "a.png", (255, 0, 0, 0))
     flat(tmp_path / "in" / "b.png", (255, 0, 0, 128))
     pixels = {name: image[0, 0].tolist() for name, image in trained_on(load(tmp_path / "in")).items()}
@@ -405,10 +405,10 @@ def test_transparency_is_laid_on_a_colour_of_ones_choice(cli, tmp_path):
     arguments = ("translate", "zoo:inpaint-shapes", "in/a.png", "out.png", "--mask", "nowhere.png")
     assert cli(*arguments, "--background", "rgb(1, 2, 3)").code == 0
     assert pixels_of(tmp_path / "out.png")[0, 0].tolist() == [1, 2, 3]
-    for colour in ("nocolour", "#ffffff80", "rgb(", ""):
-        cli(*arguments, "--background", colour).refused(repr(colour), "#RRGGBB")
+    for color in ("nocolor", "#ffffff80", "rgb(", ""):
+        cli(*arguments, "--background", color).refused(repr(color), "#RRGGBB")
     train = ("train", "-p", "wgan_gp_conv", "--data", "folder", "--set", "data.path=in")
-    cli(*train, "--set", "data.background=nocolour").refused("data.background", "no colour")
+    cli(*train, "--set", "data.background=nocolor").refused("data.background", "no color")
 
 
 @pytest.fixture(scope="module")
@@ -453,8 +453,8 @@ def test_a_gan_learns_and_draws_transparency(cli, clear, tmp_path):
         assert cli("interpolate", model, "--out", "walk.gif", "--steps", 3).code == 0
         with PIL.Image.open(tmp_path / "walk.gif") as image:
             assert image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
-    assert cli("eval", run, "--metric", "memorisation", "-n", 6, "--out", "judged").code == 0
-    assert pixels_of(tmp_path / "judged" / "memorisation.png").shape[-1] == 4
+    assert cli("eval", run, "--metric", "memorization", "-n", 6, "--out", "judged").code == 0
+    assert pixels_of(tmp_path / "judged" / "memorization.png").shape[-1] == 4
 
 
 def test_networks_of_four_channels_are_given_them(cli, clear, tmp_path):
@@ -468,7 +468,7 @@ def test_networks_of_four_channels_are_given_them(cli, clear, tmp_path):
     )
 
 
-def test_the_colours_of_augmentation_leave_transparency_alone():
+def test_the_colors_of_augmentation_leave_transparency_alone():
     from ganzoo import Augment, AugmentConfig
 
     images = torch.rand(8, 4, 6, 6)

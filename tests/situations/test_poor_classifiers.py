@@ -17,7 +17,7 @@ from conftest import TINY, Command, Outcome
 from ganzoo import DataSpec, Image, Label, Metric, TensorDataset, UserError, load_registry
 from ganzoo_plugins.datasets.points import Curves, Gaussians
 from ganzoo_plugins.metrics import judge
-from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, doubt
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, doubt
 from ganzoo_plugins.metrics.label_accuracy import LabelAccuracy
 
 METRICS = [entry.spec.key for entry in load_registry().specs("metric")]
@@ -51,7 +51,7 @@ def told(done: Outcome) -> list[str]:
 # Judges that err
 
 
-USERS = ("classifier", "fid", "kid", "prdc", "inception_score", "memorisation")
+USERS = ("classifier", "fid", "kid", "prdc", "inception_score", "memorization")
 """The metrics that see digits through the data set's classifier."""
 
 
@@ -120,11 +120,11 @@ def test_the_measure_is_how_much_of_a_models_accuracy_is_seen() -> None:
 
 def test_what_is_known_of_a_judge_is_kept_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = images(200, labels=2)
-    first = Judge(dataset, JudgeConfig(steps=1))
+    first = Evaluator(dataset, EvaluatorConfig(steps=1))
     facts, doubts = first.facts(), first.doubts()
-    monkeypatch.setattr(judge, "_JUDGES", {})
-    monkeypatch.setattr(Judge, "_train", lambda *_: pytest.fail("trained again"))
-    again = Judge(dataset, JudgeConfig(steps=1))
+    monkeypatch.setattr(judge, "_EVALUATORS", {})
+    monkeypatch.setattr(Evaluator, "_train", lambda *_: pytest.fail("trained again"))
+    again = Evaluator(dataset, EvaluatorConfig(steps=1))
     assert (again.facts(), again.doubts()) == (facts, doubts)
     assert 0.5 <= facts["accuracy_chance"] < 1
 
@@ -134,7 +134,7 @@ def test_labels_are_judged_by_somebody_who_knows_them(judged: str) -> None:
     dataset = images(400, labels=4)
     if judged == "by the data set":
         dataset.judge = lambda pixels: {"y": torch.zeros(len(pixels), dtype=torch.int64)}
-    metric = LabelAccuracy(LabelAccuracy.Config(samples=40, classifier=JudgeConfig(steps=1)), dataset)
+    metric = LabelAccuracy(LabelAccuracy.Config(samples=40, classifier=EvaluatorConfig(steps=1)), dataset)
     metric(torch.zeros(8, 1, 8, 8), {"y": torch.arange(8) % 4})
     (sentence,) = metric.doubts()
     assert "too poor a judge" in sentence
@@ -167,13 +167,13 @@ def test_every_figure_says_which_way_is_good(cli: Command, digits: Path, trained
         assert cls.better, key
         assert set(cls.better.values()) <= {"higher", "lower", "as real"}
         assert all(f"`{name}`" in page for name in (key, *filter(None, cls.better)))
-    names = ("classifier", "fid", "prdc", "memorisation")
+    names = ("classifier", "fid", "prdc", "memorization")
     done = cli("eval", digits, *quick(2, *names), "-n", 40)
     rows = {line.split()[0]: line for line in done.out.splitlines()}
     name = "classifier_digits_2_steps"
     expected = {
         f"fid/{name}": "lower", f"prdc/{name}/precision": "higher", "classifier/inception_score": "higher",
-        f"memorisation/{name}/ratio": "as real", f"memorisation/{name}/copies": "lower",
+        f"memorization/{name}/ratio": "as real", f"memorization/{name}/copies": "lower",
     }  # fmt: skip
     assert rows["figure"].endswith("better")
     for figure, way in expected.items():
@@ -196,7 +196,7 @@ def test_every_figure_says_which_way_is_good(cli: Command, digits: Path, trained
 def test_info_says_it(cli: Command) -> None:
     assert "  better: covered higher, high_quality higher, kl lower\n" in cli("info", "modes").out
     assert "  better: lower\n" in cli("info", "fid").out
-    (document,) = json.loads(cli("info", "memorisation", "--json").out)
+    (document,) = json.loads(cli("info", "memorization", "--json").out)
     assert document["better"] == {"ratio": "as real", "copies": "lower"}
 
 
@@ -264,8 +264,8 @@ def alike(size: int) -> TensorDataset:
 def test_figures_or_a_sentence_of_however_little(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every metric, of every number of samples and of images, of every kind: a finite figure or a sentence."""
     cls: type[Metric] = load_registry().get("metric", key).spec.load()
-    settings = {"classifier": JudgeConfig(steps=2)} if "classifier" in cls.Config.model_fields else {}
-    spaces = [{}, {"space": "pixels"}] if key == "memorisation" else [{}]
+    settings = {"classifier": EvaluatorConfig(steps=2)} if "classifier" in cls.Config.model_fields else {}
+    spaces = [{}, {"space": "pixels"}] if key == "memorization" else [{}]
     computed, sentences = 0, set()
     for make in DATA.values():
         for size in (1, 2, 3, 4, 19, 20, 40):
@@ -314,7 +314,7 @@ def test_eval_of_hardly_any_images(cli: Command, digits: Path, tmp_path: Path, s
         path.parent.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(path)
     own = ["--data", "folder", "--set", "data.path=own", "--set", "data.mode=grey"]
-    names = ("classifier", "fid", "prdc", "memorisation")
+    names = ("classifier", "fid", "prdc", "memorization")
     for n in (1, 2, 10):
         done = cli("eval", digits, *own, *quick(2, *names), "-n", n, "--out", tmp_path / "judged")
         if size < 20:
@@ -334,7 +334,7 @@ def test_eval_of_hardly_any_images(cli: Command, digits: Path, tmp_path: Path, s
 def test_fewer_samples_than_were_asked_for(key: str) -> None:
     """What translates the data's examples gets as many samples as there are examples."""
     cls: type[Metric] = load_registry().get("metric", key).spec.load()
-    metric = cls(cls.Config(samples=20, classifier=JudgeConfig(steps=2)), images(40))
+    metric = cls(cls.Config(samples=20, classifier=EvaluatorConfig(steps=2)), images(40))
     with pytest.raises(UserError, match=r"at least \d+ samples and \d+ images .* here are 1 and 40"):
         metric(torch.zeros(1, 1, 8, 8), {})
 
@@ -369,7 +369,7 @@ def test_no_figure_is_silently_undefined(cli: Command, digits: Path, monkeypatch
 
 def test_what_cannot_judge_after_all_is_left_out(cli: Command, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganzoo_plugins.metrics.distances.FID", Refuses)
-    done = cli("eval", digits, *quick(2, "classifier", "prdc", "memorisation"), "-n", 10, "--json")
+    done = cli("eval", digits, *quick(2, "classifier", "prdc", "memorization"), "-n", 10, "--json")
     assert done.code == 0, done.err
     assert "fid is left out: these samples are not to my taste\n" in done.err
     assert "classifier/quality" in json.loads(done.out)["figures"]

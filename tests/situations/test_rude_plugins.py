@@ -241,7 +241,7 @@ def test_a_listener_that_draws_does_not_change_the_training(site: Site) -> None:
 FOREIGN = {
     "raise KeyboardInterrupt": "KeyboardInterrupt",
     "raise GeneratorExit": "GeneratorExit",
-    "raise SystemExit('no licence')": "SystemExit: no licence",
+    "raise SystemExit('no license')": "SystemExit: no license",
     "class Own(BaseException): pass\nraise Own('for ever')": "Own: for ever",
     "raise StopIteration": "StopIteration",
 }

@@ -148,7 +148,7 @@ PLACES = {
     "while data is read": "ganzoo.data.stream.Stream.fetch",
     "while metrics are prepared": "ganzoo_plugins.metrics.modes.Modes.prepare",
     "while metrics are computed": "ganzoo_plugins.metrics.modes.Modes.__call__",
-    "while a sheet is drawn": "ganzoo.images.grids.save_sheet",
+    "while a sheet is drawn": "ganzoo.images.grids.save_grid",
     "while a checkpoint is written": "ganzoo.runs.checkpoint.save",
 }
 EVERY = ("--set", "checkpoint_every=2", "--set", "sample_every=2", "--steps", "4", "-q")

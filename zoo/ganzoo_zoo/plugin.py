@@ -20,22 +20,22 @@ _GENERATORS = {
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
-    "acgan-shape_classes": "Coloured shapes, 32x32, by kind and hue",
-    "acgan-shapes": "Coloured shapes, 32x32, by kind, hue, size, place and rotation",
-    "cgan_matching-shapes": "Coloured shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",
+    "acgan-shape_classes": "Colored shapes, 32x32, by kind and hue",
+    "acgan-shapes": "Colored shapes, 32x32, by kind, hue, size, place and rotation",
+    "cgan_matching-shapes": "Colored shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "vaegan-mnist5k": "Handwritten digits, 28x28, to latents and back, by a VAE with a discriminator",
     "bigan-mnist5k": "Handwritten digits, 28x28, to latents and roughly back, by a discriminator of pairs",
     "encoder_regression-mnist5k": "Handwritten digits, 28x28, to latents and back, by an encoder for r3gan's generator",
-    "aae-shapes": "Coloured shapes, 32x32, to latents and back, by an adversarial autoencoder: rough from noise",
+    "aae-shapes": "Colored shapes, 32x32, to latents and back, by an adversarial autoencoder: rough from noise",
     "inpaint-mnist5k": "Fills a hole in a handwritten digit, 28x28",
-    "inpaint-shapes": "Fills a hole in a drawing of a coloured shape, 32x32",
+    "inpaint-shapes": "Fills a hole in a drawing of a colored shape, 32x32",
     "inpaint_z-mnist5k": "Fills a hole in a handwritten digit, 28x28, in several ways",
 }
 
 _TRANSLATORS = {
     "cyclegan-shapes": "Filled shapes to outlined ones and, by b_to_a.onnx, back, 32x32, learnt without pairs",
-    "discogan-shapes": "Filled shapes to outlined ones in colours of its own choice, and back, 32x32, without pairs",
+    "discogan-shapes": "Filled shapes to outlined ones in colors of its own choice, and back, 32x32, without pairs",
     "dualgan-shapes": "Filled shapes to roughly outlined ones, and back, 32x32, learnt without pairs by WGANs",
     "pix2pix-shapes": "Filled shapes to outlined ones, 32x32, learnt from pairs",
 }

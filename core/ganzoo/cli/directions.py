@@ -97,17 +97,17 @@ def fit(
     """
 
     from ganzoo.latent import directions
-    from ganzoo.latent import labeling as labelling
+    from ganzoo.latent import labeling as labeling
 
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
-    judge = labelling.import_judge(attribute_of) if attribute_of is not None else None
+    judge = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
     editor = open_editor(model, label, attribute, seed, 1.0)
     if judge is not None:
-        columns = labelling.judge_samples(editor, judge, n)
+        columns = labeling.judge_samples(editor, judge, n)
     else:
         assert labels is not None
-        columns = labelling.read_table(editor, labels)
+        columns = labeling.read_table(editor, labels)
     fits: dict[str, NDArray[np.float64]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for name, (latents, values) in columns.items():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "eval_", "register"]
 
-_IMAGES = ("classifier", "fid", "prdc", "memorisation")
+_IMAGES = ("classifier", "fid", "prdc", "memorization")
 """The metrics of images that are judged unless the data set or the user names others: those of them that can."""
 
 _CONDITIONAL = "label_accuracy"
@@ -66,7 +66,7 @@ def eval_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
 ) -> None:
-    """Judge a trained model: its samples beside as many real ones.
+    """Evaluator a trained model: its samples beside as many real ones.
 
     What translates or fills images is judged by what it makes of the data's.
     """

@@ -68,7 +68,7 @@ def export(
         raise UserError(f"--all writes several files, so --out is a folder, not {out}")
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
-    told = _told(directions) if directions is not None else {}
+    told = _conditional(directions) if directions is not None else {}
     from ganzoo.fields import Image, Latent
     from ganzoo.inference.formats import Format
     from ganzoo.plugin.registry import load_registry
@@ -126,7 +126,7 @@ def _report(path: Path, document: Mapping[str, Any]) -> None:
     print(path)
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _conditional(path: Path) -> dict[str, Any]:
     """Read directions and the mean latent."""
     from ganzoo.files import read_json
 

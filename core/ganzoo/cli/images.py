@@ -22,7 +22,7 @@ MAX_PIXELS = "--max-pixels"
 Source = Annotated[Path, typer.Argument(metavar="IN", help="An image, or a folder of images.")]
 Background = Annotated[
     str,
-    typer.Option(help="The colour that transparent pixels are laid on, as a name or #RRGGBB; not with RGBA models."),
+    typer.Option(help="The color that transparent pixels are laid on, as a name or #RRGGBB; not with RGBA models."),
 ]
 MaxPixels = Annotated[
     int | None,

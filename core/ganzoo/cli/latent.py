@@ -71,14 +71,14 @@ def interpolate(
     """
     import numpy as np
 
-    from ganzoo.images.animation import FILMS, write_film
+    from ganzoo.images.animation import ANIMATIONS, write_animation
     from ganzoo.images.grids import grid as lay_out
     from ganzoo_runtime.latents import interpolate as way
 
     suffix = "" if out.is_dir() else out.suffix.lower()
-    if suffix not in ("", ".png", *FILMS):
+    if suffix not in ("", ".png", *ANIMATIONS):
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
-    film = suffix in FILMS
+    film = suffix in ANIMATIONS
     editor = open_editor(model, label, attribute, seed, truncation)
     points, _ = _start(editor, keys, latent, 5)
     if len(points) < 2:
@@ -92,7 +92,7 @@ def interpolate(
     pixels = editor.draw(np.repeat(path, classes, axis=0), np.arange(len(path) * classes), [0])
     tiles = pixels.reshape(len(path), classes, *pixels.shape[1:])
     if film:
-        write_film(out, [lay_out(frame) for frame in tiles])
+        write_animation(out, [lay_out(frame) for frame in tiles])
     elif suffix:
         if classes > 1:  # a row for each class
             rows = list(tiles.swapaxes(0, 1))

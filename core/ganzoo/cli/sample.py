@@ -98,8 +98,8 @@ def _save(out: Path, sampler: Sampler, n: int, signature: Signature, asked: dict
     from ganzoo.images import grids as pictures
 
     if out.suffix.lower() == ".png":
-        columns = pictures.sheet_columns(signature, asked["label"] or {})
-        pictures.save_sheet(out, sampler.sample(n, **asked), signature.output, columns=columns)
+        columns = pictures.grid_columns(signature, asked["label"] or {})
+        pictures.save_grid(out, sampler.sample(n, **asked), signature.output, columns=columns)
         return
     pieces = list(sampler.stream(n, **asked))
     arrays: dict[str, Any] = {name: np.concatenate([inputs[name] for _, inputs in pieces]) for name in pieces[0][1]}

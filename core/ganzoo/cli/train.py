@@ -34,10 +34,10 @@ def train(
     data: Annotated[str | None, typer.Option(help="The data set; 'ganzoo list dataset' shows all.")] = None,
     steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
     loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
-    regularizer: Annotated[list[str] | None, typer.Option(help="A regulariser to add; may be repeated.")] = None,
+    regularizer: Annotated[list[str] | None, typer.Option(help="A regularizer to add; may be repeated.")] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="A regulariser or metric to leave out that comes along otherwise; may be repeated."),
+        typer.Option(help="A regularizer or metric to leave out that comes along otherwise; may be repeated."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings of the model.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, such as a run's config.toml.")] = None,
@@ -112,7 +112,7 @@ def train(
 
 
 def _left_out(registry: Registry, names: list[str]) -> dict[str, Any]:
-    """Return the settings that leave out what goes by these names, regularisers and metrics."""
+    """Return the settings that leave out what goes by these names, regularizers and metrics."""
     layer: dict[str, dict[str, Any]] = {}
     for name in names:
         kinds: tuple[Kind, ...] = ("regularizer", "metric")
@@ -122,7 +122,7 @@ def _left_out(registry: Registry, names: list[str]) -> dict[str, Any]:
         found = [kind for kind in kinds if name in known[kind]]
         if not found:
             close = did_you_mean(name, [each for kind in kinds for each in known[kind] if "/" not in each])
-            raise UserError(f"--without takes a regulariser or a metric, not {name!r}{close}")
+            raise UserError(f"--without takes a regularizer or a metric, not {name!r}{close}")
         for kind in found:
             layer.setdefault(kind, {})[name] = False
     return layer

@@ -56,7 +56,7 @@ class Choice:
 class Config:
     """All that a training run is made of, resolved and validated.
 
-    ``left_out`` are the regularisers and metrics, by section and full name, that the user has switched off or that do
+    ``left_out`` are the regularizers and metrics, by section and full name, that the user has switched off or that do
     not fit, ``brought`` the keys of the metrics that came along unasked: with the data set, or with the model.
     """
 

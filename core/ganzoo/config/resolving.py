@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from ganzoo.config.layers import merge, parse_set
+from ganzoo.config.renamed import current
 from ganzoo.config.settings import dotted, validate
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.files import read_toml
@@ -69,7 +70,7 @@ def load_config(
     ``sets`` are ``"a.b=value"`` assignments, ``flags`` a layer of its own on top. Raises :class:`UserError`, in one
     sentence, for anything unknown (with the closest match), misspelt or out of range.
     """
-    from_file = read_toml(file) if file is not None else {}
+    from_file = current(read_toml(file)) if file is not None else {}
     try:
         return _resolve(registry, plugin, preset, from_file, sets, flags)
     except UnknownNameError as error:
@@ -172,7 +173,7 @@ def _settle(
 ) -> None:
     """Leave in the layers only those sections that name the plugin that the last of them names, or none.
 
-    What another plugin brought along (the regularisers of a loss, the metrics of a data set) goes with it.
+    What another plugin brought along (the regularizers of a loss, the metrics of a data set) goes with it.
     """
     final = next((layer[section]["name"] for layer in reversed(user) if "name" in layer.get(section, {})), None)
     if final is None:
@@ -189,7 +190,7 @@ def _settle(
 
 
 def _brought(entry: Entry) -> Mapping[str, Any]:
-    """Return what a loss or a data set brings along: regularisers or metrics by name, with their settings."""
+    """Return what a loss or a data set brings along: regularizers or metrics by name, with their settings."""
     cls = entry.spec.load()
     return dict(cls.regularizers) if entry.spec.kind == "loss" else {name: {} for name in cls.metrics}
 

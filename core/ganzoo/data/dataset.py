@@ -83,7 +83,7 @@ class Dataset(ABC):
 
     A subclass sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names the metrics that are
     computed on it while training unless the user says otherwise, and ``regularizers`` settings that suit it (key to
-    settings), which apply to regularisers that are used anyway. ``in_memory`` tells the stream that gathering is
+    settings), which apply to regularizers that are used anyway. ``in_memory`` tells the stream that gathering is
     cheap; otherwise worker processes do it.
     """
 

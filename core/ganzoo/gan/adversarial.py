@@ -1,4 +1,4 @@
-"""The standard game of two: a generator against a discriminator, under any loss and any regularisers."""
+"""The standard game of two: a generator against a discriminator, under any loss and any regularizers."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from ganzoo.fields import Image, Latent, Points
 from ganzoo.gan.augmentation import Augment, AugmentConfig
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator
-from ganzoo.gan.objective import Game, lazy_phase
+from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.precision import full_precision
 from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 
@@ -48,9 +48,9 @@ class AdversarialConfig(TrainerConfig):
 class AdversarialTrainer(Trainer):
     """A generator against a discriminator.
 
-    A subclass implements :meth:`build_generator` and :meth:`build_discriminator`; the loss and the regularisers are
+    A subclass implements :meth:`build_generator` and :meth:`build_discriminator`; the loss and the regularizers are
     the user's choice. Each step runs the discriminator phase ``n_critic`` times, each on a fresh batch, then lazy
-    regularisers when they are due, then the generator phase. With ``conditional`` set, the generator is given every
+    regularizers when they are due, then the generator phase. With ``conditional`` set, the generator is given every
     label and every attribute vector of the data, in their order, and so is a discriminator whose signature asks for
     them.
     """
@@ -76,9 +76,9 @@ class AdversarialTrainer(Trainer):
         self.generator = self.build_generator(sample)
         self.discriminator = self.build_discriminator(_packed(sample, config.pack))
         if config.spectral_norm:
-            _normalise_spectrum(self.discriminator)
-        self._told = len(self.discriminator.signature.inputs) > 1
-        if config.pack > 1 and self._told:
+            _normalize_spectrum(self.discriminator)
+        self._conditional = len(self.discriminator.signature.inputs) > 1
+        if config.pack > 1 and self._conditional:
             raise UserError("pack joins samples whatever their labels, so this conditional model takes pack=1 alone")
         if config.augment.policy and not isinstance(sample, Image):
             raise UserError(f"augmentation is for images, and {data.name} has {sample.kind}")
@@ -89,7 +89,7 @@ class AdversarialTrainer(Trainer):
             )
         self.augment = Augment(config.augment, self.pixel_range)
         judged = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
-        self.game = Game(self.discriminator, loss, judged)
+        self.objective = DiscriminatorObjective(self.discriminator, loss, judged)
         self._generator_penalties = {
             key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
         }
@@ -123,9 +123,9 @@ class AdversarialTrainer(Trainer):
         return self.config.n_critic or self.loss.critic_steps
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator, its lazy regularisers, generator, its lazy regularisers."""
+        """Discriminator, its lazy regularizers, generator, its lazy regularizers."""
         phases = [
-            *self.game.phases(self._judged_pair, repeat=self.n_critic, loss=self.discriminator_loss),
+            *self.objective.phases(self._judged_pair, repeat=self.n_critic, loss=self.discriminator_loss),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
         for key, penalty in self._generator_penalties.items():
@@ -159,7 +159,7 @@ class AdversarialTrainer(Trainer):
 
     def score(self, samples: Tensor, condition: Condition) -> Tensor:
         """Return the discriminator's scores; a discriminator that knows no condition is not told."""
-        return self.discriminator(samples, *condition) if self._told else self.discriminator(samples)
+        return self.discriminator(samples, *condition) if self._conditional else self.discriminator(samples)
 
     def scores(self, real: Tensor, fake: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """Return the scores of real and of fake samples, which must have equal shapes."""
@@ -170,7 +170,7 @@ class AdversarialTrainer(Trainer):
         return self.score(real, condition), self.score(fake, condition)
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the discriminator minimises: the loss and the weighted penalties."""
+        """Return what the discriminator minimizes: the loss and the weighted penalties."""
         real, fake, condition = self.pair(batch)
         real_scores, fake_scores = self.scores(real, fake, condition)
         return self.adversarial(real_scores, fake_scores, real, fake, condition)
@@ -180,10 +180,10 @@ class AdversarialTrainer(Trainer):
     ) -> dict[str, Tensor]:
         """Return the discriminator's loss for these scores with the penalties that are due in every step."""
         self.augment.adapt(real_scores, len(real) * self.config.pack)
-        return self.game.discriminator_loss(real_scores, fake_scores, self._score_of(condition), real, fake)
+        return self.objective.discriminator_loss(real_scores, fake_scores, self._score_of(condition), real, fake)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises: the loss and the weighted penalties."""
+        """Return what the generator minimizes: the loss and the weighted penalties."""
         real, condition = batch[self.data.sample.name], self.condition(batch)
         fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
         real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
@@ -202,7 +202,7 @@ class AdversarialTrainer(Trainer):
         return {"loss": loss, **logs}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the loss, the regularisers and adaptive augmentation keep between steps."""
+        """Return what the loss, the regularizers and adaptive augmentation keep between steps."""
         return {**super().state_dict(), "augment": self.augment.probability}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -256,7 +256,7 @@ class _Spectral(_SpectralNorm):
             return super().forward(weight)
 
 
-def _normalise_spectrum(network: nn.Module) -> None:
+def _normalize_spectrum(network: nn.Module) -> None:
     """Divide every layer's weights by their spectral norm; raises UserError if one has none, being all zeros."""
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):

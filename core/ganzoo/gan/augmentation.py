@@ -33,7 +33,7 @@ class AugmentConfig(BaseModel):
 
 
 class Augment:
-    """Colour, translation and cutout that gradients pass through (Differentiable Augmentation, arXiv:2006.10738).
+    """Color, translation and cutout that gradients pass through (Differentiable Augmentation, arXiv:2006.10738).
 
     Applied to real and generated images in both players' steps, so that the generator is never asked to draw what only
     augmentation makes. ``probability`` is fixed, or steered by the sign of the real scores, which tells overfitting
@@ -69,7 +69,7 @@ class Augment:
             self.probability = min(max(self.probability + (step if overfit else -step), 0.0), 1.0)
 
     def _color(self, x: Tensor) -> Tensor:
-        """Brightness up to a quarter of the range, saturation by 0 to 2, contrast by 0.5 to 1.5; alpha is no colour."""
+        """Brightness up to a quarter of the range, saturation by 0 to 2, contrast by 0.5 to 1.5; alpha is no color."""
         if x.shape[1] == 4:
             return torch.cat([self._color(x[:, :3]), x[:, 3:]], dim=1)
         brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)

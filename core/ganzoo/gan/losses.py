@@ -1,4 +1,4 @@
-"""Adversarial losses on scores, and regularisers on networks and batches: plugins of their own."""
+"""Adversarial losses on scores, and regularizers on networks and batches: plugins of their own."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class LossConfig(BaseModel):
 
 
 class Loss(Stateful, ABC):
-    """An adversarial loss: what each player minimises, given raw scores of any shape, batch first.
+    """An adversarial loss: what each player minimizes, given raw scores of any shape, batch first.
 
     ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, and ``betas`` are the
     decays that it gives Adam, for models and users that leave them open; the defaults are DCGAN's (arXiv:1511.06434).
@@ -52,11 +52,11 @@ class Loss(Stateful, ABC):
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the scalar that the discriminator minimises."""
+        """Return the scalar that the discriminator minimizes."""
 
     @abstractmethod
     def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
-        """Return the scalar that the generator minimises; ``real`` is None unless :attr:`needs_real` is set."""
+        """Return the scalar that the generator minimizes; ``real`` is None unless :attr:`needs_real` is set."""
 
     def after(self, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
         """Take note of the scores of a discriminator step, without gradient; return what is worth logging.
@@ -77,15 +77,15 @@ class Loss(Stateful, ABC):
 
 
 class RegularizerConfig(BaseModel):
-    """Settings that every regulariser has: its weight, and every how many steps it is applied.
+    """Settings that every regularizer has: its weight, and every how many steps it is applied.
 
-    A lazy regulariser (interval above 1) is applied with its weight times the interval, so that the average is kept
+    A lazy regularizer (interval above 1) is applied with its weight times the interval, so that the average is kept
     (StyleGAN2, arXiv:1912.04958, appendix B).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(1.0, ge=0, description="weight of the penalty; 0: the regulariser is off")
+    weight: float = Field(1.0, ge=0, description="weight of the penalty; 0: the regularizer is off")
     interval: int = Field(1, ge=1, description="steps from one application to the next")
 
 

@@ -1,4 +1,4 @@
-"""One discriminator's part of a GAN: the loss and the regularisers that it plays under."""
+"""One discriminator's part of a GAN: the loss and the regularizers that it plays under."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,18 +10,18 @@ from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.precision import full_precision, widened
 from ganzoo.gan.trainer import Phase
 
-__all__ = ["Game", "lazy_phase"]
+__all__ = ["DiscriminatorObjective", "lazy_phase"]
 
 Pair = Callable[[Batch], tuple[Score, Tensor, Tensor]]
 """Makes of a batch the discriminator as a function of samples alone, real samples and as many generated ones."""
 
 
-class Game:
-    """A discriminator under a loss and regularisers.
+class DiscriminatorObjective:
+    """A discriminator under a loss and regularizers.
 
-    A trainer has one for each discriminator; they may share loss and regularisers. ``network`` is the discriminator's
+    A trainer has one for each discriminator; they may share loss and regularizers. ``network`` is the discriminator's
     name among the trainer's networks, ``optimizer`` that of its optimizer. Raises :class:`~ganzoo.UserError` if there
-    is no loss, or if it or a regulariser makes no sense for the discriminator.
+    is no loss, or if it or a regularizer makes no sense for the discriminator.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Game:
         return {"loss": loss, **logs}
 
     def project(self) -> None:
-        """Change the weights as the regularisers say; to be called after each step of the discriminator."""
+        """Change the weights as the regularizers say; to be called after each step of the discriminator."""
         for regularizer in self.penalties.values():
             regularizer.project(self.discriminator)
 
@@ -74,7 +74,7 @@ class Game:
     ) -> list[Phase]:
         """Return the discriminator's phases: its step, and the penalties that are applied every few steps.
 
-        A step minimises ``loss``, or, if left out, the loss on the pair with the penalties that are due in every step.
+        A step minimizes ``loss``, or, if left out, the loss on the pair with the penalties that are due in every step.
         ``repeat`` is how often it runs; left out, what the loss's paper takes.
         """
 
@@ -106,7 +106,7 @@ def lazy_phase(
     penalty: Callable[[Batch], Tensor | None],
     after: Callable[[], None] | None = None,
 ) -> Phase:
-    """Return the phase of a lazy regulariser, its weight multiplied by the interval so that the average is kept."""
+    """Return the phase of a lazy regularizer, its weight multiplied by the interval so that the average is kept."""
     scale, interval = regularizer.config.weight * regularizer.config.interval, regularizer.config.interval
 
     def loss(batch: Batch) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class OptimizerConfig(BaseModel):
 class Phase:
     """One part of a training step: which networks learn, from which loss, how often.
 
-    ``loss`` maps a batch to named scalars, of which ``"loss"`` is minimised and the others are logged. Only the
+    ``loss`` maps a batch to named scalars, of which ``"loss"`` is minimized and the others are logged. Only the
     networks named in ``updates`` are trainable while it runs. Each of the ``repeat`` runs draws a fresh batch; with
     ``every`` k the phase runs at every k-th step. ``optimizer`` names the optimizer, the phase's own name by default;
     ``after`` is called after each optimizer step.
@@ -135,7 +135,7 @@ class Trainer(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept between steps beside weights: tensors, numbers, strings, lists and dicts of them.
 
-        That is what the loss and the regularisers keep; a trainer that keeps more adds it.
+        That is what the loss and the regularizers keep; a trainer that keeps more adds it.
         """
         return {
             "loss": self.loss.state_dict() if self.loss is not None else {},

@@ -13,16 +13,16 @@ from ganzoo.errors import UserError
 from ganzoo.files import atomic_path
 from ganzoo.images.reading import ImageReader, on_background
 
-__all__ = ["FILMS", "save_film", "write_film"]
+__all__ = ["ANIMATIONS", "save_progress", "write_animation"]
 
-FILMS = (".gif", ".mp4")
+ANIMATIONS = (".gif", ".mp4")
 """The suffixes of films."""
 
 FPS = 25
 """Frames a second; GIFs count in hundredths of a second."""
 
 
-def write_film(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
     """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF goes round for ever.
 
     Transparency is laid on white: films know none, or only all or nothing. Raises :class:`UserError` for .mp4 without
@@ -57,12 +57,12 @@ def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
         stream.options = {"crf": "16"}
         for frame in frames:
             even = np.pad(frame, ((0, height - frame.shape[0]), (0, width - frame.shape[1]), (0, 0)), "edge")
-            coloured = np.ascontiguousarray(np.broadcast_to(even, (height, width, 3)))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(coloured, format="rgb24")))
+            colored = np.ascontiguousarray(np.broadcast_to(even, (height, width, 3)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(colored, format="rgb24")))
         container.mux(stream.encode())
 
 
-def save_film(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
+def save_progress(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
     """Put sample sheets together to an animated GIF, at most 120 frames, the last one shown longest.
 
     Sheets that cannot be read are left out.

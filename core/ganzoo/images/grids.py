@@ -12,9 +12,9 @@ from ganzoo.files import atomic_path
 from ganzoo.images.plots import save_density
 from ganzoo_runtime.images import pixels as to_pixels
 
-__all__ = ["SHEET", "grid", "save_comparison", "save_sheet", "sheet_columns", "sheet_size"]
+__all__ = ["GRID", "grid", "grid_columns", "grid_size", "save_comparison", "save_grid"]
 
-SHEET = 64
+GRID = 64
 """Images on a sample sheet, unless its columns are classes."""
 
 
@@ -22,7 +22,7 @@ ROWS = 8
 """Rows of a sample sheet whose columns are classes."""
 
 
-def sheet_columns(signature: Signature, fixed: Container[str] = ()) -> int | None:
+def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None:
     """Return how many columns make every column of a sample sheet one class, if the model has at most 16 classes.
 
     They are the classes of the first label that is not ``fixed`` by name, since it changes fastest when samples are
@@ -33,13 +33,13 @@ def sheet_columns(signature: Signature, fixed: Container[str] = ()) -> int | Non
     return classes if 1 < classes <= 16 else None
 
 
-def sheet_size(signature: Signature) -> int:
+def grid_size(signature: Signature) -> int:
     """Return how many images a sample sheet of the model shows."""
-    columns = sheet_columns(signature)
-    return ROWS * columns if columns else SHEET
+    columns = grid_columns(signature)
+    return ROWS * columns if columns else GRID
 
 
-def save_sheet(
+def save_grid(
     path: Path,
     samples: NDArray[np.float32],
     field: Field,

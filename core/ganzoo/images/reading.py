@@ -68,13 +68,13 @@ _header = threading.RLock()
 class ImageReader:
     """Reads image files: png, jpg, webp, bmp, gif and tiff, the first frame of each, upright, in 8 bits.
 
-    ``mode`` is what they are turned into. Transparent pixels are laid on the colour ``background``, or kept with the
-    mode ``"rgba"``. Of 16 bits the upper 8 are taken, as Pillow does with 16-bit colours; integers of 32 bits and
-    floating point numbers have no known range and are refused. CMYK, L*a*b* and others become RGB without their colour
+    ``mode`` is what they are turned into. Transparent pixels are laid on the color ``background``, or kept with the
+    mode ``"rgba"``. Of 16 bits the upper 8 are taken, as Pillow does with 16-bit colors; integers of 32 bits and
+    floating point numbers have no known range and are refused. CMYK, L*a*b* and others become RGB without their color
     profile. EXIF's orientation is obeyed; broken EXIF says nothing. More than ``max_pixels`` are refused before any is
     decoded; ``setting`` is what the user raises that with.
 
-    Raises :class:`~ganzoo.UserError` for a background that is no colour. What cannot be read raises it too, always with
+    Raises :class:`~ganzoo.UserError` for a background that is no color. What cannot be read raises it too, always with
     the same sentence, which begins with the path.
     """
 
@@ -91,7 +91,7 @@ class ImageReader:
             opaque = False
         if not opaque:
             raise UserError(
-                f"{self.background!r} is no colour to lay transparent pixels on: it is a name such as white, or "
+                f"{self.background!r} is no color to lay transparent pixels on: it is a name such as white, or "
                 "#RRGGBB, or rgb(255, 255, 255)"
             )
 
@@ -204,11 +204,11 @@ def tell_skipped(root: Path, hidden: Sequence[str], problems: Sequence[str], tot
     _log.warning("%d of %d images in %s are skipped: %s%s", len(told), total + len(hidden), root, some, more)
 
 
-def on_background(image: Pillow.Image, colour: str = "white") -> Pillow.Image:
-    """Return an RGBA image laid on a colour, as RGB; others as they are."""
+def on_background(image: Pillow.Image, color: str = "white") -> Pillow.Image:
+    """Return an RGBA image laid on a color, as RGB; others as they are."""
     if image.mode != "RGBA":
         return image
-    opaque = Pillow.new("RGB", image.size, colour)
+    opaque = Pillow.new("RGB", image.size, color)
     opaque.paste(image, mask=image.getchannel("A"))
     return opaque
 
@@ -228,10 +228,10 @@ def resized(
     how: Literal["crop", "stretch"] = "crop",
     method: Pillow.Resampling = Pillow.Resampling.LANCZOS,
 ) -> Pillow.Image:
-    """Return the image in another size; ``"crop"`` scales it until the size is filled and cuts the centre."""
+    """Return the image in another size; ``"crop"`` scales it until the size is filled and cuts the center."""
     if image.size == (width, height):
         return image
-    box = None if how == "stretch" else _centre(image.size, width / height)
+    box = None if how == "stretch" else _center(image.size, width / height)
     return image.resize((width, height), method, box=box)
 
 
@@ -254,7 +254,7 @@ def fitted(image: Pillow.Image, field: Image | Mask, box: tuple[int, int, int, i
 
     For a network that takes any multiple, right and bottom are filled up by reflection to :func:`padded_size`, and
     ``box`` (left, upper, right, lower) is a part of that; for others the image is scaled until it fills the size, and
-    cut to its centre.
+    cut to its center.
     """
     if field.multiple is None:
         method = Pillow.Resampling.NEAREST if isinstance(field, Mask) else Pillow.Resampling.LANCZOS
@@ -323,7 +323,7 @@ def _upper_bits(image: Pillow.Image) -> Pillow.Image:
     return plain if clear is None else plain.convert("RGBA")
 
 
-def _centre(size: tuple[int, int], proportion: float) -> tuple[float, float, float, float]:
+def _center(size: tuple[int, int], proportion: float) -> tuple[float, float, float, float]:
     """Return the largest box (left, upper, right, lower) of that width : height in the middle of the image."""
     width, height = size
     cut_width, cut_height = min(width, height * proportion), min(height, width / proportion)

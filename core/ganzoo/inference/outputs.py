@@ -13,7 +13,7 @@ from ganzoo.images.grids import save_comparison
 from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo_runtime.images import pixels as to_pixels
 
-__all__ = ["EXAMPLES", "answer", "draw_answers", "takes_images", "to_data"]
+__all__ = ["EXAMPLES", "answer", "draw_outputs", "takes_images", "to_data"]
 
 EXAMPLES = 16
 """Images that a sheet shows."""
@@ -45,7 +45,7 @@ def answer(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple
     return run_batched(network, inputs), dict(zip(names, inputs, strict=True))
 
 
-def draw_answers(
+def draw_outputs(
     path: Path, network: Network, others: Iterable[Network], dataset: Dataset, examples: Mapping[str, Tensor], seed: int
 ) -> None:
     """Draw a sheet of examples in rows: what goes in, what comes out, what leads back from there, and the truth.

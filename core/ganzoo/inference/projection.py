@@ -25,7 +25,7 @@ def descend(
 ) -> Tensor:
     """Return latents [N, ...] whose images are near ``images`` [N, C, H, W], in the generator's range.
 
-    Adam minimises the mean squared difference of pixels, and with little weight the mean square of the latent, from
+    Adam minimizes the mean squared difference of pixels, and with little weight the mean square of the latent, from
     ``start``, while the rate falls to 0. (Generative Visual Manipulation on the Natural Image Manifold, 1609.03552.)
     """
     network.eval().requires_grad_(False)

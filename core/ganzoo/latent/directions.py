@@ -1,4 +1,4 @@
-"""Directions in the space of latents: fitted from labelled samples, found without labels, kept in JSON files.
+"""Directions in the space of latents: fitted from labeled samples, found without labels, kept in JSON files.
 
 A file of directions maps names to ``{"latent", "vector", "range", "method", ...}``: which latent, the direction as a
 unit vector in row-major order, the strengths that a slider offers (a strength is how far along it a latent is moved),
@@ -42,7 +42,7 @@ Vector = NDArray[np.float64]
 Method = Literal["difference", "svm"]
 
 LEAST = 10
-"""Labelled samples that a fit needs."""
+"""Labeled samples that a fit needs."""
 
 _REACH = 3.0  # standard deviations of the latent to either side
 _SAME = 1e-3  # the length of what two unit vectors may differ by and still count as one
@@ -104,7 +104,7 @@ def fit(latents: ArrayLike, values: ArrayLike, method: Method = "difference") ->
     """
     points, targets = np.asarray(latents, np.float64), np.asarray(values, np.float64)
     if len(points) < LEAST:
-        raise UserError(f"a direction is fitted to at least {LEAST} labelled samples, not {len(points)}")
+        raise UserError(f"a direction is fitted to at least {LEAST} labeled samples, not {len(points)}")
     if np.ptp(targets) == 0:
         raise UserError("a direction is fitted to samples of different values; these are all the same")
     vector = _fit(points.reshape(len(points), -1), targets, method)

@@ -19,18 +19,27 @@ from ganzoo_runtime.text import NAME, fits
 if TYPE_CHECKING:
     from ganzoo.latent.editing import Editor
 
-__all__ = ["CHUNK", "Judge", "Labelled", "check_table", "import_judge", "judge_samples", "read_table", "write_table"]
+__all__ = [
+    "CHUNK",
+    "Evaluator",
+    "Labeled",
+    "check_table",
+    "import_evaluator",
+    "judge_samples",
+    "read_table",
+    "write_table",
+]
 
 CHUNK = 256
 """Samples that are drawn at a time."""
 
 MOST = 10_000_000
-"""Samples that a table may reach: of each seed all latents up to the last one that is labelled are drawn."""
+"""Samples that a table may reach: of each seed all latents up to the last one that is labeled are drawn."""
 
-Judge = Callable[[NDArray[np.uint8]], Mapping[str, ArrayLike]]
+Evaluator = Callable[[NDArray[np.uint8]], Mapping[str, ArrayLike]]
 """Given images, uint8 [N, H, W, C], it returns by name one number for each; not-a-number where it cannot tell."""
 
-Labelled = dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]
+Labeled = dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]
 """By the name of what was judged: the latents that have a label, [N, ...], and the labels, [N]."""
 
 
@@ -48,7 +57,7 @@ def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
     write_atomic(path, "\n".join(rows) + "\n")
 
 
-def read_table(editor: Editor, path: Path) -> Labelled:
+def read_table(editor: Editor, path: Path) -> Labeled:
     """Return what a person has written into the CSV; cells may be empty.
 
     Raises :class:`UserError` if it cannot be read, or has something else in it than numbers, yes and no.
@@ -100,7 +109,7 @@ def _value(text: str, where: str) -> float:
     return value
 
 
-def import_judge(text: str) -> Judge:
+def import_evaluator(text: str) -> Evaluator:
     """Return the function that is called ``"module:function"``; modules in the current folder are found too."""
     module, colon, name = text.partition(":")
     if not (module and colon and name):
@@ -114,11 +123,11 @@ def import_judge(text: str) -> Judge:
         sys.path.remove("")
     if not callable(function):
         raise UserError(f"--attribute-of {text} is no function")
-    judge: Judge = function
+    judge: Evaluator = function
     return judge
 
 
-def judge_samples(editor: Editor, judge: Judge, n: int) -> Labelled:
+def judge_samples(editor: Editor, judge: Evaluator, n: int) -> Labeled:
     """Return what the function says about the first ``n`` samples; raises :class:`UserError` if it fails."""
     latents = editor.latents(range(n))
     parts: list[dict[str, NDArray[Any]]] = []

@@ -51,7 +51,7 @@ log = logging.getLogger("ganzoo")
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found, loaded or not. The distribution's name is spelt as PyPI normalises it."""
+    """A plugin that was found, loaded or not. The distribution's name is spelt as PyPI normalizes it."""
 
     name: str
     distribution: str
@@ -115,9 +115,9 @@ class Registry:
         self._hooks: list[tuple[Plugin, pluggy.HookRelay]] = []
         self._muted: set[Plugin] = set()
         self._noted: set[str] = set()
-        disabled = {_normalised(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
+        disabled = {_normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
         for plugin in _discover(list(sys.path if path is None else path)):
-            names = {plugin.distribution, _normalised(plugin.name), _normalised(plugin.full_name)}
+            names = {plugin.distribution, _normalized(plugin.name), _normalized(plugin.full_name)}
             if plugin.status == "loaded" and disabled & names:
                 plugin = replace(plugin, status="disabled", reason=f"disabled by {DISABLE}")
             elif plugin.status == "loaded":
@@ -137,7 +137,7 @@ class Registry:
         """
         entries, said = self.specs(kind), SAID[kind]
         distribution, slash, key = name.rpartition("/")
-        distribution = _normalised(distribution)
+        distribution = _normalized(distribution)
         found = [e for e in entries if e.spec.key == key and (not slash or e.distribution == distribution)]
         if not found:
             known = [entry.name if slash else entry.spec.key for entry in entries]
@@ -155,7 +155,7 @@ class Registry:
     def for_networks(self) -> Registry:
         """Return a registry that serves to make a finished run's networks: only their model has to be here.
 
-        A loss or regulariser that is not here, or cannot be loaded, has a stand-in; data sets and metrics always do.
+        A loss or regularizer that is not here, or cannot be loaded, has a stand-in; data sets and metrics always do.
         """
         return _ForNetworks(self)
 
@@ -268,7 +268,7 @@ def _discover(path: list[str]) -> Iterator[Plugin]:
     for distribution in metadata.distributions(path=path):
         with suppress(Exception):  # files that cannot be read at all: nobody's plugin, and pip complains about them
             if GROUP in (distribution.read_text("entry_points.txt") or ""):
-                names.add(_normalised(distribution.metadata["Name"]))
+                names.add(_normalized(distribution.metadata["Name"]))
     for name in sorted(names, key=lambda name: (name != BUNDLED, name)):
         first = next(iter(metadata.distributions(name=name, path=path)), None)
         if first is None:  # what pip leaves behind of a distribution that it could not remove
@@ -327,5 +327,5 @@ def _failed(plugin: Plugin, error: Exception) -> Plugin:
     return plugin
 
 
-def _normalised(distribution: str) -> str:
+def _normalized(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()

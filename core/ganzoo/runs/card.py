@@ -68,10 +68,10 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         f"    ganzoo train --config {run.path.name}/config.toml",
         f"    ganzoo train --resume {run.path.name} --steps {2 * settings.steps}",
         "",
-        "## Licence and data",
+        "## License and data",
         "",
-        f"The weights are learnt from {data.name}: whether they may be used and passed on is a matter of its licence,",
-        "and a generator can reproduce single training samples. No licence is stated for the weights; add yours here.",
+        f"The weights are learnt from {data.name}: whether they may be used and passed on is a matter of its license,",
+        "and a generator can reproduce single training samples. No license is stated for the weights; add yours here.",
         "",
     ]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ import tomli_w
 
 from ganzoo.runs import checkpoint
 from ganzoo.config.config import Config
+from ganzoo.config.renamed import current, current_figure
 from ganzoo.config.resolving import load_config
 from ganzoo.data.dataset import DataSpec
 from ganzoo.errors import UserError
@@ -128,7 +129,7 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """Return config.toml as written, with the environment and the data's spec."""
-        return read_toml(self.path / "config.toml")
+        return current(read_toml(self.path / "config.toml"))
 
     def data_spec(self) -> DataSpec:
         """Return what the training data looked like, without the data."""
@@ -188,7 +189,9 @@ class Run:
         """Return the lines of metrics.jsonl; what is no line of ours, or no number, is left out."""
         path = self.path / "metrics.jsonl"
         records = read_records(path) if path.exists() else ()
-        rows = [{key: value for key, value in row.items() if type(value) in (int, float)} for row in records]
+        rows = [
+            {current_figure(key): value for key, value in row.items() if type(value) in (int, float)} for row in records
+        ]
         rows = [row for row in rows if type(row.get("step")) is int and row["step"] >= 0]
         if self._waiting is not None:
             step, waiting = self._waiting

@@ -1,6 +1,6 @@
 """What stands in for plugins that a finished run names and that are not here: networks are made without them.
 
-A loss, a regulariser, a data set and a metric decide how networks are trained, and not what they are. Nothing here can
+A loss, a regularizer, a data set and a metric decide how networks are trained, and not what they are. Nothing here can
 be trained with: only :meth:`ganzoo.Run.load_all` asks for it, and hands out networks alone.
 """
 
@@ -39,7 +39,7 @@ class StandInLoss(Loss):
 
 
 class StandInRegularizer(Regularizer):
-    """Penalises nothing."""
+    """Penalizes nothing."""
 
     class Config(RegularizerConfig):
         """Takes any settings."""

@@ -1,4 +1,4 @@
-"""Checks of adversarial losses and of regularisers."""
+"""Checks of adversarial losses and of regularizers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def loss_checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterat
 
 
 def regularizer_checks(entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
-    """Yield the checks of a regulariser, of the discriminator or of the generator."""
+    """Yield the checks of a regularizer, of the discriminator or of the generator."""
 
     def build() -> Regularizer | GeneratorRegularizer:
         built: Regularizer | GeneratorRegularizer = entry.spec.load()(build_settings(entry, sets))
@@ -165,7 +165,7 @@ def loss_state(build: Callable[[], Loss]) -> None:
 
 
 def regularizer_state(build: Callable[[], Regularizer | GeneratorRegularizer]) -> None:
-    """A regulariser that has taken back the state of another gives the penalties that the other gives."""
+    """A regularizer that has taken back the state of another gives the penalties that the other gives."""
     torch.manual_seed(0)
     first, second = build(), build()
     network = _network(first, (2,))
@@ -210,7 +210,7 @@ def _accepted(regularizer: Regularizer | GeneratorRegularizer, network: nn.Modul
 
 
 def _given(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Return real and fake samples for a regulariser of the discriminator, latents for one of the generator."""
+    """Return real and fake samples for a regularizer of the discriminator, latents for one of the generator."""
     if isinstance(regularizer, Regularizer):
         return torch.randn(8, *shape), torch.randn(8, *shape)
     return (torch.randn(8, 5),)

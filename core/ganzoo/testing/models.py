@@ -281,14 +281,14 @@ def _count(bench: Bench, model: dict[str, Any]) -> Counter[str]:
 
 
 def intervals(bench: Bench) -> None:
-    """The regularisers of its loss are applied, and with an interval of 2 half as many times or fewer."""
+    """The regularizers of its loss are applied, and with an interval of 2 half as many times or fewer."""
     if not bench.config.regularizers:
-        raise Skip("it has no regularisers")
+        raise Skip("it has no regularizers")
     lazy = 0
     for key, choice in bench.config.regularizers.items():
         calls, effective = _applied(bench, key, {choice.entry.name: {"interval": 1}})
         if not calls:
-            raise Fault(f"the regulariser {key!r} is never applied")
+            raise Fault(f"the regularizer {key!r} is never applied")
         if not effective:
             continue  # it projects weights, and an interval makes no sense for it
         fewer, _ = _applied(bench, key, {choice.entry.name: {"interval": 2}})
@@ -296,7 +296,7 @@ def intervals(bench: Bench) -> None:
             raise Fault(f"in {STEPS} steps {key!r} is applied {calls} times, and {fewer} times with an interval of 2")
         lazy += 1
     if not lazy:
-        raise Skip("its regularisers have no penalty, so they take no interval")
+        raise Skip("its regularizers have no penalty, so they take no interval")
 
 
 def _applied(bench: Bench, key: str, regularizer: dict[str, Any]) -> tuple[int, int]:

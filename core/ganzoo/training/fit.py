@@ -24,7 +24,7 @@ from ganzoo.fields import Attributes, Image, Label
 from ganzoo.gan.metrics import Metric
 from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
-from ganzoo.inference.outputs import EXAMPLES, answer, draw_answers, takes_images, to_data
+from ganzoo.inference.outputs import EXAMPLES, answer, draw_outputs, takes_images, to_data
 from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
@@ -87,7 +87,7 @@ def _fit(
     run.forget_after(loop.step, later=from_step is not None)
     loop.start_workers()
     metrics = config.build_metrics(dataset)
-    studio = _Studio(run, loop, dataset, metrics, registry)
+    sample_logger = _SampleLogger(run, loop, dataset, metrics, registry)
     for metric in metrics.values():
         metric.prepare(quiet=quiet)
 
@@ -96,18 +96,20 @@ def _fit(
     try:
         with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
-                studio.draw()
-            elif loop.step == settings.steps and not studio.sheet.is_file() and (figures := studio.draw()):
+                sample_logger.draw()
+            elif (
+                loop.step == settings.steps and not sample_logger.sheet.is_file() and (figures := sample_logger.draw())
+            ):
                 run.log(loop.step, figures)
-            _train(loop, run, registry, studio, progress, signals)
+            _train(loop, run, registry, sample_logger, progress, signals)
         stopped = signals.number and loop.step < settings.steps
         if not stopped:
-            studio.finish()
+            sample_logger.finish()
         write_card(run, config, trainer, dataset.spec, loop.step)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:
         with suppress(UserError):  # the curves show what went wrong; that is what to say, even if the disk is full
-            studio.finish()
+            sample_logger.finish()
         raise
     finally:
         registry.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
@@ -116,7 +118,9 @@ def _fit(
         raise Interrupted(sentence, signals.number)
 
 
-def _train(loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: Progress, signals: _Signals) -> None:
+def _train(
+    loop: Loop, run: Run, registry: Registry, sample_logger: _SampleLogger, progress: Progress, signals: _Signals
+) -> None:
     settings = loop.settings
     started, since = time.perf_counter(), loop.step
     stale = run.later(loop.step)  # of a training that was killed after its last checkpoint, or that is given up
@@ -126,7 +130,7 @@ def _train(loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: 
         stop = bool(signals.number)  # read once: a signal that comes later in this step stops the next one
         last = loop.step == settings.steps or stop
         if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
-            _check(loop.unsound(), loop, run)  # before anything of it is kept
+            _check(loop.nonfinite(), loop, run)  # before anything of it is kept
         metrics: dict[str, float] = {}
         if loop.step % settings.log_every == 0 or last:
             metrics = loop.take_logs()
@@ -136,13 +140,13 @@ def _train(loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: 
             metrics["images_per_second"] = images / max(now - started, 1e-9)
             progress.update(loop.step, metrics)
         if loop.step % settings.sample_every == 0 or loop.step == settings.steps:
-            metrics |= studio.draw()
+            metrics |= sample_logger.draw()
         if metrics:
             run.log(loop.step, metrics)
             registry.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
             started, since = time.perf_counter(), loop.step
         if loop.step % settings.checkpoint_every == 0 or last:
-            path = loop.save(run.checkpoints, [each for each in stale if each not in studio.drawn])
+            path = loop.save(run.checkpoints, [each for each in stale if each not in sample_logger.drawn])
             stale = []
             run.settle()
             registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
@@ -150,18 +154,18 @@ def _train(loop: Loop, run: Run, registry: Registry, studio: _Studio, progress: 
             return
 
 
-def _check(unsound: str, loop: Loop, run: Run) -> None:
+def _check(nonfinite: str, loop: Loop, run: Run) -> None:
     """Raise :class:`TrainingError` if something is no longer finite."""
-    if unsound:
+    if nonfinite:
         kept = (run.checkpoints / "last").is_file()
         where = f"the last checkpoint in {run.checkpoints} is from before" if kept else "there is no checkpoint yet"
         raise TrainingError(
-            f"{unsound} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
+            f"{nonfinite} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
             f"with --set clip_grad=1; {where}"
         )
 
 
-class _Studio:
+class _SampleLogger:
     """Draws what people look at: sample sheets from fixed latents, metrics on samples, the curves and the film."""
 
     def __init__(
@@ -200,12 +204,12 @@ class _Studio:
 
     def _draw_samples(self, network: Network) -> dict[str, float]:
         field, seed = self.signature.output, self.loop.settings.seed
-        count = grids.sheet_size(self.signature) if isinstance(field, Image) else plots.POINTS
+        count = grids.grid_size(self.signature) if isinstance(field, Image) else plots.POINTS
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
-        columns = grids.sheet_columns(self.signature)
-        grids.save_sheet(self.sheet, samples[:count].numpy(), field, self.real, columns)
+        columns = grids.grid_columns(self.signature)
+        grids.save_grid(self.sheet, samples[:count].numpy(), field, self.real, columns)
         self._tell(self.sheet)
         figures: dict[str, float] = {}
         for key, metric in self.metrics.items():
@@ -230,7 +234,7 @@ class _Studio:
         examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
         prepared = loop.trainer.prepare(examples)
         few = {key: part[:EXAMPLES] for key, part in prepared.items()}
-        draw_answers(path, network, others, loop.dataset, few, loop.settings.seed)
+        draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed)
         self._tell(path)
         figures: dict[str, float] = {}
         if metrics:
@@ -250,7 +254,7 @@ class _Studio:
     def finish(self) -> None:
         """Draw the curves and put the sheets together to a film."""
         plots.save_curves(self.run.path / "losses.png", self.run.metrics())
-        animation.save_film(self.run.path / "progress.gif", self.run.sheets())
+        animation.save_progress(self.run.path / "progress.gif", self.run.sheets())
 
 
 class _Signals:

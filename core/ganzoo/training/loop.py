@@ -180,7 +180,7 @@ class Loop:
         }
         return state
 
-    def unsound(self) -> str:
+    def nonfinite(self) -> str:
         """Return the name of a loss or a network that is no longer finite, or nothing."""
         broken = [key for key, values in self.logs.items() if not torch.stack(values).isfinite().all()]
         for name, network in self.trainer.networks.items():

@@ -73,9 +73,9 @@ def _try(loop: Loop) -> str:
     try:
         for phase in loop.phases:
             loop.differentiate(phase)
-            unsound = loop.unsound() or _unsound_gradient(loop, phase)
-            if unsound:
-                return f"{unsound} is not finite from the start"
+            nonfinite = loop.nonfinite() or _nonfinite_gradient(loop, phase)
+            if nonfinite:
+                return f"{nonfinite} is not finite from the start"
             loop.trainer.optimizers[phase.optimizer].zero_grad(set_to_none=True)
     except GanzooError:
         raise
@@ -84,7 +84,7 @@ def _try(loop: Loop) -> str:
     return ""
 
 
-def _unsound_gradient(loop: Loop, phase: Phase) -> str:
+def _nonfinite_gradient(loop: Loop, phase: Phase) -> str:
     parameters = [each for name in phase.updates for each in loop.trainer.networks[name].parameters()]
     gradients = [each.grad for each in parameters if each.grad is not None]
     return "" if all(gradient.isfinite().all() for gradient in gradients) else f"the gradient of {phase.name}"

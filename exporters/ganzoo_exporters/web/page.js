@@ -75,9 +75,9 @@ function buildControls() {
   $("title").textContent = document.title;
   const facts = {
     Latent: signature.inputs.filter(({ kind }) => kind === "latent").map(({ shape }) => shape.join(" × ")).join(", "),
-    Picture: `${width} × ${height}, ${channels === 1 ? "grey" : "colour"}`,
+    Picture: `${width} × ${height}, ${channels === 1 ? "grey" : "color"}`,
     Paper: paper,
-    Licence: license,
+    License: license,
   };
   for (const [term, value] of Object.entries(facts)) {
     if (!value) continue;

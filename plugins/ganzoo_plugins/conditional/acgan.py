@@ -23,7 +23,7 @@ from ganzoo import (
     widened,
 )
 from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conditional.cgan import SHAPES, told_generator
+from ganzoo_plugins.conditional.cgan import SHAPES, conditional_generator
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator
 
@@ -79,10 +79,10 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
 
     With L_S the log-likelihood of the source, here whatever loss is chosen, and L_C that of the condition, the
-    discriminator maximises L_S + L_C, L_C over real and generated samples alike, or over real ones alone with the
-    ``classifier`` ``"real"``, and the generator maximises L_C - L_S. With ``"apart"`` (Conditional GANs with Auxiliary
+    discriminator maximizes L_S + L_C, L_C over real and generated samples alike, or over real ones alone with the
+    ``classifier`` ``"real"``, and the generator maximizes L_C - L_S. With ``"apart"`` (Conditional GANs with Auxiliary
     Discriminative Classifier, arXiv:2107.10060) it tells classes c+ of real samples from classes c-
-    of generated ones, and the generator maximises log C(c+) - log C(c-): a classifier that only knows real samples is
+    of generated ones, and the generator maximizes log C(c+) - log C(c-): a classifier that only knows real samples is
     content with drawings of another class that have what it looks for, this one is not. ``class_weight`` multiplies
     L_C. Labels are independent of each other given the sample; attributes are a Gaussian of unit variance, so half
     their squared error stands for the cross entropy. The networks are those of ``dcgan``, for images of the sizes that
@@ -117,7 +117,7 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
 
     def build_generator(self, sample: SampleField) -> Generator:
         """Return the generator."""
-        return told_generator(self.config, image_only("acgan", sample), self.conditions)
+        return conditional_generator(self.config, image_only("acgan", sample), self.conditions)
 
     def build_discriminator(self, sample: SampleField) -> Discriminator:
         """Return the discriminator."""
@@ -136,7 +136,7 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         return self.config.classifier == "apart"
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the discriminator minimises: -L_S - L_C and the weighted penalties."""
+        """Return what the discriminator minimizes: -L_S - L_C and the weighted penalties."""
         real, fake, condition = self.pair(batch)
         real_scores, real_guess = self.discriminator.heads(real)
         fake_scores, fake_guess = self.discriminator.heads(fake)
@@ -148,7 +148,7 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         return {**results, "class_real": on_real.detach(), "class_fake": on_fake.detach()}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises: its adversarial loss, -L_C and the weighted penalties."""
+        """Return what the generator minimizes: its adversarial loss, -L_C and the weighted penalties."""
         real, condition = batch[self.data.sample.name], self.condition(batch)
         fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
         real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None

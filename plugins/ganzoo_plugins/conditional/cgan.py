@@ -24,7 +24,7 @@ from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot, planes
 from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
 
-__all__ = ["SHAPES", "ConditionalGAN", "PlanesDiscriminator", "told_generator"]
+__all__ = ["SHAPES", "ConditionalGAN", "PlanesDiscriminator", "conditional_generator"]
 
 SHAPES: Mapping[str, Any] = {
     "steps": 10_000,
@@ -74,7 +74,7 @@ class ConditionalGAN(AdversarialTrainer):
 
     def build_generator(self, sample: SampleField) -> Generator:
         """Return the generator."""
-        return told_generator(self.config, image_only("cgan", sample), self.conditions)
+        return conditional_generator(self.config, image_only("cgan", sample), self.conditions)
 
     def build_discriminator(self, sample: SampleField) -> Discriminator:
         """Return the discriminator."""
@@ -83,7 +83,9 @@ class ConditionalGAN(AdversarialTrainer):
         return PlanesDiscriminator(config.width, batch_norm, image_only("cgan", sample), self.conditions)
 
 
-def told_generator(config: DCGANConfig, sample: Image, conditions: Sequence[Label | Attributes]) -> JoinedGenerator:
+def conditional_generator(
+    config: DCGANConfig, sample: Image, conditions: Sequence[Label | Attributes]
+) -> JoinedGenerator:
     """Return the generator of ``dcgan``, its latent joined to the condition's one-hot code."""
     batch_norm = config.batch_norm in ("both", "generator")
     return JoinedGenerator(

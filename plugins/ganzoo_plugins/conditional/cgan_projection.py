@@ -24,7 +24,7 @@ from ganzoo import (
 from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.conditional.condition import OneHot
-from ganzoo_plugins.conv.blocks import UpBlock, halvings, image_only, residual_features, tapered
+from ganzoo_plugins.conv.blocks import UpBlock, image_only, num_downsamples, residual_features, tapered
 from ganzoo_plugins.conv.sngan import SNGANConfig
 from ganzoo_plugins.layers import output_activation, same_conv2d
 
@@ -63,7 +63,7 @@ class ConditionalBatchNorm2d(nn.Module):
         nn.init.zeros_(self.affine.weight)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """Normalise [N, C, H, W], then scale and shift it as the code, [N, K], says."""
+        """Normalize [N, C, H, W], then scale and shift it as the code, [N, K], says."""
         weight, bias = self.affine(code)[:, :, None, None].chunk(2, 1)
         return torch.addcmul(bias, self.norm(x), 1 + weight)
 
@@ -73,7 +73,7 @@ class ConditionalResidualGenerator(Generator):
 
     def __init__(self, config: ProjectionConfig, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
         super().__init__(Signature((Latent((config.latent_dim,)), *conditions), sample))
-        count, (height, breadth) = halvings(sample)
+        count, (height, breadth) = num_downsamples(sample)
         widths = tapered(config.width, count + 1) if config.taper else [config.width] * (count + 1)
         start = (config.width, height, breadth)
         self.join_latent = config.join_latent

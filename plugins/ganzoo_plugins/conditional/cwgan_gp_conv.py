@@ -96,7 +96,7 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
         "shapes": {
             "steps": 6_000,
             "data": SHAPES["data"],
-            # At the default rate colours are driven to where the sigmoid is flat, and stay there.
+            # At the default rate colors are driven to where the sigmoid is flat, and stay there.
             "model": {"width": 32, "planes": 4, "embedding_dim": 32, "optimizer": {"lr": 2e-3}},
         }
     }

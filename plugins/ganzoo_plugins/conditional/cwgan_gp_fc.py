@@ -39,7 +39,7 @@ class FullyConnectedConditionalConfig(AdversarialConfig):
     embedding_dim: int = Field(16, ge=1, description="size of the embedding of each label and each attribute vector")
     hidden: tuple[int, ...] = Field((256, 256, 256), min_length=1, description="widths of the hidden layers")
     gated: bool = Field(False, description="multiply the generator's hidden layers by linear maps of their inputs")
-    layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalised")
+    layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalized")
     n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
 

@@ -26,7 +26,7 @@ from ganzoo import (
     widened,
 )
 from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import halvings, image_only
+from ganzoo_plugins.conv.blocks import image_only, num_downsamples
 from ganzoo_plugins.layers import same_conv2d
 
 __all__ = ["BEGAN", "BEGANConfig", "BEGANDiscriminator", "BEGANGenerator", "repelling"]
@@ -81,7 +81,7 @@ class BEGANGenerator(Generator):
         super().__init__(Signature((Latent((config.latent_dim,), "uniform"),), sample))
         self.body = _decoder(config, sample)
         # torch's own start shrinks the signal at every layer, until all latents draw nearly the same image.
-        self.body.apply(_initialise)
+        self.body.apply(_initialize)
         self.limits = sample.range
 
     def forward(self, z: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class BEGAN(AdversarialTrainer):
     """BEGAN: Boundary Equilibrium Generative Adversarial Networks (arXiv:1703.10717).
 
     3x3 convolutions with ELU; the encoder's channels grow linearly and its maps are subsampled by convolutions of
-    stride 2; nearest-neighbour upsampling; linear layers without a non-linearity to and from the code. The generator
+    stride 2; nearest-neighbor upsampling; linear layers without a non-linearity to and from the code. The generator
     is a second decoder. The paper's optional skip connections are left out. As in the paper, nothing bounds what a
     decoder draws; outside of training the generator's images are clamped to the range. With a bounded activation the
     autoencoder is stuck at black images. Pixels are 0 to 1, so that black is the zero of a linear layer.
@@ -133,7 +133,7 @@ class BEGAN(AdversarialTrainer):
     for 0.5, and k moves faster, as training is short. The preset ``paper`` is the paper's in all of this, with its two
     convolutions at each size, batch size and learning rate.
 
-    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows; they are
+    Images of any number of channels, of the sizes that ``num_downsamples`` allows; they are
     halved down to maps of 7 to 16 pixels a side, as 8x8 in the paper.
     """
 
@@ -170,7 +170,7 @@ class BEGAN(AdversarialTrainer):
         return BEGANDiscriminator(self.config, image_only("began", sample))
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises."""
+        """Return what the generator minimizes."""
         real = batch[self.data.sample.name]
         fake = self.shown(self.generator(draw_latent(self.generator, len(real), self.device)))
         scores, codes = self.discriminator.judge(fake)
@@ -192,7 +192,7 @@ def repelling(codes: Tensor) -> Tensor:
 
 def _scales(sample: Image) -> tuple[int, int, int]:
     """Return how often the image is halved, and height and width of the map that is left."""
-    count, (height, width) = halvings(sample)
+    count, (height, width) = num_downsamples(sample)
     # Maps of 4 to 6 pixels are left at twice that size, which the paper stops at.
     return (count - 1, 2 * height, 2 * width) if min(height, width) < _SMALLEST else (count, height, width)
 
@@ -229,7 +229,7 @@ def _repeated(count: int, inputs: int, outputs: int) -> list[nn.Module]:
     return layers
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """Draw weights that keep the variance from layer to layer, 1.25 being the gain of ELU, and set biases to 0."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, std=1.25 / sqrt(prod(module.weight.shape[1:])))

@@ -12,10 +12,10 @@ from ganzoo import Image, UserError
 from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.layers import same_conv2d
 
-__all__ = ["DownBlock", "Norm", "UpBlock", "halvings", "image_only", "residual_features", "tapered"]
+__all__ = ["DownBlock", "Norm", "UpBlock", "image_only", "num_downsamples", "residual_features", "tapered"]
 
 Norm = Callable[[int], nn.Module]
-"""Makes the normalisation of so many channels: a module that takes the map and what else its block is given."""
+"""Makes the normalization of so many channels: a module that takes the map and what else its block is given."""
 
 _SMALLEST, _LARGEST = 4, 16
 
@@ -27,7 +27,7 @@ def image_only(model: str, sample: SampleField) -> Image:
     return sample
 
 
-def halvings(sample: Image) -> tuple[int, tuple[int, int]]:
+def num_downsamples(sample: Image) -> tuple[int, tuple[int, int]]:
     """Return how often the image is halved, and height and width of the map that is left: 64x64 gives 4, (4, 4).
 
     Both sides are halved for as long as both are even and neither falls below 4: 28x28 ends at 7x7, 48x48 at 6x6.
@@ -48,9 +48,9 @@ def halvings(sample: Image) -> tuple[int, tuple[int, int]]:
 class UpBlock(nn.Module):
     """The residual block of SNGAN's generator, which doubles the size (arXiv:1802.05957, appendix B.4).
 
-    Normalisation, ReLU, nearest-neighbour upsampling, 3x3 convolution, normalisation, ReLU, 3x3 convolution; beside it
+    Normalization, ReLU, nearest-neighbor upsampling, 3x3 convolution, normalization, ReLU, 3x3 convolution; beside it
     upsampling and a 1x1 convolution, here in the other order, which gives the same and costs a quarter. ``norm`` makes
-    the two normalisations: batch norm, or a conditional one, which is given the block's further inputs.
+    the two normalizations: batch norm, or a conditional one, which is given the block's further inputs.
     """
 
     def __init__(self, inputs: int, outputs: int, norm: Norm = nn.BatchNorm2d) -> None:
@@ -69,7 +69,7 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """The residual block of SNGAN's discriminator (arXiv:1802.05957, appendix B.4), without normalisation.
+    """The residual block of SNGAN's discriminator (arXiv:1802.05957, appendix B.4), without normalization.
 
     ReLU, 3x3 convolution, ReLU, 3x3 convolution, and with ``halve`` 2x2 average pooling; beside it a 1x1 convolution
     and the same pooling, here in the other order, or the input itself where neither channels nor size change. The
@@ -99,7 +99,7 @@ def residual_features(sample: Image, width: int, *, taper: bool = False) -> nn.S
     Two blocks that halve and two that do not, as in the paper's table for 32x32 images; larger images are halved more
     often, so that maps of about 8x8 are left. With ``taper`` the blocks that halve have the widths of :func:`tapered`.
     """
-    count = max(2, halvings(sample)[0] - 1)
+    count = max(2, num_downsamples(sample)[0] - 1)
     widths = [sample.channels, *([width] * (count + 1) if not taper else reversed(tapered(width, count + 1)))]
     blocks = [DownBlock(*pair, first=index == 0) for index, pair in enumerate(pairwise(widths[:-1]))]
     blocks += [DownBlock(*pair, halve=False) for pair in ((widths[-2], width), (width, width))]

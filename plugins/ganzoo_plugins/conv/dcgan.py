@@ -20,10 +20,10 @@ from ganzoo import (
     TrainerConfig,
 )
 from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import halvings, image_only
+from ganzoo_plugins.conv.blocks import image_only, num_downsamples
 from ganzoo_plugins.layers import output_activation
 
-__all__ = ["DCGAN", "DCGANConfig", "DCGANDiscriminator", "DCGANGenerator", "initialise", "strided"]
+__all__ = ["DCGAN", "DCGANConfig", "DCGANDiscriminator", "DCGANGenerator", "initialize", "strided"]
 
 _MOST = 8
 
@@ -47,19 +47,19 @@ class DCGANGenerator(Generator):
 
     def __init__(self, latent: Latent, width: int, batch_norm: bool, sample: Image) -> None:
         super().__init__(Signature((latent,), sample))
-        count, (height, breadth) = halvings(sample)
+        count, (height, breadth) = num_downsamples(sample)
         channels = _channels(width, count)[::-1]
         self.body = nn.Sequential(
             nn.Linear(latent.shape[0], channels[0] * height * breadth, bias=not batch_norm),
             nn.Unflatten(1, (channels[0], height, breadth)),
-            *_normalised(channels[0], batch_norm, nn.ReLU()),
+            *_normalized(channels[0], batch_norm, nn.ReLU()),
         )
         for before, after in pairwise(channels):
             self.body.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=not batch_norm))
-            self.body.extend(_normalised(after, batch_norm, nn.ReLU(inplace=True)))
+            self.body.extend(_normalized(after, batch_norm, nn.ReLU(inplace=True)))
         self.body.append(nn.ConvTranspose2d(channels[-1], sample.channels, 4, stride=2, padding=1))
         self.body.append(output_activation(sample))
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, L] to [N, C, H, W]."""
@@ -74,7 +74,7 @@ class DCGANDiscriminator(Discriminator):
         super().__init__(Signature((sample,), Scores()))
         layers, features = strided(sample, width, batch_norm)
         self.body = nn.Sequential(*layers, nn.Linear(features, 1))
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to scores [N]."""
@@ -93,7 +93,7 @@ class DCGAN(AdversarialTrainer):
     the paper's model: batch norm in both, a uniform latent, figure 1's channels for the generator, 1024, 512, 256 and
     128 at 64x64, and their mirror image for the discriminator.
 
-    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows.
+    Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
 
     Config: ClassVar[type[TrainerConfig]] = DCGANConfig
@@ -142,7 +142,7 @@ class DCGAN(AdversarialTrainer):
 
 def strided(sample: Image, width: int, batch_norm: bool) -> tuple[list[nn.Module], int]:
     """Return the discriminator's layers up to the flat start map, and how many features that has."""
-    count, (height, breadth) = halvings(sample)
+    count, (height, breadth) = num_downsamples(sample)
     channels = _channels(width, count)
     layers: list[nn.Module] = [
         nn.Conv2d(sample.channels, channels[0], 4, stride=2, padding=1),
@@ -150,7 +150,7 @@ def strided(sample: Image, width: int, batch_norm: bool) -> tuple[list[nn.Module
     ]
     for before, after in pairwise(channels):
         layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not batch_norm))
-        layers.extend(_normalised(after, batch_norm, nn.LeakyReLU(0.2, inplace=True)))
+        layers.extend(_normalized(after, batch_norm, nn.LeakyReLU(0.2, inplace=True)))
     return [*layers, nn.Flatten()], channels[-1] * height * breadth
 
 
@@ -159,11 +159,11 @@ def _channels(width: int, count: int) -> list[int]:
     return [width * min(2**index, _MOST) for index in range(count)]
 
 
-def _normalised(channels: int, batch_norm: bool, activation: nn.Module) -> list[nn.Module]:
+def _normalized(channels: int, batch_norm: bool, activation: nn.Module) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels), activation] if batch_norm else [activation]
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Draw weights from N(0, 0.02^2), those of batch norm from N(1, 0.02^2), and set biases to 0."""
     match module:
         case nn.Linear() | nn.Conv2d() | nn.ConvTranspose2d():

@@ -42,7 +42,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "r3gan",
-            "R3GAN: residual networks without normalisation, relativistic loss, R1 and R2, for images from 16x16",
+            "R3GAN: residual networks without normalization, relativistic loss, R1 and R2, for images from 16x16",
             "ganzoo_plugins.conv.r3gan:R3GAN",
             "The GAN is dead; long live the GAN! A Modern GAN Baseline, arXiv:2501.05441",
         ),

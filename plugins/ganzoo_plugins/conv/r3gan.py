@@ -1,4 +1,4 @@
-"""R3GAN: the relativistic loss, both zero-centred penalties, and residual networks without any normalisation."""
+"""R3GAN: the relativistic loss, both zero-centered penalties, and residual networks without any normalization."""
 
 from collections.abc import Mapping, Sequence
 from math import prod, sqrt
@@ -23,7 +23,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import halvings, image_only
+from ganzoo_plugins.conv.blocks import image_only, num_downsamples
 
 __all__ = ["R3GAN", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "ResidualBlock"]
 
@@ -51,7 +51,7 @@ class R3GANConfig(AdversarialConfig):
 class ResidualBlock(nn.Module):
     """1x1, grouped 3x3 and 1x1 convolution, leaky ReLU between them, added to the input.
 
-    Initialised by the rule of fix-up (arXiv:1901.09321), as the paper has it: the last layer is 0, so that the block
+    Initialized by the rule of fix-up (arXiv:1901.09321), as the paper has it: the last layer is 0, so that the block
     is the identity at first, and the others are scaled by L^(-1/(2m - 2)) for L blocks of m = 3 layers.
     """
 
@@ -65,11 +65,11 @@ class ResidualBlock(nn.Module):
             )
         gain = sqrt(2 / (1 + _SLOPE**2)) * blocks ** (-1 / (2 * 3 - 2))
         self.body = nn.Sequential(
-            _initialised(nn.Conv2d(channels, inner, 1), gain),
+            _initialized(nn.Conv2d(channels, inner, 1), gain),
             nn.LeakyReLU(_SLOPE, inplace=True),
-            _initialised(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group), gain),
+            _initialized(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // group), gain),
             nn.LeakyReLU(_SLOPE, inplace=True),
-            _initialised(nn.Conv2d(inner, channels, 1, bias=False), 0.0),
+            _initialized(nn.Conv2d(inner, channels, 1, bias=False), 0.0),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class Basis(nn.Module):
     def __init__(self, latent_dim: int, start: tuple[int, int, int]) -> None:
         super().__init__()
         self.constant = nn.Parameter(torch.randn(start))
-        self.scale = _initialised(nn.Linear(latent_dim, start[0], bias=False))
+        self.scale = _initialized(nn.Linear(latent_dim, start[0], bias=False))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, L] to [N, C, h, w]."""
@@ -101,7 +101,7 @@ class Reading(nn.Module):
         super().__init__()
         channels, height, width = start
         self.weight = nn.Parameter(torch.randn(start) / sqrt(height * width))
-        self.score = _initialised(nn.Linear(channels, 1, bias=False))
+        self.score = _initialized(nn.Linear(channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, h, w] to [N]."""
@@ -129,7 +129,7 @@ class R3GANGenerator(Generator):
             if narrower is not None:
                 # The 1x1 convolution stands before the interpolation, which gives the same and costs a quarter.
                 self.body.extend([*_narrowed(width, narrower), Double()])
-        self.body.append(_initialised(nn.Conv2d(widths[0], sample.channels, 1)))
+        self.body.append(_initialized(nn.Conv2d(widths[0], sample.channels, 1)))
         self.limits = sample.range
 
     def forward(self, z: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class R3GANDiscriminator(Discriminator):
     def __init__(self, config: R3GANConfig, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
         widths, start = _stages(config.widths, sample)
-        self.body = nn.Sequential(_initialised(nn.Conv2d(sample.channels, widths[0], 1)))
+        self.body = nn.Sequential(_initialized(nn.Conv2d(sample.channels, widths[0], 1)))
         for width, wider in zip(widths, [*widths[1:], None], strict=True):
             self.body.extend(_stage(config, width, len(widths)))
             if wider is not None:
@@ -160,7 +160,7 @@ class R3GANDiscriminator(Discriminator):
 class R3GAN(AdversarialTrainer):
     """The GAN is dead; long live the GAN! A Modern GAN Baseline (arXiv:2501.05441).
 
-    The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalisation, injected noise,
+    The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalization, injected noise,
     mapping network or minibatch statistics: residual blocks of grouped convolutions, bilinear resampling, and a learnt
     basis for the smallest map, on either side. As in the paper, nothing bounds the generator's output; outside of
     training it is clamped to the range. A bounded activation saturates on black pixels, and the generator dies.
@@ -170,7 +170,7 @@ class R3GAN(AdversarialTrainer):
     with) at a third of its channels; its own networks are ``model.widths=[768]``. The paper lets learning rate, gamma
     and the second beta go from one value to another; here only the learning rate does, and there is no augmentation.
 
-    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows.
+    Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
 
     Config: ClassVar[type[TrainerConfig]] = R3GANConfig
@@ -208,7 +208,7 @@ class R3GAN(AdversarialTrainer):
 
 def _stages(widths: Sequence[int], sample: Image) -> tuple[list[int], tuple[int, int, int]]:
     """Return the channels of the stages from the image down, and the shape of the smallest map."""
-    count, (height, breadth) = halvings(sample)
+    count, (height, breadth) = num_downsamples(sample)
     all_widths = [widths[min(index, len(widths) - 1)] for index in range(count + 1)]
     return all_widths, (all_widths[-1], height, breadth)
 
@@ -219,10 +219,10 @@ def _stage(config: R3GANConfig, width: int, stages: int) -> list[nn.Module]:
 
 
 def _narrowed(before: int, after: int) -> list[nn.Module]:
-    return [] if before == after else [_initialised(nn.Conv2d(before, after, 1, bias=False))]
+    return [] if before == after else [_initialized(nn.Conv2d(before, after, 1, bias=False))]
 
 
-def _initialised(layer: _Layer, gain: float = 1.0) -> _Layer:
+def _initialized(layer: _Layer, gain: float = 1.0) -> _Layer:
     """Draw the weights from N(0, gain^2 / fan-in), and set the biases to 0."""
     nn.init.normal_(layer.weight, std=gain / sqrt(prod(layer.weight.shape[1:])))
     if layer.bias is not None:

@@ -21,7 +21,7 @@ from ganzoo import (
     TrainerConfig,
 )
 from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import UpBlock, halvings, image_only, residual_features, tapered
+from ganzoo_plugins.conv.blocks import UpBlock, image_only, num_downsamples, residual_features, tapered
 from ganzoo_plugins.layers import output_activation, same_conv2d
 
 __all__ = ["SNGAN", "SNGANConfig", "SNGANDiscriminator", "SNGANGenerator"]
@@ -47,7 +47,7 @@ class SNGANGenerator(Generator):
 
     def __init__(self, latent_dim: int, width: int, taper: bool, sample: Image) -> None:
         super().__init__(Signature((Latent((latent_dim,)),), sample))
-        count, (height, breadth) = halvings(sample)
+        count, (height, breadth) = num_downsamples(sample)
         widths = tapered(width, count + 1) if taper else [width] * (count + 1)
         start = (width, height, breadth)
         self.body = nn.Sequential(
@@ -83,12 +83,12 @@ class SNGANDiscriminator(Discriminator):
 class SNGAN(AdversarialTrainer):
     """Spectral Normalization for Generative Adversarial Networks (arXiv:1802.05957): its residual networks for CIFAR.
 
-    The generator has batch norm and as many blocks as the image has halvings, the discriminator neither batch norm nor
+    The generator has batch norm and as many blocks as the image is halved, the discriminator neither batch norm nor
     any weight whose spectral norm is not 1. The preset ``paper`` has the paper's widths, 256 and 128, five critic steps
     and its optimizer; at 32x32 it is the network of table 4. The defaults are narrower, and instead of taking several
     steps the discriminator has the higher learning rate.
 
-    Images of any number of channels, of the sizes that :func:`~ganzoo_plugins.conv.blocks.halvings` allows.
+    Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
 
     Config: ClassVar[type[TrainerConfig]] = SNGANConfig

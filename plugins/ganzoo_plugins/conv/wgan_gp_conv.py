@@ -104,10 +104,10 @@ class TextbookGenerator(Generator):
         super().__init__(Signature((Latent(start if stem is None else (latent_dim,)),), sample))
         self.project = nn.Sequential(*([] if stem is None else _stem(latent_dim, stem, start)))
         self.body = nn.Sequential(
-            *_normalised(nn.Conv2d(16, 128, 5, padding=2), 128, height, width),
-            *_normalised(nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1), 64, 2 * height, 2 * width),
-            *_normalised(nn.Conv2d(64, 64, 5, padding=2), 64, 2 * height, 2 * width),
-            *_normalised(nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1), 32, 4 * height, 4 * width),
+            *_normalized(nn.Conv2d(16, 128, 5, padding=2), 128, height, width),
+            *_normalized(nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1), 64, 2 * height, 2 * width),
+            *_normalized(nn.Conv2d(64, 64, 5, padding=2), 64, 2 * height, 2 * width),
+            *_normalized(nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1), 32, 4 * height, 4 * width),
             same_conv2d(32, sample.channels, 5),
             output_activation(sample),
         )
@@ -125,11 +125,11 @@ class TextbookCritic(Discriminator):
         super().__init__(Signature((sample,), Scores()))
         height, width = sample.height, sample.width
         self.body = nn.Sequential(
-            *_normalised(same_conv2d(sample.channels, 32, 5), 32, height, width),
+            *_normalized(same_conv2d(sample.channels, 32, 5), 32, height, width),
             nn.AvgPool2d(2),
-            *_normalised(nn.Conv2d(32, 64, 5, padding=2), 64, height // 2, width // 2),
+            *_normalized(nn.Conv2d(32, 64, 5, padding=2), 64, height // 2, width // 2),
             nn.AvgPool2d(2),
-            *_normalised(nn.Conv2d(64, 128, 5, padding=2), 128, height // 4, width // 4),
+            *_normalized(nn.Conv2d(64, 128, 5, padding=2), 128, height // 4, width // 4),
             nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),
             nn.Linear(128 * 16, 256),
@@ -208,5 +208,5 @@ def _stem(latent_dim: int, hidden: int | None, start: tuple[int, int, int]) -> l
     return [*layers[:-1], nn.Unflatten(1, start)]
 
 
-def _normalised(convolution: nn.Module, channels: int, height: int, width: int) -> list[nn.Module]:
+def _normalized(convolution: nn.Module, channels: int, height: int, width: int) -> list[nn.Module]:
     return [convolution, LayerNorm2d(channels, height, width, slope=0.2)]

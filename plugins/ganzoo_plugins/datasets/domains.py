@@ -58,7 +58,7 @@ class _Domains(Dataset):
         return list(domains)
 
     def _plain(self, images: Tensor) -> Tensor:
-        """Crop images in the centre."""
+        """Crop images in the center."""
         margin = self.config.margin
         return _cropped(images, [[margin // 2, margin // 2]] * len(images), margin) if margin else images
 
@@ -179,7 +179,7 @@ class Paired(_Domains):
         return dict(zip("ab", self._varied(rng, *self._pairs(indices, rng)), strict=True))
 
     def examples(self, n: int) -> Batch:
-        """Return the first pairs, cropped in the centre."""
+        """Return the first pairs, cropped in the center."""
         indices = torch.arange(min(n, len(self)))
         pairs = self._pairs(indices, torch.Generator().manual_seed(0))
         return dict(zip("ab", map(self._plain, pairs), strict=True))

@@ -28,7 +28,7 @@ _Result = TypeVar("_Result")
 Side = Annotated[int, Field(ge=1, le=16384)]
 
 
-def _colour(text: str) -> str:
+def _color(text: str) -> str:
     ImageReader(background=text)
     return text
 
@@ -39,14 +39,14 @@ class ImagesConfig(DatasetConfig):
     mode: Literal["rgb", "grey", "rgba"] = Field(
         "rgb", description="what the images are turned into; rgba keeps their transparency as a fourth channel"
     )
-    background: Annotated[str, AfterValidator(_colour)] = Field(
-        "white", description="colour that transparent pixels are laid on, as a name or #RRGGBB; not with rgba"
+    background: Annotated[str, AfterValidator(_color)] = Field(
+        "white", description="color that transparent pixels are laid on, as a name or #RRGGBB; not with rgba"
     )
     size: Side | tuple[Side, Side] | None = Field(
         None, description="side, or [height, width], to resize to; if unset, all images must have one size"
     )
     resize: Literal["crop", "stretch"] = Field(
-        "crop", description="crop: scale until the size is filled and cut the centre; stretch: ignore proportions"
+        "crop", description="crop: scale until the size is filled and cut the center; stretch: ignore proportions"
     )
     flip: bool = Field(False, description="mirror half of the samples, left to right, drawn anew each time")
     memory: ByteSize = Field(

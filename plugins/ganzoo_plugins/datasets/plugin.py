@@ -93,7 +93,7 @@ def ganzoo_specs() -> list[Spec]:
         Spec(
             "dataset",
             "mnist_styles",
-            "mnist5k's digits and the same thickened, inverted or coloured: two domains with held-out pairs",
+            "mnist5k's digits and the same thickened, inverted or colored: two domains with held-out pairs",
             f"{_HERE}.styles:MnistStyles",
         ),
     ]

@@ -16,7 +16,7 @@ _MOST = 10_000_000  # points: 80 MB
 
 
 class Gaussians(TensorDataset):
-    """An equal mixture of round Gaussians, their centres on a grid or a ring.
+    """An equal mixture of round Gaussians, their centers on a grid or a ring.
 
     Fields: ``x`` float32 [N, 2]. ``centers``, float32 [modes, 2], and ``sigma`` are the truth that the metric
     ``modes`` holds samples against.
@@ -25,14 +25,14 @@ class Gaussians(TensorDataset):
     class Config(DatasetConfig):
         """The settings of :class:`Gaussians`."""
 
-        layout: Literal["grid", "ring"] = Field("grid", description="where the centres lie: a square grid or a ring")
+        layout: Literal["grid", "ring"] = Field("grid", description="where the centers lie: a square grid or a ring")
         modes: int | None = Field(
             None, ge=1, le=100, description="Gaussians a side of the grid (3 unless set) or on the ring (8 unless set)"
         )
         spacing: float = Field(
-            1.0, gt=0, allow_inf_nan=False, description="distance of neighbours on the grid, which is centred on 0"
+            1.0, gt=0, allow_inf_nan=False, description="distance of neighbors on the grid, which is centered on 0"
         )
-        radius: float = Field(1.0, gt=0, allow_inf_nan=False, description="radius of the ring, which is centred on 0")
+        radius: float = Field(1.0, gt=0, allow_inf_nan=False, description="radius of the ring, which is centered on 0")
         sigma: float = Field(0.05, gt=0, allow_inf_nan=False, description="standard deviation of every Gaussian")
         size: int = Field(100_000, ge=1, le=_MOST, description="how many points the data set has")
         sample_seed: int = Field(0, ge=0, lt=2**63, description="seed of the points themselves")

@@ -31,15 +31,15 @@ _ATTRIBUTES = (*_NAMES, "hue_cos", "hue_sin", "size", "left", "top", "rotation_c
 _MEMORY = 1 << 29  # bytes of pixels; above, images are drawn when they are fetched
 _CHUNK = 500  # images worked on at once
 _RADII, _ANGLES, _REACH = 16, 60, 1.7  # the judge's polar map reaches over the tips of the thinnest shape
-_ALIKE = 0.8  # soft Jaccard index with the best template from which a shape counts as recognised
+_ALIKE = 0.8  # soft Jaccard index with the best template from which a shape counts as recognized
 _FINEST = 64  # the judge looks at larger images reduced to this side
 _NOISE = 0.15  # contrast that counts as background
-_COLOURED = 0.3  # saturation from which a colour has a hue
+_COLORED = 0.3  # saturation from which a color has a hue
 _VISIBLE = 0.25  # distance in RGB from the background that some pixels must have; 0 .. sqrt(3)
 
 
 class Shapes(Dataset):
-    """One plain coloured shape on dark grey: circle, square, triangle, star or ring, its edge anti-aliased.
+    """One plain colored shape on dark grey: circle, square, triangle, star or ring, its edge anti-aliased.
 
     Fields: ``x`` uint8 [N, 3, S, S] in 0 .. 255; with ``condition`` ``"classes"`` also ``y`` int64 [N], the shape, and
     ``hue`` int64 [N], one of six hues; with ``"class"`` ``y`` alone; with ``"attributes"`` ``y`` float32 [N, 12], all
@@ -103,10 +103,10 @@ class Shapes(Dataset):
         """Measure the factors of images, uint8 [N, 3, H, H], from their pixels; no network is asked.
 
         Returns what ``factors`` holds, name by name. What stands out from the background is the shape: its hue is
-        that of its mean colour, its place its centroid, its size follows from its area, and its class is that of the
+        that of its mean color, its place its centroid, its size follows from its area, and its class is that of the
         most alike of a bank of drawn templates, compared in polar coordinates around the centroid. An image with
-        nothing to recognise has ``shape`` -1 and not-a-number for ``size``, ``left``, ``top`` and ``rotation``; one
-        with no colour has ``hue`` -1 and not-a-number for ``hue_turn``.
+        nothing to recognize has ``shape`` -1 and not-a-number for ``size``, ``left``, ``top`` and ``rotation``; one
+        with no color has ``hue`` -1 and not-a-number for ``hue_turn``.
         """
         measured = [_judge(part.float() / 255) for part in images.split(_CHUNK)]
         factors = {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
@@ -124,7 +124,7 @@ class Shapes(Dataset):
         hue, turn = 2 * pi * factors["hue_turn"], 2 * pi * factors["rotation"] * _POINTS[shape]
         pointed = _POINTS[shape] > 0
         columns = [hue.cos(), hue.sin()]
-        columns += [_centred(factors[name], *span) for name, span in zip(("size", "left", "top"), _SPANS, strict=True)]
+        columns += [_centered(factors[name], *span) for name, span in zip(("size", "left", "top"), _SPANS, strict=True)]
         columns += [pointed * turn.cos(), pointed * turn.sin()]
         return torch.cat([kinds, torch.stack(columns, dim=1).nan_to_num(0.0)], dim=1)
 
@@ -159,7 +159,7 @@ def _hue_class(turn: Tensor) -> Tensor:
     return (turn * len(_HUES)).round().long() % len(_HUES)
 
 
-def _centred(values: Tensor, low: float, high: float) -> Tensor:
+def _centered(values: Tensor, low: float, high: float) -> Tensor:
     return (2 * values - low - high) / (high - low)
 
 
@@ -168,8 +168,8 @@ def draw(factors: Mapping[str, Tensor], side: int, *, line: float = 0.0) -> Tens
     cover = _cover(factors, side, line)[:, None]
     # HSV to RGB: each channel is the value, less what the hue's distance from that channel takes away.
     k = (torch.tensor([5.0, 3.0, 1.0]) + 6 * factors["hue_turn"][:, None]) % 6
-    colour = _VALUE * (1 - _SATURATION * torch.minimum(k, 4 - k).clamp(0, 1))
-    images = _BACKGROUND + cover * (colour[:, :, None, None] - _BACKGROUND)
+    color = _VALUE * (1 - _SATURATION * torch.minimum(k, 4 - k).clamp(0, 1))
+    images = _BACKGROUND + cover * (color[:, :, None, None] - _BACKGROUND)
     return (images * 255).round().to(torch.uint8)
 
 
@@ -223,15 +223,15 @@ def _judge(images: Tensor) -> dict[str, Tensor]:
     rotation = torch.where(points > 0, phase / points.clamp(min=1), 0.0)
 
     turn, saturation = _hue((images * mask[:, None]).sum((2, 3)) / mask.sum((1, 2)).clamp(min=1e-6)[:, None])
-    coloured = visible & (saturation >= _COLOURED)
+    colored = visible & (saturation >= _COLORED)
 
     def only(values: Tensor, where: Tensor) -> Tensor:
         return torch.where(where, values, float("nan"))
 
     return {
         "shape": shape,
-        "hue": torch.where(coloured, _hue_class(turn), -1),
-        "hue_turn": only(turn, coloured),
+        "hue": torch.where(colored, _hue_class(turn), -1),
+        "hue_turn": only(turn, colored),
         "size": only(size, known),
         "left": only(left, known),
         "top": only(top, known),
@@ -300,10 +300,10 @@ def _templates(side: int) -> tuple[Tensor, Tensor]:
     return _polar(mask, *_moments(mask)), kinds
 
 
-def _hue(colour: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the hue in turns and the saturation, [N] each, of colours [N, 3]."""
-    high, low = colour.max(dim=1).values, colour.min(dim=1).values
+def _hue(color: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the hue in turns and the saturation, [N] each, of colors [N, 3]."""
+    high, low = color.max(dim=1).values, color.min(dim=1).values
     span = (high - low).clamp(min=1e-6)
-    red, green, blue = colour.unbind(1)
+    red, green, blue = color.unbind(1)
     turn = torch.stack([(green - blue) / span, (blue - red) / span + 2, (red - green) / span + 4], dim=1) / 6
-    return turn.gather(1, colour.argmax(dim=1, keepdim=True))[:, 0] % 1.0, (high - low) / high.clamp(min=1e-6)
+    return turn.gather(1, color.argmax(dim=1, keepdim=True))[:, 0] % 1.0, (high - low) / high.clamp(min=1e-6)

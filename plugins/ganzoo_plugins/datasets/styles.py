@@ -40,7 +40,7 @@ class _Styles(Dataset):
 
 
 class ShapesStyles(_Styles):
-    """Coloured shapes on dark grey (:class:`~ganzoo_plugins.datasets.shapes.Shapes`), filled and outlined.
+    """Colored shapes on dark grey (:class:`~ganzoo_plugins.datasets.shapes.Shapes`), filled and outlined.
 
     Fields: ``a``, filled, and ``b``, outlined, uint8 [N, 3, S, S] in 0 .. 255. No scene of ``a`` is one of ``b``,
     unless ``paired`` is set: then row by row they are the same. :meth:`examples` are 500 further pairs.
@@ -78,7 +78,7 @@ class MnistStyles(_Styles):
     """The digits of mnist5k as they are and in another style.
 
     Fields: ``a`` uint8 [N, 1, 28, 28] in 0 .. 255, white ink on black, and ``b``: ``"inverted"``, black on white;
-    ``"thick"``, each pixel the largest of the 3x3 around it; ``"coloured"``, uint8 [N, 3, 28, 28], blue paper and
+    ``"thick"``, each pixel the largest of the 3x3 around it; ``"colored"``, uint8 [N, 3, 28, 28], blue paper and
     orange ink. Half of 4,500 digits are in ``a`` and the others in ``b``; with ``paired`` set, all are in both.
     :meth:`examples` are the other 500 digits in both styles.
     """
@@ -88,7 +88,7 @@ class MnistStyles(_Styles):
     class Config(DatasetConfig):
         """The settings of :class:`MnistStyles`."""
 
-        style: Literal["inverted", "thick", "coloured"] = Field("thick", description="the style of domain b")
+        style: Literal["inverted", "thick", "colored"] = Field("thick", description="the style of domain b")
         paired: bool = Field(False, description="the same digits in both domains")
 
     def __init__(self, config: Config) -> None:
@@ -112,5 +112,5 @@ def _restyle(digits: Tensor, style: str) -> Tensor:
         return 255 - digits
     if style == "thick":
         return max_pool2d(digits.float(), 3, stride=1, padding=1).to(torch.uint8)
-    paper, ink = (torch.tensor(colour).view(3, 1, 1) for colour in ((20.0, 40.0, 110.0), (255.0, 150.0, 30.0)))
+    paper, ink = (torch.tensor(color).view(3, 1, 1) for color in ((20.0, 40.0, 110.0), (255.0, 150.0, 30.0)))
     return torch.lerp(paper, ink, digits / 255).round().to(torch.uint8)

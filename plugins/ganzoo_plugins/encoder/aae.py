@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Phase, Score, TrainerConfig
-from ganzoo_plugins.encoder.common import AutoencoderTrainer, ToldConfig
+from ganzoo_plugins.encoder.common import AutoencoderTrainer, ConditionalAutoencoderConfig
 from ganzoo_plugins.encoder.networks import CodeDiscriminator
 
 __all__ = ["AAE", "AAEConfig"]
 
 
-class AAEConfig(ToldConfig):
+class AAEConfig(ConditionalAutoencoderConfig):
     """Settings of the adversarial autoencoder."""
 
     latent_dim: int = Field(16, ge=1, description="size of the latent")
@@ -27,9 +27,9 @@ class AAEConfig(ToldConfig):
 class AAE(AutoencoderTrainer):
     """Adversarial Autoencoders (arXiv:1511.05644), with a deterministic encoder.
 
-    Encoder and generator (the paper's decoder) minimise mean (G(E(x)) - x)^2; the discriminator tells latents drawn
+    Encoder and generator (the paper's decoder) minimize mean (G(E(x)) - x)^2; the discriminator tells latents drawn
     from the prior from codes, which the encoder is to prevent. The paper takes turns between the two aims with a rate
-    for each; here the encoder minimises their weighted sum in one step. ``told`` is the paper's section 4: the
+    for each; here the encoder minimizes their weighted sum in one step. ``told`` is the paper's section 4: the
     generator is given the label, and codes are left with the style.
     """
 
@@ -46,14 +46,14 @@ class AAE(AutoencoderTrainer):
         return CodeDiscriminator(self.latent, self.config.hidden)
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator of codes, its lazy regularisers, autoencoder."""
+        """Discriminator of codes, its lazy regularizers, autoencoder."""
         return [
-            *self.game.phases(self._pair),
+            *self.objective.phases(self._pair),
             Phase("autoencoder", self.autoencoder_loss, updates=("generator", "encoder")),
         ]
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what encoder and generator minimise."""
+        """Return what encoder and generator minimize."""
         x = batch[self.data.sample.name]
         code = self.encoder(x)
         error = (self.generator(code, *self.condition(batch)) - x).square().mean()

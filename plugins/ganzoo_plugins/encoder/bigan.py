@@ -45,14 +45,14 @@ class BiGAN(AutoencoderTrainer):
         return PairDiscriminator(self.image, self.latent, self.config.width, self.config.hidden)
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator, its lazy regularisers, generator and encoder."""
+        """Discriminator, its lazy regularizers, generator and encoder."""
         return [
-            *self.game.phases(self._pair),
+            *self.objective.phases(self._pair),
             Phase("generator", self.generator_loss, updates=("generator", "encoder")),
         ]
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what generator and encoder minimise."""
+        """Return what generator and encoder minimize."""
         x = batch[self.data.sample.name]
         z, code = self.prior(x), self.encoder(x)
         real, fake = self.discriminator(x, code), self.discriminator(self.generator(z), z)

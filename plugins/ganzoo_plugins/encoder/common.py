@@ -12,7 +12,7 @@ from ganzoo import (
     Batch,
     DataSpec,
     Discriminator,
-    Game,
+    DiscriminatorObjective,
     Generator,
     GeneratorRegularizer,
     Image,
@@ -29,7 +29,7 @@ from ganzoo_plugins.conv.blocks import image_only
 from ganzoo_plugins.conv.dcgan import DCGANGenerator
 from ganzoo_plugins.encoder.networks import Encoder
 
-__all__ = ["AutoencoderConfig", "AutoencoderTrainer", "ToldConfig"]
+__all__ = ["AutoencoderConfig", "AutoencoderTrainer", "ConditionalAutoencoderConfig"]
 
 
 class AutoencoderConfig(TrainerConfig):
@@ -43,19 +43,20 @@ class AutoencoderConfig(TrainerConfig):
     )
 
 
-class ToldConfig(AutoencoderConfig):
+class ConditionalAutoencoderConfig(AutoencoderConfig):
     """Settings of those whose generator may be told labels."""
 
-    told: bool = Field(
-        False, description="the generator is told the labels or attributes of images, so that codes leave them out"
+    conditional: bool = Field(
+        False, description="the generator is given the labels or attributes of images, so that codes leave them out"
     )
 
 
 class AutoencoderTrainer(Trainer):
     """DCGAN's generator and its discriminator turned encoder, between images and normal latents.
 
-    ``players`` are the networks that each optimizer trains. With a :class:`ToldConfig` that says so, the generator is
-    also given every label and attribute vector of the data, as ``cgan``'s is; encoder and discriminator are not.
+    ``players`` are the networks that each optimizer trains. With the setting ``conditional`` of
+    :class:`ConditionalAutoencoderConfig` the generator is also given every label and attribute vector of the data, as
+    ``cgan``'s is; encoder and discriminator are not.
     """
 
     Config: ClassVar[type[TrainerConfig]] = AutoencoderConfig
@@ -83,12 +84,14 @@ class AutoencoderTrainer(Trainer):
         super().__init__(config, data, loss, regularizers)
         self.image: Image = image_only("this model", self.scaled(data.sample))
         self.latent = Latent((config.latent_dim,))
-        self.conditions = data.conditions if isinstance(config, ToldConfig) and config.told else ()
+        self.conditions = (
+            data.conditions if isinstance(config, ConditionalAutoencoderConfig) and config.conditional else ()
+        )
         self.generator = self._build_generator()
         self.encoder = Encoder(self.image, self.latent, config.width, spread=self.spread)
         self.discriminator = self.build_discriminator()
         self.networks = {"generator": self.generator, "encoder": self.encoder, "discriminator": self.discriminator}
-        self.game = Game(self.discriminator, loss, regularizers)
+        self.objective = DiscriminatorObjective(self.discriminator, loss, regularizers)
         for optimizer, names in self.players.items():
             parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
             rate = config.discriminator_lr if optimizer == "discriminator" else None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import Discriminator, Image, Latent, Network, Scores, Signature, widened
-from ganzoo_plugins.conv.dcgan import initialise, strided
+from ganzoo_plugins.conv.dcgan import initialize, strided
 
 __all__ = ["CodeDiscriminator", "Encoder", "FeatureDiscriminator", "PairDiscriminator"]
 
@@ -25,7 +25,7 @@ class Encoder(Network):
         self.body = nn.Sequential(*layers)
         self.mean = nn.Linear(features, size)
         self.log_variance = nn.Linear(features, size) if spread else None
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to latents [N, ...]."""
@@ -84,7 +84,7 @@ class FeatureDiscriminator(Discriminator):
         layers, features = strided(image, width, False)
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(features, 1)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def features(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the last map, flat [N, F]."""

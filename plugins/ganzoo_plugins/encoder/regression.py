@@ -49,7 +49,7 @@ class EncoderRegressionConfig(TrainerConfig):
 
 
 class EncoderRegression(Trainer):
-    """An encoder E beside a generator G, trained to return the latent: it minimises mean (E(G(z)) - z)^2.
+    """An encoder E beside a generator G, trained to return the latent: it minimizes mean (E(G(z)) - z)^2.
 
     (Invertible Conditional GANs for image editing, arXiv:1611.06355, section 3.1.) With ``image_weight`` also the
     distance of real images from what comes back of them. The generator is trained by its own model at the same time, or
@@ -112,7 +112,7 @@ class EncoderRegression(Trainer):
         return [encoder]
 
     def encoder_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the encoder minimises."""
+        """Return what the encoder minimizes."""
         x, condition = batch[self.data.sample.name], self.gan.condition(batch)
         z = draw_latent(self.generator, len(x), x.device)
         with torch.no_grad():

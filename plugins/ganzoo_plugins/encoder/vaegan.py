@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Phase, Score, TrainerConfig
-from ganzoo_plugins.encoder.common import AutoencoderTrainer, ToldConfig
+from ganzoo_plugins.encoder.common import AutoencoderTrainer, ConditionalAutoencoderConfig
 from ganzoo_plugins.encoder.networks import FeatureDiscriminator
 
 __all__ = ["VAEGAN", "VAEGANConfig"]
 
 
-class VAEGANConfig(ToldConfig):
+class VAEGANConfig(ConditionalAutoencoderConfig):
     """Settings of VAE/GAN."""
 
     prior_weight: float = Field(
@@ -53,15 +53,15 @@ class VAEGAN(AutoencoderTrainer):
         return FeatureDiscriminator(self.image, self.config.width)
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator, its lazy regularisers, encoder, generator."""
+        """Discriminator, its lazy regularizers, encoder, generator."""
         return [
-            *self.game.phases(self._pair),
+            *self.objective.phases(self._pair),
             Phase("encoder", self.encoder_loss, updates=("encoder",)),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
 
     def encoder_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the encoder minimises."""
+        """Return what the encoder minimizes."""
         x = batch[self.data.sample.name]
         mean, log_variance = self.encoder.moments(x)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
@@ -71,7 +71,7 @@ class VAEGAN(AutoencoderTrainer):
         return {"loss": loss, "divergence": divergence.detach(), "features": error.detach()}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises."""
+        """Return what the generator minimizes."""
         x = batch[self.data.sample.name]
         with torch.no_grad():
             codes = self._drawn(*self.encoder.moments(x))

@@ -53,7 +53,7 @@ class FullyConnectedConfig(AdversarialConfig):
     feature_scale: float = Field(
         0.06, gt=0, description="standard deviation of their frequencies, in waves for each unit of the data"
     )
-    layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalised")
+    layer_norm: Literal["generator", "both", "none"] = Field("generator", description="where layers are normalized")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
 
 

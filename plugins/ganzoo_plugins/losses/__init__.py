@@ -1,1 +1,1 @@
-"""Adversarial losses and regularisers."""
+"""Adversarial losses and regularizers."""

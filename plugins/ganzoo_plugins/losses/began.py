@@ -24,7 +24,7 @@ class BEGANConfig(LossConfig):
 class BEGAN(Loss):
     """Boundary equilibrium (BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717).
 
-    With L(x) the error with which an autoencoder reconstructs x, and scores D(x) = -L(x): the discriminator minimises
+    With L(x) the error with which an autoencoder reconstructs x, and scores D(x) = -L(x): the discriminator minimizes
     L(x) - k L(G(z)), the generator L(G(z)), and after each discriminator step k, which starts at 0, moves by
     lambda_k (gamma L(x) - L(G(z))) within [0, 1]. Logged are ``k`` and the paper's measure of convergence, L(x) +
     abs(gamma L(x) - L(G(z))). L(G(z)) is that of the discriminator step's fakes, where the paper takes those of the

@@ -12,7 +12,7 @@ __all__ = ["Consistency", "ConsistencyConfig"]
 
 
 class ConsistencyConfig(RegularizerConfig):
-    """Settings of consistency regularisation."""
+    """Settings of consistency regularization."""
 
     weight: float = Field(10.0, ge=0, description="weight of the penalty")
     fake: bool = Field(False, description="fake samples are to be scored consistently too (balanced, bCR)")

@@ -1,4 +1,4 @@
-"""What the regularisers on the gradient of the scores share."""
+"""What the regularizers on the gradient of the scores share."""
 
 import torch
 from torch import Tensor, nn

@@ -3,12 +3,12 @@
 from torch import Tensor
 from torch.nn.functional import relu
 
-from ganzoo_plugins.losses.labelled import LabelConfig, LabelledLoss
+from ganzoo_plugins.losses.labeled import LabelConfig, LabeledLoss
 
 __all__ = ["Hinge"]
 
 
-class Hinge(LabelledLoss):
+class Hinge(LabeledLoss):
     """A margin of 1 on either side of 0 (Geometric GAN, arXiv:1705.02894; Spectral Normalization for GANs,
     arXiv:1802.05957, eq. 16 and 17).
 

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ganzoo_plugins.losses.labelled import LabelledLoss, SmoothedLabelConfig
+from ganzoo_plugins.losses.labeled import LabeledLoss, SmoothedLabelConfig
 
 __all__ = ["LeastSquares"]
 
 
-class LeastSquares(LabelledLoss):
+class LeastSquares(LabeledLoss):
     """Squared distance of scores from labels (Least Squares Generative Adversarial Networks, arXiv:1611.04076, eq. 9).
 
     Discriminator: E[(D(x) - 1)^2]/2 + E[D(G(z))^2]/2; generator: E[(D(G(z)) - 1)^2]/2: the coding a = 0, b = c = 1.

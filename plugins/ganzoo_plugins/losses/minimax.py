@@ -3,13 +3,13 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganzoo_plugins.losses.labelled import CrossEntropy
+from ganzoo_plugins.losses.labeled import CrossEntropy
 
 __all__ = ["Minimax"]
 
 
 class Minimax(CrossEntropy):
-    """Both players share one value; the generator minimises it (Generative Adversarial Networks, arXiv:1406.2661).
+    """Both players share one value; the generator minimizes it (Generative Adversarial Networks, arXiv:1406.2661).
 
     Discriminator: -E[log D(x)] - E[log(1 - D(G(z)))]; generator: E[log(1 - D(G(z)))], eq. 1 without the term that does
     not depend on it. It saturates: the generator's gradient, sigmoid(s) of each score s, vanishes where the

@@ -3,13 +3,13 @@
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganzoo_plugins.losses.labelled import CrossEntropy
+from ganzoo_plugins.losses.labeled import CrossEntropy
 
 __all__ = ["NonSaturating"]
 
 
 class NonSaturating(CrossEntropy):
-    """Cross entropy on logits; the generator maximises log D(G(z)) (Generative Adversarial Networks, arXiv:1406.2661).
+    """Cross entropy on logits; the generator maximizes log D(G(z)) (Generative Adversarial Networks, arXiv:1406.2661).
 
     Discriminator: -E[log D(x)] - E[log(1 - D(G(z)))]; generator: -E[log D(G(z))], section 3's alternative to the
     saturating minimax; D is the sigmoid of the score, and -log sigmoid(s) = softplus(-s).

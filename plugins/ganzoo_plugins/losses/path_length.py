@@ -1,4 +1,4 @@
-"""StyleGAN2's path length regularisation."""
+"""StyleGAN2's path length regularization."""
 
 from collections.abc import Mapping
 from math import sqrt
@@ -15,7 +15,7 @@ __all__ = ["PathLength", "PathLengthConfig"]
 
 
 class PathLengthConfig(RegularizerConfig):
-    """Settings of path length regularisation."""
+    """Settings of path length regularization."""
 
     weight: float = Field(2.0, ge=0, description="weight of the penalty")
     interval: int = Field(4, ge=1, description="generator steps from one application to the next")

@@ -1,4 +1,4 @@
-"""Registers the bundled losses and regularisers."""
+"""Registers the bundled losses and regularizers."""
 
 from collections.abc import Iterable
 
@@ -20,10 +20,10 @@ _STYLEGAN2 = "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.
 
 @hookimpl
 def ganzoo_specs() -> Iterable[Spec]:
-    """Return the specs of the losses and regularisers."""
+    """Return the specs of the losses and regularizers."""
     return [
-        _loss("minimax", "Cross entropy; G minimises log(1 - D(G(z)))", "minimax:Minimax", _GAN),
-        _loss("non_saturating", "Cross entropy; G maximises log D(G(z))", "non_saturating:NonSaturating", _GAN),
+        _loss("minimax", "Cross entropy; G minimizes log(1 - D(G(z)))", "minimax:Minimax", _GAN),
+        _loss("non_saturating", "Cross entropy; G maximizes log D(G(z))", "non_saturating:NonSaturating", _GAN),
         _loss("lsgan", "Squared distance of scores from labels", "lsgan:LeastSquares", _LSGAN),
         _loss("hinge", "A margin of 1 on either side of 0", "hinge:Hinge", _HINGE),
         _loss("wgan", "Wasserstein distance, weights clipped", "wasserstein:Wasserstein", _WGAN),
@@ -49,7 +49,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         _regularizer(
             "virtual_adversarial",
-            "Penalises the steepest nearby change of the score",
+            "Penalizes the steepest nearby change of the score",
             "virtual_adversarial:VirtualAdversarial",
             _LIPSCHITZ,
         ),

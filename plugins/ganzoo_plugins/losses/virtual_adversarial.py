@@ -1,4 +1,4 @@
-"""Adversarial Lipschitz regularisation: the steepest nearby step is sought, and its steepness penalised."""
+"""Adversarial Lipschitz regularization: the steepest nearby step is sought, and its steepness penalized."""
 
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ __all__ = ["VirtualAdversarial", "VirtualAdversarialConfig"]
 
 
 class VirtualAdversarialConfig(RegularizerConfig):
-    """Settings of adversarial Lipschitz regularisation."""
+    """Settings of adversarial Lipschitz regularization."""
 
     weight: float = Field(10.0, ge=0, description="weight of the penalty")
     lipschitz: float = Field(1.0, gt=0, description="K: the steepness that costs nothing")
@@ -36,7 +36,7 @@ class VirtualAdversarial(Regularizer):
     from a random d of length 1, each power iteration takes the gradient of abs(D(x) - D(x + xi d)) with respect to d
     and scales it to length 1, as virtual adversarial training does (arXiv:1704.03976). Followed is the authors' code,
     with its settings; only where that clips x + r and x + xi d to [-1, 1], the range of its images, they are clipped
-    here to the smallest and largest value in the batch, as a regulariser is not told the range; ||r|| is the length of
+    here to the smallest and largest value in the batch, as a regularizer is not told the range; ||r|| is the length of
     what is left. r is a constant to the gradient. A map of scores counts by its sum.
     """
 

@@ -11,7 +11,7 @@ __all__ = ["Wasserstein", "WassersteinGP"]
 
 
 class Wasserstein(Loss):
-    """The critic maximises E[D(x)] - E[D(G(z))] with its weights clipped (Wasserstein GAN, arXiv:1701.07875).
+    """The critic maximizes E[D(x)] - E[D(G(z))] with its weights clipped (Wasserstein GAN, arXiv:1701.07875).
 
     Only differences of scores matter, so a score's sign means nothing.
     """
@@ -32,7 +32,7 @@ class Wasserstein(Loss):
 
 class WassersteinGP(Wasserstein):
     """The same game with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
-    arXiv:1704.00028); the penalty is the regulariser ``gradient_penalty``, weight 10.
+    arXiv:1704.00028); the penalty is the regularizer ``gradient_penalty``, weight 10.
     """
 
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gradient_penalty": {}}

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Dataset, Metric, MetricConfig
-from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, gather, to_uint8
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, gather, to_uint8
 
 __all__ = ["ClassifierScore", "scores"]
 
@@ -18,8 +18,8 @@ class ClassifierScore(Metric):
     With H in nats, ``quality`` is exp(-mean H(y|x)), 1 where the classifier has no doubt about any sample;
     ``diversity`` is exp(H(y)) for the mean p(y) of p(y|x), the number of classes that are drawn in effect; and
     ``inception_score`` is their product, exp(H(y) - mean H(y|x)). ``confident`` is the share of samples whose top class
-    has a probability above 0.9. The classifier is trained on nine tenths of the data set (:class:`Judge`), its first
-    label; the floor is what the last tenth gets, or ``samples`` of it.
+    has a probability above 0.9. The classifier is trained on nine tenths of the data set (:class:`Evaluator`), its
+    first label; the reference is what the last tenth gets, or ``samples`` of it.
     """
 
     better: ClassVar = {"": "higher"}
@@ -27,11 +27,11 @@ class ClassifierScore(Metric):
     class Config(MetricConfig):
         """The settings of :class:`ClassifierScore`."""
 
-        classifier: JudgeConfig = Field(JudgeConfig(), description="the classifier's training")
+        classifier: EvaluatorConfig = Field(EvaluatorConfig(), description="the classifier's training")
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
-        self.judge = Judge(dataset, config.classifier)
+        self.judge = Evaluator(dataset, config.classifier)
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return ``inception_score``, ``quality``, ``diversity`` and ``confident`` of samples [N, C, H, W]."""

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Dataset, Metric, UserError
+from ganzoo_plugins.metrics.evaluator import to_uint8
 from ganzoo_plugins.metrics.extractors import Extracted, ExtractorConfig, choose, halves
-from ganzoo_plugins.metrics.judge import to_uint8
 
 __all__ = ["FID", "KID", "PRDC", "InceptionScore"]
 
@@ -125,7 +125,7 @@ class KID(_Distance):
 class PRDC(_Distance):
     """Precision, recall (Kynkäänniemi et al., arXiv:1904.06991), density, coverage (Naeem et al., arXiv:2002.09797).
 
-    Around each real image lies a ball that reaches to its k-th neighbour among the real ones. ``precision`` is the
+    Around each real image lies a ball that reaches to its k-th neighbor among the real ones. ``precision`` is the
     share of drawn images in any ball, and ``recall`` the same with the parts exchanged; ``density`` is in how many
     balls a drawn image lies over k, on average (it may exceed 1), and ``coverage`` the share of balls that have a
     drawn image in them.
@@ -136,17 +136,17 @@ class PRDC(_Distance):
     class Config(ExtractorConfig):
         """The settings of :class:`PRDC`."""
 
-        neighbours: int = Field(5, ge=1, description="k: the neighbour that the balls reach to")
+        neighbors: int = Field(5, ge=1, description="k: the neighbor that the balls reach to")
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        self.least = config.neighbours + 1
+        self.least = config.neighbors + 1
         super().__init__(config, dataset)
 
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
         """Return the four figures."""
         from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-        k, (fakes, reals) = self.config.neighbours, (part.features.double() for part in (drawn, real))
+        k, (fakes, reals) = self.config.neighbors, (part.features.double() for part in (drawn, real))
         figures = prc_features_to_metric(fakes, reals, prc_neighborhood=k, verbose=False)
         # The nearest of a real image is itself.
         radius = torch.cat([torch.cdist(part, reals).kthvalue(k + 1).values for part in reals.split(1000)])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganzoo import Dataset, Image, Label, MetricConfig, UserError
 from ganzoo.files import open_regular
-from ganzoo_plugins.metrics.judge import Extracted, Judge, JudgeConfig, gather, remembered
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, Extracted, gather, remembered
 
 __all__ = ["Extractor", "ExtractorConfig", "InceptionV3", "choose", "halves", "require_images"]
 
@@ -30,7 +30,7 @@ class ExtractorConfig(MetricConfig):
     weights: Path | None = Field(
         None, description="InceptionV3's weights as torch-fidelity has them; torch hub's cache is looked in otherwise"
     )
-    classifier: JudgeConfig = Field(JudgeConfig(), description="the classifier's training")
+    classifier: EvaluatorConfig = Field(EvaluatorConfig(), description="the classifier's training")
 
 
 class Extractor(Protocol):
@@ -121,7 +121,7 @@ def choose(dataset: Dataset, config: ExtractorConfig) -> Extractor:
             f"{dataset.spec.name} has no labels to train a classifier with, and InceptionV3 is not here; {_HINT}, or "
             "let them be downloaded with --set metric.NAME.extractor=inception"
         )
-    return Judge(dataset, config.classifier)
+    return Evaluator(dataset, config.classifier)
 
 
 def require_images(dataset: Dataset) -> Image:

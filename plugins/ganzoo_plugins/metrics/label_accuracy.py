@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Dataset, Label, Metric, MetricConfig, Signature, UserError
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, doubt, gather, to_uint8
 from ganzoo_plugins.metrics.extractors import require_images
-from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, doubt, gather, to_uint8
 
 __all__ = ["LabelAccuracy"]
 
@@ -19,7 +19,7 @@ class LabelAccuracy(Metric):
 
     Data sets may bring a judge of their own, a method ``judge(images) -> dict`` that takes uint8 images [N, C, H, W]
     and returns what it measures, int64 [N] for a label, by the name of the field (-1: no class); the figure is then
-    named after the field. Otherwise the data set's classifier judges (:class:`Judge`) and the figure is named after
+    named after the field. Otherwise the data set's classifier judges (:class:`Evaluator`) and the figure is named after
     it. The floor is how often the judge agrees with the labels of real images: of ``samples`` random ones, or of the
     tenth that the classifier has not learnt. Where a judge errs, a perfect sampler does no better.
     """
@@ -30,7 +30,7 @@ class LabelAccuracy(Metric):
     class Config(MetricConfig):
         """The settings of :class:`LabelAccuracy`."""
 
-        classifier: JudgeConfig = Field(JudgeConfig(), description="the classifier's training")
+        classifier: EvaluatorConfig = Field(EvaluatorConfig(), description="the classifier's training")
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
@@ -39,7 +39,7 @@ class LabelAccuracy(Metric):
         if not self.labels:
             raise UserError(f"{dataset.spec.name} has no labels that samples could be drawn for; take another metric")
         self.own = getattr(dataset, "judge", None)
-        self.judges = {} if self.own else {y.name: Judge(dataset, config.classifier, y.name) for y in self.labels}
+        self.judges = {} if self.own else {y.name: Evaluator(dataset, config.classifier, y.name) for y in self.labels}
         self.asked: tuple[str, ...] = (self.labels[0].name,)  # the labels that the model takes; the last call says it
         self._real: dict[tuple[str, ...], tuple[dict[str, float], dict[str, float]]] = {}
 

@@ -15,7 +15,7 @@ __all__ = ["Modes"]
 class Modes(Metric):
     """Modes covered, high-quality share and KL, by PacGAN's counting (arXiv:1712.04086, section 4.1).
 
-    A sample is of high quality if it lies within 3 sigma of the nearest mode's centre; a mode is covered if it is the
+    A sample is of high quality if it lies within 3 sigma of the nearest mode's center; a mode is covered if it is the
     nearest of at least one such sample. A perfect sampler of two-dimensional data would get 98.9% (1 - exp(-9/2)).
     ``kl`` is KL(p || uniform) in nats for the distribution p of the high-quality samples over the modes, and the most
     that it can be, the logarithm of the number of modes, if there is no such sample.
@@ -28,7 +28,7 @@ class Modes(Metric):
         centers, sigma = getattr(dataset, "centers", None), getattr(dataset, "sigma", None)
         if centers is None or sigma is None:
             raise UserError(
-                f"the metric 'modes' needs a mixture with known centres, such as gaussians, not {dataset.spec.name}"
+                f"the metric 'modes' needs a mixture with known centers, such as gaussians, not {dataset.spec.name}"
             )
         self.centers: Tensor = centers
         self.sigma: float = sigma

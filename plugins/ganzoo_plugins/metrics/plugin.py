@@ -55,7 +55,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "metric",
             "prdc",
-            "precision, recall, density and coverage: quality and variety apart, by neighbours in features",
+            "precision, recall, density and coverage: quality and variety apart, by neighbors in features",
             f"{_HERE}.distances:PRDC",
             "Reliable Fidelity and Diversity Metrics for Generative Models, arXiv:2002.09797",
         ),
@@ -68,9 +68,9 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
-            "memorisation",
+            "memorization",
             "whether samples are copies of training images: distances to the nearest, beside real ones'",
-            f"{_HERE}.memorisation:Memorisation",
+            f"{_HERE}.memorization:Memorization",
             "A Non-Parametric Test to Detect Data-Copying in Generative Models, arXiv:2004.05675",
         ),
         Spec(

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Dataset, DataSpec, Image, Label, Metric, MetricConfig, TensorDataset, UserError
-from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, gather, to_uint8
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, gather, to_uint8
 
 __all__ = ["StackedModes"]
 
@@ -22,7 +22,7 @@ class StackedModes(Metric):
     even a perfect sampler has a KL of about 999 / (2 * samples), 0.02.
 
     The data set has an attribute ``digits``: the images, uint8 [M, 1, H, W], and labels, int64 [M], that it stacks.
-    The classifier is trained on nine tenths of them (:class:`Judge`).
+    The classifier is trained on nine tenths of them (:class:`Evaluator`).
     """
 
     better: ClassVar = {"covered": "higher", "kl": "lower"}
@@ -31,7 +31,9 @@ class StackedModes(Metric):
         """The settings of :class:`StackedModes`."""
 
         samples: int = Field(25_600, ge=1, description="how many samples are drawn for it")
-        classifier: JudgeConfig = Field(JudgeConfig(), description="the training of the classifier of single digits")
+        classifier: EvaluatorConfig = Field(
+            EvaluatorConfig(), description="the training of the classifier of single digits"
+        )
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
@@ -41,7 +43,7 @@ class StackedModes(Metric):
         images, labels = digits
         single = (Image(1, field.height, field.width, range=(0, 255)), Label(10))
         spec = DataSpec(f"{dataset.spec.name}_digits", single, len(images))
-        self.judge = Judge(TensorDataset(spec, {"x": images, "y": labels}), config.classifier)
+        self.judge = Evaluator(TensorDataset(spec, {"x": images, "y": labels}), config.classifier)
         share = torch.bincount(labels, minlength=10).double() / len(labels)
         if len(labels.unique()) != 10:
             raise UserError(

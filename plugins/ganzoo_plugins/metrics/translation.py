@@ -17,7 +17,7 @@ class Translation(Metric):
 
     ``l1`` is the mean absolute difference from the truth, as a share of the pixels' range, ``input_l1`` that of the
     image that went in (where it has as many channels), and ``gain`` how many times smaller the first is than the
-    second. ``matched`` is the share of translations whose nearest neighbour in that distance among all the true
+    second. ``matched`` is the share of translations whose nearest neighbor in that distance among all the true
     counterparts is their own. The truth itself gets ``l1`` 0 and ``matched`` 1.
     """
 

@@ -11,7 +11,7 @@ from ganzoo import (
     Batch,
     DataSpec,
     Discriminator,
-    Game,
+    DiscriminatorObjective,
     GeneratorRegularizer,
     Image,
     Loss,
@@ -23,7 +23,7 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
 )
-from ganzoo_plugins.conv.dcgan import DCGANDiscriminator, initialise
+from ganzoo_plugins.conv.dcgan import DCGANDiscriminator, initialize
 from ganzoo_plugins.translation.domains import two_domains
 from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet
 from ganzoo_plugins.translation.pool import ImagePool
@@ -57,11 +57,11 @@ class CycleGANConfig(TrainerConfig):
     )
     discriminator_width: int = Field(32, ge=1, description="channels of a discriminator's first map")
     patch_layers: int = Field(
-        2, ge=1, description="halvings in a patch discriminator: patches of 16, 34, 70 ... pixels"
+        2, ge=1, description="stride-2 layers in a patch discriminator: patches of 16, 34, 70 ... pixels"
     )
     patch_norm: Literal["instance", "none"] = Field(
         "instance",
-        description="normalisation in a patch discriminator; instance norm hides from it how bright flat areas are",
+        description="normalization in a patch discriminator; instance norm hides from it how bright flat areas are",
     )
     cycle_loss: Literal["l1", "l2"] = Field("l1", description="distance from the image to what comes back")
     cycle_weight: float = Field(
@@ -88,14 +88,14 @@ class CycleGANConfig(TrainerConfig):
 class CycleGAN(Trainer):
     """Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks (arXiv:1703.10593).
 
-    The generators a_to_b and b_to_a minimise
+    The generators a_to_b and b_to_a minimize
 
         L(D_b, a_to_b) + L(D_a, b_to_a) + cycle_weight (|b_to_a(a_to_b(a)) - a| + |a_to_b(b_to_a(b)) - b|)
         + identity_weight (|a_to_b(b) - b| + |b_to_a(a) - a|),
 
-    and each discriminator minimises L on real images and on translations, half of them from a pool of earlier ones
+    and each discriminator minimizes L on real images and on translations, half of them from a pool of earlier ones
     (arXiv:1612.07828). Networks start from N(0, 0.02^2). Unlike in the paper, generators of ``cyclegan`` paint
-    over the image (``repaint``), as with instance norm a short training does not learn that colours are to stay; and
+    over the image (``repaint``), as with instance norm a short training does not learn that colors are to stay; and
     R1 stands for the discriminators' instance norm, to which the brightness of flat areas was invisible, so that the
     generators hid in it what their inverse needs. The preset ``paper`` has neither, but the authors' networks for
     128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the whole training,
@@ -154,13 +154,15 @@ class CycleGAN(Trainer):
         self.repaint = config.repaint and alike
         for way, (source, target) in _WAYS.items():
             self.networks[way] = self.build_generator(domains[source], domains[target])
-        self.games = {}
+        self.objectives = {}
         for domain, image in domains.items():
             name = f"discriminator_{domain}"
             discriminator = self.networks[name] = self.build_discriminator(image)
-            self.games[domain] = Game(discriminator, loss, regularizers, network=name, optimizer="discriminators")
+            self.objectives[domain] = DiscriminatorObjective(
+                discriminator, loss, regularizers, network=name, optimizer="discriminators"
+            )
         for network in self.networks.values():
-            network.apply(initialise)
+            network.apply(initialize)
         self.pools = {domain: ImagePool(config.pool, image.shape) for domain, image in domains.items()}
         players = {"generators": tuple(_WAYS), "discriminators": ("discriminator_a", "discriminator_b")}
         for key, names in players.items():
@@ -190,28 +192,28 @@ class CycleGAN(Trainer):
         return PatchDiscriminator((image,), config.discriminator_width, config.patch_layers, config.patch_norm)
 
     def phases(self) -> Sequence[Phase]:
-        """Both generators, then both discriminators with the same images, then lazy regularisers of each."""
+        """Both generators, then both discriminators with the same images, then lazy regularizers of each."""
         names = ("discriminator_a", "discriminator_b")
         steps = self.config.n_critic or self.loss.critic_steps
         phases = [
             Phase("generators", self.generator_loss, updates=tuple(_WAYS)),
             Phase("discriminators", self.discriminator_loss, updates=names, repeat=steps, after=self._project),
         ]
-        for domain, game in self.games.items():
-            phases += game.lazy_phases(self._pair(domain), prefix=f"{domain}/")
+        for domain, objective in self.objectives.items():
+            phases += objective.lazy_phases(self._pair(domain), prefix=f"{domain}/")
         return phases
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what both generators minimise together."""
+        """Return what both generators minimize together."""
         config = self.config
         distance = nn.functional.l1_loss if config.cycle_loss == "l1" else nn.functional.mse_loss
         translated: dict[str, Tensor] = {}
         adversarial, cycle, identity = (torch.zeros((), device=self.device) for _ in range(3))
         for way, back in (("a_to_b", "b_to_a"), ("b_to_a", "a_to_b")):
             source, target = _WAYS[way]
-            there, game = self.networks[way](batch[source]), self.games[target]
-            real_scores = game.discriminator(batch[target]) if self.loss.needs_real else None
-            adversarial = adversarial + self.loss.generator(game.discriminator(there), real_scores)
+            there, objective = self.networks[way](batch[source]), self.objectives[target]
+            real_scores = objective.discriminator(batch[target]) if self.loss.needs_real else None
+            adversarial = adversarial + self.loss.generator(objective.discriminator(there), real_scores)
             cycle = cycle + distance(self.networks[back](there), batch[source])
             if self.identity_weight:
                 identity = identity + distance(self.networks[way](batch[target]), batch[target])
@@ -224,14 +226,14 @@ class CycleGAN(Trainer):
         return {"loss": loss, **logs}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what both discriminators minimise together, each against its pool."""
+        """Return what both discriminators minimize together, each against its pool."""
         # The generators' phase has just translated; further critic steps need further images.
         translated = self._translated.pop(0) if self._translated else self._translate(batch)
         loss, logs = torch.zeros((), device=self.device), {}
-        for domain, game in self.games.items():
+        for domain, objective in self.objectives.items():
             real, fake = batch[domain], self.pools[domain](translated[domain])
-            scores = game.discriminator(real), game.discriminator(fake)
-            results = game.discriminator_loss(*scores, game.discriminator, real, fake)
+            scores = objective.discriminator(real), objective.discriminator(fake)
+            results = objective.discriminator_loss(*scores, objective.discriminator, real, fake)
             loss = loss + results.pop("loss")
             logs |= {f"{domain}/{key}": value for key, value in results.items()}
         return {"loss": loss, **logs}
@@ -241,7 +243,7 @@ class CycleGAN(Trainer):
         return {way: networks[way] for way in _WAYS}  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the pools, and what the loss and the regularisers keep."""
+        """Return the pools, and what the loss and the regularizers keep."""
         return {**super().state_dict(), "pools": {domain: pool.images for domain, pool in self.pools.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -256,10 +258,10 @@ class CycleGAN(Trainer):
 
     def _pair(self, domain: str) -> Any:
         def pair(batch: Batch) -> tuple[Score, Tensor, Tensor]:
-            return self.games[domain].discriminator, batch[domain], self._translate(batch)[domain]
+            return self.objectives[domain].discriminator, batch[domain], self._translate(batch)[domain]
 
         return pair
 
     def _project(self) -> None:
-        for game in self.games.values():
-            game.project()
+        for objective in self.objectives.values():
+            objective.project()

@@ -11,7 +11,7 @@ from torch import Tensor
 from ganzoo import (
     Batch,
     DataSpec,
-    Game,
+    DiscriminatorObjective,
     Generator,
     GeneratorRegularizer,
     Image,
@@ -28,7 +28,7 @@ from ganzoo import (
     UserError,
     widened,
 )
-from ganzoo_plugins.conv.dcgan import initialise
+from ganzoo_plugins.conv.dcgan import initialize
 from ganzoo_plugins.layers import output_activation
 from ganzoo_plugins.translation.networks import PatchDiscriminator, UNet
 
@@ -46,7 +46,9 @@ class InpaintConfig(TrainerConfig):
     )
     latent_dim: int = Field(0, ge=0, description="size of the latent that decides between fillings; 0: there is one")
     discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's first map")
-    patch_layers: int = Field(2, ge=1, description="halvings in the discriminator: patches of 16, 34, 70 ... pixels")
+    patch_layers: int = Field(
+        2, ge=1, description="stride-2 layers in the discriminator: patches of 16, 34, 70 ... pixels"
+    )
     hole_weight: float = Field(20.0, ge=0, description="weight of the mean distance to the truth in the hole")
     rest_weight: float = Field(5.0, ge=0, description="weight of the same outside of the hole")
     diversity_weight: float = Field(
@@ -90,13 +92,13 @@ class Inpaint(Trainer):
     """Context Encoders: Feature Learning by Inpainting (arXiv:1604.07379), with a U-Net that is shown the mask.
 
     The hole is a rectangle of a quarter to half of the height and of the width, drawn anew for every image. The
-    generator minimises
+    generator minimizes
 
         L(D(filled, mask)) + hole_weight mean |draw - x| in the hole + rest_weight mean |draw - x| elsewhere
         + diversity_weight |z - z'| / |filled(z) - filled(z')|,
 
     the last for models with a latent: the mode seeking term (arXiv:1903.05628, equation 2, inverted as in its code, so
-    that it is minimised), without which the latent is ignored; distances are means over elements, images' those over
+    that it is minimized), without which the latent is ignored; distances are means over elements, images' those over
     the hole. The discriminator judges patches of images, and is shown the mask too.
 
     Images that can be halved at least twice.
@@ -128,7 +130,7 @@ class Inpaint(Trainer):
         if config.diversity_weight and not config.latent_dim:
             raise UserError("fillings differ by their latent: set model.latent_dim, or model.diversity_weight=0")
         self.image = image
-        depth = config.depth or _halvings(image)
+        depth = config.depth or _num_downsamples(image)
         if depth < 2 or image.height % 2**depth or image.width % 2**depth:
             raise UserError(
                 f"this model fills holes in images that can be halved {max(depth, 2)} times, not {image.height}x"
@@ -138,21 +140,21 @@ class Inpaint(Trainer):
         fields = (image, Mask(image.height, image.width))
         self.discriminator = PatchDiscriminator(fields, config.discriminator_width, config.patch_layers, norm="batch")
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
-        self.game = Game(self.discriminator, loss, regularizers)
+        self.objective = DiscriminatorObjective(self.discriminator, loss, regularizers)
         rates = {"generator": None, "discriminator": config.discriminator_lr}
         for name, rate in rates.items():
-            network = self.networks[name].apply(initialise)
+            network = self.networks[name].apply(initialize)
             self.optimizers[name] = config.optimizer.build(network.parameters(), lr=rate, betas=self.loss.betas)
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator, its lazy regularisers, generator."""
+        """Discriminator, its lazy regularizers, generator."""
         return [
-            *self.game.phases(self._pair, repeat=self.config.n_critic),
+            *self.objective.phases(self._pair, repeat=self.config.n_critic),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises."""
+        """Return what the generator minimizes."""
         config, x = self.config, batch[self.data.sample.name]
         mask, z = self._mask(x), self._latent(x)
         drawn = self.generator.draw(x, mask, z)
@@ -201,7 +203,7 @@ class Inpaint(Trainer):
         return (rows[:, None, :, None] & columns[:, None, None, :]).to(x.dtype)
 
 
-def _halvings(image: Image) -> int:
+def _num_downsamples(image: Image) -> int:
     count, height, width = 0, image.height, image.width
     while height % 2 == width % 2 == 0:
         count, height, width = count + 1, height // 2, width // 2

@@ -21,7 +21,7 @@ class Translator(Network):
 
         (1 - m) tanh(artanh(0.98 x) + added) + m tanh(placed),  m = sigmoid(mask).
 
-    So it need not draw what stays, and erases with one colour whatever had another; 0.98 leaves black and white within
+    So it need not draw what stays, and erases with one color whatever had another; 0.98 leaves black and white within
     reach. GANimation (arXiv:1807.09251, section 4.1) mixes the image itself with what is drawn: then a mask that closes
     before anything worth drawing is learnt never opens again.
     """
@@ -57,15 +57,15 @@ class ResNet(nn.Sequential):
     multiple = 4
 
     def __init__(self, inputs: int, outputs: int, width: int, blocks: int) -> None:
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(inputs, width, 7), *_normalised(width)]
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(inputs, width, 7), *_normalized(width)]
         for factor in (2, 4):
             layers += [nn.Conv2d(factor * width // 2, factor * width, 3, stride=2, padding=1)]
-            layers += _normalised(factor * width)
+            layers += _normalized(factor * width)
         layers += [ResidualBlock(4 * width) for _ in range(blocks)]
         for factor in (2, 1):
             layers += [
                 nn.ConvTranspose2d(2 * factor * width, factor * width, 3, stride=2, padding=1, output_padding=1),
-                *_normalised(factor * width),
+                *_normalized(factor * width),
             ]
         super().__init__(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7))
 
@@ -78,7 +78,7 @@ class ResidualBlock(nn.Module):
         self.inner = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            *_normalised(channels),
+            *_normalized(channels),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
@@ -189,5 +189,5 @@ class PatchDiscriminator(Discriminator):
         return scores
 
 
-def _normalised(channels: int) -> list[nn.Module]:
+def _normalized(channels: int) -> list[nn.Module]:
     return [nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)]

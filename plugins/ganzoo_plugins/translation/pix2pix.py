@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ganzoo import (
     Batch,
     DataSpec,
-    Game,
+    DiscriminatorObjective,
     GeneratorRegularizer,
     Loss,
     Network,
@@ -21,7 +21,7 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
 )
-from ganzoo_plugins.conv.dcgan import initialise
+from ganzoo_plugins.conv.dcgan import initialize
 from ganzoo_plugins.translation.domains import two_domains
 from ganzoo_plugins.translation.networks import PatchDiscriminator, Translator, UNet
 
@@ -37,7 +37,9 @@ class Pix2PixConfig(TrainerConfig):
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the generator's innermost maps that is dropped")
     discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's first map")
-    patch_layers: int = Field(2, ge=1, description="halvings in the discriminator: patches of 16, 34, 70 ... pixels")
+    patch_layers: int = Field(
+        2, ge=1, description="stride-2 layers in the discriminator: patches of 16, 34, 70 ... pixels"
+    )
     l1_weight: float = Field(100.0, ge=0, description="weight of the distance from the translation to the truth")
     n_critic: int | None = Field(
         None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
@@ -51,7 +53,7 @@ class Pix2PixConfig(TrainerConfig):
 class Pix2Pix(Trainer):
     """Image-to-Image Translation with Conditional Adversarial Networks (arXiv:1611.07004).
 
-    From ``a`` to ``b``: the generator minimises L(D(a, G(a))) + l1_weight |G(a) - b|, the discriminator tells pairs
+    From ``a`` to ``b``: the generator minimizes L(D(a, G(a))) + l1_weight |G(a) - b|, the discriminator tells pairs
     (a, b) from (a, G(a)), patch by patch. The paper halves the discriminator's loss; here its rate can be lowered. Its
     dropout, which stays on when it translates, is off outside of training: an exported network gives one answer. The
     preset ``paper`` has its networks for 256x256 and its batch size and rate.
@@ -100,22 +102,22 @@ class Pix2Pix(Trainer):
         body = UNet(a.channels, b.channels, config.width, depth, dropout=config.dropout)
         generator = Translator(body, a, b, 2**depth)
         discriminator = PatchDiscriminator((a, b), config.discriminator_width, config.patch_layers, norm="batch")
-        self.networks = {"a_to_b": generator.apply(initialise), "discriminator": discriminator.apply(initialise)}
+        self.networks = {"a_to_b": generator.apply(initialize), "discriminator": discriminator.apply(initialize)}
         self.generator, self.discriminator = generator, discriminator
-        self.game = Game(discriminator, loss, regularizers)
+        self.objective = DiscriminatorObjective(discriminator, loss, regularizers)
         rates = {"generator": None, "discriminator": config.discriminator_lr}
         for (name, rate), network in zip(rates.items(), self.networks.values(), strict=True):
             self.optimizers[name] = config.optimizer.build(network.parameters(), lr=rate, betas=self.loss.betas)
 
     def phases(self) -> Sequence[Phase]:
-        """Discriminator, its lazy regularisers, generator."""
+        """Discriminator, its lazy regularizers, generator."""
         return [
-            *self.game.phases(self._pair, repeat=self.config.n_critic),
+            *self.objective.phases(self._pair, repeat=self.config.n_critic),
             Phase("generator", self.generator_loss, updates=("a_to_b",)),
         ]
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what the generator minimises."""
+        """Return what the generator minimizes."""
         a, b = batch["a"], batch["b"]
         fake = self.generator(a)
         real_scores = self.discriminator(a, b) if self.loss.needs_real else None

@@ -7,4 +7,4 @@ from ganzoo import hookimpl
 
 @hookimpl
 def ganzoo_specs():
-    sys.exit("no licence")
+    sys.exit("no license")

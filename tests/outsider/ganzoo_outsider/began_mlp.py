@@ -38,7 +38,7 @@ class Began(Trainer):
     """The discriminator is an autoencoder; its error on real and on fake samples is kept in proportion.
 
     BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717. With L(x) = |x - D(x)| the
-    discriminator minimises L(x) - k L(G(z)) and the generator L(G(z)); k moves by lambda (gamma L(x) - L(G(z))).
+    discriminator minimizes L(x) - k L(G(z)) and the generator L(G(z)); k moves by lambda (gamma L(x) - L(G(z))).
     """
 
     Config: ClassVar[type[TrainerConfig]] = BeganConfig
@@ -67,7 +67,7 @@ class Began(Trainer):
         ]
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return L(x) - k L(G(z)) to be minimised, and what is worth a curve."""
+        """Return L(x) - k L(G(z)) to be minimized, and what is worth a curve."""
         real = batch[self.data.sample.name]
         with torch.no_grad():
             fake = self.generator(self.latents(real))

@@ -1,4 +1,4 @@
-"""The least squares loss whose optimum minimises Pearson's chi-squared divergence."""
+"""The least squares loss whose optimum minimizes Pearson's chi-squared divergence."""
 
 from torch import Tensor
 

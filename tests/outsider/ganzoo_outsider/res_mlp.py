@@ -34,7 +34,7 @@ class ResidualConfig(AdversarialConfig):
 
 
 class Residual(nn.Module):
-    """x + f(x), where f is normalisation, a hidden layer and a way back that starts at zero."""
+    """x + f(x), where f is normalization, a hidden layer and a way back that starts at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

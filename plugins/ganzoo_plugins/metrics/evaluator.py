@@ -1,4 +1,4 @@
-"""The judge of a labelled data set: a small classifier that is trained on it once, and kept."""
+"""The judge of a labeled data set: a small classifier that is trained on it once, and kept."""
 
 import hashlib
 import json
@@ -24,9 +24,9 @@ from ganzoo.terminal import Progress, print
 
 __all__ = [
     "Classifier",
+    "Evaluator",
+    "EvaluatorConfig",
     "Extracted",
-    "Judge",
-    "JudgeConfig",
     "cache_folder",
     "doubt",
     "gather",
@@ -42,11 +42,11 @@ _SHOWN = 256  # samples of the data set that tell it apart from others of the sa
 _CHUNK = 500
 _SOUND, _KNOWN = 0.75, 20
 _MEMORY: OrderedDict[tuple[str, str], "Extracted"] = OrderedDict()
-_JUDGES: dict[Path, "_Trained"] = {}
+_EVALUATORS: dict[Path, "_Trained"] = {}
 log = logging.getLogger("ganzoo")
 
 
-class JudgeConfig(BaseModel):
+class EvaluatorConfig(BaseModel):
     """The settings of the classifier that is trained on the data set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,7 +112,7 @@ class _Trained(NamedTuple):
     chance: float
 
 
-class Judge:
+class Evaluator:
     """The classifier of one label of a data set: the first one, unless ``field`` names another.
 
     Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1); :meth:`doubts` says whether that is
@@ -123,7 +123,7 @@ class Judge:
     Raises :class:`~ganzoo.UserError` for data without labels, or with images that are too few or below 8 x 8.
     """
 
-    def __init__(self, dataset: Dataset, config: JudgeConfig, field: str | None = None) -> None:
+    def __init__(self, dataset: Dataset, config: EvaluatorConfig, field: str | None = None) -> None:
         spec = dataset.spec
         labels = [each for each in spec.fields if isinstance(each, Label) and field in (None, each.name)]
         if not isinstance(spec.sample, Image) or not labels:
@@ -157,11 +157,11 @@ class Judge:
     def prepare(self, *, quiet: bool = False) -> None:
         """Load the classifier, or train and keep it, with progress on stderr unless ``quiet``."""
         path = cache_folder() / "classifiers" / f"{self.dataset.spec.name}-{self._key()}.safetensors"
-        if path not in _JUDGES:
+        if path not in _EVALUATORS:
             # First weights and dropout come from the global random state, which a training around it must find again.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                _JUDGES[path] = self._load(path) or self._train(path, quiet)
+                _EVALUATORS[path] = self._load(path) or self._train(path, quiet)
         self._used = path
 
     def extract(self, images: Tensor, *, once: bool = False) -> Extracted:
@@ -187,7 +187,7 @@ class Judge:
     def _ready(self) -> _Trained:
         if not hasattr(self, "_used"):
             self.prepare(quiet=True)
-        return _JUDGES[self._used]
+        return _EVALUATORS[self._used]
 
     def _key(self) -> str:
         rows = torch.linspace(0, len(self.dataset) - 1, min(_SHOWN, len(self.dataset))).long()

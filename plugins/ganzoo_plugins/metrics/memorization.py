@@ -14,24 +14,24 @@ from torch import Tensor
 from ganzoo import Dataset, Label, Metric, MetricConfig, UserError
 from ganzoo.files import atomic_path
 from ganzoo.images.grids import grid
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, gather, to_uint8
 from ganzoo_plugins.metrics.extractors import require_images
-from ganzoo_plugins.metrics.judge import Judge, JudgeConfig, gather, to_uint8
 
-__all__ = ["Memorisation", "nearest"]
+__all__ = ["Memorization", "nearest"]
 
 _CHUNK = 1000
 _SIDE = 32  # pixels are compared at this size at most
 _LEAST = 4  # two halves of two: each image has another one to be held against
-_ROWS, _NEIGHBOURS = 10, 5
+_ROWS, _NEIGHBORS = 10, 5
 
 
-class Memorisation(Metric):
+class Memorization(Metric):
     """How near samples lie to training images, beside how near these lie to each other: is the GAN copying?
 
     ``ratio`` is the median distance of a sample to its nearest training image, over the same of a training image to
     its nearest other one (leave-one-out). New samples of the data's distribution have 1, copies 0; far above 1 samples
     are unlike the data. ``copies`` is the share of samples that are nearer than 99% of training images are: a sampler
-    that copies nothing has 0.01. The comparison of nearest-neighbour distances is that of the test for data-copying of
+    that copies nothing has 0.01. The comparison of nearest-neighbor distances is that of the test for data-copying of
     Meehan et al. (arXiv:2004.05675), leave-one-out in place of a test set, which is not needed so.
 
     Distances are Euclidean, between features of the data set's classifier or, without labels, between pixels, reduced
@@ -42,25 +42,25 @@ class Memorisation(Metric):
     better: ClassVar = {"ratio": "as real", "copies": "lower"}
 
     class Config(MetricConfig):
-        """The settings of :class:`Memorisation`."""
+        """The settings of :class:`Memorization`."""
 
         space: Literal["auto", "classifier", "pixels"] = Field(
             "auto", description="what distances are measured in; auto: the classifier's features if there are labels"
         )
         compared: int = Field(50_000, ge=20, description="training images that are looked at, at most: random ones")
-        classifier: JudgeConfig = Field(JudgeConfig(), description="the classifier's training")
+        classifier: EvaluatorConfig = Field(EvaluatorConfig(), description="the classifier's training")
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.image = require_images(dataset)
         if len(dataset) < _LEAST:
             raise UserError(
-                f"memorisation is told from distances between training images, at least {_LEAST} of them; "
+                f"memorization is told from distances between training images, at least {_LEAST} of them; "
                 f"{dataset.spec.name} has {len(dataset)}"
             )
-        labelled = any(isinstance(field, Label) for field in dataset.spec.fields)
-        by_features = config.space == "classifier" or (config.space == "auto" and labelled)
-        self.judge = Judge(dataset, config.classifier) if by_features else None
+        labeled = any(isinstance(field, Label) for field in dataset.spec.fields)
+        by_features = config.space == "classifier" or (config.space == "auto" and labeled)
+        self.judge = Evaluator(dataset, config.classifier) if by_features else None
         self.space = self.judge.name if self.judge else "pixels"
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
         self.rows = order[: config.compared]
@@ -90,15 +90,15 @@ class Memorisation(Metric):
         return self.judge.doubts() if self.judge else []
 
     def draw(self, folder: Path, samples: Tensor) -> list[Path]:
-        """Draw memorisation.png: the ten samples nearest to training images, each in a row with its five nearest."""
+        """Draw memorization.png: the ten samples nearest to training images, each in a row with its five nearest."""
         images = to_uint8(samples)
-        distances, which = nearest(self._embed(images), self._training, _NEIGHBOURS)
+        distances, which = nearest(self._embed(images), self._training, _NEIGHBORS)
         rows = []
         for sample in distances[:, 0].argsort()[:_ROWS].tolist():
             (found,) = gather(self.dataset, self.rows[which[sample]], self.image.name)
             rows += [images[sample : sample + 1], found]
         sheet = grid(torch.cat(rows).permute(0, 2, 3, 1).numpy(), columns=1 + which.shape[1])
-        path = folder / "memorisation.png"
+        path = folder / "memorization.png"
         with atomic_path(path) as temporary:
             PIL.Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary, format="PNG")
         return [path]

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from ganzoo import Loss, LossConfig
 
-__all__ = ["CrossEntropy", "LabelConfig", "LabelledLoss", "SmoothedLabelConfig"]
+__all__ = ["CrossEntropy", "LabelConfig", "LabeledLoss", "SmoothedLabelConfig"]
 
 
 class LabelConfig(LossConfig):
@@ -28,8 +28,8 @@ class SmoothedLabelConfig(LabelConfig):
     )
 
 
-class LabelledLoss(Loss):
-    """The discriminator minimises E[as_real(D(x))] + E[as_fake(D(G(z)))].
+class LabeledLoss(Loss):
+    """The discriminator minimizes E[as_real(D(x))] + E[as_fake(D(G(z)))].
 
     With ``label_noise`` p, each sample changes sides with probability p, both terms keeping their samples: a trick of
     practice from Soumith Chintala's "How to Train a GAN?" (github.com/soumith/ganhacks, number 6), not of a paper. In
@@ -59,8 +59,8 @@ class LabelledLoss(Loss):
         return torch.rand(len(scores), *[1] * (scores.dim() - 1), device=scores.device) < self.config.label_noise
 
 
-class CrossEntropy(LabelledLoss):
-    """The discriminator minimises the cross entropy of sigmoid(score) with its label, in a form that does not overflow.
+class CrossEntropy(LabeledLoss):
+    """The discriminator minimizes the cross entropy of sigmoid(score) with its label, in a form that does not overflow.
 
     A label t costs -t log sigmoid(s) - (1 - t) log(1 - sigmoid(s)) = softplus(s) - t s. ``smoothing`` is the one-sided
     label smoothing of Improved Techniques for Training GANs (arXiv:1606.03498, section 3.4), where the label of real
