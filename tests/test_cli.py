@@ -174,7 +174,7 @@ def test_train_without_a_model(cli: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trian"], ["no such command 'trian'", "did you mean 'train'?"]),
+        (["trian"], ["unknown command 'trian'; did you mean 'train'?"]),
         (["train", "--stpes", "3"], ["no such option: --stpes", "--steps", "ganzoo train --help"]),
         (["train", "--steps", "many"], ["'--steps'", "valid integer"]),
         (["train", "extra"], ["extra", "ganzoo train --help"]),

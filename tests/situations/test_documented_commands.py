@@ -18,6 +18,7 @@ import pytest
 import typer
 from conftest import Command
 from small import small
+from typer.core import TyperGroup
 
 from ganzoo import open_model
 from ganzoo.cli import app
@@ -177,8 +178,8 @@ def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     for text in re.findall(r"`ganzoo ([^`\n]+)`", document.read_text(encoding="utf-8")):
         words = text.split()
         command = group
-        while words and hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
+        while words and isinstance(command, TyperGroup):
+            command = command.get_command(None, words.pop(0))
         known = {option for parameter in command.params for option in parameter.opts}
         options = {word for word in words if word.startswith("-")}
         assert options <= known | {"--help"}, f"ganzoo {text}"

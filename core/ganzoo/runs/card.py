@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
-from ganzoo.fields import Attributes, Field, Image, Label, Latent, Points
+from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.text import shown
 
 if TYPE_CHECKING:
     from ganzoo.config.config import Config
     from ganzoo.data.dataset import DataSpec
-    from ganzoo.runs.run import Run
     from ganzoo.gan.trainer import Trainer
+    from ganzoo.runs.run import Run
 
 __all__ = ["is_current", "write_card"]
 
@@ -61,7 +61,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         "In the folder above this one; neither needs the training data:",
         "",
         f"    ganzoo sample {run.path.name} --out samples.png",
-        f"    ganzoo export {run.path.name} --onnx",
+        *(f"    ganzoo export {run.path.name} --{entry.spec.key}" for entry in load_registry().specs("format")[:1]),
         "",
         "Train the same again, or go on:",
         "",
