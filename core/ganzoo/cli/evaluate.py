@@ -60,7 +60,7 @@ def eval_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
 ) -> None:
-    """Evaluator a trained model: its samples beside as many real ones.
+    """Evaluate a trained model: its samples beside as many real ones.
 
     What translates or fills images is judged by what it makes of the data's.
     """
