@@ -110,7 +110,7 @@ def draw_files(folder: Path) -> None:
     for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
         pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
         PIL.Image.fromarray(pixels).save(folder / name)
-    (folder / "judges.py").write_text(
+    (folder / "evaluators.py").write_text(
         re.findall(r"```python\n(def strokes.*?)```", (ROOT / "docs" / "sampling.md").read_text(), re.DOTALL)[0]
     )
 

@@ -68,9 +68,11 @@ def load_command(spec: Spec) -> Any:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
         group.command(spec.key, help=target.__doc__ or spec.summary)(target)
     try:
-        return typer.main.get_command(group)
+        command = typer.main.get_command(group)
     except Exception as error:
         raise UserError(f"{spec} cannot be used: {sentence(error)}") from error
+    command.name = spec.key
+    return command
 
 
 def _show_version(wanted: bool) -> None:
