@@ -63,13 +63,14 @@ def export(
     if pixels is not None:
         layout = "NHWC" if pixels == "nhwc" else "NCHW"
     written = ganzoo.export(
-        ganzoo.Run.open(run, runs),
+        run,
         out,
         format="onnx",
         every_network=every_network,
         pixels=layout,
         precision=precision,
         metadata=_read_directions(directions) if directions is not None else None,
+        runs=runs,
     )
     if not as_json:
         for path, document in written.items():

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "ganzoo plugins": "shows the guide's plugin, which tests/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
     "ganzoo check res_mlp": "the same",
+    "ganzoo average": "the same",
 }
 """Commands of the documents that are not run here, by how they begin, and why."""
 

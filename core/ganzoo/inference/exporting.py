@@ -10,6 +10,7 @@ from ganzoo.errors import UserError
 from ganzoo.fields import Image, Latent
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
+from ganzoo.runs.places import ROOT
 from ganzoo.runs.run import Run
 
 __all__ = ["export"]
@@ -26,10 +27,11 @@ def export(
     pixels: Literal["NCHW", "NHWC"] | None = None,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
     metadata: Mapping[str, Any] | None = None,
+    runs: str | Path = ROOT,
 ) -> dict[Path, Mapping[str, Any]]:
     """Write the trained generator of a run to a file, compared with torch, and return its metadata by the path.
 
-    ``run`` is a run or its path, its number, or ``"last"``, the newest one under ``runs``. Neither its data set nor its
+    ``run`` is a run or its path, its number, or ``"last"``, the newest one, both in the folder ``runs``. Neither its data set nor its
     loss has to be installed. The weights are the averaged ones.
 
     ``format`` is the key of an installed format, which is the suffix of its files; by default that of ``out``, or the
@@ -54,7 +56,7 @@ def export(
         raise UserError(f"a file of the format {key} ends in .{key}, not {path}")
     if path is not None and every_network and (path.suffix == f".{key}" or path.is_file()):
         raise UserError(f"every network is a file of its own, so what is written to is a folder, not {path}")
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = run if isinstance(run, Run) else Run.open(run, Path(runs))
     networks = run.load_all(registry)
     if not every_network:
         networks = dict([next(iter(networks.items()))])
