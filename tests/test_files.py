@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from ganzoo.errors import UserError
 from ganzoo.files import (
+    append_line,
     open_regular,
     parse_json,
     read_arrays,
@@ -142,6 +144,21 @@ def test_records(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     assert [row["step"] for row in read_records(tmp_path / "a.jsonl")] == [1, 5, 6]
+
+
+def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    append_line(path, "[1]")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (7, before[1]))  # of the next line three bytes fit
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*a\.jsonl: File too large"):
+            append_line(path, "[2, 3]")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "[1]\n"
+    append_line(path, "[2, 3]")
+    assert path.read_text() == "[1]\n[2, 3]\n"
 
 
 def test_tables(tmp_path: Path) -> None:
