@@ -74,6 +74,8 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "b", most=5) == b"\xef\xbb\xbf\xc3\xa9"
     with pytest.raises(UserError, match="5 bytes, more than the limit of 4"):
         read_bytes(tmp_path / "b", most=4)
+    with pytest.raises(UserError, match="more than 9 bytes"):
+        read_bytes(Path("/proc/cpuinfo"), most=9)  # which says that it has none, as one does that is still growing
     (tmp_path / "a").write_bytes(b"\xff")
     with pytest.raises(UserError, match="is not UTF-8 text: invalid start byte at byte 0"):
         read_text(tmp_path / "b")
@@ -138,6 +140,7 @@ def test_records(tmp_path: Path) -> None:
         b"[" * 60_000,
         b"[3]",
         b'{"step": 4, "long": "' + b"x" * 200_000 + b'"}',
+        b"x" * 2**16 + b'{"step": 9}',
         b'{"step": 5}\r',
         b"",
         b'{"step": 6}',
