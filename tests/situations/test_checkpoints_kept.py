@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import stat
 from collections.abc import Iterator
@@ -81,6 +82,17 @@ def test_sheets_are_in_the_order_of_their_steps(run: Path) -> None:
         shutil.copy(run / "samples" / "000002.png", run / "samples" / f"{step:06d}.png")
     assert [int(path.stem) for path in Run(run).sheets()] == [0, 2, 4, 6, 999_999, 1_000_000]
     assert [path.name for path in Run(run).later(999_999)] == ["1000000.png"]
+
+
+def test_every_global_generator_goes_on_where_it_was() -> None:
+    def draw() -> tuple[float, float, float]:
+        return torch.rand(1).item(), float(np.random.standard_normal()), random.gauss()
+
+    draw()  # so that NumPy and Python keep the second number of a pair
+    state = checkpoint.random_state()
+    drawn = [draw() for _ in range(3)]
+    checkpoint.restore_random_state(state)
+    assert [draw() for _ in range(3)] == drawn
 
 
 # --- A damaged one

@@ -110,6 +110,8 @@ def latest(folder: Path) -> Path:
         raise UserError(f"{error}{_intact(folder)}") from None
     path = folder / name
     if not _NAME.fullmatch(name) or not path.is_dir():
+        if pointer.exists() and read_bytes(pointer).decode(errors="replace").strip() != name:
+            return latest(folder)  # a training has replaced it meanwhile, and deleted what it named
         raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run{_intact(folder)}")
     return path
 
