@@ -200,7 +200,10 @@ def _make_folder(folder: Path) -> None:
     """Make a folder and those above it, each of them durable, as what is written into it is to be."""
     if not folder.is_dir():
         _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise UserError(f"cannot write into {folder}: it is not a folder") from None
         fsync_folder(folder.parent)
 
 
