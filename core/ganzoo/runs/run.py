@@ -94,6 +94,8 @@ class Run:
         path = locate(name, root)
         if not (path / "config.toml").is_file():
             raise UserError(f"{path} is not a run folder: it has no config.toml")
+        if not fits(str(path)):  # safetensors does not open what lies in it
+            raise UserError(f"cannot read {str(path)!r}: {NAME}; rename it")
         return cls(path)
 
     @contextmanager
