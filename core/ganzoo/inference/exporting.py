@@ -31,8 +31,8 @@ def export(
 ) -> dict[Path, Mapping[str, Any]]:
     """Write the trained generator of a run to a file, compared with torch, and return its metadata by the path.
 
-    ``run`` is a run or its path, its number, or ``"last"``, the newest one, both in the folder ``runs``. Neither its data set nor its
-    loss has to be installed. The weights are the averaged ones.
+    ``run`` is a run, its path, its number in the folder ``runs``, or ``"last"``, the newest one there. Neither its data
+    set nor its loss has to be installed. The weights are the averaged ones.
 
     ``format`` is the key of an installed format, which is the suffix of its files; by default that of ``out``, or the
     first that is installed. ``out`` is the file, by default ``generator`` with that suffix in the run folder. With
