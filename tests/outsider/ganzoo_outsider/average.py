@@ -1,4 +1,4 @@
-"""``ganzoo average``: what the samples of a model have in common."""
+"""The command ``average``: what the samples of a model have in common."""
 
 from pathlib import Path
 from typing import Annotated
