@@ -223,7 +223,7 @@ def test_everything_that_prints_goes_through_the_terminal() -> None:
                 and any(name.name == "print" for name in node.names)
                 for node in nodes
             )
-            assert imported or not prints, f"{path} prints without ganzoo.terminal"
+            assert imported or not prints or path.name == "terminal.py", f"{path} prints without ganzoo.terminal"
             found += prints
             writes = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "write"]
             assert not [call for call in writes if ast.unparse(call.value).startswith("sys.std")], path

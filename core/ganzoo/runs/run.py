@@ -94,8 +94,10 @@ class Run:
         path = locate(name, root)
         if not (path / "config.toml").is_file():
             raise UserError(f"{path} is not a run folder: it has no config.toml")
-        if not fits(str(path)):  # safetensors does not open what lies in it
-            raise UserError(f"cannot read {str(path)!r}: {NAME}; rename it")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # safetensors does not open what lies in it
+            raise UserError(f"cannot read {str(path)!r}: its name has bytes that are no text; rename it") from None
         return cls(path)
 
     @contextmanager
