@@ -22,9 +22,20 @@ from numpy.typing import NDArray
 
 from .batching import LARGE, Batching
 from .device import Bound, Graphs, Value, graph_options, run_bound
-from .drawing import GENERATOR, Drawing, Floats, Given, Labels, Vectors, check_labels, draw, stream, whole
+from .drawing import (
+    GENERATOR,
+    Drawing,
+    Floats,
+    Given,
+    Labels,
+    Vectors,
+    check_labels,
+    draw_latents,
+    noise,
+    streams,
+    whole,
+)
 from .errors import ModelError
-from .latents import pick
 from .session import DEVICES, PROVIDERS, Provider, cores, open_session
 from .trust import Source, read, read_metadata
 
@@ -32,7 +43,6 @@ __all__ = ["Batch", "Generator"]
 
 _BATCH = "the batch size"
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
-_PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
 _SMALL = 1 << 20  # bytes of samples; what each thread may keep for its next request
 
 
@@ -77,11 +87,8 @@ class Generator:
         self.directions: Mapping[str, Mapping[str, Any]] = self.metadata.get("directions", {})
         self._fields: list[dict[str, Any]] = self.signature["inputs"]
         self.inputs = tuple(field["name"] for field in self._fields)
-        self._means = {
-            field["name"]: np.asarray(mean, np.float32).reshape(field["shape"])
-            for field in self._fields
-            if (mean := self.metadata.get("latent_mean", {}).get(field["name"])) is not None
-        }
+        means = self.metadata.get("latent_mean", {})
+        self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()}
         # From the bytes that were checked: the file may be another one by now.
         self._open = partial(open_session, content, self._name, folder, providers)
         self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
@@ -150,16 +157,8 @@ class Generator:
 
         In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
         """
-        names = [field["name"] for field in self._fields if field["kind"] == "latent"]
-        if not names or name not in (None, *names):
-            raise ValueError(f"this model has no such latent; it takes the inputs {', '.join(self.inputs)}")
-        name = name or names[0]
-        if not isinstance(n, Sequence | np.ndarray):
-            return self._drawing(n, seed, truncation=truncation).take(n)[name]
-        count = max(n, default=0) + 1
-        drawing = self._drawing(count, seed, truncation=truncation)
-        size = max(1, _PIECE // sum(math.prod(field["shape"]) for field in self._fields if field["kind"] == "latent"))
-        return pick((drawing.take(min(size, count - at))[name] for at in range(0, count, size)), n)
+        self._check_source()
+        return draw_latents(self._fields, n, seed, name, truncation=truncation, means=self._means)
 
     def sample(
         self,
@@ -188,7 +187,8 @@ class Generator:
         if plain and type(n) is int and 0 < n * self._bytes <= _SMALL and self._batch(batch, n, n) == n:
             return self._small(n, seed)
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        pieces = self._pieces(self._drawing(n, seed, **asked), n, batch)
+        drawing = self._drawing(n, seed, **asked)
+        pieces, n = self._pieces(drawing, batch), drawing.n
         first = next(pieces).samples
         if len(first) == n:
             return first
@@ -213,12 +213,13 @@ class Generator:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs, in constant memory."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
         batch = batch if batch is None else whole(batch, 1, _BATCH)
-        return self._pieces(self._drawing(n, seed, **asked), n, batch)
+        return self._pieces(self._drawing(n, seed, **asked), batch)
 
     def _small(self, n: int, seed: int) -> NDArray[Any]:
         """Return what :meth:`sample` does, by as little code as can be: a small network takes no longer than that."""
         (field,) = self._fields
-        feed = {field["name"]: draw(stream(seed), field, n)}
+        (random,) = streams(seed)
+        feed = {field["name"]: noise(random, field, n)}
         bound = getattr(self._kept, "bound", None)
         try:
             if bound is None or bound.size != n:
@@ -229,13 +230,13 @@ class Generator:
         except Exception as error:
             raise self._failed(error) from None
 
-    def _pieces(self, drawing: Drawing, n: int, batch: int | None) -> Iterator[Batch]:
-        """Draw ``n`` samples, a piece after another.
+    def _pieces(self, drawing: Drawing, batch: int | None) -> Iterator[Batch]:
+        """Compute the samples of all that is drawn, a piece after another.
 
         Of a large request on the CPU each thread computes a piece of its own: if all work on one piece, they wait for
         each other after every operator.
         """
-        left = n
+        n = left = drawing.n
         if self._abreast == 1 or batch is not None or n < LARGE:
             while left:
                 size = self._batch(batch, left, n)
@@ -264,9 +265,12 @@ class Generator:
         return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
+        self._check_source()
+        return Drawing(self._fields, n, seed, means=self._means, **asked)
+
+    def _check_source(self) -> None:
         if (generator := self.metadata.get("latent_generator", GENERATOR)) != GENERATOR:
             raise ValueError(f"this model's latents come from {generator}, which this runtime does not know: update it")
-        return Drawing(self._fields, n, seed, means=self._means, **asked)
 
     def _batch(self, asked: int | None, left: int, n: int) -> int:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
@@ -297,7 +301,7 @@ class Generator:
             if not np.can_cast(value.dtype, field["dtype"], "same_kind"):
                 raise ValueError(f"input {name!r} is {field['dtype']}, not {value.dtype}")
             if field["kind"] == "label":
-                check_labels(value, field["classes"])
+                check_labels(name, value, field["classes"])
             feed[name] = np.ascontiguousarray(value, field["dtype"])
         if len(sizes) > 1:
             raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")

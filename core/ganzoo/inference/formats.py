@@ -11,18 +11,11 @@ from ganzoo.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from ganzoo.gan.networks import Network
+    from ganzoo_runtime.drawing import Given, Labels, Vectors
 
-    Classes = int | Sequence[int] | NDArray[np.integer[Any]]
-    """A class for all samples, or one for each."""
-    Labels = Classes | Mapping[str, Classes] | None
-    """What is asked of a model's labels; see :meth:`Sampler.sample`."""
-    Vectors = ArrayLike | Mapping[str, float] | None
-    """What is asked of a model's attributes; see :meth:`Sampler.sample`."""
-    Given = ArrayLike | Mapping[str, ArrayLike] | None
-    """Latents to use in place of drawn ones; see :meth:`Sampler.sample`."""
     Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
     """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
 
