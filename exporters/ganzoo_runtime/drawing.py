@@ -177,9 +177,9 @@ def whole(value: int, least: int, what: str) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{what} is a whole number of at least {least}, not {value!r}") from None
+        number = least - 1
     if number < least:
-        raise ValueError(f"{what} is a whole number of at least {least}, not {number}")
+        raise ValueError(f"{what} is a whole number of at least {least}, not {_shown(value)}")
     return number
 
 
@@ -195,7 +195,7 @@ def _truncation(value: float) -> float:
     except (TypeError, OverflowError):
         right = False
     if not right:
-        raise ValueError(f"the truncation is a finite number of at least 0, not {value}")
+        raise ValueError(f"the truncation is a finite number of at least 0, not {_shown(value)}")
     return value
 
 
@@ -284,6 +284,11 @@ def _vectors(values: Any, what: str, shape: Sequence[int], n: int) -> Floats:
             f"not {list(vectors.shape)}"
         )
     return vectors.reshape(-1, *shape)
+
+
+def _shown(value: object) -> str:
+    """Return any value in one line that is not long, whatever was given in place of a number."""
+    return " ".join(repr(value).split())[:100]
 
 
 def _finite(values: Any, what: str) -> Floats:

@@ -70,14 +70,8 @@ class Sampler(Protocol):
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is a class for all samples or one for each, by index whatever the classes are called, of a model with
-        one label; or a mapping from names of labels to such. Labels that are not asked for take all their combinations
-        in turn, the first one changing fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of
-        the second, and so on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a
-        mapping from names of attributes (their indices if they have no names) to numbers, which take the place of these
-        entries of the signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the
-        latents towards their mean. ``latents`` are used as they are in place of drawn ones: one for all samples,
-        [*shape], or one for each, [n, *shape]; or a mapping from names of latents to such.
+        What may be asked for is told by :meth:`ganzoo_runtime.Generator.sample`. Raises ValueError for what this model
+        cannot be asked.
         """
         ...
 
