@@ -162,7 +162,7 @@ def test_torch_and_the_file_have_the_same_latents(
 )
 def test_what_is_wrong_is_told(model: str, wrong: dict[str, Any], message: str) -> None:
     for sampler in samplers(model):
-        with pytest.raises(ValueError) as caught:  # noqa: PT011
+        with pytest.raises(ValueError) as caught:
             sampler.stream(3, **wrong)
         assert str(caught.value) == message
 
