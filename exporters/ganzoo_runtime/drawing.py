@@ -21,6 +21,7 @@ __all__ = [
     "GENERATOR",
     "Classes",
     "Drawing",
+    "Fields",
     "Floats",
     "Given",
     "Labels",
@@ -36,6 +37,7 @@ GENERATOR = "numpy.random.Philox"
 """What ``"latent_generator"`` in the metadata names, and where it is absent: the source of latents."""
 
 Fields = Sequence[Mapping[str, Any]]
+"""The inputs of a signature, as JSON."""
 Floats = NDArray[np.float32]
 Classes = int | Sequence[int] | NDArray[np.integer[Any]]
 """A class for all samples, or one for each."""

@@ -20,6 +20,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
 from .device import Bound, Graphs, Value, graph_options, run_bound
 from .drawing import (
@@ -29,7 +30,6 @@ from .drawing import (
     Given,
     Labels,
     Vectors,
-    check_labels,
     draw_latents,
     noise,
     streams,
@@ -42,7 +42,6 @@ from .trust import Source, read, read_metadata
 __all__ = ["Batch", "Generator"]
 
 _BATCH = "the batch size"
-_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
 _SMALL = 1 << 20  # bytes of samples; what each thread may keep for its next request
 
 
@@ -94,7 +93,7 @@ class Generator:
         self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
         self.provider = self.device = self._session.get_providers()[0]
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
-        if not _agree(found, self._fields):
+        if not agree(found, self._fields):
             raise ModelError(f"{self._name} is inconsistent: the inputs of its graph are not those of its signature")
         self.output = self._session.get_outputs()[0].name
         output = self.signature["output"]
@@ -120,7 +119,7 @@ class Generator:
             [field["kind"] for field in self._fields] == ["latent"]
             and self._memory[0] == "cpu"
             and not alone
-            and self._session.get_outputs()[0].type == _TYPES.get(self._dtype.name)
+            and self._session.get_outputs()[0].type == TYPES.get(self._dtype.name)
             and self.metadata.get("latent_generator", GENERATOR) == GENERATOR
         )
 
@@ -134,7 +133,7 @@ class Generator:
         Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
         synchronized. The sample is float32, or uint8 where the model was exported with pixels inside.
         """
-        return self._run(self._feed(arrays), self._session)
+        return self._run(check_arrays(self._fields, arrays), self._session)
 
     def on_device(self, *arrays: Any) -> ort.OrtValue:
         """Apply the network like a call, and leave the sample in the memory of the device that computed it.
@@ -142,7 +141,7 @@ class Generator:
         ``torch.from_dlpack(value)`` and the like take it without a copy. From a CUDA graph it is valid until the next
         run of the same batch size.
         """
-        return self._run_bound(self._feed(arrays))
+        return self._run_bound(check_arrays(self._fields, arrays))
 
     def latents(
         self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
@@ -286,32 +285,6 @@ class Generator:
         # TensorRT builds an engine anew for shapes that it has not seen: there is nothing to be learnt by trying.
         return min(64, left) if self.provider == PROVIDERS["tensorrt"] else self._batching.next(left, n)
 
-    def _feed(self, arrays: Sequence[Any]) -> dict[str, Value]:
-        """Check the arrays and return them as onnxruntime takes them, by name."""
-        if len(arrays) != len(self._fields):
-            raise ValueError(f"this model takes the inputs {', '.join(self.inputs)}; {len(arrays)} were given")
-        feed: dict[str, Value] = {}
-        sizes = set()
-        for field, array in zip(self._fields, arrays, strict=True):
-            name, value = field["name"], _as_value(array)
-            shape = tuple(value.shape() if isinstance(value, ort.OrtValue) else value.shape)
-            if not (shape and shape[0] and _fits(shape[1:], field)):
-                raise ValueError(f"input {name!r} has the shape {['N', *field['shape']]}, not {list(shape)}")
-            sizes.add(shape[0])
-            if isinstance(value, ort.OrtValue):
-                if value.data_type() != _TYPES[field["dtype"]]:
-                    raise ValueError(f"input {name!r} is {field['dtype']}, not {value.data_type()}")
-                feed[name] = value
-                continue
-            if not np.can_cast(value.dtype, field["dtype"], "same_kind"):
-                raise ValueError(f"input {name!r} is {field['dtype']}, not {value.dtype}")
-            if field["kind"] == "label":
-                check_labels(name, value, field["classes"])
-            feed[name] = np.ascontiguousarray(value, field["dtype"])
-        if len(sizes) > 1:
-            raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")
-        return feed
-
     def _run(self, feed: Mapping[str, Value], session: ort.InferenceSession) -> NDArray[Any]:
         if self._graphs is not None or any(isinstance(value, ort.OrtValue) for value in feed.values()):
             return np.asarray(self._run_bound(feed).numpy(), self._dtype)
@@ -333,30 +306,3 @@ class Generator:
 
     def _failed(self, error: Exception) -> ModelError:
         return ModelError(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}")
-
-
-def _as_value(array: Any) -> Value:
-    """Return an array in the memory of a device as onnxruntime's value, without a copy, and any other as NumPy's."""
-    on_cpu = (1, 0)
-    if isinstance(array, np.ndarray) or getattr(array, "__dlpack_device__", lambda: on_cpu)() == on_cpu:
-        return np.asarray(array)
-    return array if isinstance(array, ort.OrtValue) else ort.OrtValue.from_dlpack(array)
-
-
-def _fits(shape: Sequence[int], field: Mapping[str, Any]) -> bool:
-    """Whether an input may have this shape; the height and width of some images may be any multiple of a number."""
-    usual: list[int] = field["shape"]
-    if not (multiple := field.get("multiple")):
-        return list(shape) == usual
-    return len(shape) == 3 and shape[0] == usual[0] and all(size and size % multiple == 0 for size in shape[1:])
-
-
-def _agree(found: Sequence[tuple[str, str, Sequence[Any]]], fields: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the inputs of the graph are those of the signature."""
-    for (name, kind, (_, *shape)), field in zip(found, fields, strict=False):
-        fixed = field["shape"][:1] if field.get("multiple") else field["shape"]
-        if (name, kind) != (field["name"], _TYPES[field["dtype"]]) or shape[: len(fixed)] != fixed:
-            return False
-        if len(shape) != len(field["shape"]):
-            return False
-    return len(found) == len(fields)
