@@ -224,3 +224,9 @@ def test_everything_that_prints_goes_through_the_terminal() -> None:
             assert not [call for call in writes if ast.unparse(call.value).startswith("sys.std")], path
     assert found > 5
     assert logging.getLogger("ganzoo").filters
+
+
+def test_a_run_in_a_folder_that_is_no_text(cli: Command, trained: dict[str, Path], tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/x\xff"
+    shutil.copytree(trained["digits"], os.fsdecode(odd))
+    cli("sample", os.fsdecode(odd)).refused("cannot read", "rename it")
