@@ -101,7 +101,7 @@ def test_attributes_and_directions_that_cannot_be_kept(cli: Command, trained: di
     model = trained["digits"] / "generator.onnx"
     cli("directions", "fit", model, "--labels", "labels.csv").refused(r"the column 'a\x1bb'", "cannot give")
     for name in UNFIT:
-        with pytest.raises(UserError, match="cannot be (kept|the name of a class)"):
+        with pytest.raises(UserError, match=r"cannot be (kept|the name of a class)"):
             Label(2, ("a", name))
         with pytest.raises(UserError, match="cannot be the name of an attribute"):
             Attributes(1, (name,))
@@ -198,7 +198,7 @@ def test_the_runtime_has_the_same_rule() -> None:
     for name in NAMES:
         check_document(document(name))
     for name in UNFIT:
-        with pytest.raises(ModelError, match="cannot be (kept|the name of a class)"):
+        with pytest.raises(ModelError, match=r"cannot be (kept|the name of a class)"):
             check_document(document(name))
 
 
