@@ -50,7 +50,7 @@ Given = ArrayLike | Mapping[str, ArrayLike] | None
 
 _LARGEST = float(np.finfo(np.float32).max)
 _PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
-_RANDOM = ("latent", "mask")  # in the order of their streams: a mask does not change the latents
+_DRAWN = ("latent", "mask", "label")
 
 
 class Drawing:
@@ -83,19 +83,16 @@ class Drawing:
         missing = [
             f"{field['kind']} {field['name']!r}"
             for field in fields
-            if field["kind"] not in (*_RANDOM, "label") and field["name"] not in self._rows
+            if field["kind"] not in _DRAWN and field["name"] not in self._rows
         ]
         if missing:
             what = " and ".join(missing)
             raise ValueError(f"this model cannot be sampled from noise alone: it takes {what}; call it with arrays")
-        # A stream of its own for each, so that fewer samples are a prefix of more.
-        names = [field["name"] for kind in _RANDOM for field in fields if field["kind"] == kind]
-        self._streams = dict(zip(names, streams(seed, len(names)), strict=True))
-        self._means = {
-            field["name"]: np.asarray(means[field["name"]], np.float32).reshape(field["shape"])
-            for field in fields
-            if means and field["name"] in means
-        }
+        # A stream of its own for each, so that fewer samples are a prefix of more; a mask does not change the latents.
+        drawn = [field["name"] for field in fields if field["kind"] == "latent"]
+        drawn += [field["name"] for field in fields if field["kind"] == "mask"]
+        self._streams = dict(zip(drawn, streams(seed, len(drawn)), strict=True))
+        self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()} if means else {}
 
     def take(self, count: int) -> dict[str, NDArray[Any]]:
         """Return the next ``count`` rows of every input, by its name."""
@@ -107,8 +104,9 @@ class Drawing:
             if (rows := self._rows.get(name)) is not None:
                 inputs[name] = rows[index % len(rows)]
             elif kind == "latent":
-                values = noise(self._streams[name], field, count)
-                inputs[name] = truncate(values, self._truncation, self._means.get(name, 0.0))
+                values, mean = noise(self._streams[name], field, count), self._means.get(name)
+                middle = 0.0 if mean is None else mean.reshape(field["shape"])  # it is row-major
+                inputs[name] = truncate(values, self._truncation, middle)
             elif kind == "mask":
                 inputs[name] = _rectangles(self._streams[name], field, count)
             else:  # labels that are left out count through their combinations, the first one fastest
