@@ -281,7 +281,7 @@ def test_names_in_full_and_quoted_names_mean_the_same(dry: Callable[..., dict[st
 def test_a_dry_run_writes_nothing_and_says_what_it_would_do(cli: Command) -> None:
     outcome = cli("train", *TINY["digits"], "--dry-run")
     assert tree(Path()) == {}
-    assert "# data: digits, 1,797 samples, x: image 1x8x8, y: label of 10 classes\n# generator: " in outcome.out
+    assert "# data: digits, 1,797 samples, x: images, 8 x 8, grey, y: a label of 10 classes\n# generator: " in outcome.out
     assert "# phase discriminator: every step, updates discriminator" in outcome.out
     assert "MiB" in outcome.out
 
