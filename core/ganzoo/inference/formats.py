@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from ganzoo.gan.networks import Network
+    from ganzoo_runtime.drawing import Given, Labels, Vectors
 
-    Classes = int | Sequence[int] | NDArray[np.integer[Any]]
-    """A class for all samples, or one for each."""
-    Labels = Classes | Mapping[str, Classes] | None
-    """What is asked of a model's labels; see :meth:`Sampler.sample`."""
-    Vectors = ArrayLike | Mapping[str, float] | None
-    """What is asked of a model's attributes; see :meth:`Sampler.sample`."""
-    Given = ArrayLike | Mapping[str, ArrayLike] | None
-    """Latents to use in place of drawn ones; see :meth:`Sampler.sample`."""
     Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
     """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
 
@@ -75,14 +68,8 @@ class Sampler(Protocol):
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is a class for all samples or one for each, by index whatever the classes are called, of a model with
-        one label; or a mapping from names of labels to such. Labels that are not asked for take all their combinations
-        in turn, the first one changing fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of
-        the second, and so on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a
-        mapping from names of attributes (their indices if they have no names) to numbers, which take the place of these
-        entries of the signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the
-        latents towards their mean. ``latents`` are used as they are in place of drawn ones: one for all samples,
-        [*shape], or one for each, [n, *shape]; or a mapping from names of latents to such.
+        What may be asked for is told by :meth:`ganzoo_runtime.Generator.sample`. Raises ValueError for what this model
+        cannot be asked.
         """
         ...
 
