@@ -108,7 +108,7 @@ def test_the_condition_reaches_the_metric(cli, runs, monkeypatch):
             digit = torch.arange(n) % 10
             return (digit[:, None, None, None].expand(-1, 1, 8, 8) / 10 * 2 - 1).float().contiguous().numpy()
 
-    monkeypatch.setattr("ganzoo.inference.opening.open_model", lambda *_: Obedient())
+    monkeypatch.setattr("ganzoo.inference.opening.load", lambda *_: Obedient())
     monkeypatch.setattr(
         "ganzoo_plugins.datasets.digits.Digits.judge",
         lambda self, images: {"y": (images[:, 0, 0, 0].double() / 25.5).round().long()},

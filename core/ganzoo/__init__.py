@@ -34,12 +34,18 @@ if TYPE_CHECKING:
     from ganzoo.gan.precision import full_precision, widened
     from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
     from ganzoo.images.reading import ImageReader
+    from ganzoo.inference.comparison import Comparison, RunSummary, compare
+    from ganzoo.inference.encoding import Encoding, encode
+    from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.formats import Format, Sampler, Sink
-    from ganzoo.inference.opening import open_model
+    from ganzoo.inference.opening import load
+    from ganzoo.inference.tiling import Translator
+    from ganzoo.inference.translation import translate
     from ganzoo.plugin.registry import Registry, load_registry
     from ganzoo.runs.run import Run
     from ganzoo.training.fit import fit
     from ganzoo.training.loop import Loop
+    from ganzoo.training.train import train
 
 __version__ = "0.1.0"
 
@@ -62,11 +68,17 @@ _HOME = {
     "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
     "images.reading": ("ImageReader",),
     "inference.formats": ("Format", "Sampler", "Sink"),
-    "inference.opening": ("open_model",),
+    "inference.comparison": ("Comparison", "RunSummary", "compare"),
+    "inference.encoding": ("Encoding", "encode"),
+    "inference.evaluation": ("Evaluation", "evaluate"),
+    "inference.opening": ("load",),
+    "inference.tiling": ("Translator",),
+    "inference.translation": ("translate",),
     "plugin.registry": ("Registry", "load_registry"),
     "runs.run": ("Run",),
     "training.fit": ("fit",),
     "training.loop": ("Loop",),
+    "training.train": ("train",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -85,7 +97,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
-    "open_model",
+    "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",
+    "compare", "encode", "evaluate", "load", "train", "translate",
     "full_precision", "widened",
     "Registry", "load_registry",
     "Run",

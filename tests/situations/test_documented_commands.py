@@ -19,7 +19,7 @@ import typer
 from conftest import Command
 from small import small
 
-from ganzoo import open_model
+import ganzoo
 from ganzoo.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -116,7 +116,7 @@ def draw_files(folder: Path) -> None:
 
 def smile(model: str) -> None:
     """Write directions.json with a direction of the model's latents that has been fitted, let us say, to smiles."""
-    latent = open_model(model).metadata["signature"]["inputs"][0]
+    latent = ganzoo.load(model).metadata["signature"]["inputs"][0]
     vector = np.zeros(latent["shape"])
     vector.flat[0] = 1.0
     document = {"latent": latent["name"], "vector": vector.tolist(), "range": [-3, 3], "method": "logistic"}

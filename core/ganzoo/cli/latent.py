@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
-from ganzoo.cli.sample import write_samples
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
@@ -205,10 +204,10 @@ def open_editor(
 ) -> Editor:
     """Open the model with what the options ask of it."""
     from ganzoo.fields import Signature
-    from ganzoo.inference.opening import open_model
+    from ganzoo.inference.opening import load
     from ganzoo.latent.editing import Editor
 
-    sampler = open_model(model)
+    sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
     return Editor(sampler, conditions(signature, seed, truncation, label, attribute))
 
@@ -292,6 +291,8 @@ def save_picture(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
 
 def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
     """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
+    from ganzoo.inference.saving import write_samples
+
     output = {"kind": "image", "name": "x", "dtype": "uint8", "shape": list(pixels.shape[1:])}
     output |= {"range": [0, 255], "layout": "NHWC"}
     write_samples(folder, "folder", [(pixels, {})], len(pixels), {"inputs": [], "output": output})

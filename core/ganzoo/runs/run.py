@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from math import isfinite
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from ganzoo.runs import checkpoint
 from ganzoo.config.config import Config
 from ganzoo.config.renamed import current, current_figure
 from ganzoo.config.resolving import load_config
@@ -21,20 +21,27 @@ from ganzoo.errors import UserError
 from ganzoo.files import append_line, read_records, read_toml, refuse_links, remove, remove_leftovers, write_atomic
 from ganzoo.files.locks import Lock
 from ganzoo.gan.networks import Discriminator, Network
-from ganzoo.runs.places import ROOT, locate, next_number
 from ganzoo.plugin.registry import Registry
+from ganzoo.runs import checkpoint
+from ganzoo.runs.places import ROOT, locate, next_number
 from ganzoo_runtime.text import NAME, fits
 
 __all__ = ["Run"]
 
 
 class Run:
-    """A run folder, by its path."""
+    """A run folder, by its path; wherever the path of a run is taken, the run itself is taken too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock(path / "train.lock")
         self._waiting: tuple[int, list[dict[str, float]]] | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     @property
     def checkpoints(self) -> Path:
@@ -76,7 +83,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, name: str | Path, root: Path = ROOT) -> "Run":
+    def open(cls, name: str | PathLike[str], root: Path = ROOT) -> "Run":
         """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.places.locate`.
 
         Raises :class:`UserError` if it is none of ours.
