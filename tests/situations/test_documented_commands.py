@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -164,6 +165,24 @@ def test_commands_work_as_they_are_written(
                 act()
         outcome = cli(*shortened(words))
         assert outcome.code == 0, f"{document.name}: ganzoo {shlex.join(words)}: {outcome.err}"
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda path: path.name)
+def test_python_runs_as_it_is_written(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_files(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/test_house.py
+            capsys.readouterr()
+            exec(block, names)
+            if "print(" not in block:
+                assert capsys.readouterr().out == ""
+    assert names["points"].shape == (1000, 2)
+    assert list(names["run"].samples.iterdir())
 
 
 def test_exceptions_are_still_needed() -> None:

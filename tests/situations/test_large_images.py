@@ -14,7 +14,7 @@ from torch import nn
 import ganzoo
 from ganzoo import Image, ImageReader, Latent, Mask, Network, Signature, UserError
 from ganzoo.images.reading import fitted
-from ganzoo.inference import translation as translating
+from ganzoo.inference import tiling
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo.inference.tiling import Translator, tiles
 from ganzoo_plugins.datasets.folder import Folder
@@ -205,8 +205,8 @@ def test_large_images_are_translated_in_tiles_to_the_same_pixels(cli, tmp_path, 
     mask = ("--mask", "mask.png") if name.startswith("inpaint") else ()
     outputs = []
     for at_once in (2**22, 1000):
-        monkeypatch.setattr(translating, "_AT_ONCE", at_once)
-        monkeypatch.setattr(translating, "_TILE", 64)
+        monkeypatch.setattr(tiling, "_AT_ONCE", at_once)
+        monkeypatch.setattr(tiling, "_TILE", 64)
         outcome = cli("translate", f"zoo:{name}", "in.png", "out.png", *mask)
         assert outcome.code == 0
         assert ("tile " in outcome.err) == (at_once == 1000)
@@ -223,7 +223,7 @@ def test_networks_that_see_the_whole_image_are_given_it_or_refuse(cli, tmp_path,
     arguments = ("translate", "zoo:cyclegan-shapes", "in.png", "out.png")
     assert cli(*arguments).code == 0
     usual = (tmp_path / "out.png").read_bytes()
-    monkeypatch.setattr(translating, "_AT_ONCE", 1000)
+    monkeypatch.setattr(tiling, "_AT_ONCE", 1000)
     outcome = cli(*arguments)
     assert outcome.code == 0
     assert "tile" not in outcome.err

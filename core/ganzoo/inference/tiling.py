@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from ganzoo.errors import UserError
-from ganzoo.fields import Image, Mask, Signature
+from ganzoo.fields import Image, Latent, Mask, Signature
 from ganzoo.images.reading import fitted, padded_size
 from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
     from ganzoo.inference.formats import Sampler
 
-__all__ = ["UNTILED", "Translator", "tiles"]
+__all__ = ["UNTILED", "Translator", "draw_latents", "tiles"]
 
 UNTILED = 2**24
 """Pixels of an image for a network that needs all of it at once: 17 megapixels, some gigabytes for a small network."""
@@ -68,10 +69,10 @@ class Translator:
         """Return the translation: of the size of the image if the network takes any, of its own otherwise.
 
         The image has as many channels as the network takes. ``mask`` is 255 in the hole, for networks that take one.
-        ``others`` are the inputs that are no images, [1, ...] each, by name; latents that are not among them are those
-        of seed 0. ``progress`` is called with how many tiles of how many are done, if there are several.
+        ``others`` are the inputs that are no images, [1, ...] each, by name; if left out, the latents of seed 0.
+        ``progress`` is called with how many tiles of how many are done, if there are several.
         """
-        others = others or {}
+        others = draw_latents(self.signature, 1, 0) if others is None else others
         if not self._large(image) or self.reach is None:
             pixels = self._pixels(self._run(image, mask, others))
             return _to_image(pixels if self.multiple is None else pixels[: image.height, : image.width])
@@ -130,8 +131,7 @@ class Translator:
                     assert mask is not None
                     inputs.append(fitted(mask, field, box)[None].astype(np.float32) / np.float32(255))
                 case _:
-                    drawn = others.get(field.name)
-                    inputs.append(self.sampler.latents(1, name=field.name) if drawn is None else drawn)
+                    inputs.append(others[field.name])
         try:
             return np.ascontiguousarray(self.sampler(*map(np.ascontiguousarray, inputs)))
         except ValueError as error:
@@ -184,6 +184,17 @@ class Translator:
                 return found
             length *= 2
         return None
+
+
+def draw_latents(signature: Signature, n: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Return ``n`` rows of every latent of a signature that may take images too, [n, ...], by its name."""
+    fields = tuple(field for field in signature.inputs if isinstance(field, Latent))
+    if not fields:
+        return {}
+    from ganzoo.inference.sampling import draw_inputs  # it needs torch, which a file without latents does not
+
+    drawn = draw_inputs(replace(signature, inputs=fields), n, seed)
+    return {field.name: rows.numpy() for field, rows in zip(fields, drawn, strict=True)}
 
 
 def tiles(height: int, width: int, reach: int, side: int, step: int) -> Iterator[tuple[Box, Box]]:

@@ -16,7 +16,7 @@ from ganzoo.files import atomic_path
 from ganzoo.images.reading import ImageReader, transparent
 from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sources import SETTING, each_image, image_reader
-from ganzoo.inference.tiling import UNTILED, Translator
+from ganzoo.inference.tiling import UNTILED, Translator, draw_latents
 from ganzoo.terminal import print
 
 __all__ = ["translate"]
@@ -83,9 +83,7 @@ def translate(
             _check_side(target, max(image.size))
         return image, hole
 
-    latents = {
-        field.name: sampler.latents(n, seed, field.name) for field in signature.inputs if isinstance(field, Latent)
-    }
+    latents = draw_latents(signature, n, seed)
     done: set[Path] = set()
     written: list[Path] = []
     for path, given in each_image(source, read, quiet=quiet):
