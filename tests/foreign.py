@@ -245,9 +245,9 @@ def draw(case: Path, rng: random.Random) -> None:
     if rarely(rng):
         command("sample", case / "run", "-n", "2", "--out", case / "a.npz")
     else:
-        from ganzoo import open_model
+        import ganzoo
 
-        open_model(case / "run").sample(2)
+        ganzoo.load(case / "run").sample(2)
 
 
 def read_config(case: Path, rng: random.Random) -> None:
@@ -299,10 +299,10 @@ def compare(case: Path, rng: random.Random) -> None:
 
 
 def editor(case: Path) -> Any:
-    from ganzoo import open_model
+    import ganzoo
     from ganzoo_plugins.latent.editing import Editor
 
-    return Editor(open_model(case / "model.onnx"), {"seed": 0, "truncation": 1.0, "label": None, "attributes": None})
+    return Editor(ganzoo.load(case / "model.onnx"), {"seed": 0, "truncation": 1.0, "label": None, "attributes": None})
 
 
 def edit(case: Path, rng: random.Random) -> None:
@@ -370,10 +370,11 @@ def read_onnx(case: Path, rng: random.Random) -> None:
     if rarely(rng):
         command("sample", case / "model.onnx", "-n", "2", "--out", case / "a.npz")
     else:
-        from ganzoo import UserError, open_model
+        import ganzoo
+        from ganzoo import UserError
 
         try:
-            open_model(case / "model.onnx").sample(2)
+            ganzoo.load(case / "model.onnx").sample(2)
         except ValueError as error:  # the runtime's own, which the commands turn into ours
             raise UserError(str(error)) from None
 

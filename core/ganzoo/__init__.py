@@ -38,14 +38,20 @@ if TYPE_CHECKING:
     from ganzoo.images.animation import write_animation
     from ganzoo.images.grids import grid, save_grid
     from ganzoo.images.reading import ImageReader
+    from ganzoo.inference.comparison import Comparison, RunSummary, compare
+    from ganzoo.inference.encoding import Encoding, encode
+    from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.exporting import export
     from ganzoo.inference.formats import Format, Sampler, Sink
-    from ganzoo.inference.opening import open_model
+    from ganzoo.inference.opening import load
     from ganzoo.inference.sampling import draw_inputs
+    from ganzoo.inference.tiling import Translator
+    from ganzoo.inference.translation import translate
     from ganzoo.plugin.registry import Registry, load_registry
     from ganzoo.runs.run import Run
     from ganzoo.training.fit import fit
     from ganzoo.training.loop import Loop
+    from ganzoo.training.train import train
 
 __version__ = "0.1.0"
 
@@ -71,12 +77,18 @@ _HOME = {
     "images.reading": ("ImageReader",),
     "inference.exporting": ("export",),
     "inference.formats": ("Format", "Sampler", "Sink"),
-    "inference.opening": ("open_model",),
+    "inference.comparison": ("Comparison", "RunSummary", "compare"),
+    "inference.encoding": ("Encoding", "encode"),
+    "inference.evaluation": ("Evaluation", "evaluate"),
+    "inference.opening": ("load",),
     "inference.sampling": ("draw_inputs",),
+    "inference.tiling": ("Translator",),
+    "inference.translation": ("translate",),
     "plugin.registry": ("Registry", "load_registry"),
     "runs.run": ("Run",),
     "training.fit": ("fit",),
     "training.loop": ("Loop",),
+    "training.train": ("train",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _ROOMS = ("cli", "files", "testing")
@@ -97,7 +109,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
-    "draw_inputs", "export", "open_model",
+    "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "load", "train", "translate",
     "full_precision", "widened",
     "Registry", "load_registry",
     "Run",

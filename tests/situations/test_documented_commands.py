@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -20,7 +21,7 @@ from conftest import Command
 from small import small
 from typer.core import TyperGroup
 
-from ganzoo import open_model
+import ganzoo
 from ganzoo.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ def draw_files(folder: Path) -> None:
 
 def smile(model: str) -> None:
     """Write directions.json with a direction of the model's latents that has been fitted, let us say, to smiles."""
-    latent = open_model(model).metadata["signature"]["inputs"][0]
+    latent = ganzoo.load(model).metadata["signature"]["inputs"][0]
     vector = np.zeros(latent["shape"])
     vector.flat[0] = 1.0
     document = {"latent": latent["name"], "vector": vector.tolist(), "range": [-3, 3], "method": "logistic"}
@@ -166,6 +167,24 @@ def test_commands_work_as_they_are_written(
                 act()
         outcome = cli(*shortened(words))
         assert outcome.code == 0, f"{document.name}: ganzoo {shlex.join(words)}: {outcome.err}"
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda path: path.name)
+def test_python_runs_as_it_is_written(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_files(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/test_house.py
+            capsys.readouterr()
+            exec(block, names)
+            if "print(" not in block:
+                assert capsys.readouterr().out == ""
+    assert names["points"].shape == (1000, 2)
+    assert list(names["run"].samples.iterdir())
 
 
 def test_exceptions_are_still_needed() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo import Image, Signature, UserError, cli, did_you_mean, files, open_model
+from ganzoo import Image, Signature, UserError, cli, did_you_mean, files, load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -201,7 +201,7 @@ def open_editor(
     """Open the model with what the options ask of it."""
     from ganzoo_plugins.latent.editing import Editor
 
-    sampler = open_model(model)
+    sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
     return Editor(sampler, cli.conditions(signature, seed, truncation, label, attribute))
 

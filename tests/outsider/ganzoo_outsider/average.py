@@ -15,9 +15,9 @@ def average(
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("average.png"),
 ) -> None:
     """Draw the mean of a model's samples."""
-    from ganzoo import open_model, save_grid
+    from ganzoo import load, save_grid
 
-    sampler = open_model(model)
+    sampler = load(model)
     output = Signature.from_json(sampler.metadata["signature"]).output
     if not isinstance(output, Image):
         raise UserError(f"{model} draws {output.kind}, and only images have a mean that can be looked at")
