@@ -93,6 +93,7 @@ class Config:
 
     def build_trainer(self, data: DataSpec) -> Trainer:
         """Make the GAN for such data, on the CPU; weights come from torch's global random state."""
+        self.model.entry.spec.load().check_samples(data.sample, self.model.key)
         loss = self.loss.build() if self.loss is not None else None
         chosen = {key: choice for key, choice in self.regularizers.items() if getattr(choice.settings, "weight", 1)}
         regularizers = {key: choice.build() for key, choice in chosen.items()}

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from ganzoo.configured import Configured
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Latent, Signature
@@ -26,7 +28,10 @@ class MetricConfig(BaseModel):
     samples: int = Field(2500, ge=1, le=10_000_000, description="how many samples are drawn for it")
 
 
-class Metric(ABC):
+Settings = TypeVar("Settings", bound=MetricConfig, default=MetricConfig, covariant=True)
+
+
+class Metric(Configured[Settings], ABC):
     """Figures about samples, given the data set that they imitate.
 
     Raises :class:`~ganzoo.UserError` when made for a data set that it cannot judge. Making one is cheap: what takes
@@ -38,12 +43,11 @@ class Metric(ABC):
     that others are held against, has no direction.
     """
 
-    Config: ClassVar[type[MetricConfig]] = MetricConfig
     conditional: ClassVar[bool] = False
     better: ClassVar[Mapping[str, Direction]] = {}
 
-    def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
-        self.config = config
+    def __init__(self, config: Settings, dataset: Dataset) -> None:
+        super().__init__(config)
         self.dataset = dataset
 
     def check(self, signature: Signature) -> None:

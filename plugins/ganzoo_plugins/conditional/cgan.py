@@ -2,27 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganzoo import (
-    AdversarialTrainer,
-    Attributes,
-    Discriminator,
-    Generator,
-    Image,
-    Label,
-    Latent,
-    Scores,
-    Signature,
-    TrainerConfig,
-)
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot, planes
-from ganzoo_plugins.conv.blocks import image_only
-from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
+from ganzoo import AdversarialTrainer, Attributes, Discriminator, Generator, Image, Label, Latent, Scores, Signature
+from ganzoo_plugins.networks.condition import JoinedGenerator, OneHot, planes
+from ganzoo_plugins.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
 
 __all__ = ["SHAPES", "ConditionalGAN", "PlanesDiscriminator", "conditional_generator"]
 
@@ -48,7 +35,7 @@ class PlanesDiscriminator(Discriminator):
         return self.inner(torch.cat([x, planes(self.encode(*conditions), x)], 1))
 
 
-class ConditionalGAN(AdversarialTrainer):
+class ConditionalGAN(AdversarialTrainer[DCGANConfig]):
     """The condition is joined to the latent and to the image (Conditional Generative Adversarial Nets,
     arXiv:1411.1784, eq. 2).
 
@@ -58,10 +45,8 @@ class ConditionalGAN(AdversarialTrainer):
     ``dcgan`` takes. The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = DCGANConfig
-    config: DCGANConfig
-    conditional: ClassVar[bool] = True
-    defaults: ClassVar[Mapping[str, Any]] = {
+    conditional = True
+    defaults = {
         "steps": 14_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -70,17 +55,15 @@ class ConditionalGAN(AdversarialTrainer):
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"shapes": SHAPES}
+    presets = {"shapes": SHAPES}
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        return conditional_generator(self.config, image_only("cgan", sample), self.conditions)
+    def build_generator(self, sample: Image) -> Generator:
+        return conditional_generator(self.config, sample, self.conditions)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the discriminator."""
+    def build_discriminator(self, sample: Image) -> Discriminator:
         config = self.config
         batch_norm = config.batch_norm in ("both", "discriminator")
-        return PlanesDiscriminator(config.width, batch_norm, image_only("cgan", sample), self.conditions)
+        return PlanesDiscriminator(config.width, batch_norm, sample, self.conditions)
 
 
 def conditional_generator(

@@ -1,8 +1,7 @@
 """BEGAN: the discriminator is an autoencoder that is to reconstruct real images well and generated ones badly."""
 
-from collections.abc import Mapping
 from math import prod, sqrt
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -20,14 +19,12 @@ from ganzoo import (
     OptimizerConfig,
     Scores,
     Signature,
-    TrainerConfig,
     draw_latent,
     full_precision,
     widened,
 )
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import image_only, num_downsamples
-from ganzoo_plugins.layers import same_conv2d
+from ganzoo_plugins.networks.layers import same_conv2d
+from ganzoo_plugins.networks.sizes import num_downsamples
 
 __all__ = ["BEGAN", "BEGANConfig", "BEGANDiscriminator", "BEGANGenerator", "repelling"]
 
@@ -57,8 +54,7 @@ class ELU(nn.ELU):
         """Map a tensor to one of the same shape."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
-        activated: Tensor = _ELU.apply(x)
-        return activated
+        return _ELU.apply(x)
 
 
 class _ELU(Function):
@@ -86,7 +82,7 @@ class BEGANGenerator(Generator):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, L] to [N, C, H, W]."""
-        images: Tensor = self.body(z)
+        images = self.body(z)
         return images if self.training else images.clamp(*self.limits)
 
 
@@ -102,8 +98,7 @@ class BEGANDiscriminator(Discriminator):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the code and back."""
-        images: Tensor = self.decoder(self.encoder(x))
-        return images
+        return self.decoder(self.encoder(x))
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to scores [N] and codes [N, L]."""
@@ -115,7 +110,7 @@ class BEGANDiscriminator(Discriminator):
         return self.judge(x)[0]
 
 
-class BEGAN(AdversarialTrainer):
+class BEGAN(AdversarialTrainer[BEGANConfig]):
     """BEGAN: Boundary Equilibrium Generative Adversarial Networks (arXiv:1703.10717).
 
     3x3 convolutions with ELU; the encoder's channels grow linearly and its maps are subsampled by convolutions of
@@ -137,11 +132,9 @@ class BEGAN(AdversarialTrainer):
     halved down to maps of 7 to 16 pixels a side, as 8x8 in the paper.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = BEGANConfig
-    config: BEGANConfig
     discriminator: BEGANDiscriminator
     pixel_range = (0.0, 1.0)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 11_000,
         "batch_size": 32,
         "ema": 0.998,
@@ -150,7 +143,7 @@ class BEGAN(AdversarialTrainer):
         "loss": {"name": "began", "gamma": 0.9, "lambda_k": 0.01},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "paper": {
             "steps": 200_000,
             "batch_size": 16,
@@ -161,13 +154,11 @@ class BEGAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        return BEGANGenerator(self.config, image_only("began", sample))
+    def build_generator(self, sample: Image) -> Generator:
+        return BEGANGenerator(self.config, sample)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the autoencoder."""
-        return BEGANDiscriminator(self.config, image_only("began", sample))
+    def build_discriminator(self, sample: Image) -> Discriminator:
+        return BEGANDiscriminator(self.config, sample)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimizes."""

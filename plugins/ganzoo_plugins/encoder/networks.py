@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import Discriminator, Image, Latent, Network, Scores, Signature, widened
-from ganzoo_plugins.conv.dcgan import initialize, strided
+from ganzoo_plugins.networks.dcgan import initialize, strided
 
 __all__ = ["CodeDiscriminator", "Encoder", "FeatureDiscriminator", "PairDiscriminator"]
 
@@ -29,8 +29,7 @@ class Encoder(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to latents [N, ...]."""
-        latents: Tensor = self.mean(self.body(x)).unflatten(1, self.signature.output.shape)
-        return latents
+        return self.mean(self.body(x)).unflatten(1, self.signature.output.shape)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to mean and logarithm of the variance, [N, L] each."""
@@ -52,8 +51,7 @@ class CodeDiscriminator(Discriminator):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, ...] to scores [N]."""
-        scores: Tensor = self.body(z).squeeze(1)
-        return scores
+        return self.body(z).squeeze(1)
 
 
 class PairDiscriminator(Discriminator):
@@ -72,8 +70,7 @@ class PairDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Map [N, C, H, W] and [N, ...] to scores [N]."""
-        scores: Tensor = self.head(torch.cat([self.image(x), self.latent(z)], dim=1)).squeeze(1)
-        return scores
+        return self.head(torch.cat([self.image(x), self.latent(z)], dim=1)).squeeze(1)
 
 
 class FeatureDiscriminator(Discriminator):
@@ -92,5 +89,4 @@ class FeatureDiscriminator(Discriminator):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.head(self.body(x)).squeeze(1)
-        return scores
+        return self.head(self.body(x)).squeeze(1)
