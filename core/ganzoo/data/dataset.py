@@ -86,10 +86,10 @@ Settings = TypeVar("Settings", bound=DatasetConfig, default=DatasetConfig, covar
 class Dataset(Configured[Settings], ABC):
     """A finite set of samples that can be gathered by index.
 
-    A subclass, ``Dataset[ItsConfig]``, sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names the metrics that are
-    computed on it while training unless the user says otherwise, and ``regularizers`` settings that suit it (key to
-    settings), which apply to regularizers that are used anyway. ``in_memory`` tells the stream that gathering is
-    cheap; otherwise worker processes do it.
+    A subclass, ``Dataset[ItsConfig]``, sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names
+    the metrics that are computed on it while training unless the user says otherwise, and ``regularizers`` settings
+    that suit it (key to settings), which apply to regularizers that are used anyway. ``in_memory`` tells the stream
+    that gathering is cheap; otherwise worker processes do it.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ()

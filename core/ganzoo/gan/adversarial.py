@@ -40,7 +40,7 @@ class AdversarialConfig(TrainerConfig):
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
-    pack: int = Field(1, ge=1, description="samples that the discriminator judges together (PacGAN, arXiv:1712.04086)")
+    pack: int = Field(1, ge=1, description="samples that the discriminator scores together (PacGAN, arXiv:1712.04086)")
     spectral_norm: bool = Field(
         False, description="divide the discriminator's weights by their spectral norm (arXiv:1802.05957)"
     )
@@ -57,10 +57,10 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
 
     A subclass, ``AdversarialTrainer[ItsConfig]`` or, if it draws other samples than images,
     ``AdversarialTrainer[ItsConfig, Image | Points]``, implements :meth:`build_generator` and
-    :meth:`build_discriminator`; the loss and the regularizers are the user's choice. Each step runs the discriminator phase ``n_critic`` times, each on a fresh batch, then lazy
-    regularizers when they are due, then the generator phase. With ``conditional`` set, the generator is given every
-    label and every attribute vector of the data, in their order, and so is a discriminator whose signature asks for
-    them.
+    :meth:`build_discriminator`; the loss and the regularizers are the user's choice. Each step runs the discriminator
+    phase ``n_critic`` times, each on a fresh batch, then lazy regularizers when they are due, then the generator phase.
+    With ``conditional`` set, the generator is given every label and every attribute vector of the data, in their order,
+    and so is a discriminator whose signature asks for them.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (Image,)
@@ -95,8 +95,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
                 "augment.target out"
             )
         self.augment = Augment(config.augment, self.pixel_range)
-        judged = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
-        self.objective = DiscriminatorObjective(self.discriminator, loss, judged)
+        scored = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
+        self.objective = DiscriminatorObjective(self.discriminator, loss, scored)
         self._generator_penalties = {
             key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
         }
@@ -136,7 +136,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularizers, generator, its lazy regularizers."""
         phases = [
-            *self.objective.phases(self._judged_pair, repeat=self.n_critic, loss=self.discriminator_loss),
+            *self.objective.phases(self._scored_pair, repeat=self.n_critic, loss=self.discriminator_loss),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
         for key, penalty in self._generator_penalties.items():
@@ -145,7 +145,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         return phases
 
     def condition(self, batch: Batch) -> Condition:
-        """Return what the players are told about the batch's samples; nothing if the model is not conditional."""
+        """Return what the networks are given about the batch's samples; nothing if the model is not conditional."""
         return tuple(batch[field.name] for field in self.conditions)
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Condition]:
@@ -169,7 +169,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         return samples.reshape(-1, pack * samples.shape[1], *samples.shape[2:])
 
     def score(self, samples: Tensor, condition: Condition) -> Tensor:
-        """Return the discriminator's scores; a discriminator that knows no condition is not told."""
+        """Return the discriminator's scores; a discriminator whose signature has no condition is given none."""
         return self.discriminator(samples, *condition) if self._conditional else self.discriminator(samples)
 
     def scores(self, real: Tensor, fake: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
@@ -224,7 +224,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def _score_of(self, condition: Condition) -> Score:
         return lambda samples: self.score(samples, condition)
 
-    def _judged_pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+    def _scored_pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
         real, fake, condition = self.pair(batch)
         return self._score_of(condition), real, fake
 

@@ -67,7 +67,7 @@ class Metric(Configured[Settings], ABC):
         """Return what as many real samples get, held out from the reference, by the same names; {} if unknown."""
         return {}
 
-    def prepare(self, *, quiet: bool = False) -> None:  # noqa: B027 - most have nothing to prepare
+    def prepare(self, *, quiet: bool = False) -> None:
         """Do what must be done once before samples are judged, with progress on stderr unless ``quiet``.
 
         A call that has not been prepared does it quietly. torch's global random state is left as it was.

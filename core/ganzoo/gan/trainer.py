@@ -102,7 +102,7 @@ class Trainer(Configured[Settings], ABC):
     the training settings that suit it (steps, batch size, data set, loss ...), laid over the core's; ``presets`` are
     named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
     they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
-    ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are judged together.
+    ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are scored together.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)

@@ -60,7 +60,6 @@ class ClassifyingDiscriminator(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.head(self.body(x)).squeeze(1)
 
     def heads(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -19,11 +19,14 @@ SHAPES: Mapping[str, Any] = {
     "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
     "model": {"batch_norm": "generator", "discriminator_lr": 2e-3, "optimizer": {"lr": 4e-3}},
 }
-"""Drawn shapes by all their attributes: what ``dcgan``'s networks, told of them, take to draw corners at any angle."""
+"""Drawn shapes by all their attributes: what ``dcgan``'s networks need to draw corners at any angle."""
 
 
 class PlanesDiscriminator(Discriminator):
-    """Images and conditions to scores: the condition's code lies beside the image as constant planes."""
+    """Images [N, C, H, W] and conditions to scores [N].
+
+    The condition's code lies beside the image as constant planes.
+    """
 
     def __init__(self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
         super().__init__(Signature((sample, *conditions), Scores()))
@@ -31,7 +34,6 @@ class PlanesDiscriminator(Discriminator):
         self.inner = DCGANDiscriminator(width, batch_norm, replace(sample, channels=sample.channels + self.encode.size))
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, C, H, W] and the conditions to scores [N]."""
         return self.inner(torch.cat([x, planes(self.encode(*conditions), x)], 1))
 
 

@@ -56,7 +56,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 class ConditionalResidualGenerator(Generator):
-    """Latents [N, L] and conditions to images, through residual blocks that double the size."""
+    """Latents [N, L] and conditions to images [N, C, H, W], through residual blocks that double the size."""
 
     def __init__(self, config: ProjectionConfig, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
         super().__init__(Signature((Latent((config.latent_dim,)), *conditions), sample))
@@ -79,7 +79,6 @@ class ConditionalResidualGenerator(Generator):
         )
 
     def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, L] and the conditions to [N, C, H, W]."""
         code = self.encode(*conditions)
         maps = self.stem(torch.cat([z, code], 1) if self.join_latent else z)
         for block in self.blocks:
@@ -107,7 +106,6 @@ class ProjectionDiscriminator(Discriminator):
             nn.init.xavier_uniform_(projection)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, C, H, W] and the conditions to scores [N]."""
         features = self.features(x).sum((2, 3))
         scores: Tensor = self.head(features).squeeze(1)
         for projection, condition in zip(self.projections, conditions, strict=True):

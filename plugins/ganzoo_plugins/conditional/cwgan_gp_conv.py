@@ -42,7 +42,7 @@ class ConvolutionalConditionalConfig(AdversarialConfig):
 
 
 class CombiningCritic(Discriminator):
-    """Images and conditions to one score each.
+    """Images [N, C, H, W] and conditions to one score each.
 
     A linear layer makes planes of the image's size from the embedding; the critic's first convolution mixes them with
     the image's channels. Unlike constant planes they can point at places of the image.
@@ -63,7 +63,6 @@ class CombiningCritic(Discriminator):
         self.inner = CompactCritic(width, replace(sample, channels=sample.channels + planes))
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, C, H, W] and the conditions to scores [N]."""
         return self.inner(torch.cat([x, self.planes(self.encode(*conditions))], 1))
 
 

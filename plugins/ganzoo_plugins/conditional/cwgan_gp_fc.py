@@ -42,7 +42,10 @@ class FullyConnectedConditionalConfig(AdversarialConfig):
 
 
 class JoinedCritic(Discriminator):
-    """Samples of any shape and conditions to one score each: the embedding is joined to the flattened sample."""
+    """Samples [N, ...] of any shape and conditions to one score each.
+
+    The embedding is joined to the flattened sample.
+    """
 
     def __init__(
         self,
@@ -57,7 +60,6 @@ class JoinedCritic(Discriminator):
         self.inner = FullyConnectedDiscriminator(Points(prod(sample.shape) + self.encode.size), hidden, layer_norm)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, *sample] and the conditions to scores [N]."""
         return self.inner(torch.cat([x.flatten(1), self.encode(*conditions)], 1))
 
 

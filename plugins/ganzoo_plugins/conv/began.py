@@ -51,7 +51,6 @@ class ELU(nn.ELU):
     """ELU with exp(x) - 1 for expm1(x), which takes seven times as long on a CPU; they differ by some 1e-7."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
         return _ELU.apply(x)
@@ -71,7 +70,10 @@ class _ELU(Function):
 
 
 class BEGANGenerator(Generator):
-    """Latent [N, L], uniform in [-1, 1], to images: the network that is also the discriminator's decoder."""
+    """Latent [N, L], uniform in [-1, 1], to images [N, C, H, W].
+
+    The network that is also the discriminator's decoder.
+    """
 
     def __init__(self, config: BEGANConfig, sample: Image) -> None:
         super().__init__(Signature((Latent((config.latent_dim,), "uniform"),), sample))
@@ -81,7 +83,6 @@ class BEGANGenerator(Generator):
         self.limits = sample.range
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
         images = self.body(z)
         return images if self.training else images.clamp(*self.limits)
 
@@ -100,14 +101,14 @@ class BEGANDiscriminator(Discriminator):
         """Map [N, C, H, W] to the code and back."""
         return self.decoder(self.encoder(x))
 
-    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def scores_and_codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to scores [N] and codes [N, L]."""
         codes = widened(self.encoder(x))
         return -(self.decoder(codes) - x).abs().mean((1, 2, 3)), codes
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to scores [N], none of them above 0."""
-        return self.judge(x)[0]
+        return self.scores_and_codes(x)[0]
 
 
 class BEGAN(AdversarialTrainer[BEGANConfig]):
@@ -164,7 +165,7 @@ class BEGAN(AdversarialTrainer[BEGANConfig]):
         """Return what the generator minimizes."""
         real = batch[self.data.sample.name]
         fake = self.shown(self.generator(draw_latent(self.generator, len(real), self.device)))
-        scores, codes = self.discriminator.judge(fake)
+        scores, codes = self.discriminator.scores_and_codes(fake)
         loss = self.loss.generator(scores, self.score(self.shown(real), ()) if self.loss.needs_real else None)
         if not self.config.repel:
             return self.with_penalties(loss, batch)

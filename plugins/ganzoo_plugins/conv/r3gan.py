@@ -71,12 +71,14 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the same shape."""
         return x + self.body(x)
 
 
 class Basis(nn.Module):
-    """Latent [N, L] to the start map: a learnt constant, each channel of it scaled by a linear function of z."""
+    """Latent [N, L] to the start map [N, C, h, w].
+
+    A learnt constant, each channel of it scaled by a linear function of z.
+    """
 
     def __init__(self, latent_dim: int, start: tuple[int, int, int]) -> None:
         super().__init__()
@@ -84,13 +86,13 @@ class Basis(nn.Module):
         self.scale = _initialized(nn.Linear(latent_dim, start[0], bias=False))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, h, w]."""
         return self.constant * self.scale(z)[:, :, None, None]
 
 
 class Reading(nn.Module):
-    """The start map to scores: a weighted sum over each channel (a depthwise convolution that covers the map), and a
-    linear layer.
+    """The start map [N, C, h, w] to scores [N].
+
+    A weighted sum over each channel, which is a depthwise convolution that covers the map, and a linear layer.
     """
 
     def __init__(self, start: tuple[int, int, int]) -> None:
@@ -100,20 +102,18 @@ class Reading(nn.Module):
         self.score = _initialized(nn.Linear(channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, h, w] to [N]."""
         return self.score((x * self.weight).sum((2, 3))).squeeze(1)
 
 
 class Double(nn.Module):
-    """Twice the size, by bilinear interpolation."""
+    """Twice the height and width, by bilinear interpolation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to [N, C, 2 H, 2 W]."""
         return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class R3GANGenerator(Generator):
-    """Latent [N, L] to images: stages of residual blocks, the size doubled between them."""
+    """Latent [N, L] to images [N, C, H, W]: stages of residual blocks, the size doubled between them."""
 
     def __init__(self, config: R3GANConfig, sample: Image) -> None:
         super().__init__(Signature((Latent((config.latent_dim,)),), sample))
@@ -128,13 +128,15 @@ class R3GANGenerator(Generator):
         self.limits = sample.range
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
         images = self.body(z)
         return images if self.training else images.clamp(*self.limits)
 
 
 class R3GANDiscriminator(Discriminator):
-    """Images to one score each: the generator's stages in the reverse order, the size halved between them."""
+    """Images [N, C, H, W] to one score each.
+
+    The generator's stages in the reverse order, the size halved between them.
+    """
 
     def __init__(self, config: R3GANConfig, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -147,7 +149,6 @@ class R3GANDiscriminator(Discriminator):
         self.body.append(Reading(start))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.body(x)
 
 

@@ -14,7 +14,10 @@ __all__ = ["SNGAN", "SNGANDiscriminator", "SNGANGenerator"]
 
 
 class SNGANGenerator(Generator):
-    """Latent [N, L] to images: a linear layer, residual blocks that double the size, and a 3x3 convolution."""
+    """Latent [N, L] to images [N, C, H, W].
+
+    A linear layer, residual blocks that double the size, and a 3x3 convolution.
+    """
 
     def __init__(self, latent_dim: int, width: int, taper: bool, sample: Image) -> None:
         super().__init__(Signature((Latent((latent_dim,)),), sample))
@@ -32,12 +35,14 @@ class SNGANGenerator(Generator):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
         return self.body(z)
 
 
 class SNGANDiscriminator(Discriminator):
-    """Images to one score each: residual blocks, the sum of their features over the map, and a linear layer."""
+    """Images [N, C, H, W] to one score each.
+
+    Residual blocks, the sum of their features over the map, and a linear layer.
+    """
 
     def __init__(self, width: int, taper: bool, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -45,7 +50,6 @@ class SNGANDiscriminator(Discriminator):
         self.head = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.head(self.features(x).sum(dim=(2, 3))).squeeze(1)
 
 

@@ -63,7 +63,10 @@ class TextbookGenerator(Generator):
 
 
 class TextbookCritic(Discriminator):
-    """Images to one score each: 5x5 convolutions, average pooling, adaptive pooling to 4x4, two linear layers."""
+    """Images [N, C, H, W] to one score each.
+
+    5x5 convolutions, average pooling, adaptive pooling to 4x4, two linear layers.
+    """
 
     def __init__(self, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -82,7 +85,6 @@ class TextbookCritic(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.body(x).squeeze(1)
 
 

@@ -102,8 +102,8 @@ class Unpaired(_Domains[UnpairedConfig]):
 
     Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255. A folder may have fewer images than the other: an epoch is
     as long as the larger one, and each image of ``b`` is drawn at random, so that chance pairs do not repeat. With
-    ``test_a`` and ``test_b``, which hold the same scenes under the same names, translations are judged by these pairs.
-    Images are read as the data set ``folder`` reads them.
+    ``test_a`` and ``test_b``, which hold the same scenes under the same names, translations are evaluated with these
+    pairs. Images are read as the data set ``folder`` reads them.
     """
 
     def __init__(self, config: UnpairedConfig) -> None:

@@ -1,4 +1,4 @@
-"""Your own images: every picture under a folder."""
+"""Your own images: every image under a folder."""
 
 import logging
 import os

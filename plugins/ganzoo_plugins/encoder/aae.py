@@ -28,8 +28,8 @@ class AAE(AutoencoderTrainer[AAEConfig]):
 
     Encoder and generator (the paper's decoder) minimize mean (G(E(x)) - x)^2; the discriminator tells latents drawn
     from the prior from codes, which the encoder is to prevent. The paper takes turns between the two aims with a rate
-    for each; here the encoder minimizes their weighted sum in one step. ``told`` is the paper's section 4: the
-    generator is given the label, and codes are left with the style.
+    for each; here the encoder minimizes their weighted sum in one step. The setting ``conditional`` is the paper's
+    section 4: the generator is given the label, and codes are left with the style.
     """
 
     discriminator: CodeDiscriminator

@@ -23,7 +23,7 @@ class BiGANConfig(AutoencoderConfig):
 
 
 class BiGAN(AutoencoderTrainer[BiGANConfig]):
-    """Adversarial Feature Learning (arXiv:1605.09782); the same game as Adversarially Learned Inference, 1606.00704.
+    """Adversarial Feature Learning (arXiv:1605.09782); the same as Adversarially Learned Inference, arXiv:1606.00704.
 
     The discriminator tells pairs (x, E(x)) from pairs (G(z), z); encoder and generator together deceive it, each from
     its side: E's pairs are to look generated, and G's to look real. Where they succeed, G and E are each other's

@@ -33,7 +33,7 @@ __all__ = ["AutoencoderConfig", "AutoencoderTrainer", "ConditionalAutoencoderCon
 class AutoencoderConfig(TrainerConfig):
     """Settings of models with an encoder and a generator."""
 
-    width: int = Field(32, ge=1, description="channels of the map next to the image, doubled with each halving")
+    width: int = Field(32, ge=1, description="channels of the map next to the image, doubled with each downsampling")
     latent_dim: int = Field(32, ge=1, description="size of the latent")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of all networks")
     discriminator_lr: float | None = Field(

@@ -39,7 +39,7 @@ class Encoder(Network):
 
 
 class CodeDiscriminator(Discriminator):
-    """Latents to one score each: a multi-layer perceptron."""
+    """Latents [N, ...] to one score each: a multi-layer perceptron."""
 
     def __init__(self, latent: Latent, width: int) -> None:
         super().__init__(Signature((latent,), Scores()))
@@ -50,7 +50,6 @@ class CodeDiscriminator(Discriminator):
         self.body.append(nn.Linear(width, 1))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, ...] to scores [N]."""
         return self.body(z).squeeze(1)
 
 
@@ -74,7 +73,7 @@ class PairDiscriminator(Discriminator):
 
 
 class FeatureDiscriminator(Discriminator):
-    """Images to one score each, and to the features that it is made of."""
+    """Images [N, C, H, W] to one score each, and to the features that it is made of."""
 
     def __init__(self, image: Image, width: int) -> None:
         super().__init__(Signature((image,), Scores()))
@@ -88,5 +87,4 @@ class FeatureDiscriminator(Discriminator):
         return widened(self.body(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.head(self.body(x)).squeeze(1)

@@ -40,7 +40,7 @@ class EncoderRegressionConfig(TrainerConfig):
     generator: Path | None = Field(
         None, description="run folder with the trained generator; left out: it is trained at the same time"
     )
-    width: int = Field(32, ge=1, description="channels of the encoder's first map, doubled with each halving")
+    width: int = Field(32, ge=1, description="channels of the encoder's first map, doubled with each downsampling")
     image_weight: float = Field(
         0.0, ge=0, description="weight of mean |G(E(x)) - x| on real images, beside the squared error of latents"
     )

@@ -34,8 +34,8 @@ class VAEGAN(AutoencoderTrainer[VAEGANConfig]):
         generator:      feature_weight mean (f(G(z)) - f(x))^2 + adversarial loss on G(z) and on G(latents)
         discriminator:  adversarial loss on x against both.
 
-    The encoder that is exported returns mu(x). With ``told`` G is given the labels of x beside z, as in CVAE-GAN
-    (arXiv:1703.10155), but without that paper's classifier.
+    The encoder that is exported returns mu(x). With the setting ``conditional`` G is given the labels of x beside z, as
+    in CVAE-GAN (arXiv:1703.10155), but without that paper's classifier.
     """
 
     spread = True

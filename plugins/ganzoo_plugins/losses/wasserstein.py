@@ -28,7 +28,7 @@ class Wasserstein(Loss):
 
 
 class WassersteinGP(Wasserstein):
-    """The same game with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
+    """The same with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
     arXiv:1704.00028); the penalty is the regularizer ``gradient_penalty``, weight 10.
     """
 

@@ -11,7 +11,10 @@ __all__ = ["CompactCritic", "CompactGenerator", "stem_layers"]
 
 
 class CompactGenerator(Generator):
-    """Latent [N, L] to images: a linear layer to a quarter of the size, and two transposed convolutions up."""
+    """Latent [N, L] to images [N, C, H, W].
+
+    A linear layer to a quarter of the size, and two transposed convolutions up.
+    """
 
     def __init__(self, latent_dim: int, width: int, stem: int | None, sample: Image) -> None:
         super().__init__(Signature((Latent((latent_dim,)),), sample))
@@ -28,12 +31,11 @@ class CompactGenerator(Generator):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
         return self.body(z)
 
 
 class CompactCritic(Discriminator):
-    """Images to one score each, through three strided convolutions."""
+    """Images [N, C, H, W] to one score each, through three strided convolutions."""
 
     def __init__(self, width: int, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -49,7 +51,6 @@ class CompactCritic(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.body(x).squeeze(1)
 
 

@@ -66,7 +66,6 @@ class JoinedGenerator(Generator):
         self.inner = network
 
     def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, L] and the conditions to [N, *sample]."""
         return self.inner(torch.cat([z, self.encode(*conditions)], 1))
 
 

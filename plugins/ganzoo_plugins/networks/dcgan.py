@@ -20,7 +20,7 @@ class DCGANConfig(AdversarialConfig):
     """Settings of DCGAN."""
 
     width: int = Field(
-        32, ge=1, description="channels of the map next to the image, doubled with each halving, up to 8 times"
+        32, ge=1, description="channels of the map next to the image, doubled with each downsampling, up to 8 times"
     )
     latent_dim: int = Field(100, ge=1, description="size of the latent")
     latent: Literal["normal", "uniform"] = Field("normal", description="distribution of the latent")
@@ -31,7 +31,10 @@ class DCGANConfig(AdversarialConfig):
 
 
 class DCGANGenerator(Generator):
-    """Latent [N, L] to images: a linear layer to the start map, then transposed convolutions that double the size."""
+    """Latent [N, L] to images [N, C, H, W].
+
+    A linear layer to the start map, then transposed convolutions that double the size.
+    """
 
     def __init__(self, latent: Latent, width: int, batch_norm: bool, sample: Image) -> None:
         super().__init__(Signature((latent,), sample))
@@ -50,12 +53,14 @@ class DCGANGenerator(Generator):
         self.apply(initialize)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
         return self.body(z)
 
 
 class DCGANDiscriminator(Discriminator):
-    """Images to one score each: strided convolutions down to the start map, and a linear layer over the whole of it."""
+    """Images [N, C, H, W] to one score each.
+
+    Strided convolutions down to the start map, and a linear layer over the whole of it.
+    """
 
     def __init__(self, width: int, batch_norm: bool, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -64,7 +69,6 @@ class DCGANDiscriminator(Discriminator):
         self.apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
         return self.body(x).squeeze(1)
 
 

@@ -13,7 +13,7 @@ __all__ = ["FourierFeatures", "FullyConnectedDiscriminator", "FullyConnectedGene
 
 
 class FullyConnectedGenerator(Generator):
-    """Latent [N, L] to samples of any shape; [N, 1 + L] if it is a mixture of several components."""
+    """Latent [N, L] to samples [N, ...] of any shape; [N, 1 + L] if it is a mixture of several components."""
 
     def __init__(
         self,
@@ -33,12 +33,11 @@ class FullyConnectedGenerator(Generator):
         self.activation = output_activation(sample)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, *sample]."""
         return self.activation(self.head(self.body(z))).unflatten(1, self.signature.output.shape)
 
 
 class FullyConnectedDiscriminator(Discriminator):
-    """Samples of any shape to one score each."""
+    """Samples [N, ...] of any shape to one score each."""
 
     def __init__(
         self,
@@ -55,7 +54,6 @@ class FullyConnectedDiscriminator(Discriminator):
         self.head = nn.Linear(hidden[-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, *sample] to scores [N]."""
         return self.head(self.body(x.flatten(1))).squeeze(1)
 
 
@@ -75,14 +73,13 @@ class MixtureLatent(nn.Module):
         self.mean = nn.Parameter(torch.randn(components, latent_dim))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, 1 + L] to [N, L]."""
         share = (1 + torch.erf(z[:, 0] / 2**0.5)) / 2  # uniform in 0..1, and 1 itself far out
         component = (share * len(self.mean)).long().clamp(max=len(self.mean) - 1)
         return self.mean[component] + self.width * z[:, 1:]
 
 
 class GatedLayer(nn.Module):
-    """A hidden layer times 1 + a linear map of its input.
+    """A hidden layer times 1 + a linear map of its input, [N, A] to [N, B].
 
     ReGLU's max(0, xW) * xV (GLU Variants Improve Transformer, arXiv:2002.05202) but for the layer's own activation, and
     for the 1, with which a gate of zeros leaves the layer as it is. Products of inputs, such as of the shape and the
@@ -94,7 +91,6 @@ class GatedLayer(nn.Module):
         self.layer, self.gate = layer, gate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, A] to [N, B]."""
         return self.layer(x) * (1 + self.gate(x))
 
 
@@ -113,7 +109,6 @@ class FourierFeatures(nn.Module):
         self.register_buffer("projection", 2 * pi * scale * torch.randn(dim, features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, D] to [N, D + 2 F]."""
         with full_precision(x.device):  # many turns: of 8 bits no angle would be left
             angle = x @ self.projection
         return torch.cat([x, angle.sin(), angle.cos()], dim=1)

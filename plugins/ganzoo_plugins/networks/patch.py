@@ -12,11 +12,11 @@ __all__ = ["PatchDiscriminator"]
 
 
 class PatchDiscriminator(Discriminator):
-    """Images to a map of scores, one for each patch (arXiv:1611.07004, section 3.2.2).
+    """Images [N, C, H, W] to a map of scores [N, 1, h, w], one for each patch (arXiv:1611.07004, section 3.2.2).
 
     4x4 convolutions: ``layers`` of stride 2, with twice as many channels each, and two of stride 1; leaky ReLU, and a
     ``norm`` but at the first and the last. Three layers see patches of 70x70 pixels as in the paper, two 34x34, one
-    16x16. Images that are judged together, such as an input and its translation or an image and its mask, are joined
+    16x16. Images that are scored together, such as an input and its translation or an image and its mask, are joined
     along their channels.
     """
 
@@ -44,5 +44,4 @@ class PatchDiscriminator(Discriminator):
         self.body = nn.Sequential(*body, nn.Conv2d(channels[-1], 1, 4, padding=1))
 
     def forward(self, *images: Tensor) -> Tensor:
-        """Map images [N, C, H, W] to scores [N, 1, h, w]."""
         return self.body(torch.cat(images, dim=1) if len(images) > 1 else images[0])

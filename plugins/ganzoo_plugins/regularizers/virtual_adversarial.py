@@ -34,8 +34,8 @@ class VirtualAdversarial(Regularizer[VirtualAdversarialConfig]):
     from a random d of length 1, each power iteration takes the gradient of abs(D(x) - D(x + xi d)) with respect to d
     and scales it to length 1, as virtual adversarial training does (arXiv:1704.03976). Followed is the authors' code,
     with its settings; only where that clips x + r and x + xi d to [-1, 1], the range of its images, they are clipped
-    here to the smallest and largest value in the batch, as a regularizer is not told the range; ||r|| is the length of
-    what is left. r is a constant to the gradient. A map of scores counts by its sum.
+    here to the smallest and largest value in the batch, as a regularizer does not know the range; ||r|| is the length
+    of what is left. r is a constant to the gradient. A map of scores counts by its sum.
     """
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:

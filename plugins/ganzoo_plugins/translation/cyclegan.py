@@ -103,7 +103,7 @@ class CycleGAN(Trainer[CycleGANConfig]):
     128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the whole training,
     not over its second half alone.
 
-    DiscoGAN (arXiv:1703.05192) is the same game with an encoder and a decoder for a generator, DCGAN's discriminator,
+    DiscoGAN (arXiv:1703.05192) is the same with an encoder and a decoder for a generator, DCGAN's discriminator,
     cross entropy and squared distances; DualGAN (arXiv:1704.02510) with U-Nets, Wasserstein's loss with clipped
     weights, RMSProp and a large cycle weight. Its dropout is off outside of training, and its generators paint over the
     image too, which the paper's do not.

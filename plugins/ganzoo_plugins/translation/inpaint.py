@@ -99,7 +99,7 @@ class Inpaint(Trainer[InpaintConfig]):
 
     the last for models with a latent: the mode seeking term (arXiv:1903.05628, equation 2, inverted as in its code, so
     that it is minimized), without which the latent is ignored; distances are means over elements, images' those over
-    the hole. The discriminator judges patches of images, and is shown the mask too.
+    the hole. The discriminator scores patches of images, and is shown the mask too.
 
     Images that can be halved at least twice.
     """

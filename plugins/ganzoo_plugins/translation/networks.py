@@ -12,10 +12,11 @@ __all__ = ["ResNet", "Translator"]
 
 
 class Translator(Network):
-    """An image of one domain to the image of another: a body without its output's activation, and that.
+    """An image [N, C, H, W] of one domain to the image [N, C', H, W] of another.
 
-    ``multiple`` is what height and width are multiples of; images of any such size are taken. With ``repaint`` the body
-    draws three things: what to add to the image, what to put in its place, and a mask that mixes the two,
+    It is a body without its output's activation, and the activation. ``multiple`` is what height and width are
+    multiples of; images of any such size are taken. With ``repaint`` the body draws three things: what to add to the
+    image, what to put in its place, and a mask that mixes the two,
 
         (1 - m) tanh(artanh(0.98 x) + added) + m tanh(placed),  m = sigmoid(mask).
 
@@ -35,7 +36,6 @@ class Translator(Network):
         self.activation = output_activation(target)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to [N, C', H, W]."""
         drawn = widened(self.body(x))
         if not self.repaint:
             return self.activation(drawn)
@@ -82,7 +82,6 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the same shape."""
         return x + self.inner(x)
 
 
