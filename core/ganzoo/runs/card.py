@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
-from ganzoo.fields import Attributes, Field, Image, Label, Latent, Points
 from ganzoo_runtime.text import shown
 
 if TYPE_CHECKING:
     from ganzoo.config.config import Config
     from ganzoo.data.dataset import DataSpec
-    from ganzoo.runs.run import Run
     from ganzoo.gan.trainer import Trainer
+    from ganzoo.runs.run import Run
 
 __all__ = ["is_current", "write_card"]
 

@@ -28,7 +28,7 @@ __all__ = ["build_settings", "checks", "given"]
 _DISCOVER = """
 import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
-from ganzoo.registry import DISABLE, _discover, load_registry
+from ganzoo.plugin.registry import DISABLE, _discover, load_registry
 os.environ[DISABLE] = ",".join(p.full_name for p in _discover(sys.path) if p.full_name not in sys.argv[3:])
 names = [entry.name for entry in load_registry().specs()]
 print(json.dumps({"found": sys.argv[2] in names, "torch": "torch" in sys.modules}))
