@@ -23,8 +23,8 @@ AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Conf
 Discriminator DiscriminatorObjective Field Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image
 ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig Network OptimizerConfig Phase
 Points Registry Regularizer RegularizerConfig Run Sampler Score Scores Signature Sink Spec Stream TensorDataset
-Trainer TrainerConfig TrainingError UserError __version__ draw_latent fit full_precision hookimpl load_config
-load_registry open_model widened
+Trainer TrainerConfig TrainingError UserError __version__ cli did_you_mean draw_inputs draw_latent export files fit
+full_precision grid hookimpl load_config load_registry open_model save_grid testing widened write_animation
 """
 
 

@@ -28,7 +28,7 @@ def _located(model: str) -> str:
 
 Model = Annotated[
     str,
-    typer.Argument(help="A run (folder, number or 'last'), an .onnx file, or zoo:NAME.", callback=_located),
+    typer.Argument(help="A run (folder, number or 'last'), an exported file, or zoo:NAME.", callback=_located),
 ]
 Classes = Annotated[
     list[str] | None,

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
     from ganzoo.inference.formats import Sampler
 
-__all__ = ["encode", "register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(encode)
+__all__ = ["encode"]
 
 
 def encode(

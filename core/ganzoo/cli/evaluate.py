@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ganzoo.plugin.registry import Registry
     from ganzoo.runs.run import Run
 
-__all__ = ["compare", "eval_", "register"]
+__all__ = ["compare", "eval_"]
 
 _IMAGES = ("classifier", "fid", "prdc", "memorization")
 """The metrics of images that are judged unless the data set or the user names others: those of them that can."""
@@ -35,12 +35,6 @@ _CONDITIONAL = "label_accuracy"
 """The same for models that take labels."""
 
 _FILE = "eval.json"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command("eval")(eval_)
-    app.command()(compare)
 
 
 def eval_(
@@ -66,7 +60,7 @@ def eval_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
 ) -> None:
-    """Evaluator a trained model: its samples beside as many real ones.
+    """Evaluate a trained model: its samples beside as many real ones.
 
     What translates or fills images is judged by what it makes of the data's.
     """

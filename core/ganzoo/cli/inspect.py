@@ -12,23 +12,15 @@ import typer
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
-__all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
+__all__ = ["check", "doctor", "info", "list_", "plugins"]
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command("list")(list_)
-    app.command()(info)
-    app.command()(plugins)
-    app.command()(check)
-    app.command()(doctor)
-
-
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="model, loss, regularizer, dataset, metric, format or pretrained.")
+        str | None,
+        typer.Argument(help="model, loss, regularizer, dataset, metric, format, sink, pretrained or command."),
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
@@ -121,7 +113,7 @@ def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
     spec = entry.spec
     document: dict[str, Any] = {"kind": spec.kind, "key": spec.key, "name": entry.name, "version": entry.version}
     document |= {"summary": spec.summary, "paper": spec.paper}
-    if not settings or spec.kind in ("format", "sink", "pretrained"):
+    if not settings or spec.kind in ("format", "sink", "pretrained", "command"):
         return document
     from ganzoo.config.layers import flat
     from ganzoo.config.resolving import overlay

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from ganzoo.fields import Signature
     from ganzoo.inference.formats import Sampler, Sink
 
-__all__ = ["register", "sample", "write_samples"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(sample)
+__all__ = ["sample", "write_samples"]
 
 
 def sample(

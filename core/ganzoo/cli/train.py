@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from ganzoo.plugin.spec import Kind
     from ganzoo.runs.run import Run
 
-__all__ = ["register", "train"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command()(train)
+__all__ = ["train"]
 
 
 def train(
@@ -224,7 +219,8 @@ def _fit(
     fit(config, run, registry, dataset, quiet=quiet, from_step=from_step)
     print(run.path)
     if not quiet:
-        print(f"samples: {run.path / 'samples'}; export with: ganzoo export {run.path} --onnx", file=sys.stderr)
+        formats = [f"; export with: ganzoo export {run.path} --{entry.spec.key}" for entry in registry.specs("format")]
+        print(f"samples: {run.path / 'samples'}{''.join(formats[:1])}", file=sys.stderr)
 
 
 def _show(config: Config, dataset: Dataset) -> None:

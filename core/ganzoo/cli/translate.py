@@ -23,18 +23,13 @@ if TYPE_CHECKING:
     from ganzoo.fields import Signature
     from ganzoo.images.reading import ImageReader
 
-__all__ = ["register", "translate"]
+__all__ = ["translate"]
 
 _FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
 _SIDES = {"JPEG": 65_500, "WEBP": 16_383}
 """The longest side of an image that a format has room for."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(translate)
 
 
 def translate(
