@@ -18,6 +18,7 @@ from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sources import SETTING, Sources, image_reader
 from ganzoo.inference.tiling import UNTILED, Translator, draw_latents
 from ganzoo.terminal import print
+from ganzoo_runtime.drawing import MOST
 
 __all__ = ["translate"]
 
@@ -51,9 +52,10 @@ def translate(
     same place in it for each; images that lie in it already are not translated. An inpainting model fills where
     ``mask``, an image of the same size, is white, or, if there is none, where the image is transparent. ``n`` different
     outputs are drawn by a model that takes a latent, from ``seed``, into files that are numbered. Transparent pixels
-    are laid on the color ``background``. Images of more than ``max_pixels`` pixels are refused: by default 134 million, or 17 million if the network needs all of a large
-    image at once. Progress goes to stderr unless ``quiet``; what cannot be read in a folder is skipped, and named in a
-    warning of the logger ``ganzoo``. Images in memory are translated by :class:`ganzoo.Translator`.
+    are laid on the color ``background``. Images of more than ``max_pixels`` pixels are refused: by default 134 million,
+    or 17 million if the network needs all of a large image at once. Progress goes to stderr unless ``quiet``; what
+    cannot be read in a folder is skipped, and named in a warning of the logger ``ganzoo``. Images in memory are
+    translated by :class:`ganzoo.Translator`.
 
     Raises :class:`~ganzoo.UserError` if the model translates no images, if a file cannot be read or written, and if
     an image that is given would be overwritten.
@@ -69,6 +71,8 @@ def translate(
         )
     if n > 1 and not any(isinstance(field, Latent) for field in signature.inputs):
         raise UserError("this model has one output for an image; leave -n out")
+    if n > MOST:
+        raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     if mask is not None and "mask" not in kinds:
         raise UserError("this model takes no mask; leave --mask out")
     folder = source.is_dir() or target.is_dir() or not target.suffix
