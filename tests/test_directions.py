@@ -158,7 +158,7 @@ def test_files_of_directions(tmp_path: Path) -> None:
     assert path.read_text() == "my notes"
     with pytest.raises(UserError, match=r"cannot read .*none.json: No such file"):
         read_directions(tmp_path / "none.json", GREY)
-    with pytest.raises(UserError, match="is not for this model"):
+    with pytest.raises(UserError, match="range that does not go up"):
         check_directions({"a": one | {"range": [1, 1]}}, GREY, "x")
 
 

@@ -67,8 +67,8 @@ def save_samples(
     if size > memory():
         streamed = [*(["a folder"] if isinstance(output, Image) else []), *sinks]
         raise UserError(
-            f"-n {n:,}: the samples take {size / 1e9:,.0f} GB, and a {suffix} is made in memory, of which this machine has "
-            f"{memory() / 1e9:,.0f} GB; any number can be written to {', '.join(streamed)}"
+            f"-n {n:,}: the samples take {size / 1e9:,.0f} GB, and a {suffix} is made in memory, of which this machine "
+            f"has {memory() / 1e9:,.0f} GB; any number can be written to {', '.join(streamed)}"
         )
     try:
         if suffix == ".png":
