@@ -17,7 +17,8 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
 
     ``"settings"`` has a row for each setting by its dotted name: its default, whether it is required, its choices and
     its description. ``"defaults"`` and ``"presets"`` are what a model suggests for the whole training, and
-    ``"training"`` are the settings of every training, as those above. Raises :class:`~ganzoo.UserError` if it cannot be imported.
+    ``"training"`` are the settings of every training, as those above. Raises
+    :class:`~ganzoo.UserError` if it cannot be imported.
     """
     spec = entry.spec
     document: dict[str, Any] = {"kind": spec.kind, "key": spec.key, "name": entry.name, "version": entry.version}
