@@ -16,7 +16,7 @@ training set and trains no GAN. Of 5,000 samples of the averaged generator, labe
 
 The floor is the same for 5,000 real digits: the training digits of mnist5k.
 
-Drawn shapes are measured by ``Shapes.judge``, which knows no network: the share of samples that are recognized as a
+Drawn shapes are measured by ``Shapes.measure``, which knows no network: the share of samples that are recognized as a
 shape at all, whose shape is the one that was asked for, and whose hue is (a sample that is not recognized is wrong).
 With ``--set data.condition=attributes`` all factors are asked for, by vectors that were not trained on; then also the
 share whose middle is within a twelfth of the side from where it was asked for, and whose radius is within a fifth.
@@ -33,7 +33,8 @@ from classifier import WEIGHTS, load
 from scipy import linalg
 from torch import Tensor
 
-from ganzoo import Dataset, Run, Signature, fit, load_config, load_registry, open_model
+import ganzoo
+from ganzoo import Dataset, Run, Signature, fit, load_config, load_registry
 from ganzoo.images.grids import grid_columns, grid_size, save_grid
 from ganzoo.inference.sampling import draw_inputs
 
@@ -86,7 +87,7 @@ def _judge(options: argparse.Namespace) -> None:
 
 
 def _judged(model: str, real: Path, spent: dict) -> None:
-    sampler = open_model(model)
+    sampler = ganzoo.load(model)
     metadata = sampler.metadata
     signature = Signature.from_json(metadata["signature"])
     low, high = signature.output.range
@@ -164,7 +165,7 @@ def made_shapes(condition: str, size: int) -> Dataset:
 
 def judge_shapes(images: Tensor, asked: dict[str, Tensor]) -> dict[str, float]:
     """Return how many samples are a shape at all, and how many are what was asked for."""
-    found = made_shapes("none", 1).judge((images * 255).round().to(torch.uint8))
+    found = made_shapes("none", 1).measure((images * 255).round().to(torch.uint8))
     figures = {"recognized": found["shape"] >= 0}
     figures |= {name: found[name] == asked[name] for name in ("shape", "hue") if name in asked}
     if "size" in asked:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from classifier import WEIGHTS, judge, load
 
-from ganzoo import open_model
+import ganzoo
 
 SAMPLES = 2000
 
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
 
     classifier = load(WEIGHTS)
-    sampler = open_model(options.model)
+    sampler = ganzoo.load(options.model)
     low, high = sampler.metadata["signature"]["output"]["range"]
     samples = torch.from_numpy(sampler.sample(SAMPLES, seed=options.seed))
     model = sampler.metadata["model"]

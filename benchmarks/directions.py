@@ -3,7 +3,7 @@
     python benchmarks/directions.py MODEL [--method difference|svm] [--plain] [--out FILE.json]
 
 MODEL is a generator of shapes: a run folder, an .onnx file or zoo:NAME. Half of the samples are labeled by
-``Shapes.judge`` and a direction is fitted to each factor, by default without its share in the others; the other half
+``Shapes.measure`` and a direction is fitted to each factor, by default without its share in the others; the other half
 are moved along each direction over its range, in ``STEPS`` steps, and judged again. Of every direction:
 
     monotone    share of latents whose factor never falls by more than ``NOISE`` along the way; a way on which the
@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganzoo import open_model
+import ganzoo
 from ganzoo.files import write_atomic
-from ganzoo.latent.directions import describe, fit, held_out, project_out
-from ganzoo.latent.editing import Editor
 from ganzoo_plugins.datasets.shapes import Shapes
+from ganzoo_plugins.latent.directions import describe, fit, held_out, project_out
+from ganzoo_plugins.latent.editing import Editor
 
 FITTED = ("size", "left", "top", "hue_cos", "hue_sin")
 OTHERS = ("size", "left", "top", "hue", "rotation", "shape")
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
     asked = {"seed": options.seed, "truncation": 1.0, "label": None, "attributes": None}
-    editor = Editor(open_model(options.model), asked)
+    editor = Editor(ganzoo.load(options.model), asked)
     known = editor.latents(range(options.samples))
     factors = measure(editor, known, np.arange(options.samples))
     spreads = {name: mean(distance(name, values, np.roll(values, 1))) for name, values in factors.items()}
@@ -88,7 +88,7 @@ def main() -> None:
 
 def measure(editor: Editor, latents: NDArray[np.float32], numbers: NDArray[Any]) -> Factors:
     """Return the factors of what latents, [N, ...], give, [N] each; not-a-number for what is not recognized."""
-    judge = Shapes(Shapes.Config(image_size=max(16, editor.output.height), size=1, condition="none")).judge
+    judge = Shapes(Shapes.Config(image_size=max(16, editor.output.height), size=1, condition="none")).measure
     parts = []
     for start in range(0, len(latents), 500):
         images = editor.draw(latents[start : start + 500], numbers[start : start + 500])

@@ -23,7 +23,8 @@ import torch
 from inpainting import COUNT, _digits
 from torch import Tensor
 
-from ganzoo import Signature, load_config, load_registry, open_model
+import ganzoo
+from ganzoo import Signature, load_config, load_registry
 from ganzoo.images.grids import save_comparison
 from ganzoo.inference.sampling import draw_inputs
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
     options = parser.parse_args()
-    generator, encoder = (open_model(options.model, network=name) for name in ("generator", "encoder"))
+    generator, encoder = (ganzoo.load(options.model, network=name) for name in ("generator", "encoder"))
     key, data = generator.metadata["model"]["key"], generator.metadata["data"]["name"]
     signature = Signature.from_json(generator.metadata["signature"])
     latent, image = signature.inputs[0], signature.output
@@ -82,7 +83,7 @@ def _held_out(data: str, real: Path):
     truth = dataset.factors
 
     def judge(back: Tensor) -> dict[str, float]:
-        found = dataset.judge((back * 255).round().clamp(0, 255).byte())
+        found = dataset.measure((back * 255).round().clamp(0, 255).byte())
         near = [(found[name] - truth[name]).abs() for name in ("left", "top")]
         right = {
             "shape": found["shape"] == truth["shape"],

@@ -6,9 +6,9 @@ MODEL is a run or a file of ``inpaint`` or ``inpaint_z``, trained on mnist5k or 
 digits or shapes of another seed, each with a rectangular hole of a quarter to half of its sides. Beside the model: the
 hole filled with the mean of its surroundings (of the pixels around it, by channel), and with the pixels of the training
 image that is nearest, by L1, in what can be seen. L1 is the mean difference in the hole, as a share of the range;
-"recognized" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.judge`` for shapes) sees the
-class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is the
-mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a
+"recognized" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.measure`` for shapes) sees
+the class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is
+the mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a
 pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of
 the three are at least 0.25 apart. A second sheet shows the three in the 16 holes where they differ most.
 """
@@ -22,7 +22,8 @@ import torch
 from classifier import WEIGHTS, load
 from torch import Tensor
 
-from ganzoo import Signature, load_config, load_registry, open_model
+import ganzoo
+from ganzoo import Signature, load_config, load_registry
 from ganzoo.images.grids import save_comparison
 from ganzoo.inference.sampling import draw_inputs
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
     options = parser.parse_args()
-    sampler = open_model(options.model)
+    sampler = ganzoo.load(options.model)
     key, data = sampler.metadata["model"]["key"], sampler.metadata["data"]["name"]
     train, x, labels, judge = _digits(options.real) if data == "mnist5k" else _shapes()
     signature = Signature.from_json(sampler.metadata["signature"])
@@ -110,7 +111,7 @@ def _shapes():
     held_out = images(1, COUNT)
 
     def judge(images: Tensor, labels: Tensor) -> float:
-        return (held_out.judge((images * 255).round().byte())["shape"] == labels).double().mean().item()
+        return (held_out.measure((images * 255).round().byte())["shape"] == labels).double().mean().item()
 
     def pixels(dataset) -> Tensor:
         return dataset.batch(torch.arange(len(dataset)), torch.Generator())["x"] / 255

@@ -25,7 +25,8 @@ import matplotlib
 import torch
 from torch import Tensor
 
-from ganzoo import Run, fit, load_config, load_registry, open_model
+import ganzoo
+from ganzoo import Run, fit, load_config, load_registry
 
 RESULTS = Path(__file__).parent / "results" / "mixtures.json"
 LAYOUTS = {
@@ -73,7 +74,7 @@ def train(registry, layout, recipe, seed, runs: Path) -> dict:
     started = time.perf_counter()
     fit(config, run, registry, dataset, quiet=True)
     seconds = time.perf_counter() - started
-    samples = torch.from_numpy(open_model(run.path).sample(SAMPLES, seed=seed))
+    samples = torch.from_numpy(ganzoo.load(run.path).sample(SAMPLES, seed=seed))
     figures = {key: round(value, 5) for key, value in judge(samples, config, dataset).items()}
     row = {"layout": layout, "recipe": recipe, "seed": seed, "steps": config.train.steps, "seconds": round(seconds)}
     return {**row, **figures}
@@ -142,7 +143,7 @@ def picture(registry, path: Path, runs: Path, seed: int) -> None:
         for recipe in PRESETS:
             found = sorted((runs / f"{layout}-{recipe}-{seed}").glob("[0-9]*-*"))
             if found:
-                panels[recipe] = open_model(found[-1]).sample(SAMPLES, seed=seed)
+                panels[recipe] = ganzoo.load(found[-1]).sample(SAMPLES, seed=seed)
         reach = 1.2 * dataset.centers.abs().max().item()
         for axis, title in zip(row, ["data", *PRESETS], strict=True):
             axis.set(title=f"{layout}: {title}", xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from ganzoo import open_model
+import ganzoo
 from ganzoo.files import write_atomic
 from ganzoo_runtime import Generator, write_npy
 
@@ -43,7 +43,7 @@ def main() -> None:
         from importlib.resources import files
 
         path = str(files("ganzoo_zoo").joinpath(path.removeprefix("zoo:"), "generator.onnx"))
-    assert open_model(options.model).metadata  # it is there, and it is one of ours
+    assert ganzoo.load(options.model).metadata  # it is there, and it is one of ours
     generator = Generator(path, providers=["cpu"], threads=options.threads)
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads

@@ -77,9 +77,10 @@ def picture() -> str:
     """Return the arrows between the rooms as Mermaid draws them; those that follow from others are left out."""
     arrows = rooms()
     below: dict[str, set[str]] = {
-        room: {end for start, end in arrows if start == room} for pair in arrows for room in pair
+        room: {end for start, end in arrows if start == room} for pair in sorted(arrows) for room in pair
     }
-    order = list(TopologicalSorter(below).static_order())  # raises CycleError where the arrows run in a circle
+    sortable = {room: sorted(ends) for room, ends in below.items()}  # sets have another order in each process
+    order = list(TopologicalSorter(sortable).static_order())  # raises CycleError where the arrows run in a circle
     reached: dict[str, set[str]] = {}
     for room in order:
         reached[room] = below[room].union(*(reached[end] for end in below[room]))

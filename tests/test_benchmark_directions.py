@@ -41,7 +41,7 @@ def test_directions_are_found_and_told_apart(
 ) -> None:
     network = Ideal(mixed=mixed)
     sampler = TorchSampler(network, {"signature": network.signature.to_json()})
-    monkeypatch.setattr("ganzoo.open_model", lambda _: sampler)
+    monkeypatch.setattr("ganzoo.load", lambda _: sampler)
     out = tmp_path / "d.json"
     monkeypatch.setattr(
         sys, "argv", [str(SCRIPT), "x", "--samples", "700", "--latents", "40", "--out", str(out), *arguments]

@@ -236,7 +236,7 @@ def model(request: pytest.FixtureRequest, files: Mapping[str, Path], monkeypatch
         network = NETWORKS[name]()
         return TorchSampler(network, {"signature": network.signature.to_json()})
 
-    monkeypatch.setattr("ganzoo.inference.opening.open_model", opened)
+    monkeypatch.setattr("ganzoo.inference.opening.load", opened)
     return lambda name: name
 
 

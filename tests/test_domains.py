@@ -160,7 +160,7 @@ def test_a_file_of_odd_width_has_no_two_halves(tmp_path):
 def test_shapes_styles_draws_the_same_scenes_filled_and_outlined():
     data = ShapesStyles(ShapesStyles.Config(size=60, paired=True))
     batch = data.batch(torch.arange(60), rng())
-    judge = Shapes(Shapes.Config(size=1)).judge
+    judge = Shapes(Shapes.Config(size=1)).measure
     filled = judge(batch["a"])
     assert torch.equal(filled["shape"], Shapes(Shapes.Config(size=60)).factors["shape"])
     lit = [(batch[name].float().amax(1) > 120).flatten(1).sum(1) for name in "ab"]

@@ -44,15 +44,15 @@ def test_eval_of_images(cli, runs, tmp_path):
     assert set(document["samples"].values()) == {40}
     assert document["seed"] == 1
     assert document["data"] == {"name": "torch-ganzoo/digits", "samples": 1797}
-    assert document["judges"]["fid"]["judge"] == name
-    assert document["judges"]["fid"]["compared"] == 40
+    assert document["evaluators"]["fid"]["evaluator"] == name
+    assert document["evaluators"]["fid"]["compared"] == 40
     assert document["settings"]["prdc"]["neighbors"] == 5
     assert {"ganzoo", "torch", "torch-fidelity"} <= document["versions"].keys()
     assert document["training"]["step"] == 4
     with PIL.Image.open(tmp_path / "judged" / "memorization.png") as picture:
         assert picture.width > 100
     lines = done.out.splitlines()
-    assert lines[0].split() == ["figure", "samples", "real", "better"]
+    assert lines[0].split() == ["figure", "samples", "reference", "better"]
     row = next(line.split() for line in lines if line.startswith("fid/"))
     assert float(row[1]) == pytest.approx(document["figures"][f"fid/{name}"], rel=1e-3)
     assert float(row[2]) == pytest.approx(document["real"][f"fid/{name}"], rel=1e-3)
@@ -91,8 +91,13 @@ def test_the_condition_reaches_the_metric(cli, runs, monkeypatch):
     import torch
 
     from ganzoo import Image, Label, Latent, Signature
+    from ganzoo_plugins.datasets.digits import Digits
 
     run = runs["digits"]
+
+    class Measured(Digits):
+        def measure(self, images):
+            return {"y": (images[:, 0, 0, 0].double() / 25.5).round().long()}
 
     class Obedient:
         device = "here"
@@ -108,12 +113,8 @@ def test_the_condition_reaches_the_metric(cli, runs, monkeypatch):
             digit = torch.arange(n) % 10
             return (digit[:, None, None, None].expand(-1, 1, 8, 8) / 10 * 2 - 1).float().contiguous().numpy()
 
-    monkeypatch.setattr("ganzoo.inference.opening.open_model", lambda *_: Obedient())
-    monkeypatch.setattr(
-        "ganzoo_plugins.datasets.digits.Digits.judge",
-        lambda self, images: {"y": (images[:, 0, 0, 0].double() / 25.5).round().long()},
-        raising=False,
-    )
+    monkeypatch.setattr("ganzoo.inference.evaluation.load", lambda *_, **__: Obedient())
+    monkeypatch.setattr("ganzoo_plugins.datasets.digits.Digits", Measured)
     done = cli("eval", run, "--metric", "label_accuracy", "-n", 30, "--json")
     assert json.loads(done.out)["figures"] == {"label_accuracy/y": 1.0}
     assert json.loads(done.out)["real"]["label_accuracy/y"] < 0.5, "this judge is no good at digits"
@@ -130,8 +131,10 @@ def test_eval_says_what_is_wrong_in_one_sentence(cli, runs, tmp_path, monkeypatc
     cli("eval", digits, "--out", tmp_path / "file").refused("--out is a folder")
     cli("eval", digits, "--metric", "fdi").refused("did you mean 'fid'?")
     cli("eval", digits, "--metric", "modes").refused("needs a mixture with known centers", "digits")
-    cli("eval", digits, "--metric", "label_accuracy").refused("label_accuracy judges whether", "is told nothing")
-    cli("eval", points, "--metric", "fid").refused("judges images", "gaussians")
+    cli("eval", digits, "--metric", "label_accuracy").refused(
+        "label_accuracy cannot be computed", "this model takes none"
+    )
+    cli("eval", points, "--metric", "fid").refused("evaluates images", "gaussians")
     cli("eval", digits, "--set", "steps=4").refused("metric.NAME.SETTING=VALUE", "'steps=4'")
     cli("eval", digits, "--set", "metric.fid=4").refused("metric.NAME.SETTING=VALUE")
     cli("eval", digits, "--set", "metric.fid.sampels=4").refused("did you mean 'metric.fid.samples'?")

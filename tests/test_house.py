@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 
 import ganzoo
-from ganzoo import Signature, load_registry, open_model
+from ganzoo import Signature, load_registry
 from ganzoo.testing.bench import draw, drawable
 
 ROOT = Path(__file__).parents[1]
 
 PUBLIC = """
-AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Config DataSpec Dataset DatasetConfig
-Discriminator DiscriminatorObjective Field Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image
-ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig Network OptimizerConfig Phase
-Points Registry Regularizer RegularizerConfig Run Sampler Score Scores Signature Sink Spec Stream TensorDataset
-Trainer TrainerConfig TrainingError UserError __version__ draw_latent fit full_precision hookimpl load_config
-load_registry open_model widened
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset
+DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
+GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
+Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores
+Signature Sink Spec Stream TensorDataset Trainer TrainerConfig TrainingError Translator UserError __version__ cli
+compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid hookimpl load
+load_config load_registry save_grid testing train translate widened write_animation
 """
 
 
@@ -43,7 +44,7 @@ def test_ci_runs_the_readmes_test_command():
 
 
 def test_the_readmes_python_runs_where_there_is_no_torch(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "digits.onnx").write_bytes(
         files("ganzoo_zoo").joinpath("wgan_gp_conv-mnist5k", "generator.onnx").read_bytes()
     )
@@ -70,7 +71,7 @@ def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
         assert len(file.read_bytes()) < 3e6, f"{file} is too large"
     recipe = tomllib.loads(folder.joinpath("config.toml").read_text())
     assert json.loads(folder.joinpath("metrics.json").read_text())
-    sampler = open_model(f"zoo:{entry.spec.key}")
+    sampler = ganzoo.load(f"zoo:{entry.spec.key}")
     signature = Signature.from_json(sampler.metadata["signature"])
     if drawable(signature):
         samples = sampler.sample(16, seed=3)

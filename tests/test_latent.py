@@ -20,7 +20,7 @@ import ganzoo_runtime as runtime
 from ganzoo import Attributes, Image, Label, Latent, Signature, UserError
 from ganzoo.gan.networks import Generator as Network
 from ganzoo.inference.sampling import TorchSampler
-from ganzoo.latent.directions import describe, write_directions
+from ganzoo_plugins.latent.directions import describe, write_directions
 from ganzoo_runtime import Generator, edit, interpolate, truncate
 
 GREY = Signature((Latent((6,)), Label(3, ("no", "yes", "maybe"))), Image(1, 8, 8))
@@ -265,7 +265,7 @@ def test_sums_of_samples(cli: Command, grey: Generator) -> None:
         (["edit", "grey.onnx", "--arithmetic", "a-b"], ["written like 0,7,3, not 'a'"]),
         (["edit", "grey.onnx", "--arithmetic", ""], ["written like '3,8 - 5 + 1'"]),
         (["directions"], ["missing command; see 'ganzoo directions --help'"]),
-        (["directions", "sheet", "grey.onnx"], ["has no directions; give a file of them"]),
+        (["directions", "grid", "grey.onnx"], ["has no directions; give a file of them"]),
         (["directions", "fit", "grey.onnx"], ["either --labels FILE.csv or --attribute-of"]),
         (["directions", "fit", "grey.onnx", "--labels", "none.csv"], ["cannot read none.csv: No such"]),
         (["directions", "fit", "grey.onnx", "--attribute-of", "nothing"], ["is MODULE:FUNCTION, not 'nothing'"]),

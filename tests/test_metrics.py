@@ -11,7 +11,7 @@ import torch
 from ganzoo import DataSpec, Image, Label, Metric, MetricConfig, Points, TensorDataset, UserError, load_registry
 from ganzoo_plugins.datasets.digits import Digits
 from ganzoo_plugins.datasets.points import Gaussians
-from ganzoo_plugins.metrics import extractors, judge
+from ganzoo_plugins.metrics import evaluator, extractors
 from ganzoo_plugins.metrics.classifier import ClassifierScore, scores
 from ganzoo_plugins.metrics.distances import FID, KID, PRDC, InceptionScore
 from ganzoo_plugins.metrics.evaluator import Classifier, Evaluator, EvaluatorConfig, Extracted, to_uint8
@@ -207,7 +207,7 @@ def test_the_figures_are_those_of_torch_fidelitys_front_door():
 def test_distances_compare_as_many_images_of_one_half_with_the_other(digits, trained):
     metric = FID(FID.Config(samples=100, classifier=QUICK), digits)
     assert metric.extractor.name == "classifier_digits_60_steps"
-    (name,) = metric.floor()
+    (name,) = metric.reference()
     assert name == "classifier_digits_60_steps"
     reference, held_out = metric._halves
     assert len(reference) == len(held_out) == 100
@@ -223,8 +223,8 @@ def test_distances_compare_as_many_images_of_one_half_with_the_other(digits, tra
     more = torch.cat([reference, held_out]).float()
     assert metric(more, {}) == metric(reference.float(), {})
     noise = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 255
-    assert metric(noise, {})[name] > 5 * metric.floor()[name]
-    assert metric.facts()["compared"] == 100
+    assert metric(noise, {})[name] > 5 * metric.reference()[name]
+    assert metric.metadata()["compared"] == 100
 
 
 def test_metrics_share_what_they_extract(digits, trained, monkeypatch):
@@ -322,18 +322,18 @@ def test_the_judge_learns_and_is_kept(digits, trained, capsys, monkeypatch):
     assert float((logits.argmax(1) == labels).double().mean()) == trained.accuracy
     assert not set(trained.held_out.tolist()) & set(trained.learnt.tolist())
     assert len(trained.held_out) + len(trained.learnt) == len(digits)
-    net = judge._EVALUATORS[trained._used].net
+    net = evaluator._EVALUATORS[trained._used].net
     assert torch.allclose(net.probabilities(images), logits.softmax(1))
     assert net.features(images).shape == (len(images), 64)
 
     # A later process reads it.
-    monkeypatch.setattr(judge, "_EVALUATORS", {})
+    monkeypatch.setattr(evaluator, "_EVALUATORS", {})
     monkeypatch.setattr(Evaluator, "_train", lambda *args: pytest.fail("trained again"))
     again = Evaluator(Digits(Digits.Config()), QUICK)
     before = torch.get_rng_state()
     again.prepare()
     assert torch.equal(before, torch.get_rng_state()), "reading it draws nothing either"
-    assert again.facts() == trained.facts()
+    assert again.metadata() == trained.metadata()
     assert torch.equal(again.extract(images).logits, logits)
     assert capsys.readouterr() == ("", "")
 
@@ -356,16 +356,16 @@ def test_a_damaged_judge_is_trained_again_and_the_random_state_left_alone(tmp_pa
     before = torch.get_rng_state()
     first = Evaluator(dataset, config)
     first.prepare()
-    assert "training classifier_toy_2_steps to judge with" in capsys.readouterr().err
+    assert "training classifier_toy_2_steps to evaluate with" in capsys.readouterr().err
     assert torch.equal(before, torch.get_rng_state())
     (file,) = tmp_path.rglob("*.safetensors")
     whole = file.read_bytes()
     for damage in (b"", b"nonsense", whole[:-40]):
         file.write_bytes(damage)
-        monkeypatch.setattr(judge, "_EVALUATORS", {})
+        monkeypatch.setattr(evaluator, "_EVALUATORS", {})
         again = Evaluator(dataset, config)
         again.prepare(quiet=True)
-        assert again.facts() == first.facts()
+        assert again.metadata() == first.metadata()
         assert file.read_bytes() == whole
     assert capsys.readouterr().err == ""
     (tmp_path / "file").touch()
@@ -378,9 +378,9 @@ def test_a_damaged_judge_is_trained_again_and_the_random_state_left_alone(tmp_pa
 def test_the_cache_is_where_it_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("GANZOO_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert str(judge.cache_folder()) == "/x/ganzoo"
+    assert str(evaluator.cache_folder()) == "/x/ganzoo"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert str(judge.cache_folder()).endswith(".cache/ganzoo")
+    assert str(evaluator.cache_folder()).endswith(".cache/ganzoo")
 
 
 def test_samples_are_rounded_as_pixels_are():
@@ -390,7 +390,7 @@ def test_samples_are_rounded_as_pixels_are():
 def test_shifts_move_whole_images_by_whole_pixels():
     images = torch.zeros(200, 2, 28, 28, dtype=torch.uint8)
     images[:, 0, 10, 20], images[:, 1, 12, 20] = 200, 100
-    moved = judge._shifted(images, torch.Generator().manual_seed(0))
+    moved = evaluator._shifted(images, torch.Generator().manual_seed(0))
     first, second = (moved[:, channel].flatten(1).argmax(1) for channel in (0, 1))
     assert torch.equal(second - first, torch.full((200,), 2 * 28)), "channels move together"
     assert set((first // 28 - 10).tolist()) == set((first % 28 - 20).tolist()) == {-2, -1, 0, 1, 2}
@@ -417,32 +417,32 @@ def test_the_inception_score_and_its_two_sides():
 
 def test_classifier_score_of_real_digits_and_of_one(digits, trained):
     metric = ClassifierScore(ClassifierScore.Config(classifier=QUICK), digits)
-    floor = metric.floor()
-    assert floor["diversity"] > 9
+    reference = metric.reference()
+    assert reference["diversity"] > 9
     one = metric(digits.tensors["x"][:1].repeat(100, 1, 1, 1).float(), {})
     assert one["diversity"] < 2
     assert one["quality"] > 0.5
-    assert metric.facts()["accuracy_real"] == trained.accuracy
+    assert metric.metadata()["accuracy_real"] == trained.accuracy
 
 
 def test_label_accuracy_with_an_oracle():
     """A data set whose first pixel is the label, and that says so itself."""
     dataset = toy(60)
     dataset.tensors["x"][:, 0, 0, 0] = dataset.tensors["y"].to(torch.uint8)
-    dataset.judge = lambda images: {"y": images[:, 0, 0, 0].long(), "size": images.float().mean((1, 2, 3))}
+    dataset.measure = lambda images: {"y": images[:, 0, 0, 0].long(), "size": images.float().mean((1, 2, 3))}
     metric = LabelAccuracy(LabelAccuracy.Config(samples=20), dataset)
     samples, labels = dataset.tensors["x"].float() + 0.3, dataset.tensors["y"]
     assert metric(samples, {"y": labels}) == {"y": 1}
     wrong = torch.where(torch.arange(60) < 15, (labels + 1) % 4, labels)
     assert metric(samples, {"y": wrong}) == {"y": 0.75}
-    assert metric.floor() == {"y": 1}
-    dataset.judge = lambda images: {"y": images[:, 0, 0, 0].long().masked_fill(images[:, 0, 0, 0] == 3, -1)}
-    assert LabelAccuracy(LabelAccuracy.Config(), dataset).floor() == {"y": 0.75}
+    assert metric.reference() == {"y": 1}
+    dataset.measure = lambda images: {"y": images[:, 0, 0, 0].long().masked_fill(images[:, 0, 0, 0] == 3, -1)}
+    assert LabelAccuracy(LabelAccuracy.Config(), dataset).reference() == {"y": 0.75}
     for condition in ({}, {"size": labels}):
         with pytest.raises(UserError, match="this model takes none"):
             metric(samples, condition)
-    dataset.judge = lambda images: {}
-    with pytest.raises(UserError, match="says nothing about its label 'y'"):
+    dataset.measure = lambda images: {}
+    with pytest.raises(UserError, match="does not measure its label 'y'"):
         LabelAccuracy(LabelAccuracy.Config(), dataset)(samples, {"y": labels})
 
 
@@ -450,7 +450,7 @@ def test_label_accuracy_by_the_classifier(digits, trained):
     metric = LabelAccuracy(LabelAccuracy.Config(classifier=QUICK), digits)
     rows = trained.held_out
     got = metric(digits.tensors["x"][rows].float(), {"y": digits.tensors["y"][rows]})
-    assert got == {"classifier_digits_60_steps": trained.accuracy} == metric.floor()
+    assert got == {"classifier_digits_60_steps": trained.accuracy} == metric.reference()
     off = metric(digits.tensors["x"][rows].float(), {"y": (digits.tensors["y"][rows] + 1) % 10})
     assert off["classifier_digits_60_steps"] < 0.1
     assert LabelAccuracy.conditional
@@ -462,11 +462,11 @@ def test_label_accuracy_by_the_classifier(digits, trained):
 
 def test_a_perfect_sampler_of_a_mixture():
     metric = Modes(MetricConfig(samples=20_000), Gaussians(Gaussians.Config(size=10)))
-    floor = metric.floor()
-    assert (floor["covered"], floor["of"]) == (9, 9)
-    assert floor["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.003)
-    assert 0 <= floor["kl"] < 0.002
-    assert floor == metric.floor()
+    reference = metric.reference()
+    assert (reference["covered"], reference["of"]) == (9, 9)
+    assert reference["high_quality"] == pytest.approx(1 - math.exp(-4.5), abs=0.003)
+    assert 0 <= reference["kl"] < 0.002
+    assert reference == metric.reference()
 
 
 def test_stacked_modes(digits, own_caches):
@@ -481,15 +481,15 @@ def test_stacked_modes(digits, own_caches):
     dataset.digits = (images, labels)
     metric = StackedModes(StackedModes.Config(samples=3000, classifier=QUICK), dataset)
     assert StackedModes.Config().samples == 25_600
-    floor = metric.floor()
-    assert floor["covered"] > 0.97 * len(set(y.tolist())) * (1 - math.exp(-1))
-    assert floor["of"] == 1000
-    assert floor["kl"] < 0.4
+    reference = metric.reference()
+    assert reference["covered"] > 0.97 * len(set(y.tolist())) * (1 - math.exp(-1))
+    assert reference["of"] == 1000
+    assert reference["kl"] < 0.4
     few = metric(stacked[:1].repeat(50, 1, 1, 1).float(), {})
     assert few["covered"] == 1
     assert few["kl"] == pytest.approx(math.log(1000), abs=0.1)
     one = torch.bincount(labels).double() / len(labels)
-    read = metric.judge.extract(stacked[:1].transpose(0, 1)).logits.argmax(1)
+    read = metric.evaluator.extract(stacked[:1].transpose(0, 1)).logits.argmax(1)
     assert few["kl"] == pytest.approx(float(-one[read].log().sum())), "its mode's share in the data, by channel"
 
 
@@ -501,7 +501,7 @@ def test_stacked_modes_counts_what_each_channel_shows(monkeypatch):
     def read(images):  # an oracle: the first pixel is the digit
         return Extracted(torch.empty(0), torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), 10).float())
 
-    monkeypatch.setattr(metric.judge, "extract", read)
+    monkeypatch.setattr(metric.evaluator, "extract", read)
     samples = torch.zeros(4, 3, 8, 8)
     samples[:, :, 0, 0] = torch.tensor([[1, 2, 3], [1, 2, 3], [3, 2, 1], [0, 0, 0]])
     assert metric(samples, {})["covered"] == 3
@@ -530,10 +530,10 @@ def test_memorization(labels, digits, trained):
     copies = metric(dataset.tensors["x"][:500].float(), {})
     assert copies[f"{space}/ratio"] == pytest.approx(0, abs=1e-4)
     assert copies[f"{space}/copies"] == 1
-    floor = metric.floor()
-    assert floor.keys() == copies.keys()
-    assert 0.9 < floor[f"{space}/ratio"] < 1.15
-    assert floor[f"{space}/copies"] < 0.04
+    reference = metric.reference()
+    assert reference.keys() == copies.keys()
+    assert 0.9 < reference[f"{space}/ratio"] < 1.15
+    assert reference[f"{space}/copies"] < 0.04
     if not labels:
         noise = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 255
         assert metric(noise, {})["pixels/ratio"] > 1.5

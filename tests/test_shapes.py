@@ -148,7 +148,7 @@ def test_impossible_settings_are_refused(settings):
 @pytest.mark.parametrize(("damage", "least"), [(lambda images: images, 0.999), (spoilt, 0.99)])
 def test_the_judge_reads_what_was_drawn(condition, damage, least):
     dataset = shapes(size=1500, condition=condition, sample_seed=3)
-    truth, measured = dataset.factors, dataset.judge(damage(fetch(dataset)["x"]))
+    truth, measured = dataset.factors, dataset.measure(damage(fetch(dataset)["x"]))
     assert measured.keys() == truth.keys()
     assert all(measured[name].dtype == truth[name].dtype for name in truth)
     assert right(measured, dataset, "shape") >= least
@@ -174,15 +174,15 @@ def test_the_judge_reads_what_was_drawn(condition, damage, least):
 @pytest.mark.parametrize(("side", "least"), [(16, 0.98), (100, 0.999)])
 def test_the_judge_reads_other_sizes(side, least):
     dataset = shapes(size=200, image_size=side)
-    measured = dataset.judge(fetch(dataset)["x"])
+    measured = dataset.measure(fetch(dataset)["x"])
     assert right(measured, dataset, "shape") >= least
     assert right(measured, dataset, "hue") == 1
 
 
 def test_a_verdict_does_not_depend_on_the_other_images(many):
     images = spoilt(fetch(many)["x"][:40])
-    together = many.judge(images)
-    alone = many.judge(images[17:18])
+    together = many.measure(images)
+    alone = many.measure(images[17:18])
     for name in ("shape", "hue"):
         assert alone[name] == together[name][17]
     torch.testing.assert_close(alone["rotation"], together["rotation"][17:18], atol=1e-4, rtol=0)
@@ -199,21 +199,21 @@ def test_nothing_recognizable_is_no_class(many):
     images = fetch(many)["x"]
     two = torch.where(torch.arange(32) < 16, images[:50], images[50:100]).long()
     for name, strange in {"noise": noise, "blank": blank, "halves": halves, "tiny": tiny}.items():
-        measured = many.judge(strange.to(torch.uint8))
+        measured = many.measure(strange.to(torch.uint8))
         assert (measured["shape"] == -1).all(), name
         assert all(measured[name].isnan().all() for name in ("size", "left", "top", "rotation"))
         assert (many.attributes(measured)[:, :5] == 0).all()
         assert many.attributes(measured).isfinite().all()
-    assert (many.judge(two.to(torch.uint8))["shape"] == -1).float().mean() > 0.4
+    assert (many.measure(two.to(torch.uint8))["shape"] == -1).float().mean() > 0.4
 
 
 def test_a_shape_without_color_has_no_hue(many):
     grey = fetch(many)["x"][:200].amax(1, keepdim=True).expand(-1, 3, -1, -1)
-    measured = many.judge(grey)
+    measured = many.measure(grey)
     assert (measured["hue"] == -1).all()
     assert measured["hue_turn"].isnan().all()
     assert (measured["shape"] == many.factors["shape"][:200]).all()
 
 
 def test_judging_nothing(many):
-    assert all(len(values) == 0 for values in many.judge(torch.empty(0, 3, 32, 32, dtype=torch.uint8)).values())
+    assert all(len(values) == 0 for values in many.measure(torch.empty(0, 3, 32, 32, dtype=torch.uint8)).values())

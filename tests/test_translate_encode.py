@@ -7,7 +7,8 @@ import PIL.Image
 import pytest
 import torch
 
-from ganzoo import Image, ImageReader, Network, Run, Signature, load_registry, open_model
+import ganzoo
+from ganzoo import Image, ImageReader, Network, Run, Signature, load_registry
 from ganzoo.images.reading import fitted
 from ganzoo.inference.projection import descend, search
 
@@ -123,7 +124,7 @@ def test_what_translate_cannot_do_is_told_in_a_sentence(cli, made, tmp_path):
     run = made["cyclegan"]
     cli("translate", made["aae"], photo, "out.png").refused("nothing to translate", "ganzoo sample")
     cli("translate", run, "nowhere.png", "out.png").refused("no image or folder nowhere.png")
-    cli("translate", run, photo, "out.png", "-n", 2).refused("one answer")
+    cli("translate", run, photo, "out.png", "-n", 2).refused("one output")
     cli("translate", run, photo, "out.png", "--mask", photo).refused("takes no mask")
     cli("translate", run, photo, "out.png", "--network", "c_to_d").refused("no 'c_to_d'", "a_to_b")
     cli("translate", run / "a_to_b.onnx", photo, "out.png", "--network", "c").refused("c.onnx")
@@ -155,7 +156,7 @@ def test_pictures_are_made_fit(tmp_path):
 def test_an_encoder_s_latents_are_those_of_the_network(cli, made, tmp_path):
     for index in range(3):
         picture(tmp_path / "in" / f"{index}.png", (28, 28), "L", np.full((28, 28, 1), 80 * index, np.uint8))
-    assert cli("encode", made["aae"], "in", "--sheet", "sheet.png").code == 0
+    assert cli("encode", made["aae"], "in", "--grid", "sheet.png").code == 0
     with np.load(tmp_path / "latents.npz", allow_pickle=False) as found:
         latents, files = found["latents"], found["files"]
     encoder, _ = Run.open(made["aae"]).load(load_registry(), "encoder")
@@ -171,7 +172,7 @@ def test_an_encoder_s_latents_are_those_of_the_network(cli, made, tmp_path):
 
 def test_optimizing_brings_an_image_nearer_without_an_encoder(cli, tmp_path):
     model = "zoo:wgan_gp_conv-mnist5k"
-    sampler = open_model(model)
+    sampler = ganzoo.load(model)
     drawn = sampler.sample(1, seed=5)
     picture(tmp_path / "in.png", (28, 28), "L", np.round(drawn[0].transpose(1, 2, 0) * 255).astype(np.uint8))
     distances = []

@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ganzoo import Discriminator, Run, load_registry, open_model
+import ganzoo
+from ganzoo import Discriminator, Run, load_registry
 from ganzoo.images.grids import grid_columns, grid_size, save_grid
 from ganzoo.inference.outputs import takes_images
 
@@ -45,11 +46,11 @@ def main() -> None:
         use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
     else:
         n = grid_size(signature)
-        samples = open_model(home / f"{main}.onnx", registry).sample(n, seed=0)
+        samples = ganzoo.load(home / f"{main}.onnx", registry=registry).sample(n, seed=0)
         save_grid(home / "samples.png", samples, signature.output, columns=grid_columns(signature))
         use = [f"    ganzoo sample zoo:{options.key} -n {n} --out samples.png"]
         if "encoder" in networks:
-            use.append(f"    ganzoo encode zoo:{options.key} IN --sheet round-trip.png")
+            use.append(f"    ganzoo encode zoo:{options.key} IN --grid round-trip.png")
     shutil.copy(run.path / "config.toml", home / "config.toml")
     (home / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     (home / "README.md").write_text(_card(options.key, metadata, figures, options.license, use))

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -18,8 +19,9 @@ import pytest
 import typer
 from conftest import Command
 from small import small
+from typer.core import TyperGroup
 
-from ganzoo import open_model
+import ganzoo
 from ganzoo.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,7 @@ ELSEWHERE = {
     "ganzoo plugins": "shows the guide's plugin, which tests/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
     "ganzoo check res_mlp": "the same",
+    "ganzoo average": "the same",
 }
 """Commands of the documents that are not run here, by how they begin, and why."""
 
@@ -109,14 +112,14 @@ def draw_files(folder: Path) -> None:
     for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
         pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
         PIL.Image.fromarray(pixels).save(folder / name)
-    (folder / "judges.py").write_text(
+    (folder / "evaluators.py").write_text(
         re.findall(r"```python\n(def strokes.*?)```", (ROOT / "docs" / "sampling.md").read_text(), re.DOTALL)[0]
     )
 
 
 def smile(model: str) -> None:
     """Write directions.json with a direction of the model's latents that has been fitted, let us say, to smiles."""
-    latent = open_model(model).metadata["signature"]["inputs"][0]
+    latent = ganzoo.load(model).metadata["signature"]["inputs"][0]
     vector = np.zeros(latent["shape"])
     vector.flat[0] = 1.0
     document = {"latent": latent["name"], "vector": vector.tolist(), "range": [-3, 3], "method": "logistic"}
@@ -166,6 +169,24 @@ def test_commands_work_as_they_are_written(
         assert outcome.code == 0, f"{document.name}: ganzoo {shlex.join(words)}: {outcome.err}"
 
 
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda path: path.name)
+def test_python_runs_as_it_is_written(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_files(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/test_house.py
+            capsys.readouterr()
+            exec(block, names)
+            if "print(" not in block:
+                assert capsys.readouterr().out == ""
+    assert names["points"].shape == (1000, 2)
+    assert list(names["run"].samples.iterdir())
+
+
 def test_exceptions_are_still_needed() -> None:
     used = {elsewhere(words) for document in DOCUMENTS for words in commands(document)}
     assert used == {"", *ELSEWHERE}
@@ -177,8 +198,8 @@ def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     for text in re.findall(r"`ganzoo ([^`\n]+)`", document.read_text(encoding="utf-8")):
         words = text.split()
         command = group
-        while words and hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
+        while words and isinstance(command, TyperGroup):
+            command = command.get_command(None, words.pop(0))
         known = {option for parameter in command.params for option in parameter.opts}
         options = {word for word in words if word.startswith("-")}
         assert options <= known | {"--help"}, f"ganzoo {text}"

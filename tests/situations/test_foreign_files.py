@@ -265,9 +265,9 @@ def test_latents_that_are_no_numbers(cli: Command, run: Path, number: int) -> No
 
 
 def test_latents_by_their_numbers_are_those_of_the_samples(run: Path) -> None:
-    from ganzoo import open_model
+    import ganzoo
 
-    for sampler in (open_model(run), open_model(run / "generator.onnx")):
+    for sampler in (ganzoo.load(run), ganzoo.load(run / "generator.onnx")):
         drawn = sampler.latents(300_001, 5, truncation=0.5)
         numbers = [300_000, 7, 0, 7, 262_144, 262_143]
         np.testing.assert_array_equal(sampler.latents(numbers, 5, truncation=0.5), drawn[numbers])

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo import Image, ImageReader, Latent, Mask, Network, Signature, UserError, open_model
+import ganzoo
+from ganzoo import Image, ImageReader, Latent, Mask, Network, Signature, UserError
 from ganzoo.images.reading import fitted
-from ganzoo.inference import translation as translating
+from ganzoo.inference import tiling
 from ganzoo.inference.sampling import TorchSampler
-from ganzoo.inference.translation import Translator, tiles
+from ganzoo.inference.tiling import Translator, tiles
 from ganzoo_plugins.datasets.folder import Folder
 from ganzoo_plugins.translation.networks import ResNet, UNet
 
@@ -139,11 +140,11 @@ def test_how_far_a_network_sees_is_measured(body, multiple, reach):
 
 @pytest.mark.parametrize("name", LOCAL)
 def test_the_zoo_s_local_networks_are_found_to_be(name):
-    assert Translator(open_model(f"zoo:{name}")).reach in (8, 16, 64)
+    assert Translator(ganzoo.load(f"zoo:{name}")).reach in (8, 16, 64)
 
 
 def test_instance_norm_is_found_in_a_file():
-    assert Translator(open_model("zoo:cyclegan-shapes")).reach is None
+    assert Translator(ganzoo.load("zoo:cyclegan-shapes")).reach is None
 
 
 # --- tiles ------------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_tiles_cover_the_image_once():
 @pytest.mark.parametrize("name", LOCAL)
 def test_seams_are_below_one_level(name):
     """Numbers before rounding: what is drawn in tiles against the whole image at once."""
-    model = open_model(f"zoo:{name}")
+    model = ganzoo.load(f"zoo:{name}")
     mine = Translator(model)
     size = 600 if mine.reach == 64 else 200
     image = scene(size, size - 30, mine.field.channels)
@@ -204,8 +205,8 @@ def test_large_images_are_translated_in_tiles_to_the_same_pixels(cli, tmp_path, 
     mask = ("--mask", "mask.png") if name.startswith("inpaint") else ()
     outputs = []
     for at_once in (2**22, 1000):
-        monkeypatch.setattr(translating, "_AT_ONCE", at_once)
-        monkeypatch.setattr(translating, "_TILE", 64)
+        monkeypatch.setattr(tiling, "_AT_ONCE", at_once)
+        monkeypatch.setattr(tiling, "_TILE", 64)
         outcome = cli("translate", f"zoo:{name}", "in.png", "out.png", *mask)
         assert outcome.code == 0
         assert ("tile " in outcome.err) == (at_once == 1000)
@@ -222,7 +223,7 @@ def test_networks_that_see_the_whole_image_are_given_it_or_refuse(cli, tmp_path,
     arguments = ("translate", "zoo:cyclegan-shapes", "in.png", "out.png")
     assert cli(*arguments).code == 0
     usual = (tmp_path / "out.png").read_bytes()
-    monkeypatch.setattr(translating, "_AT_ONCE", 1000)
+    monkeypatch.setattr(tiling, "_AT_ONCE", 1000)
     outcome = cli(*arguments)
     assert outcome.code == 0
     assert "tile" not in outcome.err

@@ -129,7 +129,7 @@ def test_without_them_a_run_is_sampled_and_exported_and_not_resumed_or_judged(th
     )
     cli("train", "--config", third.path / "config.toml").refused(install)
     cli("eval", third.path).refused(
-        f"trained with the data set 'plane' of third {install}", "say what to judge it by with --data"
+        f"trained with the data set 'plane' of third {install}", "say what to evaluate it on with --data"
     )
     judged = cli("eval", third.path, "--data", "gaussians", "--set", "data.size=100", "-n", 50)
     assert judged.code == 0, judged

@@ -16,8 +16,8 @@ from conftest import TINY, Command, Outcome
 
 from ganzoo import DataSpec, Image, Label, Metric, TensorDataset, UserError, load_registry
 from ganzoo_plugins.datasets.points import Curves, Gaussians
-from ganzoo_plugins.metrics import judge
-from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, doubt
+from ganzoo_plugins.metrics import evaluator
+from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, accuracy_warnings
 from ganzoo_plugins.metrics.label_accuracy import LabelAccuracy
 
 METRICS = [entry.spec.key for entry in load_registry().specs("metric")]
@@ -59,10 +59,10 @@ def test_a_poor_judge_is_told_about_once(cli: Command, digits: Path, tmp_path: P
     every = [part for name in USERS for part in ("--metric", name)]
     done = cli("eval", digits, *every, *quick(1, *USERS), "-n", 40, "--out", tmp_path / "judged", "--json")
     (warning,) = told(done)
-    accuracy = json.loads(done.out)["judges"]["fid"]["accuracy_real"]
+    accuracy = json.loads(done.out)["evaluators"]["fid"]["accuracy_real"]
     assert accuracy < 0.5
     for words in (f"right about {accuracy:.1%} of 179 real images", "metric.NAME.classifier.steps=", "more data",
-                  "extractor=inception", "classifier_digits_1_steps is too poor a judge"):  # fmt: skip
+                  "extractor=inception", "classifier_digits_1_steps is too poor an evaluator"):  # fmt: skip
         assert words in warning
     assert json.loads(done.out)["warnings"] == [warning.removeprefix("warning: ")]
     assert json.loads((tmp_path / "judged" / "eval.json").read_text()) == json.loads(done.out)
@@ -76,14 +76,14 @@ def test_every_metric_that_uses_it_tells(cli: Command, digits: Path, name: str) 
 
 def test_a_good_judge_is_not_told_about(cli: Command, digits: Path) -> None:
     done = cli("eval", digits, "--metric", "classifier", *quick(60, "classifier"), "-n", 40, "--json")
-    assert json.loads(done.out)["judges"]["classifier"]["accuracy_real"] > 0.9
+    assert json.loads(done.out)["evaluators"]["classifier"]["accuracy_real"] > 0.9
     assert told(done) == json.loads(done.out)["warnings"] == []
 
 
 @pytest.mark.parametrize(
     ("accuracy", "chance", "images", "words"),
     [
-        (0.42, 0.1, 500, "too poor a judge: it is right about 42.0% of 500 real images"),
+        (0.42, 0.1, 500, "too poor an evaluator: it is right about 42.0% of 500 real images"),
         (0.77, 0.1, 500, "too poor"),
         (0.78, 0.1, 500, ""),
         (0.86, 0.5, 500, "too poor"),  # of two classes, guessing gets half
@@ -94,7 +94,7 @@ def test_a_good_judge_is_not_told_about(cli: Command, digits: Path) -> None:
     ],
 )
 def test_what_is_too_poor(accuracy: float, chance: float, images: int, words: str) -> None:
-    found = doubt("it", accuracy, chance, images, "do something")
+    found = accuracy_warnings("it", accuracy, chance, images, "do something")
     assert len(found) == bool(words)
     for sentence in found:
         assert words in sentence
@@ -121,30 +121,30 @@ def test_the_measure_is_how_much_of_a_models_accuracy_is_seen() -> None:
 def test_what_is_known_of_a_judge_is_kept_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = images(200, labels=2)
     first = Evaluator(dataset, EvaluatorConfig(steps=1))
-    facts, doubts = first.facts(), first.doubts()
-    monkeypatch.setattr(judge, "_EVALUATORS", {})
+    known, warned = first.metadata(), first.warnings()
+    monkeypatch.setattr(evaluator, "_EVALUATORS", {})
     monkeypatch.setattr(Evaluator, "_train", lambda *_: pytest.fail("trained again"))
     again = Evaluator(dataset, EvaluatorConfig(steps=1))
-    assert (again.facts(), again.doubts()) == (facts, doubts)
-    assert 0.5 <= facts["accuracy_chance"] < 1
+    assert (again.metadata(), again.warnings()) == (known, warned)
+    assert 0.5 <= known["accuracy_chance"] < 1
 
 
 @pytest.mark.parametrize("judged", ["by a classifier", "by the data set"])
 def test_labels_are_judged_by_somebody_who_knows_them(judged: str) -> None:
     dataset = images(400, labels=4)
     if judged == "by the data set":
-        dataset.judge = lambda pixels: {"y": torch.zeros(len(pixels), dtype=torch.int64)}
+        dataset.measure = lambda pixels: {"y": torch.zeros(len(pixels), dtype=torch.int64)}
     metric = LabelAccuracy(LabelAccuracy.Config(samples=40, classifier=EvaluatorConfig(steps=1)), dataset)
     metric(torch.zeros(8, 1, 8, 8), {"y": torch.arange(8) % 4})
-    (sentence,) = metric.doubts()
-    assert "too poor a judge" in sentence
+    (sentence,) = metric.warnings()
+    assert "too poor an evaluator" in sentence
     if judged == "by the data set":
-        assert "the judge of toy for 'y'" in sentence
-        dataset.judge = lambda pixels: {"y": pixels[:, 0, 0, 0].long() % 4}
+        assert "what toy measures as 'y'" in sentence
+        dataset.measure = lambda pixels: {"y": pixels[:, 0, 0, 0].long() % 4}
         dataset.tensors["x"][:, 0, 0, 0] = dataset.tensors["y"].to(torch.uint8)
         good = LabelAccuracy(LabelAccuracy.Config(samples=40), dataset)
-        assert good.floor() == {"y": 1.0}
-        assert good.doubts() == []
+        assert good.reference() == {"y": 1.0}
+        assert good.warnings() == []
 
 
 def test_a_training_says_it_once(cli: Command, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +152,7 @@ def test_a_training_says_it_once(cli: Command, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING, "ganzoo"):
         done = cli("train", *TINY["digits"], "--set", "sample_every=1", "--steps", 3, "-q", *metric)
     assert done.code == 0, done.err
-    (message,) = [record.getMessage() for record in caplog.records if "too poor a judge" in record.getMessage()]
+    (message,) = [record.getMessage() for record in caplog.records if "too poor an evaluator" in record.getMessage()]
     assert "classifier_digits_1_steps" in message
 
 
@@ -206,7 +206,7 @@ def test_a_metric_need_not_say_it() -> None:
             return {"figure": 1.0}
 
     assert Silent.direction("silent/figure") is None
-    assert list(Silent(Silent.Config(), images(1)).doubts()) == []
+    assert list(Silent(Silent.Config(), images(1)).warnings()) == []
 
 
 def test_modes_of_samples_that_are_at_none() -> None:
@@ -300,9 +300,9 @@ def judged(metric: Metric, dataset: TensorDataset, n: int) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures = metric(drawn, condition)
-        figures |= {f"real {name}": value for name, value in metric.floor().items()}
-    assert metric.facts() is not None
-    assert all("\n" not in sentence for sentence in metric.doubts())
+        figures |= {f"real {name}": value for name, value in metric.reference().items()}
+    assert metric.metadata() is not None
+    assert all("\n" not in sentence for sentence in metric.warnings())
     return figures
 
 
@@ -347,7 +347,9 @@ class Undefined(Metric):
 
 
 class Refuses(Metric):
-    """Finds out late that it cannot judge."""
+    """Finds out late that it cannot evaluate."""
+
+    default_for = ("image",)
 
     def __call__(self, samples, condition):
         raise UserError("these samples are not to my taste")
@@ -358,7 +360,7 @@ def test_no_figure_is_silently_undefined(cli: Command, digits: Path, monkeypatch
     monkeypatch.setattr("ganzoo_plugins.metrics.distances.KID", Refuses)
     done = cli("eval", digits, "--metric", "fid", "-n", 3, "--json")
     (warning,) = told(done)
-    assert "fid/figure cannot be told" in warning
+    assert "fid/figure cannot be computed" in warning
     document = json.loads(done.out)
     assert document["figures"] == {"fid/figure": None, "fid/other": 1.0}
     assert document["warnings"] == [warning.removeprefix("warning: ")]

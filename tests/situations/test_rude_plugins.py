@@ -390,7 +390,7 @@ def test_a_spec_of_nobody_says_so_too() -> None:
 
 
 def test_a_trained_model_of_a_package_that_is_gone_is_one_sentence(site: Site) -> None:
-    from ganzoo import open_model
+    import ganzoo
 
     site.add(
         "one", plugin="@hookimpl\ndef ganzoo_specs():\n    return [Spec('pretrained', 'x', 'S.', 'gone:a.onnx')]\n"
@@ -398,4 +398,4 @@ def test_a_trained_model_of_a_package_that_is_gone_is_one_sentence(site: Site) -
     with pytest.raises(
         UserError, match=r"^the pretrained model 'x' of plugin one/plugin 1.0 cannot be loaded from gone:"
     ):
-        open_model("zoo:x", site.load())
+        ganzoo.load("zoo:x", registry=site.load())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
-from ganzoo.runs.places import is_name, locate
+from ganzoo.runs.places import located
 from ganzoo_runtime.text import same
 
 if TYPE_CHECKING:
@@ -21,14 +21,9 @@ _SHOWN = 20  # names of classes in a sentence
 _LONGEST = 18  # digits of a class's number
 
 
-def _located(model: str) -> str:
-    """Return the folder of a run that is named by its number or as ``last``."""
-    return str(locate(model)) if is_name(model) else model
-
-
 Model = Annotated[
     str,
-    typer.Argument(help="A run (folder, number or 'last'), an .onnx file, or zoo:NAME.", callback=_located),
+    typer.Argument(help="A run (folder, number or 'last'), an exported file, or zoo:NAME.", callback=located),
 ]
 Classes = Annotated[
     list[str] | None,

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
-__all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
+__all__ = ["check", "doctor", "info", "list_", "plugins"]
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command("list")(list_)
-    app.command()(info)
-    app.command()(plugins)
-    app.command()(check)
-    app.command()(doctor)
-
-
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="model, loss, regularizer, dataset, metric, format or pretrained.")
+        str | None,
+        typer.Argument(help="model, loss, regularizer, dataset, metric, format, sink, pretrained or command."),
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
     """List what the installed plugins offer."""
+    from ganzoo.config.describing import describe
     from ganzoo.plugin.registry import BUNDLED, load_registry
     from ganzoo.plugin.spec import KINDS
 
@@ -43,7 +36,7 @@ def list_(
     registry = load_registry()
     entries = [entry for known in kinds for entry in registry.specs(known)]
     if as_json:
-        print(json.dumps([_described(entry) for entry in entries], indent=2))
+        print(json.dumps([describe(entry) for entry in entries], indent=2))
         return
     width = max((len(entry.spec.key) for entry in entries), default=0)
     for known in kinds:
@@ -61,10 +54,11 @@ def info(
     as_json: _AsJson = False,
 ) -> None:
     """Show a model, loss or data set: paper, settings, defaults."""
+    from ganzoo.config.describing import describe
     from ganzoo.plugin.registry import load_registry
 
     entries = load_registry().named(name)
-    described = [_described(entry, settings=True) for entry in entries]
+    described = [describe(entry, settings=True) for entry in entries]
     if as_json:
         print(json.dumps(described, indent=2, default=str))
         return
@@ -115,56 +109,6 @@ def _text(value: Any, nothing: str = "") -> str:
     if value == {}:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _described(entry: Any, settings: bool = False) -> dict[str, Any]:
-    spec = entry.spec
-    document: dict[str, Any] = {"kind": spec.kind, "key": spec.key, "name": entry.name, "version": entry.version}
-    document |= {"summary": spec.summary, "paper": spec.paper}
-    if not settings or spec.kind in ("format", "sink", "pretrained"):
-        return document
-    from ganzoo.config.layers import flat
-    from ganzoo.config.resolving import overlay
-
-    cls, defaults, own = spec.load(), {}, dict(spec.defaults)
-    if spec.kind == "model":
-        defaults = overlay(cls.defaults, spec.defaults)
-        own = defaults.pop("model", {})
-    elif spec.kind == "loss":
-        document["brings"] = {"discriminator steps a generator step": cls.critic_steps}
-        if cls.regularizers:
-            document["brings"]["regularizers"] = ", ".join(cls.regularizers)
-    elif spec.kind == "dataset" and cls.metrics:
-        document["brings"] = {"metrics": ", ".join(cls.metrics)}
-    elif spec.kind == "metric":
-        document["better"] = dict(cls.better)
-    document["settings"] = {
-        name: row | ({"default": flat(own)[name], "required": False} if name in flat(own) else {})
-        for name, row in _settings(cls.Config)
-    }
-    document["defaults"] = defaults
-    document["presets"] = dict(getattr(cls, "presets", {}))
-    return document
-
-
-def _settings(config: Any, prefix: str = "", values: Any = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the settings by name, nested ones with the defaults that this class gives them."""
-    from pydantic import BaseModel
-
-    for name, field in config.model_fields.items():
-        default = None if field.is_required() else field.get_default(call_default_factory=True)
-        if values is not None:
-            default = getattr(values, name)
-        if isinstance(default, BaseModel):
-            yield from _settings(type(default), f"{prefix}{name}.", default)
-            continue
-        choices = [str(choice) for choice in get_args(field.annotation)] if _is_literal(field.annotation) else []
-        row = {"default": default, "required": values is None and field.is_required()}
-        yield f"{prefix}{name}", {**row, "choices": choices, "description": field.description or ""}
-
-
-def _is_literal(annotation: Any) -> bool:
-    return get_origin(annotation) is Literal
 
 
 def plugins(as_json: _AsJson = False) -> None:

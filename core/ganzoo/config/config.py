@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
@@ -13,6 +13,7 @@ from ganzoo.plugin.registry import Entry
 
 if TYPE_CHECKING:
     from ganzoo.data.dataset import Dataset, DataSpec
+    from ganzoo.gan.losses import RegularizerConfig
     from ganzoo.gan.metrics import Metric
     from ganzoo.gan.trainer import Trainer
 from ganzoo.config.train import TrainSettings
@@ -94,8 +95,8 @@ class Config:
     def build_trainer(self, data: DataSpec) -> Trainer:
         """Make the GAN for such data, on the CPU; weights come from torch's global random state."""
         loss = self.loss.build() if self.loss is not None else None
-        chosen = {key: choice for key, choice in self.regularizers.items() if getattr(choice.settings, "weight", 1)}
-        regularizers = {key: choice.build() for key, choice in chosen.items()}
+        weights = {key: cast("RegularizerConfig", choice.settings).weight for key, choice in self.regularizers.items()}
+        regularizers = {key: choice.build() for key, choice in self.regularizers.items() if weights[key]}
         trainer: Trainer = self.model.build(data, loss, regularizers)
         return trainer
 

@@ -39,9 +39,6 @@ Model = TypeVar("Model", bound=BaseModel)
 _UNREAD = ("environment", "data_spec")  # tables of a run's config.toml that record and do not configure
 
 
-_DATA = "mnist5k"  # the data set of models that suggest none
-
-
 _NAMING: tuple[tuple[str, Kind, Kind], ...] = (("data", "dataset", "metric"), ("loss", "loss", "regularizer"))
 """Sections that name a plugin, and the table that takes entries from the plugin named."""
 
@@ -61,16 +58,19 @@ def load_config(
     plugin: str | None = None,
     *,
     preset: str | None = None,
-    file: Path | None = None,
+    file: Path | Layer | None = None,
     sets: Sequence[str] = (),
     flags: Layer | None = None,
 ) -> Config:
     """Resolve a config from its layers.
 
-    ``sets`` are ``"a.b=value"`` assignments, ``flags`` a layer of its own on top. Raises :class:`UserError`, in one
+    ``file`` is a TOML file, or what such a file would hold; ``sets`` are ``"a.b=value"`` assignments, ``flags`` a layer
+    of its own on top. Raises :class:`UserError`, in one
     sentence, for anything unknown (with the closest match), misspelt or out of range.
     """
-    from_file = current(read_toml(file)) if file is not None else {}
+    from_file: Layer = {}
+    if file is not None:
+        from_file = current(file if isinstance(file, Mapping) else read_toml(file))
     try:
         return _resolve(registry, plugin, preset, from_file, sets, flags)
     except UnknownNameError as error:
@@ -132,13 +132,15 @@ def _resolve(
     merged: dict[str, Any] = {}
     for suggested in layers:
         merged = overlay(merged, _qualified(registry, suggested))
-    if not merged.get("data"):
-        merged["data"] = {"name": registry.get("dataset", _DATA).name}
     user = [_qualified(registry, layer) for layer in user]
     for section, kind, table in _NAMING:
         _settle(registry, merged, user, section, kind, table)
     for layer in user:
         merged = merge(merged, layer)
+    if not merged.get("data", {}).get("name"):
+        raise UserError(
+            f"{plugin} does not suggest a data set; choose one with --data, 'ganzoo list dataset' shows them"
+        )
     for key in ("plugin", "preset"):
         merged.pop(key, None)
     named = {name for layer in user for name, table in layer.get("metric", {}).items() if table is not False}

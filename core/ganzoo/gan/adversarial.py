@@ -17,7 +17,7 @@ from ganzoo.fields import Field as SignatureField
 from ganzoo.fields import Image, Latent, Points
 from ganzoo.gan.augmentation import Augment, AugmentConfig
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
-from ganzoo.gan.networks import Discriminator, Generator
+from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
 from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.precision import full_precision
 from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
@@ -105,7 +105,7 @@ class AdversarialTrainer(Trainer):
         # on the joined maps, and layers that mix the samples of a batch would mix real and fake.
         apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
         self._joint = not any(
-            isinstance(module, apart) or getattr(module, "mixes_samples", False)
+            isinstance(module, apart) or (isinstance(module, MixesSamples) and module.mixes_samples)
             for module in self.discriminator.modules()
         )
 

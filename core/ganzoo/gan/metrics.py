@@ -29,17 +29,22 @@ class MetricConfig(BaseModel):
 class Metric(ABC):
     """Figures about samples, given the data set that they imitate.
 
-    Raises :class:`~ganzoo.UserError` when made for a data set that it cannot judge. Making one is cheap: what takes
-    long, such as training a judge, waits for :meth:`prepare` or the first call. ``conditional`` says that samples are
-    judged by what they were drawn for, so that there is nothing to say about a model that takes only latents.
+    Raises :class:`~ganzoo.UserError` when made for a data set that it cannot evaluate. Making one is cheap: what takes
+    long, such as training a classifier, waits for :meth:`prepare` or the first call.
+
+    ``conditional`` says that samples are compared with what they were drawn for, so that there is nothing to say about
+    a model that takes only latents. ``default_for`` names the kinds of samples (:attr:`ganzoo.Field.kind`, such as
+    ``"image"``) that it belongs to the default evaluation of: :func:`ganzoo.evaluate` computes it, in the order of the
+    registry, where neither the user nor the data set names metrics, a ``conditional`` one for conditional models only.
 
     ``better`` says of each figure which way is good, by its name or the last part of it (``precision`` of
     ``classifier_digits/precision``), ``""`` standing for all others. A figure that it does not name, such as a count
-    that others are held against, has no direction.
+    that others are compared with, has no direction.
     """
 
     Config: ClassVar[type[MetricConfig]] = MetricConfig
     conditional: ClassVar[bool] = False
+    default_for: ClassVar[tuple[str, ...]] = ()
     better: ClassVar[Mapping[str, Direction]] = {}
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
@@ -49,7 +54,7 @@ class Metric(ABC):
     def check(self, signature: Signature) -> None:
         """Raise :class:`~ganzoo.UserError` if there is nothing to say about what a network of this signature draws."""
         if self.conditional and all(isinstance(field, Latent) for field in signature.inputs):
-            raise UserError("it judges whether a model draws what it is told, and this model is told nothing")
+            raise UserError("it compares samples with the condition they are drawn for, and this model takes none")
 
     @abstractmethod
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
@@ -59,22 +64,22 @@ class Metric(ABC):
         field; it is empty for an unconditional model. Raises :class:`~ganzoo.UserError` if it is needed and missing.
         """
 
-    def floor(self) -> dict[str, float]:
-        """Return what as many real samples get, held out from the reference, by the same names; {} if unknown."""
+    def reference(self) -> dict[str, float]:
+        """Return what as many real samples get, held out where possible, by the same names; {} if unknown."""
         return {}
 
     def prepare(self, *, quiet: bool = False) -> None:  # noqa: B027 - most have nothing to prepare
-        """Do what must be done once before samples are judged, with progress on stderr unless ``quiet``.
+        """Do what must be done once before samples are evaluated, with progress on stderr unless ``quiet``.
 
         A call that has not been prepared does it quietly. torch's global random state is left as it was.
         """
 
-    def facts(self) -> dict[str, Any]:
-        """Return, as plain data, what else one must know to compare the figures: which judge, and how good it is."""
+    def metadata(self) -> dict[str, Any]:
+        """Return, as plain data, what else one must know to compare the figures: which evaluator, and how good."""
         return {}
 
-    def doubts(self) -> Sequence[str]:
-        """Return, a sentence each, why the figures say little, such as a judge that errs too often; called after them.
+    def warnings(self) -> Sequence[str]:
+        """Return, a sentence each, why the figures say little, such as a poor classifier; called after them.
 
         The same sentence from several metrics is shown once.
         """

@@ -1,11 +1,13 @@
 """The two players: base classes of generators and discriminators."""
 
+from typing import ClassVar, Protocol, runtime_checkable
+
 from torch import Tensor, nn
 
 from ganzoo.fields import Signature
 from ganzoo.gan.precision import widened
 
-__all__ = ["Discriminator", "Generator", "Network"]
+__all__ = ["Discriminator", "Generator", "MixesSamples", "Network"]
 
 
 class Network(nn.Module):
@@ -31,4 +33,19 @@ class Generator(Network):
 
 
 class Discriminator(Network):
-    """Scores samples: ``D(x)`` or ``D(x, y)``, raw scores (logits) of any shape, batch first; no sigmoid inside."""
+    """Scores samples: ``D(x)`` or ``D(x, y)``, raw scores (logits) of any shape, batch first; no sigmoid inside.
+
+    ``reconstructs`` says that it is an autoencoder whose score is minus the error of its reconstruction.
+    """
+
+    reconstructs: ClassVar[bool] = False
+
+
+@runtime_checkable
+class MixesSamples(Protocol):
+    """A layer of a discriminator that says whether it mixes the samples of a batch, as the minibatch deviation does.
+
+    Where ``mixes_samples`` is set, real and fake samples are scored in passes of their own.
+    """
+
+    mixes_samples: bool

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ganzoo.errors import UserError
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -26,7 +24,7 @@ class Sampler(Protocol):
     """A trained generator that is ready to draw, from a run folder or from a file."""
 
     metadata: Mapping[str, Any]
-    """The document of the ONNX contract: model, signature, data, metrics ..."""
+    """What is known about the model, as JSON: model, signature, data, metrics ..."""
 
     device: str
     """Where it runs, as told to the user: ``"cpu"``, ``"CUDAExecutionProvider"`` ..."""
@@ -96,6 +94,18 @@ class Format(ABC):
     Importing the class imports nothing heavy: exporting may need torch, loading must not.
     """
 
+    def check(  # noqa: B027 - a format that can write everything has nothing to add
+        self,
+        network: Network,
+        *,
+        pixels: Literal["NCHW", "NHWC"] | None = None,
+        precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    ) -> None:
+        """Raise :class:`~ganzoo.UserError` if the network cannot be exported so; by default every one can.
+
+        It is asked about every network of a model before the first is written.
+        """
+
     @abstractmethod
     def export(
         self,
@@ -116,15 +126,3 @@ class Format(ABC):
     @abstractmethod
     def load(self, path: Path) -> Sampler:
         """Open the file; raises :class:`~ganzoo.UserError` if it is not one of ours or damaged."""
-
-    def write_page(self, model: Path, folder: Path, *, ort: Path | None = None) -> None:
-        """Write a static page that samples from an exported ``model`` in a browser to ``folder``.
-
-        ``ort`` is the runtime that the page brings along; by default it is fetched. Raises :class:`~ganzoo.UserError`
-        if there is no page for such a model, or if the runtime cannot be had.
-        """
-        raise UserError(f"there is no page for models like {model.name}")
-
-    def write_repository(self, model: Path, folder: Path) -> Path:
-        """Put an exported ``model`` into a model repository of the Triton Inference Server; return its own folder."""
-        raise UserError(f"{model.name} is not of a format that the Triton Inference Server runs")

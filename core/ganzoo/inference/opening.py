@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,18 +11,26 @@ from ganzoo.inference.formats import Format, Sampler
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.places import is_name
 
-__all__ = ["open_model"]
+__all__ = ["Model", "load"]
+
+Model = str | os.PathLike[str]
+"""What a model is called: the path or number of a run folder, ``"last"``, a :class:`~ganzoo.Run`, the path of a model
+file, or ``"zoo:NAME"``."""
 
 
-def open_model(model: str | Path, registry: Registry | None = None, network: str | None = None) -> Sampler:
-    """Open a run (by its path, its number or as ``"last"``), a model file, or a model of the zoo by ``"zoo:NAME"``.
+def load(model: Model, network: str | None = None, *, registry: Registry | None = None) -> Sampler:
+    """Load a trained model: a run, a model file, or a model of the zoo.
 
-    ``network`` is one of several networks of the model, by the name that it is exported under; in place of a file it is
-    the file of that name beside it. Files of the zoo and exported files need no torch. Raises
-    :class:`~ganzoo.UserError` if there is no such model or network.
+    ``model`` is a :class:`~ganzoo.Run` or its path, its number or ``"last"``, which are looked for in ``runs/``; the
+    path of a model file; or ``"zoo:NAME"``. ``network`` is one of several networks of the model, by the name that it is
+    exported under, such as ``"encoder"`` or ``"b_to_a"``; the main one if left out. In place of a file it is the file
+    of that name beside it. Files of the zoo and exported files need no torch. ``registry`` is that of the installed
+    plugins unless given.
+
+    Raises :class:`~ganzoo.UserError` if there is no such model or network.
     """
     registry = registry or load_registry()
-    text = str(model)
+    text = os.fspath(model)
     if text.startswith("zoo:"):
         spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
         spec.load()  # says what is wrong if the file is not there
@@ -45,7 +54,9 @@ def _beside(path: Path, network: str | None) -> Path:
         return path
     other = path.with_stem(network)
     if not other.is_file():
-        raise UserError(f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --onnx --all")
+        raise UserError(
+            f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --{path.suffix[1:]} --all"
+        )
     return other
 
 

@@ -1,4 +1,4 @@
-"""Networks that take images (translators, encoders, inpainting), and what they make of the examples of the data."""
+"""Networks that take images (translators, encoders, inpainting), and their outputs for the examples of the data."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,12 +13,12 @@ from ganzoo.images.grids import save_comparison
 from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo_runtime.images import pixels as to_pixels
 
-__all__ = ["EXAMPLES", "answer", "draw_outputs", "takes_images", "to_data"]
+__all__ = ["EXAMPLES", "compute_outputs", "draw_outputs", "takes_images", "to_data"]
 
 EXAMPLES = 16
-"""Images that a sheet shows."""
+"""Examples that a grid shows."""
 
-_DRAWS = 3  # answers of a network that takes a latent besides
+_DRAWS = 3  # outputs for one image of a network that takes a latent besides
 
 
 def takes_images(network: Network) -> bool:
@@ -34,10 +34,11 @@ def to_data(images: Tensor, field: Field) -> Tensor:
     return (images - low) * (255 / (high - low))
 
 
-def answer(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return what the network makes of examples, by the name of the field, and all its inputs by name.
+def compute_outputs(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the network's outputs for examples, [N, ...], and all its inputs by name.
 
-    ``examples`` are images in the network's range, and labels; latents and masks are drawn from the seed.
+    ``examples`` are images in the network's range, and labels, by the name of their field; latents and masks are drawn
+    from the seed.
     """
     names = [field.name for field in network.signature.inputs]
     n = max(len(examples[name]) for name in names if name in examples)
@@ -48,31 +49,31 @@ def answer(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple
 def draw_outputs(
     path: Path, network: Network, others: Iterable[Network], dataset: Dataset, examples: Mapping[str, Tensor], seed: int
 ) -> None:
-    """Draw a sheet of examples in rows: what goes in, what comes out, what leads back from there, and the truth.
+    """Draw a grid of examples in rows: input, output, what another network maps the output back to, and the target.
 
-    ``examples`` are those of the data set in the network's range. A network that is given a latent besides shows
-    several answers; a hole is white. What leads back is one of the ``others`` that takes what this one returns and
-    returns what this one takes, and with an encoder also what it makes of its own reconstruction. The truth is shown
-    where the data set knows it.
+    ``examples`` are those of the data set in the network's range. Of a network that takes a latent besides several
+    outputs are shown; a hole is white. The way back is one of the ``others`` that takes what this one returns and
+    returns what this one takes; with an encoder, the reconstruction of the reconstruction is shown too. The target is
+    shown where the data set knows it.
     """
     inputs, output = network.signature.inputs, network.signature.output
     source = next(field for field in inputs if isinstance(field, Image))
     draws = _DRAWS if any(isinstance(field, Latent) for field in inputs) else 1
-    answers = [answer(network, examples, seed + index) for index in range(draws)]
-    shown = answers[0][1][source.name]
+    drawn = [compute_outputs(network, examples, seed + index) for index in range(draws)]
+    shown = drawn[0][1][source.name]
     for field in inputs:
         if isinstance(field, Mask):
-            shown = torch.where(answers[0][1][field.name] > 0, source.range[1], shown)
+            shown = torch.where(drawn[0][1][field.name] > 0, source.range[1], shown)
     columns: list[tuple[Tensor, Image]] = [(shown, source)]
     if isinstance(output, Image):
-        columns += [(part, output) for part, _ in answers]
+        columns += [(part, output) for part, _ in drawn]
     back = _way_back(network, others)
     if back is not None:
-        returned, _ = answer(back, {**examples, output.name: answers[0][0]}, seed)
+        returned, _ = compute_outputs(back, {**examples, output.name: drawn[0][0]}, seed)
         columns.append((returned, source))
         if not isinstance(output, Image):
-            again, _ = answer(network, {**examples, source.name: returned}, seed)
-            columns.append((answer(back, {**examples, output.name: again}, seed)[0], source))
+            again, _ = compute_outputs(network, {**examples, source.name: returned}, seed)
+            columns.append((compute_outputs(back, {**examples, output.name: again}, seed)[0], source))
     if isinstance(output, Image) and dataset.known_pairs and output.name in examples:
         columns.append((examples[output.name], output))
     save_comparison(path, [to_pixels(images.cpu().contiguous().numpy(), field.range) for images, field in columns])

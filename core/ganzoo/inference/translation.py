@@ -1,218 +1,168 @@
-"""Networks from image to image on images of any size: whole, or in overlapping tiles where that gives the same."""
+"""Translating image files, and filling the holes in them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from ganzoo.errors import UserError
-from ganzoo.fields import Image, Mask, Signature
-from ganzoo.images.reading import fitted, padded_size
-from ganzoo_runtime.images import pixels as to_pixels
+from ganzoo.fields import Image, Latent, Signature
+from ganzoo.files import atomic_path
+from ganzoo.images.reading import ImageReader, transparent
+from ganzoo.inference.opening import Model, load
+from ganzoo.inference.sources import SETTING, each_image, image_reader
+from ganzoo.inference.tiling import UNTILED, Translator, draw_latents
+from ganzoo.terminal import print
 
-if TYPE_CHECKING:
-    from ganzoo.inference.formats import Sampler
+__all__ = ["translate"]
 
-__all__ = ["UNTILED", "Translator", "tiles"]
-
-UNTILED = 2**24
-"""Pixels of an image for a network that needs all of it at once: 17 megapixels, some gigabytes for a small network."""
-
-_AT_ONCE = 2**22  # pixels that are computed at once without more ado
-_TILE = 1024  # side of a tile, unless the network sees further
-_TOLERANCE = 1 / 8  # of the 255 levels; tiles that differ less from the whole do not show
-_FURTHEST = 1024  # pixels, or
-_MULTIPLES = 32  # of the network's multiple, whichever is more: the longest strip that its reach is looked for in
-
-Box = tuple[int, int, int, int]
-"""Left, upper, right, lower."""
+_FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+}  # fmt: skip
+_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
+"""The longest side of an image that a format has room for."""
 
 
-class Translator:
-    """A network that turns an image, with or without a mask, into another.
+def translate(
+    model: Model,
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    *,
+    network: str | None = None,
+    mask: str | PathLike[str] | None = None,
+    n: int = 1,
+    background: str = "white",
+    max_pixels: int | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> list[Path]:
+    """Translate an image file, or all in a folder, or fill the holes in them; return the files that were written.
 
-    ``untiled`` is the most pixels of an image that is computed at once because it cannot be in tiles, and ``setting``
-    what the user raises that with.
+    Images may have any size and format (:class:`~ganzoo.ImageReader`). A network that works at any size keeps it, and
+    draws large images in tiles unless it needs all of one at once; for others they are scaled and cut to its own size.
+
+    ``model`` is called as in :func:`ganzoo.load`, and so is its ``network``, such as ``"b_to_a"``. ``target`` is the
+    image to write (png, jpg, webp, bmp or tiff), or a folder; for a folder of images it is one, and gets a .png of the
+    same place in it for each. An inpainting model fills where ``mask``, an image of the same size, is white, or, if
+    there is none, where the image is transparent. ``n`` different outputs are drawn by a model that takes a latent,
+    from ``seed``, into files that are numbered. Transparent pixels are laid on the color ``background``. Images of more
+    than ``max_pixels`` pixels are refused: by default 134 million, or 17 million if the network needs all of a large
+    image at once. Progress goes to stderr unless ``quiet``; what cannot be read in a folder is skipped, and named in a
+    warning of the logger ``ganzoo``. Images in memory are translated by :class:`ganzoo.Translator`.
+
+    Raises :class:`~ganzoo.UserError` if the model translates no images, and if a file cannot be read or written.
     """
+    source, target = Path(source), Path(target)
+    sampler = load(model, network)
+    signature = Signature.from_json(sampler.metadata["signature"])
+    kinds = [field.kind for field in signature.inputs]
+    taken = signature.inputs[0]
+    if not isinstance(taken, Image) or not isinstance(signature.output, Image) or set(kinds[1:]) - {"mask", "latent"}:
+        raise UserError(
+            f"{model} draws from {' and '.join(kinds)}, so there is nothing to translate; see ganzoo sample"
+        )
+    if n > 1 and not any(isinstance(field, Latent) for field in signature.inputs):
+        raise UserError("this model has one output for an image; leave -n out")
+    if mask is not None and "mask" not in kinds:
+        raise UserError("this model takes no mask; leave --mask out")
+    folder = source.is_dir() or target.is_dir() or not target.suffix
+    _check_target(source, target, folder, signature.output.channels)
+    reader = image_reader(taken, background, max_pixels)
+    read_hole = _holes(reader, None if mask is None else Path(mask)) if "mask" in kinds else None
+    translator = Translator(sampler, max_pixels or UNTILED, SETTING)
 
-    def __init__(self, sampler: Sampler, untiled: int = UNTILED, setting: str = "untiled") -> None:
-        self.sampler = sampler
-        self.signature = Signature.from_json(sampler.metadata["signature"])
-        field = self.signature.inputs[0]
-        assert isinstance(field, Image)
-        self.field, self.multiple = field, field.multiple
-        self.untiled, self.setting = untiled, setting
+    def read(path: Path) -> tuple[Pillow.Image, Pillow.Image | None]:
+        image, hole = read_hole(path) if read_hole is not None else (reader.read(path), None)
+        translator.check(image)
+        if not folder and taken.multiple is not None:
+            _check_side(target, max(image.size))
+        return image, hole
 
-    def check(self, image: Pillow.Image) -> None:
-        """Raise :class:`~ganzoo.UserError` if the image is too large to be translated."""
-        if self._large(image) and self.reach is None and (count := image.width * image.height) > self.untiled:
-            raise UserError(
-                f"this network needs the whole image at once, since what it draws in one place depends on all of it "
-                f"(instance norm does that), and {image.width:,} x {image.height:,} pixels are more than the limit of "
-                f"{self.untiled:,}; make the image smaller, or, with gigabytes of memory for every 10 megapixels, "
-                f"raise the limit with {self.setting} {count}"
-            )
-
-    def __call__(
-        self,
-        image: Pillow.Image,
-        mask: Pillow.Image | None = None,
-        others: Mapping[str, NDArray[Any]] | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Pillow.Image:
-        """Return the translation: of the size of the image if the network takes any, of its own otherwise.
-
-        ``mask`` is 255 in the hole. ``others`` are the inputs that are no images, [1, ...] each, by name. ``progress``
-        is told how many tiles of how many are done, if there are several.
-        """
-        others = others or {}
-        if not self._large(image) or self.reach is None:
-            pixels = self._pixels(self._run(image, mask, others))
-            return _picture(pixels if self.multiple is None else pixels[: image.height, : image.width])
-        boxes = list(tiles(*padded_size(image, self.field), self.reach, max(_TILE, 4 * self.reach), self._step))
-        drawn: Pillow.Image | None = None
-        for done, (inner, outer) in enumerate(boxes, start=1):
-            pixels = self._pixels(self._run(image, mask, others, outer))
-            (left, upper, right, lower), (x, y, _, _) = inner, outer
-            part = _picture(pixels[upper - y : lower - y, left - x : right - x])
-            drawn = drawn or Pillow.new(part.mode, image.size)
-            drawn.paste(part, (left, upper))
-            if progress is not None:
-                progress(done, len(boxes))
-        assert drawn is not None
-        return drawn
-
-    @cached_property
-    def reach(self) -> int | None:
-        """How many pixels around a part of an image decide how it is drawn; None if all of them do.
-
-        It is measured, which is the same for a run and a file of any format: the middle of a strip of noise is drawn
-        by itself and as part of the strip, with other noise on both sides, and from some distance on both agree. They
-        never do where a network looks at all of the image (instance norm, attention) or at where in it something is.
-        """
-        reach = 0
-        for lying in (True, False):
-            for grain in (1, 16):
-                if (found := self._reach(lying, grain)) is None:
-                    return None
-                reach = max(reach, found)
-        # One multiple at least, for what is filled up beyond the border is reflected from there.
-        return max(1, -(-reach // self._step)) * self._step
-
-    @property
-    def _step(self) -> int:
-        return self.multiple or 1
-
-    def _large(self, image: Pillow.Image) -> bool:
-        return self.multiple is not None and image.width * image.height > _AT_ONCE
-
-    def _run(
-        self,
-        image: Pillow.Image,
-        mask: Pillow.Image | None,
-        others: Mapping[str, NDArray[Any]],
-        box: Box | None = None,
-    ) -> NDArray[Any]:
-        """Apply the network to an image, or to a part of it, and return what it gives, a batch of one."""
-        inputs: list[NDArray[Any]] = []
-        for field in self.signature.inputs:
-            match field:
-                case Image(range=(low, high)):
-                    scale = np.float32((high - low) / 255)
-                    inputs.append(fitted(image, field, box)[None].astype(np.float32) * scale + np.float32(low))
-                case Mask():
-                    assert mask is not None
-                    inputs.append(fitted(mask, field, box)[None].astype(np.float32) / np.float32(255))
-                case _:
-                    inputs.append(others[field.name])
-        try:
-            return np.ascontiguousarray(self.sampler(*map(np.ascontiguousarray, inputs)))
-        except ValueError as error:
-            raise UserError(str(error)) from None
-
-    def _pixels(self, output: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the pixels [H, W, C] of a batch of one."""
-        assert isinstance(self.signature.output, Image)
-        (pixels,) = to_pixels(output, self.signature.output.range, self.signature.output.layout)
-        return np.asarray(pixels, np.uint8)
-
-    def _differs(self, one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return where two outputs, [N, C, H, W] or pixels, would show as different images, [H, W]."""
-        field = self.signature.output
-        assert isinstance(field, Image)
-        if one.dtype == np.uint8:  # rounded
-            apart = np.abs(one.astype(np.int16) - other) > 1
+    latents = draw_latents(signature, n, seed)
+    done: set[Path] = set()
+    written: list[Path] = []
+    for path, given in each_image(source, read, quiet=quiet):
+        if source.is_dir():
+            out = target / path.relative_to(source).with_suffix(".png")
+            if out in done:  # two images that differ in their suffixes alone
+                out = out.with_name(f"{path.name}.png")
         else:
-            low, high = field.range
-            one, other = (np.clip(each, low, high).astype(np.float32) for each in (one, other))
-            apart = np.abs(one - other) > (high - low) / 255 * _TOLERANCE
-        return np.asarray(apart.any(axis=(0, 3 if field.layout == "NHWC" else 1)))
-
-    def _reach(self, lying: bool, grain: int) -> int | None:
-        """Return how far the network sees along a strip of noise with grains so large; None if there is no end."""
-        step = self._step
-        breadth, length = 2 * step * -(-16 // (2 * step)), 4 * step * max(2, -(-256 // (4 * step)))
-        others = {
-            field.name: np.random.default_rng(0).standard_normal((1, *field.shape), np.float32)
-            for field in self.signature.inputs
-            if not isinstance(field, Image | Mask)
-        }
-        nhwc = isinstance(self.signature.output, Image) and self.signature.output.layout == "NHWC"
-        while length <= max(_FURTHEST, _MULTIPLES * step):
-            start, stop = length // 4, 3 * length // 4
-            noise = _noise(length, breadth, self.field.channels + 1, grain)
-            if not lying:
-                noise = noise.transpose(1, 0, 2)
-            image = _picture(np.ascontiguousarray(noise[..., :-1]))
-            mask = Pillow.fromarray(np.where(noise[..., -1] % 2, 255, 0).astype(np.uint8))
-            box = (start, 0, stop, breadth) if lying else (0, start, breadth, stop)
-            whole, part = self._run(image, mask, others), self._run(image, mask, others, box)
-            along = (2 if lying else 1) if nhwc else (3 if lying else 2)
-            if whole.shape[along] != length:
-                return None
-            differs = self._differs(whole.take(range(start, stop), axis=along), part).any(axis=0 if lying else 1)
-            left, right = np.split(differs, 2)
-            found = max(_last(left), _last(right[::-1]))
-            if found <= 3 * length // 16:  # of length // 4: enough agrees for this to be no chance
-                return found
-            length *= 2
-        return None
+            out = target / f"{path.stem}.png" if folder else target
+        done.add(out)
+        for index in range(n):
+            others = {name: rows[index : index + 1] for name, rows in latents.items()}
+            drawn = translator(*given, others, None if quiet else _show_progress)
+            if index + 1 == n:
+                del given  # writing a large image may take as much memory again
+            written.append(out if n == 1 else out.with_stem(f"{out.stem}-{index}"))
+            _write(written[-1], drawn)
+    if not quiet:
+        print(f"{len(done)} translated by {sampler.device}", file=sys.stderr)
+    return written
 
 
-def tiles(height: int, width: int, reach: int, side: int, step: int) -> Iterator[tuple[Box, Box]]:
-    """Yield the parts that an image is put together of, and with each the larger part that decides how it is drawn.
-
-    The latter are at most ``side`` pixels high and wide, which is more than twice ``reach``, and all begin at multiples
-    of ``step``.
-    """
-    inner = (side - 2 * reach) // step * step
-    for upper in range(0, height, inner):
-        for left in range(0, width, inner):
-            right, lower = min(left + inner, width), min(upper + inner, height)
-            outer = (max(0, left - reach), max(0, upper - reach), min(width, right + reach), min(height, lower + reach))
-            yield (left, upper, right, lower), outer
-
-
-def _noise(length: int, breadth: int, channels: int, grain: int) -> NDArray[np.uint8]:
-    """Return a strip of noise [breadth, length, C], darker in the middle half, so that means over it tell the two."""
-    shape = (-(-breadth // grain), -(-length // grain), channels)
-    noise = np.random.default_rng(grain).integers(0, 128, shape, np.uint8)
-    noise = noise.repeat(grain, axis=0).repeat(grain, axis=1)[:breadth, :length]
-    outside = np.abs(np.arange(length) - (length - 1) / 2) > length / 4
-    noise[:, outside] += 127
-    return noise
+def _check_target(source: Path, target: Path, folder: bool, channels: int) -> None:
+    """Raise :class:`UserError` if the target is not what is to be written, or would overwrite what is read."""
+    if source.is_dir() and target.exists() and not target.is_dir():
+        raise UserError(f"OUT is a folder, not {target}")
+    if source.is_dir() and target.resolve() == source.resolve():
+        raise UserError(f"OUT is {source} itself, whose images would be overwritten; name another folder")
+    if folder:
+        return
+    if (form := _FORMATS.get(target.suffix.lower())) is None:
+        raise UserError(f"OUT is an image ({', '.join(suffix[1:] for suffix in _FORMATS)}) or a folder, not {target}")
+    if channels == 4 and form == "JPEG":
+        raise UserError(f"this model draws transparency, which a JPEG has not: write a .png in place of {target}")
 
 
-def _last(differs: NDArray[np.bool_]) -> int:
-    """Return the number of places up to the last one that is true."""
-    places = np.flatnonzero(differs)
-    return int(places[-1]) + 1 if len(places) else 0
+def _check_side(target: Path, side: int) -> None:
+    """Raise :class:`UserError` if the format has no room for an image so high or wide."""
+    form = _FORMATS[target.suffix.lower()]
+    if side > (most := _SIDES.get(form, side)):
+        raise UserError(
+            f"an image of {side:,} pixels a side is too large for {form}, which ends at {most:,}: write a .png"
+        )
 
 
-def _picture(pixels: NDArray[np.uint8]) -> Pillow.Image:
-    return Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+def _holes(reader: ImageReader, mask: Path | None) -> Callable[[Path], tuple[Pillow.Image, Pillow.Image]]:
+    """Return what reads an image and its hole: what is white in the mask, or transparent in the image."""
+    if mask is None:
+        keeping = replace(reader, mode="rgba")
+
+        def read(path: Path) -> tuple[Pillow.Image, Pillow.Image]:
+            image = keeping.read(path)
+            hole = transparent(image)
+            if hole is None:
+                raise UserError(f"{path} is nowhere transparent: say with --mask FILE where the hole is")
+            return reader.convert(image), hole
+
+        return read
+    grey = ImageReader("grey", max_pixels=reader.max_pixels, setting=reader.setting).read(mask)
+    hole = grey.point(lambda value: 255 if value >= 128 else 0)
+
+    def read_beside(path: Path) -> tuple[Pillow.Image, Pillow.Image]:
+        image = reader.read(path)
+        if hole.size != image.size:
+            raise UserError(
+                f"the mask is {hole.width} x {hole.height}, and {path} {image.width} x {image.height}; "
+                "make them one size"
+            )
+        return image, hole
+
+    return read_beside
+
+
+def _show_progress(done: int, tiles: int) -> None:
+    print(f"tile {done} of {tiles}", end="\r" if done < tiles else "\n", file=sys.stderr, flush=True)
+
+
+def _write(path: Path, image: Pillow.Image) -> None:
+    form = _FORMATS[path.suffix.lower()]
+    options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
+    with atomic_path(path) as temporary:
+        image.save(temporary, form, **options)

@@ -1,11 +1,12 @@
 """Where run folders are, what they are called, and which one is meant."""
 
+import os
 import re
 from pathlib import Path
 
 from ganzoo.errors import UserError
 
-__all__ = ["ROOT", "is_name", "locate", "next_number"]
+__all__ = ["ROOT", "is_name", "locate", "located", "next_number"]
 
 ROOT = Path("runs")
 """The folder that run folders are made in and looked for, unless the user says otherwise."""
@@ -16,13 +17,22 @@ def is_name(name: str) -> bool:
     return name == "last" or (name.isascii() and name.isdecimal())
 
 
-def locate(name: str | Path, root: Path = ROOT) -> Path:
+def located(model: str | os.PathLike[str]) -> str:
+    """Return what a model is called, in place of a run's number or ``last`` the path of its folder; see :func:`locate`.
+
+    Raises :class:`UserError` if there is no run of the number.
+    """
+    text = os.fspath(model)
+    return str(locate(text)) if is_name(text) else text
+
+
+def locate(name: str | os.PathLike[str], root: Path = ROOT) -> Path:
     """Return the run folder that is meant by a path, by a number as ``5`` or ``0005``, or by ``last``.
 
     Numbers are those of the folders under ``root``; ``last`` is the highest that has a checkpoint. A path that is there
     comes before a number. Raises :class:`UserError` if there is no such run, or if two have the number.
     """
-    path, text = Path(name), str(name)
+    path, text = Path(name), os.fspath(name)
     if path.exists():
         return path
     if not is_name(text):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from math import isfinite
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,18 @@ __all__ = ["Run"]
 
 
 class Run:
-    """A run folder, by its path."""
+    """A run folder, by its path; wherever the path of a run is taken, the run itself is taken too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock(path / "train.lock")
         self._waiting: tuple[int, list[dict[str, float]]] | None = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     @property
     def checkpoints(self) -> Path:
@@ -86,7 +93,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, name: str | Path, root: Path = ROOT) -> "Run":
+    def open(cls, name: str | PathLike[str], root: Path = ROOT) -> "Run":
         """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.places.locate`.
 
         Raises :class:`UserError` if it is none of ours.

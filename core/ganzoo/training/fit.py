@@ -24,7 +24,7 @@ from ganzoo.fields import Attributes, Image, Label
 from ganzoo.gan.metrics import Metric
 from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
-from ganzoo.inference.outputs import EXAMPLES, answer, draw_outputs, takes_images, to_data
+from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs, takes_images, to_data
 from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
@@ -50,7 +50,7 @@ def fit(
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
-    Writes metrics.jsonl, sample sheets, checkpoints, losses.png, progress.gif and README.md, and tells plugins; of a
+    Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins; of a
     run that has come to its last step, what is missing of these. ``from_step`` goes back to an older checkpoint, and
     later ones are deleted as soon as the training has written its own. Nobody else can train in the folder meanwhile.
 
@@ -97,9 +97,7 @@ def _fit(
         with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
                 sample_logger.draw()
-            elif (
-                loop.step == settings.steps and not sample_logger.sheet.is_file() and (figures := sample_logger.draw())
-            ):
+            elif loop.step == settings.steps and not sample_logger.grid.is_file() and (figures := sample_logger.draw()):
                 run.log(loop.step, figures)
             _train(loop, run, registry, sample_logger, progress, signals)
         stopped = signals.number and loop.step < settings.steps
@@ -166,13 +164,13 @@ def _check(nonfinite: str, loop: Loop, run: Run) -> None:
 
 
 class _SampleLogger:
-    """Draws what people look at: sample sheets from fixed latents, metrics on samples, the curves and the film."""
+    """Draws what people look at: sample grids from fixed latents, metrics on samples, the curves and the animation."""
 
     def __init__(
         self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
     ) -> None:
         self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
-        self.doubts: set[str] = set()  # those that have been told
+        self.warned: set[str] = set()
         self.signature = next(iter(loop.exports().values())).signature
         for metric in metrics.values():
             metric.check(self.signature)
@@ -184,22 +182,22 @@ class _SampleLogger:
             self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name].numpy()
 
     @property
-    def sheet(self) -> Path:
-        """The sheet of the first network after this step."""
+    def grid(self) -> Path:
+        """The file of the first network's samples after this step."""
         return self.run.samples / f"{self.loop.step:06d}.png"
 
     def draw(self) -> dict[str, float]:
-        """Draw sheets and return the metrics of as many samples as each asks for."""
+        """Draw grids and return the metrics of as many samples as each asks for."""
         networks = self.loop.exports()
         figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
         for name, network in networks.items():
             if takes_images(network):
-                figures |= self._draw_answers(name, network, networks.values())
+                figures |= self._draw_outputs(name, network, networks.values())
         if figures:
-            for doubt in (each for metric in self.metrics.values() for each in metric.doubts()):
-                if doubt not in self.doubts:
-                    log.warning("%s", doubt)
-                    self.doubts.add(doubt)
+            for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
+                if sentence not in self.warned:
+                    log.warning("%s", sentence)
+                    self.warned.add(sentence)
         return figures
 
     def _draw_samples(self, network: Network) -> dict[str, float]:
@@ -209,50 +207,50 @@ class _SampleLogger:
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
         columns = grids.grid_columns(self.signature)
-        grids.save_grid(self.sheet, samples[:count].numpy(), field, self.real, columns)
-        self._tell(self.sheet)
+        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns)
+        self._notify(self.grid)
         figures: dict[str, float] = {}
         for key, metric in self.metrics.items():
-            judged = samples[: metric.config.samples]
-            told = {
-                field.name: part[: len(judged)]
+            shown = samples[: metric.config.samples]
+            condition = {
+                field.name: part[: len(shown)]
                 for field, part in zip(self.signature.inputs, inputs, strict=True)
                 if isinstance(field, Label | Attributes)
             }
-            figures |= {f"{key}/{name}": value for name, value in metric(to_data(judged, field), told).items()}
+            figures |= {f"{key}/{name}": value for name, value in metric(to_data(shown, field), condition).items()}
         return figures
 
-    def _draw_answers(self, name: str, network: Network, others: Iterable[Network]) -> dict[str, float]:
-        """Draw a sheet of what a network makes of the data's images, and return the metrics of it.
+    def _draw_outputs(self, name: str, network: Network, others: Iterable[Network]) -> dict[str, float]:
+        """Draw a grid of a network's outputs for the data's images, and return the metrics of them.
 
-        The sheet of the first network that a model exports has the step for a name, others also that of the network.
+        The file of the first network that a model exports has the step for a name, others also that of the network.
         """
         loop, field = self.loop, network.signature.output
         first = network.signature is self.signature
-        path = self.sheet if first else self.sheet.with_stem(f"{self.sheet.stem}-{name}")
+        path = self.grid if first else self.grid.with_stem(f"{self.grid.stem}-{name}")
         metrics = {} if self.drawable or not isinstance(field, Image) else self.metrics
         examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
         prepared = loop.trainer.prepare(examples)
         few = {key: part[:EXAMPLES] for key, part in prepared.items()}
         draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed)
-        self._tell(path)
+        self._notify(path)
         figures: dict[str, float] = {}
         if metrics:
-            samples, inputs = answer(network, prepared, loop.settings.seed)
-            told = {each.name: to_data(inputs[each.name], each) for each in network.signature.inputs}
+            samples, inputs = compute_outputs(network, prepared, loop.settings.seed)
+            condition = {each.name: to_data(inputs[each.name], each) for each in network.signature.inputs}
             for key, metric in metrics.items():
                 count = metric.config.samples
-                part = {each: values[:count] for each, values in told.items()}
+                part = {each: values[:count] for each, values in condition.items()}
                 found = metric(to_data(samples[:count], field), part)
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
 
-    def _tell(self, path: Path) -> None:
+    def _notify(self, path: Path) -> None:
         self.drawn.add(path)
         self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
 
     def finish(self) -> None:
-        """Draw the curves and put the sheets together to a film."""
+        """Draw the curves, and join the grids to an animation."""
         plots.save_curves(self.run.path / "losses.png", self.run.metrics())
         animation.save_progress(self.run.path / "progress.gif", self.run.sheets())
 

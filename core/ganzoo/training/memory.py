@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganzoo.config.train import TrainSettings
-from ganzoo.data.dataset import Dataset
+from ganzoo.data.dataset import Dataset, TensorDataset
 from ganzoo.gan.precision import mixed_precision
 from ganzoo.gan.trainer import Trainer
 
@@ -27,7 +27,7 @@ def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> int
         for optimizer in trainer.optimizers.values()
         for group in optimizer.param_groups
     )
-    data = sum(_size([tensor]) for tensor in getattr(dataset, "tensors", {}).values())
+    data = _size(dataset.tensors.values()) if isinstance(dataset, TensorDataset) else 0
     probe = -(-PROBE // trainer.batch_multiple) * trainer.batch_multiple
     batch = trainer.prepare(dataset.batch(torch.arange(probe) % len(dataset), torch.Generator().manual_seed(0)))
     activations = 0

@@ -45,11 +45,11 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
 
 
 def _least(config: Config, trainer: Trainer) -> int:
-    """Return the size of the smallest batch that shows what the config's would: two of what is judged together."""
+    """Return the size of the smallest batch that shows what the config's would: two of what is scored together."""
     size, multiple = config.train.batch_size, trainer.batch_multiple
     if size % multiple:
         raise UserError(
-            f"{config.model.key} judges {multiple} samples together here, so that batch_size is a multiple of that, "
+            f"{config.model.key} scores {multiple} samples together here, so that batch_size is a multiple of that, "
             f"not {size}; take --set batch_size={max(size // multiple, 1) * multiple}"
         )
     return min(size, 2 * multiple)  # more than one, where the config's is more: statistics of one are another matter

@@ -1,4 +1,4 @@
-"""Drawn shapes: images whose class, hue, size, place and rotation are known, and a judge that reads them off pixels."""
+"""Drawn shapes: images whose class, hue, size, place and rotation are known, and can be measured from the pixels."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -30,9 +30,9 @@ _BACKGROUND, _VALUE, _SATURATION = 0.1, 0.95, 0.9  # the background is grey, so 
 _ATTRIBUTES = (*_NAMES, "hue_cos", "hue_sin", "size", "left", "top", "rotation_cos", "rotation_sin")
 _MEMORY = 1 << 29  # bytes of pixels; above, images are drawn when they are fetched
 _CHUNK = 500  # images worked on at once
-_RADII, _ANGLES, _REACH = 16, 60, 1.7  # the judge's polar map reaches over the tips of the thinnest shape
+_RADII, _ANGLES, _REACH = 16, 60, 1.7  # the measurement's polar map reaches over the tips of the thinnest shape
 _ALIKE = 0.8  # soft Jaccard index with the best template from which a shape counts as recognized
-_FINEST = 64  # the judge looks at larger images reduced to this side
+_FINEST = 64  # the measurement looks at larger images reduced to this side
 _NOISE = 0.15  # contrast that counts as background
 _COLORED = 0.3  # saturation from which a color has a hue
 _VISIBLE = 0.25  # distance in RGB from the background that some pixels must have; 0 .. sqrt(3)
@@ -99,7 +99,7 @@ class Shapes(Dataset):
             images = torch.cat([draw(factors, self.config.image_size) for factors in one])
         return {"x": images} | {field.name: self.factors[field.name][indices] for field in self.spec.fields[1:]}
 
-    def judge(self, images: Tensor) -> dict[str, Tensor]:
+    def measure(self, images: Tensor) -> dict[str, Tensor]:
         """Measure the factors of images, uint8 [N, 3, H, H], from their pixels; no network is asked.
 
         Returns what ``factors`` holds, name by name. What stands out from the background is the shape: its hue is
@@ -108,7 +108,7 @@ class Shapes(Dataset):
         nothing to recognize has ``shape`` -1 and not-a-number for ``size``, ``left``, ``top`` and ``rotation``; one
         with no color has ``hue`` -1 and not-a-number for ``hue_turn``.
         """
-        measured = [_judge(part.float() / 255) for part in images.split(_CHUNK)]
+        measured = [_measure(part.float() / 255) for part in images.split(_CHUNK)]
         factors = {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
         return factors | {"y": self._y(factors)}
 
@@ -200,7 +200,7 @@ def _cover(factors: Mapping[str, Tensor], side: int, line: float) -> Tensor:
     return (0.5 - distance).clamp(0, 1)
 
 
-def _judge(images: Tensor) -> dict[str, Tensor]:
+def _measure(images: Tensor) -> dict[str, Tensor]:
     """Return the factors of images, float32 [N, 3, H, H] in 0 .. 1."""
     if images.shape[-1] > _FINEST:
         images = F.interpolate(images, (_FINEST, _FINEST), mode="bilinear", antialias=True)

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganzoo import Loss, LossConfig, UserError
+from ganzoo import Discriminator, Loss, LossConfig, UserError
 
 __all__ = ["BEGAN", "BEGANConfig"]
 
@@ -57,7 +57,7 @@ class BEGAN(Loss):
 
     def check(self, discriminator: nn.Module) -> None:
         """Refuse a discriminator that does not say that it is an autoencoder: ``reconstructs = True``."""
-        if not getattr(discriminator, "reconstructs", False):
+        if not (isinstance(discriminator, Discriminator) and discriminator.reconstructs):
             raise UserError(
                 "began needs a discriminator that is an autoencoder and scores a sample with minus the error of its "
                 "reconstruction (it says so by reconstructs = True), and this one is not; train the model began with "

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Dataset, Metric, UserError
-from ganzoo_plugins.metrics.evaluator import to_uint8
-from ganzoo_plugins.metrics.extractors import Extracted, ExtractorConfig, choose, halves
+from ganzoo_plugins.metrics.evaluator import Extracted, to_uint8
+from ganzoo_plugins.metrics.extractors import ExtractorConfig, choose, halves
 
 __all__ = ["FID", "KID", "PRDC", "InceptionScore"]
 
@@ -23,13 +23,13 @@ class _Distance(Metric):
     """A figure about drawn images beside a reference half of the data set, in features.
 
     The data set is cut into two halves, the same ones always. As many drawn samples as reference images are compared:
-    ``samples``, or half of the data set if that is less. The floor is what as many images of the other half get
+    ``samples``, or half of the data set if that is less. The reference is what as many images of the other half get
     beside the same reference: no sampler of this distribution does better but by chance. The GAN has seen both halves,
     and so has the data set's own classifier where it is the extractor.
     """
 
     Config: ClassVar[type[ExtractorConfig]] = ExtractorConfig
-    least: ClassVar[int] = 2
+    least: int = 2
 
     def __init__(self, config: ExtractorConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
@@ -40,7 +40,7 @@ class _Distance(Metric):
         """Return the figures of samples [N, C, H, W], named by the extractor."""
         return self._figures(to_uint8(samples[: self.config.samples]))
 
-    def floor(self) -> dict[str, float]:
+    def reference(self) -> dict[str, float]:
         """Return the figures of the other half of the data set."""
         return self._figures(self._halves[1])
 
@@ -48,13 +48,13 @@ class _Distance(Metric):
         """Load or train the extractor."""
         self.extractor.prepare(quiet=quiet)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return which extractor it is, and how many images are compared."""
-        return {**self.extractor.facts(), "compared": len(self._halves[0])}
+        return {**self.extractor.metadata(), "compared": len(self._halves[0])}
 
-    def doubts(self) -> Sequence[str]:
-        """Return what speaks against the extractor."""
-        return self.extractor.doubts()
+    def warnings(self) -> Sequence[str]:
+        """Return why the features say little, if they do."""
+        return self.extractor.warnings()
 
     @abstractmethod
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
@@ -87,6 +87,7 @@ class FID(_Distance):
     (its estimate is biased), so only figures of the same count can be compared.
     """
 
+    default_for = ("image",)
     better: ClassVar = {"": "lower"}
 
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
@@ -112,6 +113,8 @@ class KID(_Distance):
 
         block: int = Field(2500, ge=2, description="samples whose kernel matrices are computed at once")
 
+    config: Config
+
     def compare(self, drawn: Extracted, real: Extracted) -> dict[str, float]:
         """Return the distance."""
         from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
@@ -131,12 +134,15 @@ class PRDC(_Distance):
     drawn image in them.
     """
 
+    default_for = ("image",)
     better: ClassVar = {"": "higher"}
 
     class Config(ExtractorConfig):
         """The settings of :class:`PRDC`."""
 
         neighbors: int = Field(5, ge=1, description="k: the neighbor that the balls reach to")
+
+    config: Config
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         self.least = config.neighbors + 1

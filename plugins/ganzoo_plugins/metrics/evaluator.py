@@ -1,4 +1,4 @@
-"""The judge of a labeled data set: a small classifier that is trained on it once, and kept."""
+"""The evaluator of a labeled data set: a small classifier that is trained on it once, and kept."""
 
 import hashlib
 import json
@@ -27,8 +27,8 @@ __all__ = [
     "Evaluator",
     "EvaluatorConfig",
     "Extracted",
+    "accuracy_warnings",
     "cache_folder",
-    "doubt",
     "gather",
     "remembered",
     "to_uint8",
@@ -40,7 +40,7 @@ _RECIPE = 1
 _STEPS, _BATCH, _RATE = 600, 100, 0.005
 _SHOWN = 256  # samples of the data set that tell it apart from others of the same name
 _CHUNK = 500
-_SOUND, _KNOWN = 0.75, 20
+_LEAST_KAPPA, _LEAST_IMAGES = 0.75, 20
 _MEMORY: OrderedDict[tuple[str, str], "Extracted"] = OrderedDict()
 _EVALUATORS: dict[Path, "_Trained"] = {}
 log = logging.getLogger("ganzoo")
@@ -51,11 +51,11 @@ class EvaluatorConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(_STEPS, ge=1, description="training steps of the classifier that judges, batches of 100")
+    steps: int = Field(_STEPS, ge=1, description="training steps of the classifier, batches of 100")
 
 
 class Extracted(NamedTuple):
-    """What a judge makes of N images: features, float32 [N, D], and logits, float32 [N, classes]."""
+    """What an evaluator makes of N images: features, float32 [N, D], and logits, float32 [N, classes]."""
 
     features: Tensor
     logits: Tensor
@@ -115,10 +115,10 @@ class _Trained(NamedTuple):
 class Evaluator:
     """The classifier of one label of a data set: the first one, unless ``field`` names another.
 
-    Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1); :meth:`doubts` says whether that is
-    enough to judge by. It is trained when it is first needed (:meth:`prepare`) and kept in :func:`cache_folder`, by
-    what the data set says of itself, a few hundred of its samples and the settings. Its ``name`` is part of the
-    figures' names, so that judges of two kinds are not compared.
+    Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1); :meth:`warnings` says whether that is
+    enough to evaluate with. It is trained when it is first needed (:meth:`prepare`) and kept in :func:`cache_folder`,
+    by what the data set says of itself, a few hundred of its samples and the settings. Its ``name`` is part of the
+    figures' names, so that figures of two evaluators are not compared.
 
     Raises :class:`~ganzoo.UserError` for data without labels, or with images that are too few or below 8 x 8.
     """
@@ -128,7 +128,8 @@ class Evaluator:
         labels = [each for each in spec.fields if isinstance(each, Label) and field in (None, each.name)]
         if not isinstance(spec.sample, Image) or not labels:
             raise UserError(
-                f"a classifier can only judge images with labels, which {spec.name} does not have; take another metric"
+                f"a classifier can only evaluate images with labels, which {spec.name} does not have; take another "
+                "metric"
             )
         if min(spec.sample.height, spec.sample.width) < 8 or len(dataset) < 20:
             have = f"{spec.name} has {len(dataset):,} of {spec.sample.height} x {spec.sample.width}"
@@ -146,13 +147,13 @@ class Evaluator:
         """The share of the held-out tenth that it classifies rightly."""
         return self._ready().accuracy
 
-    def doubts(self) -> list[str]:
-        """Return, in a sentence, why it is too poor a judge, and what to do; nothing if it is a good one."""
+    def warnings(self) -> list[str]:
+        """Return, in a sentence, why its figures say little, and what to do; nothing if it is good enough."""
         remedy = (
             f"train it longer (--set metric.NAME.classifier.steps={5 * self.config.steps}), give it more data, or let "
             "the metrics that compare features take others (--set metric.NAME.extractor=inception)"
         )
-        return doubt(self.name, self.accuracy, self._ready().chance, len(self.held_out), remedy)
+        return accuracy_warnings(self.name, self.accuracy, self._ready().chance, len(self.held_out), remedy)
 
     def prepare(self, *, quiet: bool = False) -> None:
         """Load the classifier, or train and keep it, with progress on stderr unless ``quiet``."""
@@ -178,11 +179,11 @@ class Evaluator:
 
         return work() if once else remembered(str(self._used), images, work)
 
-    def facts(self) -> dict[str, object]:
-        """Return the judge's name, its held-out accuracy, that of a constant guess, and a hash of its weights."""
+    def metadata(self) -> dict[str, object]:
+        """Return its name, its held-out accuracy, that of a constant guess, and a hash of its weights."""
         net, accuracy, chance = self._ready()
         shares = {"accuracy_real": accuracy, "accuracy_chance": chance}
-        return {"judge": self.name, **shares, "held_out": len(self.held_out), "weights": _hash(net)}
+        return {"evaluator": self.name, **shares, "held_out": len(self.held_out), "weights": _hash(net)}
 
     def _ready(self) -> _Trained:
         if not hasattr(self, "_used"):
@@ -212,7 +213,7 @@ class Evaluator:
     def _train(self, path: Path, quiet: bool) -> _Trained:
         steps = self.config.steps
         if not quiet:
-            print(f"training {self.name} to judge with, once; kept in {path.parent}", file=sys.stderr)
+            print(f"training {self.name} to evaluate with, once; kept in {path.parent}", file=sys.stderr)
         rng, started = torch.Generator().manual_seed(1), time.perf_counter()
         with torch.enable_grad(), Progress(steps, 0, quiet=quiet) as progress:
             torch.manual_seed(2)
@@ -246,13 +247,13 @@ class Evaluator:
         try:
             weights = {name: value.contiguous() for name, value in net.state_dict().items()}
             write_atomic(path, save(weights, {"accuracy": f"{accuracy!r} {chance!r}"}))
-        except UserError as error:  # a home that cannot be written to is no reason to judge nothing
+        except UserError as error:  # a home that cannot be written to is no reason to evaluate nothing
             log.warning("the classifier is not kept: %s", error)
         return _Trained(net, accuracy, chance)
 
 
-def doubt(name: str, accuracy: float, chance: float, images: int, remedy: str) -> list[str]:
-    """Return a sentence if a judge that is right about this share of so many real images is too poor to judge by.
+def accuracy_warnings(name: str, accuracy: float, chance: float, images: int, remedy: str) -> list[str]:
+    """Return a sentence if an evaluator that is right about this share of so many real images is too poor.
 
     The measure is kappa, (accuracy - chance) / (1 - chance), where ``chance`` is the share of the most frequent class:
     with balanced classes and errors spread evenly, a measured label accuracy moves by kappa times what the true one
@@ -260,14 +261,14 @@ def doubt(name: str, accuracy: float, chance: float, images: int, remedy: str) -
     tell the classes apart no better. An accuracy of fewer than 20 images is hardly known (0.75 of 20: 0.53 to 0.89 at
     95%). ``remedy`` says what to do.
     """
-    if accuracy - chance < _SOUND * (1 - chance) or chance == 1:
+    if accuracy - chance < _LEAST_KAPPA * (1 - chance) or chance == 1:
         return [
-            f"{name} is too poor a judge: it is right about {accuracy:.1%} of {images:,} real images, and naming "
+            f"{name} is too poor an evaluator: it is right about {accuracy:.1%} of {images:,} real images, and naming "
             f"always the most frequent class about {chance:.1%}, so its figures say little about a model; {remedy}"
         ]
-    if images < _KNOWN:
+    if images < _LEAST_IMAGES:
         return [
-            f"{name} may be a poor judge: how often it is right is known from {images:,} real images alone, so its "
+            f"{name} may be a poor evaluator: how often it is right is known from {images:,} real images alone, so its "
             f"figures may say little about a model; {remedy}"
         ]
     return []
@@ -287,14 +288,14 @@ def gather(dataset: Dataset, rows: Tensor, *names: str) -> Sequence[Tensor]:
 
 
 def to_uint8(samples: Tensor) -> Tensor:
-    """Round samples in 0..255 to whole grey levels, as the data has them: the judge must not tell them by that."""
+    """Round samples in 0..255 to whole levels, as the data has them, so that no evaluator tells them apart by that."""
     return (samples + 0.5).floor().clamp(0, 255).to(torch.uint8)
 
 
-def remembered(judge: str, images: Tensor, work: Callable[[], Extracted]) -> Extracted:
+def remembered(evaluator: str, images: Tensor, work: Callable[[], Extracted]) -> Extracted:
     """Return what ``work`` makes of the images, or what it made of the same ones before: metrics share the work."""
     key = (
-        judge,
+        evaluator,
         hashlib.sha256(repr(tuple(images.shape)).encode() + images.contiguous().numpy().tobytes()).hexdigest(),
     )
     if key not in _MEMORY:

@@ -46,11 +46,11 @@ class Extractor(Protocol):
         """Return features and logits of uint8 images [N, C, H, W]."""
         ...
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what identifies it."""
         ...
 
-    def doubts(self) -> Sequence[str]:
+    def warnings(self) -> Sequence[str]:
         """Return, a sentence each, why its features say little about the data set's images."""
         ...
 
@@ -101,11 +101,11 @@ class InceptionV3:
 
         return remembered(f"inception_v3 {self._used}", images, work)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return its name and where the weights come from."""
-        return {"judge": self.name, "weights": str(self.weights or self.cached())}
+        return {"evaluator": self.name, "weights": str(self.weights or self.cached())}
 
-    def doubts(self) -> Sequence[str]:
+    def warnings(self) -> Sequence[str]:
         """Return nothing: it is what the papers compare in."""
         return []
 
@@ -128,7 +128,7 @@ def require_images(dataset: Dataset) -> Image:
     """Return the field of the images; raises :class:`~ganzoo.UserError` for other data."""
     field = dataset.spec.sample
     if not isinstance(field, Image):
-        raise UserError(f"this metric judges images, and {dataset.spec.name} has {field.kind}; take another")
+        raise UserError(f"this metric evaluates images, and {dataset.spec.name} has {field.kind}; take another")
     return field
 
 

@@ -22,7 +22,7 @@ __all__ = ["Memorization", "nearest"]
 
 _CHUNK = 1000
 _SIDE = 32  # pixels are compared at this size at most
-_LEAST = 4  # two halves of two: each image has another one to be held against
+_LEAST = 4  # two halves of two: each image has another one to be compared with
 _ROWS, _NEIGHBORS = 10, 5
 
 
@@ -36,10 +36,11 @@ class Memorization(Metric):
     Meehan et al. (arXiv:2004.05675), leave-one-out in place of a test set, which is not needed so.
 
     Distances are Euclidean, between features of the data set's classifier or, without labels, between pixels, reduced
-    to 32 x 32 at most; the space is part of the figures' names. The floor is what one half of the data gets beside
+    to 32 x 32 at most; the space is part of the figures' names. The reference is what one half of the data gets beside
     the other half alone: real images that the "training set" has not seen.
     """
 
+    default_for = ("image",)
     better: ClassVar = {"ratio": "as real", "copies": "lower"}
 
     class Config(MetricConfig):
@@ -61,8 +62,8 @@ class Memorization(Metric):
             )
         labeled = any(isinstance(field, Label) for field in dataset.spec.fields)
         by_features = config.space == "classifier" or (config.space == "auto" and labeled)
-        self.judge = Evaluator(dataset, config.classifier) if by_features else None
-        self.space = self.judge.name if self.judge else "pixels"
+        self.evaluator = Evaluator(dataset, config.classifier) if by_features else None
+        self.space = self.evaluator.name if self.evaluator else "pixels"
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
         self.rows = order[: config.compared]
 
@@ -71,7 +72,7 @@ class Memorization(Metric):
         distances, _ = nearest(self._embed(to_uint8(samples)), self._training)
         return self._figures(distances[:, 0], self._usual(self._training))
 
-    def floor(self) -> dict[str, float]:
+    def reference(self) -> dict[str, float]:
         """Return the figures of one half of the training images beside the other half."""
         seen, unseen = self._training.tensor_split(2)
         distances, _ = nearest(unseen[: self.config.samples], seen)
@@ -79,16 +80,19 @@ class Memorization(Metric):
 
     def prepare(self, *, quiet: bool = False) -> None:
         """Load the classifier, or train it."""
-        if self.judge:
-            self.judge.prepare(quiet=quiet)
+        if self.evaluator:
+            self.evaluator.prepare(quiet=quiet)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return what distances are measured in, and among how many training images."""
-        return {**(self.judge.facts() if self.judge else {"judge": "pixels"}), "compared": len(self.rows)}
+        return {
+            **(self.evaluator.metadata() if self.evaluator else {"evaluator": "pixels"}),
+            "compared": len(self.rows),
+        }
 
-    def doubts(self) -> Sequence[str]:
-        """Return what speaks against the classifier."""
-        return self.judge.doubts() if self.judge else []
+    def warnings(self) -> Sequence[str]:
+        """Return why the classifier is a poor evaluator, if it is."""
+        return self.evaluator.warnings() if self.evaluator else []
 
     def draw(self, folder: Path, samples: Tensor) -> list[Path]:
         """Draw memorization.png: the ten samples nearest to training images, each in a row with its five nearest."""
@@ -98,10 +102,10 @@ class Memorization(Metric):
         for sample in distances[:, 0].argsort()[:_ROWS].tolist():
             (found,) = gather(self.dataset, self.rows[which[sample]], self.image.name)
             rows += [images[sample : sample + 1], found]
-        sheet = grid(torch.cat(rows).permute(0, 2, 3, 1).numpy(), columns=1 + which.shape[1])
+        pixels = grid(torch.cat(rows).permute(0, 2, 3, 1).numpy(), columns=1 + which.shape[1])
         path = folder / "memorization.png"
         with atomic_path(path) as temporary:
-            PIL.Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary, format="PNG")
+            PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(temporary, format="PNG")
         return [path]
 
     @cached_property
@@ -126,11 +130,13 @@ class Memorization(Metric):
         return {f"{self.space}/ratio": float(ratio), f"{self.space}/copies": float(copies)}
 
     def _embed(self, images: Tensor, *, once: bool = False) -> Tensor:
-        if self.judge:
-            return self.judge.extract(images, once=once).features
+        if self.evaluator:
+            return self.evaluator.extract(images, once=once).features
         images = images.float()
-        size = [min(side, _SIDE) for side in images.shape[2:]]
-        return (F.adaptive_avg_pool2d(images, size) if size != list(images.shape[2:]) else images).flatten(1)
+        height, width = images.shape[2:]
+        if max(height, width) > _SIDE:
+            images = F.adaptive_avg_pool2d(images, (min(height, _SIDE), min(width, _SIDE)))
+        return images.flatten(1)
 
 
 def nearest(points: Tensor, others: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:

@@ -2,14 +2,25 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ganzoo import Dataset, Metric, MetricConfig, UserError
 
-__all__ = ["Modes"]
+__all__ = ["Mixture", "Modes"]
+
+
+@runtime_checkable
+class Mixture(Protocol):
+    """What a data set has that the metric ``modes`` can be computed on: it is a mixture of round Gaussians."""
+
+    centers: Tensor
+    """The means of the Gaussians, float32 [modes, D]."""
+
+    sigma: float
+    """The standard deviation of each in every dimension."""
 
 
 class Modes(Metric):
@@ -25,13 +36,9 @@ class Modes(Metric):
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
-        centers, sigma = getattr(dataset, "centers", None), getattr(dataset, "sigma", None)
-        if centers is None or sigma is None:
-            raise UserError(
-                f"the metric 'modes' needs a mixture with known centers, such as gaussians, not {dataset.spec.name}"
-            )
-        self.centers: Tensor = centers
-        self.sigma: float = sigma
+        if not isinstance(dataset, Mixture):
+            raise UserError(f"it needs a mixture with known centers, such as gaussians, not {dataset.spec.name}")
+        self.centers, self.sigma = dataset.centers, dataset.sigma
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return ``covered``, ``of``, ``high_quality`` (0..1) and ``kl`` of samples [N, D]."""
@@ -47,7 +54,7 @@ class Modes(Metric):
             "kl": float(kl),
         }
 
-    def floor(self) -> dict[str, float]:
+    def reference(self) -> dict[str, float]:
         """Return what as many points get that are drawn from the mixture itself: a perfect sampler."""
         rng = torch.Generator().manual_seed(1)
         modes = torch.randint(len(self.centers), (self.config.samples,), generator=rng)

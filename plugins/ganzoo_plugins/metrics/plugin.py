@@ -34,12 +34,6 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
-            "label_accuracy",
-            "how often a conditional model draws the class that it was asked for",
-            f"{_HERE}.label_accuracy:LabelAccuracy",
-        ),
-        Spec(
-            "metric",
             "fid",
             "Fréchet distance of features, of InceptionV3 or the data set's classifier",
             f"{_HERE}.distances:FID",
@@ -72,6 +66,12 @@ def ganzoo_specs() -> Iterable[Spec]:
             "whether samples are copies of training images: distances to the nearest, beside real ones'",
             f"{_HERE}.memorization:Memorization",
             "A Non-Parametric Test to Detect Data-Copying in Generative Models, arXiv:2004.05675",
+        ),
+        Spec(
+            "metric",
+            "label_accuracy",
+            "how often a conditional model draws the class that it was asked for",
+            f"{_HERE}.label_accuracy:LabelAccuracy",
         ),
         Spec(
             "metric",

@@ -1,7 +1,7 @@
 """How many of the thousand modes of stacked digits are covered."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -10,7 +10,15 @@ from torch import Tensor
 from ganzoo import Dataset, DataSpec, Image, Label, Metric, MetricConfig, TensorDataset, UserError
 from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, gather, to_uint8
 
-__all__ = ["StackedModes"]
+__all__ = ["StackedDigits", "StackedModes"]
+
+
+@runtime_checkable
+class StackedDigits(Protocol):
+    """What a data set has that the metric ``stacked_modes`` can be computed on."""
+
+    digits: tuple[Tensor, Tensor]
+    """The images, uint8 [M, 1, H, W], and labels, int64 [M], that are stacked as channels."""
 
 
 class StackedModes(Metric):
@@ -21,8 +29,8 @@ class StackedModes(Metric):
     the data's, q: the product of the shares of the digits that the data set stacks. The papers draw 25,600 samples;
     even a perfect sampler has a KL of about 999 / (2 * samples), 0.02.
 
-    The data set has an attribute ``digits``: the images, uint8 [M, 1, H, W], and labels, int64 [M], that it stacks.
-    The classifier is trained on nine tenths of them (:class:`Evaluator`).
+    The data set is one of :class:`StackedDigits`. The classifier is trained on nine tenths of the digits that it stacks
+    (:class:`Evaluator`).
     """
 
     better: ClassVar = {"covered": "higher", "kl": "lower"}
@@ -37,13 +45,13 @@ class StackedModes(Metric):
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         super().__init__(config, dataset)
-        field, digits = dataset.spec.sample, getattr(dataset, "digits", None)
-        if digits is None or not isinstance(field, Image) or field.channels != 3:
-            raise UserError(f"the metric 'stacked_modes' needs three digits as channels, not {dataset.spec.name}")
-        images, labels = digits
+        field = dataset.spec.sample
+        if not isinstance(dataset, StackedDigits) or not isinstance(field, Image) or field.channels != 3:
+            raise UserError(f"it needs three digits as channels, not {dataset.spec.name}")
+        images, labels = dataset.digits
         single = (Image(1, field.height, field.width, range=(0, 255)), Label(10))
         spec = DataSpec(f"{dataset.spec.name}_digits", single, len(images))
-        self.judge = Evaluator(TensorDataset(spec, {"x": images, "y": labels}), config.classifier)
+        self.evaluator = Evaluator(TensorDataset(spec, {"x": images, "y": labels}), config.classifier)
         share = torch.bincount(labels, minlength=10).double() / len(labels)
         if len(labels.unique()) != 10:
             raise UserError(
@@ -55,7 +63,7 @@ class StackedModes(Metric):
         """Return ``covered``, ``of`` and ``kl`` of samples [N, 3, H, W]."""
         return self._count(to_uint8(samples))
 
-    def floor(self) -> dict[str, float]:
+    def reference(self) -> dict[str, float]:
         """Return the figures of as many samples of the data set, random ones and with repetition."""
         rows = torch.randint(len(self.dataset), (self.config.samples,), generator=torch.Generator().manual_seed(1))
         (images,) = gather(self.dataset, rows, self.dataset.spec.sample.name)
@@ -63,18 +71,18 @@ class StackedModes(Metric):
 
     def prepare(self, *, quiet: bool = False) -> None:
         """Load the classifier, or train it."""
-        self.judge.prepare(quiet=quiet)
+        self.evaluator.prepare(quiet=quiet)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Return which classifier it is and how often it is right about a single digit."""
-        return self.judge.facts()
+        return self.evaluator.metadata()
 
-    def doubts(self) -> Sequence[str]:
-        """Return what speaks against the classifier."""
-        return self.judge.doubts()
+    def warnings(self) -> Sequence[str]:
+        """Return why the classifier is a poor evaluator, if it is."""
+        return self.evaluator.warnings()
 
     def _count(self, images: Tensor) -> dict[str, float]:
-        each = self.judge.extract(images.flatten(0, 1)[:, None]).logits.argmax(dim=1)
+        each = self.evaluator.extract(images.flatten(0, 1)[:, None]).logits.argmax(dim=1)
         digits = each.view(-1, 3)
         modes = digits[:, 0] * 100 + digits[:, 1] * 10 + digits[:, 2]
         p = torch.bincount(modes, minlength=1000).double() / len(modes)

@@ -33,7 +33,7 @@ class Translation(Metric):
         super().__init__(config, dataset)
         if not dataset.known_pairs:
             raise UserError(
-                f"{dataset.spec.name} knows no pairs that translations could be held against; give it some, as with "
+                f"{dataset.spec.name} knows no pairs that translations could be compared with; give it some, as with "
                 "--set data.test_a=FOLDER --set data.test_b=FOLDER"
             )
         self.images = [field.name for field in dataset.spec.fields if isinstance(field, Image)]
@@ -44,7 +44,7 @@ class Translation(Metric):
         given = [field.name for field in signature.inputs if field.name in self.images]
         if sorted([*given, signature.output.name]) != sorted(self.images):
             raise UserError(
-                "it judges translations from one of two domains to the other, which this model does not make"
+                "it evaluates translations from one of two domains to the other, which this model does not make"
             )
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
@@ -52,7 +52,7 @@ class Translation(Metric):
         given = [name for name in self.images if name in condition]
         targets = [name for name in self.images if name not in condition]
         if len(given) != 1 or len(targets) != 1:
-            raise UserError("translation judges what a model makes of images of one of two domains; leave it out")
+            raise UserError("translation evaluates what a model makes of images of one of two domains; leave it out")
         source, truth = condition[given[0]], self.dataset.examples(len(samples))[targets[0]].float()
         l1 = float((samples - truth).abs().mean() / 255)
         figures = {"l1": l1}

@@ -1,0 +1,194 @@
+"""From images to latents: by an encoder, by projection on the generator, or by both."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo.errors import UserError
+from ganzoo.fields import Image, Label, Latent, Signature
+from ganzoo.files import atomic_path
+from ganzoo.images.grids import save_comparison
+from ganzoo.images.reading import fitted
+from ganzoo.inference.opening import Model, load
+from ganzoo.inference.sources import each_image, image_reader
+from ganzoo.terminal import print
+from ganzoo_runtime.images import pixels as to_pixels
+
+if TYPE_CHECKING:
+    from ganzoo.inference.formats import Sampler
+    from ganzoo_runtime.drawing import Labels, Vectors
+
+__all__ = ["Encoding", "encode"]
+
+Floats = NDArray[np.float32]
+
+_LEADS = 64  # random latents of which the nearest is where gradients start
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What :func:`encode` finds: a latent for each image."""
+
+    latents: Floats
+    """float32 [N, *shape], as the generator takes them."""
+
+    files: Sequence[Path]
+    """The N files of the images."""
+
+    images: Floats
+    """The images as the network was given them, float32 [N, C, H, W] in ``range``."""
+
+    range: tuple[float, float]
+
+    generator: _Conditioned | None
+    """What draws images from the latents, if it was loaded."""
+
+    @cached_property
+    def reconstructions(self) -> Floats:
+        """What the generator draws from the latents, float32 [N, C, H, W] in ``range``.
+
+        Raises :class:`~ganzoo.UserError` if the generator was not loaded.
+        """
+        if self.generator is None:
+            raise UserError("the generator is not loaded; encode with reconstruct=True")
+        return self.generator(self.latents)
+
+    @property
+    def difference(self) -> float:
+        """The mean absolute difference of the reconstructions' pixels from the images', as a share of their range."""
+        low, high = self.range
+        return float(np.abs(self.reconstructions - self.images).mean() / (high - low))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write an .npz with ``latents`` and the names of the ``files``, in the same order."""
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, latents=self.latents, files=np.array([str(each) for each in self.files]))
+
+    def save_grid(self, path: str | PathLike[str]) -> None:
+        """Draw a .png of the images, each beside its reconstruction."""
+        save_comparison(Path(path), [to_pixels(each, self.range) for each in (self.images, self.reconstructions)])
+
+
+@dataclass(frozen=True)
+class _Conditioned:
+    """A generator as a function of the latent alone: what else it takes is chosen."""
+
+    sampler: Sampler
+    asked: Mapping[str, Any]
+
+    def __call__(self, latents: Floats) -> Floats:
+        return self.sampler.sample(len(latents), latents=latents, **self.asked)
+
+
+def encode(
+    model: Model,
+    source: str | PathLike[str],
+    *,
+    optimize: bool = False,
+    steps: int = 200,
+    label: Labels = None,
+    attributes: Vectors = None,
+    reconstruct: bool = False,
+    background: str = "white",
+    max_pixels: int | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Encoding:
+    """Find latents that a generator draws images from: of an image file, or of all in a folder.
+
+    ``model`` is called as in :func:`ganzoo.load`. Its encoder is asked, if it has one; with ``optimize`` what the
+    encoder finds is improved, or found without one, so that the drawn pixels come near: in so many ``steps`` of
+    gradients for a run, of a search without gradients for a file. A conditional generator draws the class ``label`` and
+    the ``attributes``, as in :meth:`ganzoo.Sampler.sample`; every label has to be given. With ``reconstruct`` the
+    generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
+
+    Images are scaled and cut to the size that the network takes. Transparent pixels are laid on the color
+    ``background``, and images of more than ``max_pixels`` pixels (by default 134 million) are refused. Progress goes to
+    stderr unless ``quiet``; what cannot be read in a folder is skipped, and named in a warning of the logger
+    ``ganzoo``. ``seed`` decides what is drawn at random.
+
+    Raises :class:`~ganzoo.UserError` if the model has neither an encoder nor ``optimize``, if its generator draws no
+    images from a latent, if a label is missing, and if no image can be read.
+    """
+    encoder = _encoder(model, required=not optimize)
+    generator: _Conditioned | None = None
+    if encoder is None or optimize or reconstruct:
+        generator = _generator(model, label, attributes)
+        signature = Signature.from_json(generator.sampler.metadata["signature"])
+        image, latent = signature.output, signature.inputs[0]
+    if encoder is not None:
+        image = Signature.from_json(encoder.metadata["signature"]).inputs[0]
+    assert isinstance(image, Image)
+    reader, size = image_reader(image, background, max_pixels), replace(image, multiple=None)
+    read = dict(each_image(Path(source), lambda path: fitted(reader.read(path), size), quiet=quiet))
+    low, high = image.range
+    images = np.stack(list(read.values())).astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+    latents = encoder(images) if encoder is not None else None
+    if optimize:
+        assert generator is not None
+        if not quiet:
+            print(f"looking for {len(images)} latents by {generator.sampler.device}", file=sys.stderr)
+        latents = _improved(generator, images, latents, latent.shape, steps, seed)
+    assert latents is not None
+    return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator)
+
+
+def _encoder(model: Model, *, required: bool) -> Sampler | None:
+    """Return the model's encoder; None if it has none and none is ``required``."""
+    try:
+        encoder = load(model, "encoder")
+    except UserError as error:
+        if required:
+            raise UserError(f"{error}; or do without an encoder, with --optimize") from None
+        return None
+    signature = Signature.from_json(encoder.metadata["signature"])
+    if not isinstance(signature.output, Latent) or [field.kind for field in signature.inputs] != ["image"]:
+        raise UserError(f"the encoder of {model} is none that maps an image to a latent")
+    return encoder
+
+
+def _generator(model: Model, label: Labels, attributes: Vectors) -> _Conditioned:
+    """Return the model's generator, conditioned; raises :class:`UserError` if it is none that can be encoded for."""
+    sampler = load(model, "generator")
+    signature = Signature.from_json(sampler.metadata["signature"])
+    if not isinstance(signature.output, Image) or not isinstance(signature.inputs[0], Latent):
+        raise UserError(f"{model} draws no images from a latent, so there is nothing to encode to")
+    if signature.output.layout:
+        raise UserError(f"{model} gives pixels; encode with a file that was exported without --pixels")
+    labels = [field.name for field in signature.inputs if isinstance(field, Label)]
+    said = labels if label is not None and not isinstance(label, Mapping) else label or ()
+    if missing := [name for name in labels if name not in said]:
+        raise UserError(f"say with --label of which class the images are: the generator takes {missing[0]!r}")
+    return _Conditioned(sampler, {"label": label, "attributes": attributes})
+
+
+def _improved(
+    generator: _Conditioned, images: Floats, start: Floats | None, shape: tuple[int, ...], steps: int, seed: int
+) -> Floats:
+    """Return latents [N, *shape] whose images are near ``images``, from ``start`` if there is one."""
+    import torch
+
+    from ganzoo.inference.projection import descend, search
+    from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
+
+    if not isinstance(generator.sampler, TorchSampler):
+        return search(generator, images, shape, start, steps, seed)
+    network = generator.sampler.network
+    _, *condition = draw_inputs(network.signature, len(images), seed, **generator.asked)
+    wanted = torch.from_numpy(images)
+    if start is None:
+        # The best of some: gradients from a bad start end somewhere else.
+        leads, *beside = draw_inputs(network.signature, _LEADS, seed, **generator.asked)
+        drawn = run_batched(network, [leads, *beside])
+        nearest = torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)
+        start = leads[nearest].numpy()
+    return descend(network, tuple(condition), wanted, torch.from_numpy(start), steps).numpy()

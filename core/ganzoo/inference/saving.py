@@ -1,0 +1,89 @@
+"""Samples into files: one image of a grid, arrays, or a stream by a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganzoo.errors import UserError
+from ganzoo.fields import Image, Signature
+from ganzoo.files import atomic_path, writing
+from ganzoo.images.grids import grid_columns, save_grid
+from ganzoo.plugin.registry import load_registry
+
+if TYPE_CHECKING:
+    from ganzoo.inference.formats import Pieces, Sampler, Sink
+    from ganzoo_runtime.drawing import Labels, Vectors
+
+__all__ = ["save_samples", "write_samples"]
+
+_IMAGES, _POINTS = 64, 10_000  # samples in a grid, and in a density
+
+
+def save_samples(
+    sampler: Sampler,
+    path: str | PathLike[str],
+    n: int | None = None,
+    *,
+    seed: int = 0,
+    label: Labels = None,
+    attributes: Vectors = None,
+    truncation: float = 1.0,
+) -> tuple[int, Path]:
+    """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
+
+    By its suffix ``path`` is a .png of a grid, or of a density of points; an .npz with ``samples`` and what they were
+    drawn for; what a sink writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is 64
+    images or 10,000 points if left out. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
+
+    Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
+    """
+    path = Path(path)
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    sinks = [f".{entry.spec.key}" for entry in load_registry().specs("sink") if entry.spec.key != "folder"]
+    if suffix not in ("", ".png", ".npz", *sinks):
+        many = f"; or, for many samples, {', '.join(sinks)}" if sinks else ""
+        raise UserError(f"--out is a .png, an .npz or a folder, not {path}{many}")
+    signature = Signature.from_json(sampler.metadata["signature"])
+    output = signature.output
+    if not suffix and not isinstance(output, Image):
+        raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
+    if n is None:
+        n = _IMAGES if isinstance(output, Image) else _POINTS
+    asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
+    if suffix not in (".png", ".npz"):
+        pieces = sampler.stream(n, **asked)
+        return n, write_samples(path, suffix.removeprefix(".") or "folder", pieces, n, sampler.metadata["signature"])
+    try:
+        if suffix == ".png":
+            fixed = label if isinstance(label, Mapping) else ()
+            save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
+        else:
+            _save_arrays(path, list(sampler.stream(n, **asked)))
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return n, path
+
+
+def write_samples(path: Path, sink: str, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write a stream of samples by the :class:`~ganzoo.Sink` of this name; return what it says it has written.
+
+    Raises :class:`~ganzoo.UserError` if it cannot be written.
+    """
+    write: Sink = load_registry().get("sink", sink).spec.load()
+    try:
+        with writing(path):
+            return write(path, pieces, n, signature)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _save_arrays(path: Path, pieces: Pieces) -> None:
+    pieces = list(pieces)
+    arrays: dict[str, Any] = {name: np.concatenate([inputs[name] for _, inputs in pieces]) for name in pieces[0][1]}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays, samples=np.concatenate([samples for samples, _ in pieces]))

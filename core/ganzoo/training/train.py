@@ -1,0 +1,242 @@
+"""Training by names and settings, as ``ganzoo train`` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ganzoo.config.config import Config
+from ganzoo.config.layers import flat
+from ganzoo.config.resolving import load_config, overlay
+from ganzoo.config.settings import paths
+from ganzoo.data.dataset import Dataset
+from ganzoo.errors import UserError, did_you_mean
+from ganzoo.plugin.registry import Registry, load_registry
+from ganzoo.plugin.spec import Kind
+from ganzoo.runs import checkpoint
+from ganzoo.runs.card import is_current
+from ganzoo.runs.places import ROOT
+from ganzoo.runs.run import Run
+from ganzoo.terminal import print
+from ganzoo.training.fit import fit
+from ganzoo.training.loop import Loop
+from ganzoo.training.rehearsal import rehearse
+
+__all__ = ["Prepared", "prepare", "train"]
+
+
+class Prepared(NamedTuple):
+    """What a training is made of, rehearsed; no step has been taken and nothing written."""
+
+    config: Config
+    dataset: Dataset
+    step: int
+    """The step that it begins after: 0, or that of a checkpoint."""
+
+
+def train(
+    plugin: str | None = None,
+    *,
+    data: str | None = None,
+    steps: int | None = None,
+    loss: str | None = None,
+    regularizers: Sequence[str] = (),
+    without: Sequence[str] = (),
+    preset: str | None = None,
+    config: str | PathLike[str] | Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    out: str | PathLike[str] | None = None,
+    generator: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
+    from_step: int | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a GAN into a new run folder, or go on with one; return the run.
+
+    A new training: ``plugin`` names the model, ``data`` the data set, and ``loss`` the adversarial loss, by default
+    what the model suggests; ``regularizers`` are added, and regularizers and metrics that come along otherwise are left
+    out if they are named in ``without``. ``preset`` is a named set of settings of the model; ``config`` the path of a
+    TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width":
+    24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before
+    ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides
+    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``. The run
+    folder is made in ``out``, by default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models
+    such as ``encoder_regression``.
+
+    With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
+    checkpoint, or from that of ``from_step``, in which case later ones are given up. ``steps``, ``device``, ``without``
+    and ``sets`` may change it, nothing else.
+
+    Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
+    logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
+    thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised.
+
+    Raises :class:`~ganzoo.UserError` for anything unknown or misspelt, for what does not go together, for a run that
+    somebody else trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite.
+    """
+    run = None if resume is None else Run.open(resume)
+    with nullcontext() if run is None else run.locked():
+        settings, dataset, step = prepare(
+            plugin,
+            data=data,
+            steps=steps,
+            loss=loss,
+            regularizers=regularizers,
+            without=without,
+            preset=preset,
+            config=config,
+            sets=sets,
+            seed=seed,
+            device=device,
+            out=out,
+            generator=generator,
+            resume=run,
+            from_step=from_step,
+            quiet=quiet,
+        )
+        if run is None:
+            run = Run.create(ROOT if out is None else Path(out), settings, dataset.spec)
+        else:
+            run.write_config(settings, dataset.spec)
+            if not quiet:
+                print(f"resuming {run.path} at step {step}", file=sys.stderr)
+        if not quiet:
+            named = f", loss {settings.loss.key}" if settings.loss else ""
+            print(
+                f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}",
+                file=sys.stderr,
+            )
+            print(f"run folder: {run.path}", file=sys.stderr)
+        fit(settings, run, load_registry(), dataset, quiet=quiet, from_step=from_step)
+    return run
+
+
+def prepare(
+    plugin: str | None = None,
+    *,
+    data: str | None = None,
+    steps: int | None = None,
+    loss: str | None = None,
+    regularizers: Sequence[str] = (),
+    without: Sequence[str] = (),
+    preset: str | None = None,
+    config: str | PathLike[str] | Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    out: str | PathLike[str] | None = None,
+    generator: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
+    from_step: int | None = None,
+    quiet: bool = False,
+) -> Prepared:
+    """Do all that :func:`train` does before the first step, and write nothing; the arguments are the same.
+
+    Raises :class:`~ganzoo.UserError` for whatever would end the training in its first step.
+    """
+    registry = load_registry()
+    flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
+    flags = {key: value for key, value in flags.items() if value is not None}
+    flags |= _left_out(registry, without)
+    if resume is not None:
+        fixed: dict[str, object] = {"plugin": plugin, "data": data, "loss": loss, "regularizer": regularizers or None}
+        fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator}
+        if named := [name for name, value in fixed.items() if value is not None]:
+            raise UserError(f"--{named[0]} cannot change a run that is resumed; leave it out, or start a new run")
+        return _prepare_resumed(registry, Run.open(resume), sets, flags, from_step, quiet)
+    if from_step is not None:
+        raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
+    flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
+    if regularizers:
+        flags["regularizer"] = {name: {} for name in regularizers} | flags.get("regularizer", {})
+    if generator is not None:
+        flags = overlay(_of_generator(Run.open(generator)), flags)
+    file = config if config is None or isinstance(config, Mapping) else Path(config)
+    resolved = load_config(registry, plugin, preset=preset, file=file, sets=sets, flags=flags)
+    dataset = resolved.build_dataset()
+    return Prepared(rehearse(resolved, dataset, quiet=quiet), dataset, 0)
+
+
+def _prepare_resumed(
+    registry: Registry, run: Run, sets: Sequence[str], flags: Mapping[str, Any], from_step: int | None, quiet: bool
+) -> Prepared:
+    path = run.path
+    before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
+    _refuse_changes(before, config)
+    if from_step is None:
+        last = checkpoint.latest(run.checkpoints)
+    else:
+        last = checkpoint.find(run.checkpoints, from_step)
+    step, _ = checkpoint.load_state(last)
+    # What a training that was killed after its last checkpoint has not come to is made up for.
+    if step > config.train.steps or (step == config.train.steps and (from_step is not None or _complete(run, step))):
+        raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
+    try:
+        dataset = config.build_dataset()
+    except UserError as error:
+        moved = [f"--set {setting}=FOLDER" for setting in paths(config.data.settings, "data")]
+        raise UserError(f"{error}; if the data has moved, say where: {' '.join(moved)}" if moved else error) from None
+    if dataset.spec != run.data_spec():
+        counts = (f"{run.data_spec().size:,} samples", f"{len(dataset):,}")
+        then, now = counts if run.data_spec().size != len(dataset) else ("other shapes or classes", "these")
+        raise UserError(
+            f"the data of {path} has changed since the run began ({then} then, {now} now); start a new run with "
+            f"--config {path / 'config.toml'}"
+        )
+    config = rehearse(config, dataset, quiet=quiet)
+    Loop(config.build_trainer(dataset.spec), dataset, config.train).restore(last)
+    return Prepared(config, dataset, step)
+
+
+def _left_out(registry: Registry, names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that leave out what goes by these names, regularizers and metrics."""
+    layer: dict[str, dict[str, Any]] = {}
+    for name in names:
+        kinds: tuple[Kind, ...] = ("regularizer", "metric")
+        known = {
+            kind: [each for entry in registry.specs(kind) for each in (entry.spec.key, entry.name)] for kind in kinds
+        }
+        found = [kind for kind in kinds if name in known[kind]]
+        if not found:
+            close = did_you_mean(name, [each for kind in kinds for each in known[kind] if "/" not in each])
+            raise UserError(f"--without takes a regularizer or a metric, not {name!r}{close}")
+        for kind in found:
+            layer.setdefault(kind, {})[name] = False
+    return layer
+
+
+def _of_generator(run: Run) -> dict[str, Any]:
+    """Return the settings of a model that is built on a finished run: its model, data and losses."""
+    document = run.document()
+    if missing := [key for key in ("plugin", "model") if key not in document]:
+        raise UserError(f"{run.path / 'config.toml'} is not the config of a run: it has no {missing[0]!r}")
+    model = {"gan": document["plugin"], "gan_settings": document["model"], "generator": str(run.path.resolve())}
+    return {"model": model, **{key: document[key] for key in ("data", "loss", "regularizer") if key in document}}
+
+
+def _complete(run: Run, step: int) -> bool:
+    """Return whether all is there that a training writes after its last checkpoint, the card last."""
+    files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
+    return all(file.is_file() for file in files) and is_current(run, step, step)
+
+
+def _refuse_changes(before: Config, after: Config) -> None:
+    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing.
+
+    Paths may change, since folders are moved.
+    """
+    old, new = flat(before.to_dict()), flat(after.to_dict())
+    for place in paths(after.model.settings, "model"):
+        old.pop(place, None)
+        new.pop(place, None)
+    for name in sorted(old.keys() | new.keys()):
+        section = name.partition(".")[0]
+        fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"
+        if fixed and old.get(name) != new.get(name):
+            raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")
