@@ -36,7 +36,7 @@ class Interrupted(GanzooError):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether it is memory that was lacking, also by torch's own errors, told apart without importing it."""
+    """Return whether the error means that memory ran out; torch's own errors are recognized without importing torch."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
     )

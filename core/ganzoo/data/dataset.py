@@ -50,7 +50,7 @@ class DataSpec:
 
     @property
     def conditions(self) -> tuple[Label | Attributes, ...]:
-        """The fields that a conditional model is told; raises :class:`UserError` if there are none."""
+        """The fields that a conditional model is given; raises :class:`UserError` if there are none."""
         found = tuple(field for field in self.fields[1:] if isinstance(field, Label | Attributes))
         if not found:
             raise UserError(
@@ -105,7 +105,7 @@ class Dataset(Configured[Settings], ABC):
         """Return the samples of these indices, int64 [N], on the CPU; augmentation draws from ``rng`` alone."""
 
     def examples(self, n: int) -> Batch:
-        """Return up to ``n`` samples, always the same, that networks which take images are shown and judged with.
+        """Return up to ``n`` samples, always the same, that networks which take images are shown and evaluated with.
 
         By default they are spread over the whole set; a data set that holds some out for this gives those.
         """

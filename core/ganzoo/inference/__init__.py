@@ -1,1 +1,1 @@
-"""Using trained models: opening them by any name, sampling, translating, encoding, judging."""
+"""Using trained models: opening them by any name, sampling, translating, encoding, evaluating."""

@@ -109,7 +109,7 @@ def evaluate(
     :func:`ganzoo.load`, and so is its ``network``. ``metrics`` are names of metrics; if there are none, those that the
     data set names, or else those that are :attr:`~ganzoo.Metric.default_for` such samples, as far as they can be
     computed here. ``data`` names the data set, by default the one that the model was trained on. ``sets`` are settings
-    of it and of the metrics, as ``"data.path=photos"`` or ``"metric.fid.extractor=inception"``. ``n`` samples are
+    of it and of the metrics, as ``"data.path=images"`` or ``"metric.fid.extractor=inception"``. ``n`` samples are
     drawn for every metric, by default as many as each asks for, from ``seed``. Progress goes to stderr unless
     ``quiet``. Nothing is written; see :meth:`Evaluation.save`. The data set and its classifier take memory, and
     training that classifier takes a minute the first time.

@@ -98,7 +98,7 @@ def gradients(loss: Loss) -> None:
 
 
 def adversarial(loss: Loss) -> None:
-    """Once the discriminator has told real from fake, the generator's loss pulls fake scores towards the real ones."""
+    """Once the discriminator separates real from fake, the generator's loss pulls fake scores towards the real ones."""
     real, fake = (part.requires_grad_() for part in _draw((64,)))
     for _ in range(50):
         value = _values(loss, real, fake)["discriminator"]
