@@ -1,4 +1,4 @@
-"""What goes wrong, sorted by whose move it is."""
+"""The errors that ganzoo raises, by who can correct them."""
 
 import re
 import signal
@@ -43,7 +43,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """Return one line that says what went wrong in somebody else's code; ours says it already."""
+    """Return one line that describes an error; those of other code also name their class."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # an exception that cannot even be printed

@@ -1,4 +1,4 @@
-"""What ``ganzoo doctor`` looks at."""
+"""The checks of ``ganzoo doctor``."""
 
 import os
 import platform

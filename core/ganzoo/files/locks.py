@@ -145,7 +145,7 @@ def _try(handle: int) -> bool:
     """Lock an open file without waiting; return False if another has it. Without locks everybody is the first."""
     try:
         if fcntl is not None:
-            # Not lockf: POSIX drops that lock as soon as this process closes any handle of the file, after reading it, say.
+            # Not lockf: POSIX drops that lock when this process closes any handle of the file, after reading it, say.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             os.lseek(handle, _FAR, os.SEEK_SET)

@@ -111,9 +111,9 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             "generator": optimizer.build(self.generator.parameters(), betas=betas),
             "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
         }
-        # Real and fake samples go through the discriminator in one pass where that is safe and faster. A fully connected
-        # network then reads its weights once instead of twice. Convolutions are slower on the larger batch. Batch norm
-        # and layers that mix samples would compute their statistics over real and fake samples together.
+        # Real and fake samples go through the discriminator in one pass where that is safe and faster: a fully connected
+        # network then reads its weights once. Convolutions are slower on the larger batch. Batch norm and layers that
+        # mix samples would compute their statistics over real and fake samples together.
         apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
         self._joint = not any(
             isinstance(module, apart) or (isinstance(module, MixesSamples) and module.mixes_samples)

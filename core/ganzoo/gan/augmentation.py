@@ -37,7 +37,7 @@ class Augment:
 
     It is applied to real and generated images, in the steps of both networks. If only real images were augmented, the
     generator would learn to draw the augmentation. ``probability`` is fixed, or adapted to the sign of the real scores,
-    which measures overfitting (Training Generative Adversarial Networks with Limited Data, arXiv:2006.06676, section 3).
+    a measure of overfitting (Training Generative Adversarial Networks with Limited Data, arXiv:2006.06676, section 3).
     """
 
     def __init__(self, config: AugmentConfig, pixel_range: tuple[float, float]) -> None:

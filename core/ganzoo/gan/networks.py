@@ -24,7 +24,7 @@ class Network(nn.Module):
         self.signature = signature
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Apply the network to its inputs, in the signature's order; the output is float32 under mixed precision too."""
+        """Apply the network to its inputs, in the signature's order; the output is always float32."""
         return widened(super().__call__(*inputs))
 
 

@@ -23,10 +23,10 @@ FPS = 25
 
 
 def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF goes round for ever.
+    """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF repeats forever.
 
-    Transparency is laid on white: these formats have none or only full transparency. Raises :class:`UserError` for .mp4 without
-    PyAV.
+    Transparent images are put on white: MP4 has no transparency, and GIF only full transparency. Raises
+    :class:`UserError` for .mp4 without PyAV.
     """
     if frames[0].shape[-1] == 4:
         frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]

@@ -1,4 +1,4 @@
-"""Images from files: the one way in, whatever their format, mode, rotation and size, and made fit for a network.
+"""Reading image files of any format, mode, rotation and size, and fitting them to a network's input.
 
 Training, ``translate``, ``encode`` and masks all read by :class:`ImageReader`, so that a network is given in use what
 it was given in training.
@@ -315,7 +315,7 @@ def _check_range(image: Pillow.Image) -> None:
 
 
 def _upper_bits(image: Pillow.Image) -> Pillow.Image:
-    """Return a 16-bit gray image in 8 bits, strip by strip, for it may be large."""
+    """Return a 16-bit gray image in 8 bits, converted in strips, since it may be large."""
     tags = getattr(image, "tag_v2", {})
     shift = 4 if tuple(tags.get(_BITS, ())) == (12,) else 8  # what Pillow does not scale
     inverted = tags.get(_PHOTOMETRIC) == 0  # and does not invert

@@ -52,7 +52,7 @@ log = logging.getLogger("ganzoo")
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found, loaded or not. The distribution's name is spelt as PyPI normalizes it."""
+    """A plugin that was found, loaded or not. The distribution's name is spelled as PyPI normalizes it."""
 
     name: str
     distribution: str

@@ -70,7 +70,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         "",
         "## License and data",
         "",
-        f"The weights are learnt from {data.name}: whether they may be used and passed on is a matter of its license,",
+        f"The weights are learned from {data.name}: whether they may be used and passed on is a matter of its license,",
         "and a generator can reproduce single training samples. No license is stated for the weights; add yours here.",
         "",
     ]

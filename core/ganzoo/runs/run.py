@@ -222,8 +222,8 @@ class Run:
     def forget_after(self, step: int, *, later: bool = False) -> None:
         """Drop the lines of metrics.jsonl after ``step``: a resumed run writes them again.
 
-        With ``later`` this waits for :meth:`settle`, and new lines wait in memory. A training that went back to an older
-        checkpoint may crash before it writes a new one; then the newer checkpoint and its lines must still be there.
+        With ``later`` this waits for :meth:`settle`, and new lines wait in memory. A training that went back to an
+        older checkpoint may crash before it writes a new one; the newer checkpoint and its lines must still exist then.
         """
         self._waiting = (step, [])
         if not later:

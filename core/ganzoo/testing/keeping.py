@@ -128,7 +128,7 @@ def _advanced(bench: Bench, steps: int) -> Loop:
 
 
 def _disturb() -> None:
-    """Put every global random generator where nobody expects it."""
+    """Change the state of every global random generator."""
     torch.seed()
     np.random.seed(None)
     random.seed()

@@ -76,7 +76,7 @@ def _declared(registry: Registry, loss: Loss) -> None:
 
 
 def scores(loss: Loss) -> None:
-    """Scores of any shape give a finite scalar for each player."""
+    """Scores of any shape give a finite scalar loss for each network."""
     for shape in SHAPES:
         for player, value in _values(loss, *_draw(shape)).items():
             if value.shape != () or not value.isfinite():

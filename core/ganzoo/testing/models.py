@@ -1,4 +1,4 @@
-"""Checks of models: settings, honest networks, and phases that do what they say."""
+"""Checks of models: settings, networks that match their signatures, and phases that do what they declare."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def build(bench: Bench) -> str:
 
 
 def presets(bench: Bench) -> None:
-    """Every preset is valid, survives the same round trip, and makes networks that are as honest as the others."""
+    """Every preset is valid, is unchanged by the same round trip, and builds networks that match their signatures."""
     named = bench.entry.spec.load().presets
     if not named:
         raise Skip("it has no presets")

@@ -50,10 +50,10 @@ def fit(
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
-    Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins. If the
-    run is at its last step already, only those files that are missing are written. ``from_step`` goes back to an older
-    checkpoint; later ones are deleted when the training has written its first new one. No other process can train in
-    the folder at the same time.
+    Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins. If
+    the run is at its last step already, only missing files are written. ``from_step`` goes back to an older checkpoint;
+    later ones are deleted when the training has written its first new one. No other process can train in the folder at
+    the same time.
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite raises :class:`~ganzoo.TrainingError`, a full disk :class:`~ganzoo.UserError`; both leave the
@@ -129,7 +129,7 @@ def _train(
     settings = loop.settings
     started, since = time.perf_counter(), loop.step
     stale = run.later(loop.step)  # of a training that was killed after its last checkpoint, or that is given up
-    # The order within a step: check that all is finite, log, draw samples, save the checkpoint. A checkpoint comes last,
+    # The order within a step: check that all is finite, draw samples, log, save the checkpoint. The checkpoint is last,
     # so that a run that is resumed from it has the lines and the grids of its step already, and never twice.
     while loop.step < settings.steps:
         loop.advance()
@@ -177,7 +177,7 @@ def _check(nonfinite: str, loop: Loop, run: Run) -> None:
 
 
 class _SampleLogger:
-    """Draws sample grids from fixed latents, computes metrics on samples, and draws the loss curves and the animation."""
+    """Draws sample grids from fixed latents, the loss curves and the animation, and computes metrics on samples."""
 
     def __init__(
         self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
@@ -216,8 +216,8 @@ class _SampleLogger:
     def _draw_samples(self, network: Network) -> dict[str, float]:
         field, seed = self.signature.output, self.loop.settings.seed
         count = grids.grid_size(self.signature) if isinstance(field, Image) else plots.POINTS
-        # One draw serves the grid and all metrics: each takes its first samples. The seed is fixed, so that the grids of
-        # different steps show the same latents.
+        # One draw serves the grid and all metrics: each takes its first samples. The seed is fixed, so that the grids
+        # of different steps show the same latents.
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)

@@ -102,7 +102,7 @@ class Loop:
             phase.after()
 
     def differentiate(self, phase: Phase) -> None:
-        """Draw fresh batches for a run of a phase, and set ``.grad`` of the networks it updates to the mean gradient."""
+        """Draw fresh batches for a run of a phase, and leave the mean gradient in the networks that it updates."""
         self._focus(phase.updates)
         parts = self.settings.accumulate
         for _ in range(parts):
@@ -120,9 +120,9 @@ class Loop:
 
     def _focus(self, names: tuple[str, ...]) -> None:
         """Make the named networks trainable and freeze the others, unless they are already."""
-        # The generator's loss flows through the discriminator. Frozen, its weights get no gradients: that saves the time
-        # to compute them, and they cannot leak into the discriminator's next step. Setting the flag of thousands of
-        # parameters takes time too, so nothing is done while the same phase repeats.
+        # The generator's loss flows through the discriminator. Frozen, its weights get no gradients: that saves the
+        # time to compute them, and they cannot leak into the discriminator's next step. Setting the flags takes time
+        # too, so nothing is done while the same phase repeats.
         if names != self._focused:
             for name, parameters in self._trainable.items():
                 wanted = name in names

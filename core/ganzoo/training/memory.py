@@ -34,6 +34,7 @@ def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> int
     # The estimate must not change the training that may follow, so the random state is restored.
     with torch.random.fork_rng(devices=[]):
         for phase in trainer.phases():
+            # By storage, since autograd saves many views of one tensor; weights, which it saves too, are taken off.
             seen: dict[int, int] = {}
 
             def keep(tensor: Tensor, seen: dict[int, int] = seen) -> Tensor:
