@@ -111,8 +111,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             "generator": optimizer.build(self.generator.parameters(), betas=betas),
             "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
         }
-        # Real and fake samples go through the discriminator in one pass where that is safe and faster: a fully connected
-        # network then reads its weights once. Convolutions are slower on the larger batch. Batch norm and layers that
+        # Real and fake samples go through the discriminator in one pass where that is safe and faster: fully connected
+        # layers then read their weights once. Convolutions are slower on the larger batch. Batch norm and layers that
         # mix samples would compute their statistics over real and fake samples together.
         apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
         self._joint = not any(
