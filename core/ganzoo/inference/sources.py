@@ -1,4 +1,4 @@
-"""Images that networks are given: an image file, or all in a folder."""
+"""Reading the input images of a network: one image file, or all in a folder."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from ganzoo.terminal import print
 __all__ = ["SETTING", "each_image", "image_reader"]
 
 SETTING = "--max-pixels"
-"""What the user raises the limit of an image's pixels with."""
+"""The option by which the user raises the limit on an image's pixels."""
 
 _MODES: dict[int, ImageMode] = {1: "grey", 3: "rgb", 4: "rgba"}
 _Read = TypeVar("_Read")
