@@ -27,7 +27,7 @@ _LONGEST = 2000  # characters of a sentence
 
 
 class _Commands(TyperGroup):
-    """What the core and the plugins offer as commands."""
+    """The commands of the core and of plugins."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(load_registry().names("command"))
@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
         return load_command(load_registry().get("command", cmd_name).spec)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a line for each command from its spec alone: typer's own would import them all."""
+        """Write a line for each command from its spec alone: typer's own help would import every command."""
         rows = [
             (name, entry.spec.summary + ("" if entry.distribution == BUNDLED else f"  [{entry.distribution}]"))
             for name, entry in load_registry().names("command").items()

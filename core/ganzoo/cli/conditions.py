@@ -1,4 +1,4 @@
-"""What a command asks of a model: the options that many commands share, and what they mean for a signature."""
+"""Labels and attributes on the command line: options that several commands share, resolved by a signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ganzoo list``, ``info``, ``plugins``, ``doctor`` and ``check``: the commands that look and change nothing."""
+"""``ganzoo list``, ``info``, ``plugins``, ``doctor`` and ``check``: commands that only read."""
 
 from __future__ import annotations
 

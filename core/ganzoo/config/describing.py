@@ -1,4 +1,4 @@
-"""What a plugin offers, as plain data: what it is, its settings and defaults."""
+"""Descriptions of what a plugin offers, as plain data: summary, settings and defaults."""
 
 from __future__ import annotations
 

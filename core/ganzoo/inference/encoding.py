@@ -1,4 +1,4 @@
-"""From images to latents: by an encoder, by projection on the generator, or by both."""
+"""Finding the latents of images: by an encoder, by projection on the generator, or by both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LEADS = 64  # random latents of which the nearest is where gradients start
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """What :func:`encode` finds: a latent for each image."""
+    """The result of :func:`encode`: a latent for each image."""
 
     latents: Floats
     """float32 [N, *shape], as the generator takes them."""
@@ -186,7 +186,7 @@ def _improved(
     _, *condition = draw_inputs(network.signature, len(images), seed, **generator.asked)
     wanted = torch.from_numpy(images)
     if start is None:
-        # The best of some: gradients from a bad start end somewhere else.
+        # Start from the nearest of several random latents: from a bad start, gradients end in a poor local minimum.
         leads, *beside = draw_inputs(network.signature, _LEADS, seed, **generator.asked)
         drawn = run_batched(network, [leads, *beside])
         nearest = torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)

@@ -1,4 +1,4 @@
-"""Samples into files: one image of a grid, arrays, or a stream by a sink."""
+"""Writing samples to files: a grid in one image, arrays, or a stream to a sink."""
 
 from __future__ import annotations
 

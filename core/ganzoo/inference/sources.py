@@ -1,4 +1,4 @@
-"""Images that networks are given: an image file, or all in a folder."""
+"""Reading the input images of a network: one image file, or all in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ganzoo.terminal import print
 __all__ = ["SETTING", "Sources", "image_reader"]
 
 SETTING = "--max-pixels"
-"""What the user raises the limit of an image's pixels with."""
+"""The option by which the user raises the limit on an image's pixels."""
 
 _MODES: dict[int, ImageMode] = {1: "grey", 3: "rgb", 4: "rgba"}
 _Read = TypeVar("_Read")

@@ -161,8 +161,8 @@ def _holes(reader: ImageReader, mask: Path | None) -> Callable[[Path], tuple[Pil
             return reader.convert(image), hole
 
         return read
-    grey = ImageReader("grey", max_pixels=reader.max_pixels, setting=reader.setting).read(mask)
-    hole = grey.point(lambda value: 255 if value >= 128 else 0)
+    gray = ImageReader("grey", max_pixels=reader.max_pixels, setting=reader.setting).read(mask)
+    hole = gray.point(lambda value: 255 if value >= 128 else 0)
 
     def read_beside(path: Path) -> tuple[Pillow.Image, Pillow.Image]:
         image = reader.read(path)

@@ -13,7 +13,7 @@ ROOT = Path("runs")
 
 
 def is_name(name: str) -> bool:
-    """Return whether it is a name of a run that is no path: its number, or ``last``."""
+    """Return whether it names a run without a path: by its number, or as ``last``."""
     return name == "last" or (name.isascii() and name.isdecimal())
 
 
