@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from .text import did_you_mean
 
 __all__ = [
     "GENERATOR",
+    "MOST",
     "Classes",
     "Drawing",
     "Fields",
@@ -27,11 +29,16 @@ __all__ = [
     "Labels",
     "Vectors",
     "check_labels",
+    "check_memory",
     "draw_latents",
+    "memory",
     "noise",
     "streams",
     "whole",
 ]
+
+MOST = 2**53
+"""The most samples that there can be: more are numbered by no float64 and drawn in no lifetime."""
 
 GENERATOR = "numpy.random.Philox"
 """What ``"latent_generator"`` in the metadata names, and where it is absent: the source of latents."""
@@ -76,6 +83,8 @@ class Drawing:
         means: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         self.n = n = whole(n, 1, "the number of samples")
+        if n > MOST:
+            raise ValueError(f"n, the number of samples, is at most {MOST:,}, not {n:,}")
         self._fields, self._truncation, self._done = fields, _truncation(truncation), 0
         self._rows = _label_rows(fields, n, label) | _attribute_rows(fields, n, attributes)
         self._rows |= _latent_rows(fields, n, latents)
@@ -189,6 +198,23 @@ def whole(value: int, least: int, what: str) -> int:
     if number < least:
         raise ValueError(f"{what} is a whole number of at least {least}, not {_shown(value)}")
     return number
+
+
+def memory() -> int:
+    """Return the bytes of memory that this machine has; a tebibyte where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**40
+
+
+def check_memory(n: int, size: int) -> None:
+    """Raise ValueError if ``n`` samples of ``size`` bytes are more than this machine's memory."""
+    if n * size > memory():
+        raise ValueError(
+            f"n = {n:,} samples are an array of {n * size / 1e9:,.0f} GB, and this machine has "
+            f"{memory() / 1e9:,.0f} GB of memory; stream() yields any number, a piece at a time"
+        )
 
 
 def check_labels(name: str, labels: NDArray[Any], classes: int) -> None:

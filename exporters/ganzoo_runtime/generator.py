@@ -30,6 +30,7 @@ from .drawing import (
     Given,
     Labels,
     Vectors,
+    check_memory,
     draw_latents,
     noise,
     streams,
@@ -193,6 +194,7 @@ class Generator:
             return self._small(n, seed)
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
         drawing = self._drawing(n, seed, **asked)
+        check_memory(drawing.n, self._bytes)
         pieces, n = self._pieces(drawing, batch), drawing.n
         first = next(pieces).samples
         if len(first) == n:

@@ -113,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _end("out of memory; take smaller batches (--set batch_size=...), fewer samples, or a smaller model", 1)
+        smaller = "smaller batches (--set batch_size=...)" if given[:1] == ["train"] else "fewer or smaller samples"
+        _end(f"out of memory; take {smaller}, or a smaller model", 1)
     if code:
         sys.exit(code)
 

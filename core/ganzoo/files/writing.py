@@ -102,20 +102,24 @@ def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Itera
     If the process is killed before, :func:`remove_leftovers` finds it. Modes are those that the umask says. Errors are
     those of :func:`writing`.
     """
-    with writing(path, name):
-        _make_folder(path.parent)
-        temporary = _aside(path)
-        if folder:
-            temporary.mkdir()
-        else:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    # It is locked while it is written: remove_leftovers() of another process can then tell it from what a killed
-    # process left behind.
+    made: list[Path] = []
+    temporary = _aside(path)
     try:
+        with writing(path, name):
+            _make_folder(path.parent, made)
+            if folder:
+                temporary.mkdir()
+            else:
+                os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        # It is locked while it is written: remove_leftovers() of another process can then tell it from what a killed
+        # process left behind.
         with writing(path, name), held(temporary):
             yield temporary
     finally:
         _remove(temporary)
+        for each in reversed(made):  # if nothing could be written
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -203,14 +207,16 @@ def _refusal(error: Exception, folder: Path) -> str:
     return reason(error) if isinstance(error, OSError) else ""
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and make each of them durable, as the files in it will be."""
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a folder and its parents, and make each of them durable, as the files in it will be; add them to ``made``."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        _make_folder(folder.parent, made)
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir()
+            made.append(folder)
         except FileExistsError:
-            raise UserError(f"cannot write into {folder}: it is not a folder") from None
+            if not folder.is_dir():  # or another process has made it
+                raise UserError(f"cannot write into {folder}: it is not a folder") from None
         fsync_folder(folder.parent)
 
 

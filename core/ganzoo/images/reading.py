@@ -44,6 +44,9 @@ ImageMode = Literal["grey", "rgb", "rgba"]
 MAX_PIXELS = 2**27
 """Pixels of an image that is read, unless the user says otherwise: 134 megapixels."""
 
+COLOR = "transparent pixels are laid on a color, which is a name such as white, or #RRGGBB, or rgb(255, 255, 255)"
+"""What is said of a background that is none."""
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """The suffixes by which images are found in folders."""
 
@@ -91,10 +94,7 @@ class ImageReader:
         except ValueError:
             opaque = False
         if not opaque:
-            raise UserError(
-                f"{self.background!r} is no color to lay transparent pixels on: it is a name such as white, or "
-                "#RRGGBB, or rgb(255, 255, 255)"
-            )
+            raise UserError(f"{COLOR}, not {self.background!r}")
 
     @property
     def channels(self) -> int:

@@ -19,7 +19,7 @@ from ganzoo.files import atomic_path
 from ganzoo.images.grids import save_comparison
 from ganzoo.images.reading import fitted
 from ganzoo.inference.opening import Model, load
-from ganzoo.inference.sources import each_image, image_reader
+from ganzoo.inference.sources import Sources, image_reader
 from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 
@@ -129,7 +129,7 @@ def encode(
         image = Signature.from_json(encoder.metadata["signature"]).inputs[0]
     assert isinstance(image, Image)
     reader, size = image_reader(image, background, max_pixels), replace(image, multiple=None)
-    read = dict(each_image(Path(source), lambda path: fitted(reader.read(path), size), quiet=quiet))
+    read = dict(Sources.find(Path(source)).each(lambda path: fitted(reader.read(path), size), quiet=quiet))
     low, high = image.range
     images = np.stack(list(read.values())).astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     latents = encoder(images) if encoder is not None else None

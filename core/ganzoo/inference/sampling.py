@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from ganzoo.errors import UserError
 from ganzoo.fields import Signature
 from ganzoo.gan.networks import Network
-from ganzoo_runtime.drawing import Drawing, draw_latents
+from ganzoo_runtime.drawing import Drawing, check_memory, draw_latents
 
 if TYPE_CHECKING:
     from ganzoo_runtime.drawing import Given, Labels, Vectors
@@ -119,7 +120,10 @@ class TorchSampler:
         latents: Given = None,
     ) -> NDArray[np.float32]:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; see :meth:`ganzoo.Sampler.sample`."""
+        output = self.network.signature.output
         pieces = self.stream(n, seed=seed, label=label, attributes=attributes, truncation=truncation, latents=latents)
+        with _user_errors():
+            check_memory(n, 4 * math.prod(output.shape))
         return np.concatenate([samples for samples, _ in pieces])
 
 

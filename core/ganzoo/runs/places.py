@@ -33,6 +33,8 @@ def locate(name: str | os.PathLike[str], root: Path = ROOT) -> Path:
     comes before a number. Raises :class:`UserError` if there is no such run, or if two have the number.
     """
     path, text = Path(name), os.fspath(name)
+    if not text:
+        raise UserError("a run has an empty name; name one by its path, by its number, or as 'last'")
     if path.exists():
         return path
     if not is_name(text):
