@@ -1,4 +1,4 @@
-"""Every image model of the zoo at an equal CPU budget: digits evaluated by an independent classifier, shapes from pixels.
+"""Every image model at an equal CPU budget: digits evaluated by an independent classifier, shapes from pixels.
 
     python benchmarks/canon.py train MODEL ... --real MNIST_FOLDER [--data mnist|shapes] [--preset NAME] [--seed 0]
     python benchmarks/canon.py evaluate MODEL --real MNIST_FOLDER

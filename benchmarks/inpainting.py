@@ -6,11 +6,11 @@ MODEL is a run or a file of ``inpaint`` or ``inpaint_z``, trained on mnist5k or 
 digits or shapes of another seed, each with a rectangular hole of a quarter to half of its sides. Beside the model: the
 hole filled with the mean of its surroundings (of the pixels around it, by channel), and with the pixels of the training
 image that is nearest, by L1, in what can be seen. L1 is the mean difference in the hole, as a share of the range;
-"recognized" is the share in which the evaluator (benchmarks/classifier.py for digits, ``Shapes.measure`` for shapes) sees
-the class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is
-the mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a
-pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of
-the three are at least 0.25 apart. A second grid shows the three in the 16 holes where they differ most.
+"recognized" is the share in which the evaluator (benchmarks/classifier.py for digits, ``Shapes.measure`` for shapes)
+sees the class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart"
+is the mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen
+(a pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two
+of the three are at least 0.25 apart. A second grid shows the three in the 16 holes where they differ most.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
 GANZOO_MODEL=generator.onnx uvicorn service:app
 
-GET /samples.png and /samples.npz take n, seed, label and truncation; /model describes the model, /health says whether it works.
+GET /samples.png and /samples.npz take n, seed, label and truncation; /model describes the model, /health says whether
+it works.
 """
 
 import asyncio
