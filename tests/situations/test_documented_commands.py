@@ -92,22 +92,22 @@ def shortened(words: list[str]) -> list[str]:
 
 
 def draw_files(folder: Path) -> None:
-    """Make the pictures that the documents speak of."""
+    """Make the images that the documents name."""
     rng = np.random.default_rng(0)
 
-    def picture(name: str, height: int = 40, width: int = 40) -> None:
+    def make(name: str, height: int = 40, width: int = 40) -> None:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         PIL.Image.fromarray(rng.integers(256, size=(height, width, 3), dtype=np.uint8)).save(path)
 
-    for name in ("drawing.png", "photo.png", "photo.jpg", "digit.png", "survey.tif"):
-        picture(name, 64, 64)
+    for name in ("drawing.png", "image.png", "image.jpg", "digit.png", "survey.tif"):
+        make(name, 64, 64)
     PIL.Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 22)).save(folder / "hole.png")
-    for kind in ("photos", "horses", "zebras"):
+    for kind in ("images", "horses", "zebras"):
         for index in range(5):
-            picture(f"{kind}/{index}.png")
+            make(f"{kind}/{index}.png")
     for index in range(5):
-        picture(f"facades/{index}.png", 32, 64)
+        make(f"facades/{index}.png", 32, 64)
     (folder / "icons").mkdir()
     for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
         pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
