@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import MODULES, Browser, Site, needs_browser
+from conftest import ROOT
 from handmade import write_model
 from PIL import Image as Picture
 
@@ -14,7 +15,7 @@ from ganzoo import Attributes, Image, Label, Latent, Signature
 from ganzoo_exporters.web import write_page
 from ganzoo_runtime import Generator, edit, interpolate, pixels
 
-ZOO = Path(__file__).parents[1] / "zoo" / "ganzoo_zoo"
+ZOO = ROOT / "zoo" / "ganzoo_zoo"
 pytestmark = needs_browser
 
 
@@ -67,29 +68,29 @@ def model_of(site: Site) -> Generator:
     return Generator(site.folder / "generator.onnx", providers=["CPUExecutionProvider"])
 
 
-def same_pictures(drawn: np.ndarray, samples: np.ndarray, generator: Generator, most: int = 1) -> None:
-    """Assert that pictures differ from the Python runtime's by rounding alone."""
+def same_images(drawn: np.ndarray, samples: np.ndarray, generator: Generator, most: int = 1) -> None:
+    """Assert that images differ from the Python runtime's by rounding alone."""
     expected = pixels(samples, generator.signature["output"]["range"]).astype(int)
     assert drawn.shape == (*expected.shape[:3], 4)
     assert (drawn[..., 3] == 255).all()
-    difference = np.abs(drawn[..., :3] - expected)  # a grey picture has one channel here and three there
+    difference = np.abs(drawn[..., :3] - expected)  # a grayscale image has one channel here and three there
     assert difference.max() <= most
     assert (difference > 0).mean() < 0.001
 
 
-def test_pictures_are_those_of_the_python_runtime(browser: Browser, sites: dict[str, Site]) -> None:
+def test_images_are_those_of_the_python_runtime(browser: Browser, sites: dict[str, Site]) -> None:
     generator = model_of(sites["digits"])
     browser.open(sites["digits"].url)
     assert browser.text("title") == "cgan · mnist5k"
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(16), generator)
+    same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
     browser.set(seed=2**70 + 1, count=36, truncation=0.6)
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(36, seed=2**70 + 1, truncation=0.6), generator)
+    same_images(browser.canvases("#grid canvas"), generator.sample(36, seed=2**70 + 1, truncation=0.6), generator)
     browser.set(**{"label:y": 7, "count": 4})
     samples = generator.sample(4, seed=2**70 + 1, truncation=0.6, label=7)
-    same_pictures(browser.canvases("#sheet canvas"), samples, generator)
-    same_pictures(browser.canvases("#chosen"), samples[:1], generator)
+    same_images(browser.canvases("#grid canvas"), samples, generator)
+    same_images(browser.canvases("#chosen"), samples[:1], generator)
     assert browser.text("caption") == f"Sample 1 of seed {2**70 + 1}, class 7"
-    assert browser.evaluate("document.querySelectorAll('#sheet input')[2].ariaLabel") == "Sample 3, class 7"
+    assert browser.evaluate("document.querySelectorAll('#grid input')[2].ariaLabel") == "Sample 3, class 7"
     assert browser("seen") == []
 
 
@@ -97,10 +98,10 @@ def test_several_latents_and_labels(browser: Browser, sites: dict[str, Site]) ->
     generator = model_of(sites["colors"])
     browser.open(sites["colors"].url)
     assert browser.text("title") == "tint · hues"
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(16), generator)
+    same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
     browser.set(**{"label:b": 2, "seed": 5})
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(16, seed=5, label={"b": 2}), generator)
-    assert browser.evaluate("document.querySelectorAll('#sheet input')[3].ariaLabel") == "Sample 4, class 1, class z"
+    same_images(browser.canvases("#grid canvas"), generator.sample(16, seed=5, label={"b": 2}), generator)
+    assert browser.evaluate("document.querySelectorAll('#grid input')[3].ariaLabel") == "Sample 4, class 1, class z"
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
@@ -110,7 +111,7 @@ def test_models_that_give_pixels(browser: Browser, sites: dict[str, Site], layou
     assert samples.dtype == np.uint8
     browser.open(sites[layout].url)
     expected = pixels(samples, (0, 255), layout)
-    np.testing.assert_array_equal(browser.canvases("#sheet canvas")[..., :3], expected)
+    np.testing.assert_array_equal(browser.canvases("#grid canvas")[..., :3], expected)
 
 
 def test_directions_attributes_and_the_latent_mean(browser: Browser, sites: dict[str, Site]) -> None:
@@ -122,23 +123,23 @@ def test_directions_attributes_and_the_latent_mean(browser: Browser, sites: dict
     z = generator.latents(16, truncation=0.7)
     z = edit(z, DIRECTIONS, {"to the left": 1.52, "brighter": -2})
     y = np.float32(generator.signature["inputs"][1]["examples"])[np.arange(16) % 3]
-    same_pictures(browser.canvases("#sheet canvas"), generator(z, y), generator)
+    same_images(browser.canvases("#grid canvas"), generator(z, y), generator)
     browser.evaluate("document.getElementById('reset').click()")
     browser.settle()
     browser.set(truncation=1)
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(16), generator)
+    same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
 
 
 def test_the_walk(browser: Browser, sites: dict[str, Site]) -> None:
     generator = model_of(sites["digits"])
     browser.open(sites["digits"].url)
-    browser.evaluate("document.querySelectorAll('#sheet input')[3].click()")  # of class 3
+    browser.evaluate("document.querySelectorAll('#grid input')[3].click()")  # of class 3
     browser.set(**{"from": 4, "to": 9, "position": 5})
     keys = np.concatenate([generator.latents(1, 4), generator.latents(1, 9)])
     frames = generator(interpolate(keys, 16), np.full(17, 3))
-    same_pictures(browser.canvases("#frame"), frames[5:6], generator)
+    same_images(browser.canvases("#frame"), frames[5:6], generator)
     strip = browser.canvases("#strip")[0]
-    same_pictures(np.stack(np.split(strip, 9, axis=1)), frames[::2], generator)
+    same_images(np.stack(np.split(strip, 9, axis=1)), frames[::2], generator)
     assert browser.evaluate("document.getElementById('frame').ariaLabel") == "31 % of the way from seed 4 to 9"
 
 
@@ -146,7 +147,7 @@ def test_downloads_are_png_files(browser: Browser, sites: dict[str, Site], tmp_p
     generator = model_of(sites["digits"])
     browser.open(sites["digits"].url)
     browser("downloads", folder=str(tmp_path))
-    for button in ("save-sheet", "save-chosen", "save-strip"):
+    for button in ("save-grid", "save-chosen", "save-strip"):
         browser.evaluate(f"document.getElementById({button!r}).click()")
         browser("wait", script="document.getElementById('status').textContent.startsWith('Saved')")
         browser.evaluate("document.getElementById('status').textContent = ''")
@@ -157,8 +158,8 @@ def test_downloads_are_png_files(browser: Browser, sites: dict[str, Site], tmp_p
         threading.Event().wait(0.05)
     sheet, chosen, strip = (np.asarray(Picture.open(tmp_path / name).convert("RGBA")) for name in names)
     tiles = sheet.reshape(4, 28, 4, 28, 4).swapaxes(1, 2).reshape(16, 28, 28, 4)
-    same_pictures(tiles, generator.sample(16), generator)
-    same_pictures(chosen[None], generator.sample(1), generator)
+    same_images(tiles, generator.sample(16), generator)
+    same_images(chosen[None], generator.sample(1), generator)
     assert strip.shape == (28, 17 * 28, 4)
 
 
@@ -198,23 +199,23 @@ def test_nothing_for_axe_to_find_and_nothing_beyond_the_edge(
 def test_the_address_keeps_what_was_chosen(browser: Browser, sites: dict[str, Site]) -> None:
     browser.open(sites["digits"].url)
     browser.set(seed=77, count=9, truncation=0.5)
-    link, before = browser.evaluate("location.href"), browser.canvases("#sheet canvas")
+    link, before = browser.evaluate("location.href"), browser.canvases("#grid canvas")
     browser.open(link)
-    np.testing.assert_array_equal(browser.canvases("#sheet canvas"), before)
+    np.testing.assert_array_equal(browser.canvases("#grid canvas"), before)
     assert browser.evaluate("[seed.value, count.value, truncation.value]") == ["77", "9", "0.5"]
     browser.open(f"{sites['digits'].url}#count=5000&truncation=9&nonsense=1&label%3Ay=99&backend=webgl")
-    assert len(browser.canvases("#sheet canvas")) == 1
+    assert len(browser.canvases("#grid canvas")) == 1
     assert browser.evaluate("[count.value, truncation.value, backend.value]") == ["1", "1.5", "wasm"]
     assert browser("seen") == []
 
 
 def test_a_wrong_seed_is_told(browser: Browser, sites: dict[str, Site]) -> None:
     browser.open(sites["digits"].url)
-    before = browser.canvases("#sheet canvas")
+    before = browser.canvases("#grid canvas")
     browser.set(seed="-3")
     assert browser.text("status") == "A seed is a whole number, such as 7."
     assert browser.evaluate("[seed.ariaInvalid, to.ariaInvalid]") == ["true", "false"]
-    np.testing.assert_array_equal(browser.canvases("#sheet canvas"), before)
+    np.testing.assert_array_equal(browser.canvases("#grid canvas"), before)
     browser.set(seed=3)
     assert browser.text("status").startswith("16 samples of seed 3 in ")
     assert browser.evaluate("seed.ariaInvalid") == "false"
@@ -229,7 +230,7 @@ def test_it_works_offline_once_it_is_loaded(browser: Browser, tmp_path: Path) ->
     assert "/ort/ort-wasm-simd-threaded.wasm" in " ".join(site.asked)
     browser.set(seed=8)
     generator = Generator(tmp_path / "generator.onnx", providers=["CPUExecutionProvider"])
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(16, seed=8), generator)
+    same_images(browser.canvases("#grid canvas"), generator.sample(16, seed=8), generator)
     assert browser("seen") == []  # a request to anywhere else would have failed, here and by the page's own policy
 
 
@@ -258,12 +259,12 @@ def test_a_gpu_draws_the_same(browser: Browser, sites: dict[str, Site]) -> None:
     browser.open(sites["digits"].url)
     if not browser.evaluate("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
         pytest.skip("this Chromium has no WebGPU")
-    before = browser.canvases("#sheet canvas")
+    before = browser.canvases("#grid canvas")
     browser.set(backend="webgpu")
     browser("wait", script="document.getElementById('status').textContent.startsWith('16 samples')")
     generator = model_of(sites["digits"])
-    same_pictures(browser.canvases("#sheet canvas"), generator.sample(16), generator)
-    assert before.shape == browser.canvases("#sheet canvas").shape
+    same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
+    assert before.shape == browser.canvases("#grid canvas").shape
     assert browser("seen") == []
 
 

@@ -49,7 +49,7 @@ def test_halvings(size, left):
 @pytest.mark.parametrize("size", [(8, 8), (30, 30), (27, 27), (68, 68), (128, 16), (14, 14)])
 @pytest.mark.parametrize("name", ["dcgan", "sngan"])
 def test_other_sizes_are_refused(size, name):
-    with pytest.raises(UserError, match=rf"halve.*not {size[0]}x{size[1]}; resize"):
+    with pytest.raises(UserError, match=rf"divided by 2.*not {size[0]}x{size[1]}; resize"):
         trainer_for(name, pixels(1, *size))
 
 
@@ -153,7 +153,7 @@ def test_sngan_paper_preset_is_table_4():
     ups = [(block.conv1.in_channels, block.conv2.out_channels) for block in parts(trainer.generator, UpBlock)]
     assert ups == [(256, 256)] * 3
     downs = [
-        (block.conv1.in_channels, block.conv2.out_channels, block.halve)
+        (block.conv1.in_channels, block.conv2.out_channels, block.downsample)
         for block in parts(trainer.discriminator, DownBlock)
     ]
     assert downs == [(3, 128, True), (128, 128, True), (128, 128, False), (128, 128, False)]
@@ -174,7 +174,7 @@ def test_sngan_tapers_by_default():
     assert blocks[-1].conv2.out_channels == 4  # an eighth is the least
     blocks = parts(trainer.discriminator, DownBlock)
     assert [block.conv2.out_channels for block in blocks] == [3, 6, 12, 24, 24]
-    assert [block.halve for block in blocks] == [True, True, True, False, False]
+    assert [block.downsample for block in blocks] == [True, True, True, False, False]
 
 
 def parts(network, kind):
