@@ -89,7 +89,7 @@ def test_the_wheel_runs_without_the_checkout(tmp_path):
     for wanted in (
         "ganzoo/cli/__init__.py",
         "ganzoo_plugins/fc/gan_fc.py",
-        "ganzoo_runtime/session.py",
+        "ganzoo_runtime/providers.py",
         "py.typed",
     ):
         assert any(wanted in name for name in names), wanted

@@ -26,7 +26,7 @@ from ganzoo import (
     draw_latent,
     load_registry,
 )
-from ganzoo.config.settings import validate
+from ganzoo.config.validation import validate
 from ganzoo_plugins.encoder.networks import Encoder
 
 __all__ = ["EncoderRegression", "EncoderRegressionConfig"]

@@ -214,7 +214,7 @@ def dry(cli: Command) -> Callable[..., dict[str, object]]:
     """Resolve a config with ``--dry-run`` and return it flat."""
     import tomllib
 
-    from ganzoo.config.layers import flat
+    from ganzoo.config.merging import flat
 
     def resolve(*arguments: str) -> dict[str, object]:
         outcome = cli("train", *arguments, "--dry-run")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ganzoo import Config, UserError, load_config, load_registry
-from ganzoo.config.layers import flat, merge, parse_set
+from ganzoo.config.merging import flat, merge, parse_set
 from ganzoo.config.resolving import overlay
-from ganzoo.config.settings import validate
+from ganzoo.config.validation import validate
 
 REGISTRY = load_registry()
 

@@ -19,7 +19,7 @@ from ganzoo import (
     load_config,
     load_registry,
 )
-from ganzoo.config.train import TrainSettings
+from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.gan.losses import GeneratorRegularizer, LossConfig, RegularizerConfig
 from ganzoo.training.loop import Loop

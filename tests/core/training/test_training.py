@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ganzoo import Generator, Image, Label, Latent, Points, Signature, UserError, load_config, load_registry
-from ganzoo.config.train import TrainSettings
+from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 from ganzoo.training.devices import resolve_device

@@ -17,7 +17,7 @@ from test_runtime import CPU, IMAGE, POINTS, build
 
 from ganzoo_runtime import Generator, ModelError
 from ganzoo_runtime.batching import _SIZES, Batching
-from ganzoo_runtime.drawing import Drawing
+from ganzoo_runtime.random_inputs import Drawing
 
 WHOLE = build(POINTS)
 

@@ -14,17 +14,17 @@ import torch
 from test_runtime import CPU, IMAGE, POINTS, build
 
 from ganzoo import Image, Latent, Signature
-from ganzoo_runtime import Generator, ModelError, session
-from ganzoo_runtime.device import Graphs, graph_options
+from ganzoo_runtime import Generator, ModelError, providers
+from ganzoo_runtime.binding import Graphs, graph_options
 
 WHOLE = build(POINTS)
-EVERYTHING = list(session.PROVIDERS.values())
+EVERYTHING = list(providers.PROVIDERS.values())
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv(session.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(providers.ENVIRONMENT, raising=False)
     return tmp_path / "cache"
 
 
@@ -51,9 +51,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[tuple[str, dict[st
         SessionOptions=ort.SessionOptions,
         ExecutionMode=ort.ExecutionMode,
     )
-    monkeypatch.setattr(session, "ort", there)
-    monkeypatch.setattr(session, "_cuda_works", lambda: True)
-    monkeypatch.setattr(session, "_tensorrt_is_there", lambda: True)
+    monkeypatch.setattr(providers, "ort", there)
+    monkeypatch.setattr(providers, "_cuda_works", lambda: True)
+    monkeypatch.setattr(providers, "_tensorrt_is_there", lambda: True)
     return tries
 
 
@@ -70,11 +70,11 @@ def test_the_best_that_is_there_is_tried_first_and_then_the_rest(asked: Any) -> 
 
 
 def test_tensorrt_and_cuda_need_their_libraries(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_tensorrt_is_there", lambda: False)
+    monkeypatch.setattr(providers, "_tensorrt_is_there", lambda: False)
     with pytest.raises(ModelError):
         Generator(WHOLE)
     assert names(asked[0][0]) == EVERYTHING[1:]
-    monkeypatch.setattr(session, "_cuda_works", lambda: False)
+    monkeypatch.setattr(providers, "_cuda_works", lambda: False)
     with pytest.raises(ModelError):
         Generator(WHOLE)
     assert names(asked[4][0]) == EVERYTHING[2:]
@@ -110,7 +110,7 @@ def test_directml_knows_no_memory_patterns(asked: Any) -> None:
 
 
 def test_the_environment_names_providers_where_nothing_else_does(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(session.ENVIRONMENT, "coreml, cpu")
+    monkeypatch.setenv(providers.ENVIRONMENT, "coreml, cpu")
     with pytest.raises(ModelError):
         Generator(WHOLE)
     assert names(asked[0][0]) == ["CoreMLExecutionProvider", "CPUExecutionProvider"]
@@ -120,7 +120,7 @@ def test_the_environment_names_providers_where_nothing_else_does(asked: Any, mon
 
 
 def test_providers_and_threads_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_cuda_works", lambda: False)
+    monkeypatch.setattr(providers, "_cuda_works", lambda: False)
     assert Generator(WHOLE, providers=["cuda", "cpu"]).provider == "CPUExecutionProvider"
     with pytest.raises(ModelError, match="cannot be opened: CUDAExecutionProvider cannot be used here"):
         Generator(WHOLE, providers=["CUDAExecutionProvider"])
@@ -139,8 +139,8 @@ def test_providers_and_threads_for_real(monkeypatch: pytest.MonkeyPatch) -> None
 def test_threads_spin_unless_they_are_more_than_the_cores(
     threads: int, spins: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "cores", lambda: 2)
-    options = session._session_options("CPUExecutionProvider", threads)
+    monkeypatch.setattr(providers, "cores", lambda: 2)
+    options = providers._session_options("CPUExecutionProvider", threads)
     with pytest.raises(RuntimeError) if spins else contextlib.nullcontext():  # there is no such entry
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 

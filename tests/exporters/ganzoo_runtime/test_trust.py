@@ -17,7 +17,7 @@ from conftest import Command
 from onnx import helper
 
 from ganzoo_runtime import Generator, ModelError
-from ganzoo_runtime.document import check_document
+from ganzoo_runtime.metadata import check_document
 
 CPU = ["CPUExecutionProvider"]
 SECONDS, MEGABYTES = 10, 1024

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ganzoo.config.layers import merge
+from ganzoo.config.merging import merge
 from ganzoo.errors import UserError
 from ganzoo_runtime.text import fits
 

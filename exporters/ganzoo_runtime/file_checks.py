@@ -1,7 +1,7 @@
 """Checks of a model file before onnxruntime opens it. A file from outside may have been made to do harm.
 
 Its bytes are parsed here, field by field. Allowed are operators that only compute, weights in the file or beside it,
-and metadata that fits its schema; functions and control flow are refused. Then :mod:`sizes` limits the memory and the
+and metadata that fits its schema; functions and control flow are refused. Then :mod:`limits` limits the memory and the
 computation that the graph would need.
 """
 
@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from . import sizes
-from .document import Document, read_document
+from . import limits
 from .errors import ModelError
-from .sizes import Refused
+from .limits import Refused
+from .metadata import Document, read_document
 
 __all__ = ["Source", "read", "read_metadata"]
 
@@ -79,7 +79,7 @@ def read_metadata(content: bytes, name: str, folder: Path | None = None) -> Docu
         document = read_document(model.text, name)
         if model.inputs != [field["name"] for field in document["signature"]["inputs"]]:
             raise Refused("is inconsistent: the inputs of its graph are not those of its signature")
-        sizes.check(model.graph, document["signature"])
+        limits.check(model.graph, document["signature"])
     except Refused as error:
         raise ModelError(f"{name} {error}") from None
     return document
@@ -92,7 +92,7 @@ class _Model:
     folder: Path | None
     text: bytes | None = None
     inputs: list[str] = field(default_factory=list)
-    graph: sizes.Graph = field(default_factory=lambda: sizes.Graph())
+    graph: limits.Graph = field(default_factory=lambda: limits.Graph())
     _left: int = _PARTS
 
     def read(self, content: bytes) -> _Model:
@@ -130,7 +130,7 @@ class _Model:
         return self
 
     def _node(self, message: memoryview) -> None:
-        node = sizes.Node(bytes(message))
+        node = limits.Node(bytes(message))
         operator = domain = ""
         for number, part in self._fields(message):
             match number:
@@ -154,7 +154,7 @@ class _Model:
         if len(self.graph.nodes) > _NODES:
             raise Refused(f"has more than {_NODES} operators")
 
-    def _attribute(self, message: memoryview, node: sizes.Node) -> None:
+    def _attribute(self, message: memoryview, node: limits.Node) -> None:
         name, numbers, tensors = "", list[int](), list[memoryview]()
         for number, part in self._fields(message):
             match number:
@@ -180,8 +180,8 @@ class _Model:
                 raise Refused(f"has an operator whose attribute {name[:80]!r} makes no sense")
             node.attributes[name] = numbers
 
-    def _tensor(self, message: memoryview) -> sizes.Weight:
-        weight, stored, raw, entries = sizes.Weight(), 0, None, dict[str, str]()
+    def _tensor(self, message: memoryview) -> limits.Weight:
+        weight, stored, raw, entries = limits.Weight(), 0, None, dict[str, str]()
         for number, part in self._fields(message):
             match number:
                 case 1:
@@ -208,7 +208,7 @@ class _Model:
             self._beside(entries, weight.size)
         elif weight.size != raw if raw is not None else prod(weight.shape) > stored:
             raise _malformed()
-        elif weight.size <= sizes.SMALL:
+        elif weight.size <= limits.SMALL:
             weight.message = bytes(message)
         return weight
 

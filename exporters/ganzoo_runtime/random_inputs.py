@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .latents import pick, truncate
+from .latent_arithmetic import pick, truncate
 from .text import did_you_mean
 
 __all__ = [

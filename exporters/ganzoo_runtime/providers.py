@@ -14,8 +14,8 @@ from pathlib import Path
 import onnxruntime as ort
 
 from .batching import cache_folder
-from .drawing import whole
 from .errors import ModelError
+from .random_inputs import whole
 
 __all__ = ["DEVICES", "PROVIDERS", "Provider", "cores", "open_session"]
 

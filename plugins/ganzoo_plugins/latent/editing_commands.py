@@ -69,7 +69,7 @@ def interpolate(
 
     from ganzoo import grid as lay_out
     from ganzoo import write_animation
-    from ganzoo_runtime.latents import interpolate as way
+    from ganzoo_runtime.latent_arithmetic import interpolate as way
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", *ANIMATIONS):
@@ -164,7 +164,7 @@ def edit(
     """Change samples along directions, or add them up."""
     import numpy as np
 
-    from ganzoo_runtime.latents import edit as move
+    from ganzoo_runtime.latent_arithmetic import edit as move
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
