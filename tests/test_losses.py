@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ganzoo import LossConfig, UserError
+from ganzoo import Discriminator, LossConfig, Points, Scores, Signature, UserError
 from ganzoo.testing import losses as kit
 from ganzoo.testing.results import Fault
 from ganzoo_plugins.losses.began import BEGAN, BEGANConfig
@@ -243,11 +243,17 @@ def test_began_takes_its_k_along():
 
 
 def test_began_asks_for_an_autoencoder():
-    plain = nn.Linear(2, 1)
-    with pytest.raises(UserError, match=r"discriminator that is an autoencoder.*reconstructs = True"):
-        BEGAN(BEGANConfig()).check(plain)
-    plain.reconstructs = True
-    BEGAN(BEGANConfig()).check(plain)
+    class Plain(Discriminator):
+        def __init__(self):
+            super().__init__(Signature((Points(2),), Scores()))
+
+    class Autoencoder(Plain):
+        reconstructs = True
+
+    for other in (nn.Linear(2, 1), Plain()):
+        with pytest.raises(UserError, match=r"discriminator that is an autoencoder.*reconstructs = True"):
+            BEGAN(BEGANConfig()).check(other)
+    BEGAN(BEGANConfig()).check(Autoencoder())
 
 
 class Forgetful(BEGAN):

@@ -1,4 +1,4 @@
-"""The rules of fields, which are a network's inputs and its output, as JSON: of one's own networks and of any file."""
+"""Validation of fields (a network's inputs and its output) as JSON, for networks in torch and for files."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def numbers(values: Any, count: int, what: str) -> None:
 
 
 def _whole(value: Any) -> bool:
-    return type(value) is int and 0 < value <= 2**40
+    return type(value) is int and value > 0
 
 
 def need(condition: bool, reason: str) -> None:
