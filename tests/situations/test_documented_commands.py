@@ -17,22 +17,21 @@ import numpy as np
 import PIL.Image
 import pytest
 import typer
-from conftest import Command
+from conftest import ROOT, Command
 from small import small
 from typer.core import TyperGroup
 
 import ganzoo
 from ganzoo.cli import app
 
-ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 ELSEWHERE = {
     "pip install": "installs into the environment that the tests run in; .ci/run does it in a fresh one",
     "pytest": "is running",
-    "fidelity": "downloads InceptionV3; tests/test_fidelity_input.py runs it with other features",
+    "fidelity": "downloads InceptionV3; tests/plugins/metrics/test_fidelity_input.py runs it with other features",
     "python benchmarks/": "takes from minutes to days, some of it data that is not here",
-    "ganzoo plugins": "shows the guide's plugin, which tests/test_outsider.py installs, and runs this",
+    "ganzoo plugins": "shows the guide's plugin, which tests/core/plugin/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
     "ganzoo check res_mlp": "the same",
     "ganzoo average": "the same",
@@ -178,7 +177,7 @@ def test_python_runs_as_it_is_written(
     blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     for block in blocks:
-        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/test_house.py
+        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/house/test_house.py
             capsys.readouterr()
             exec(block, names)
             if "print(" not in block:

@@ -7,16 +7,14 @@ import sys
 import tomllib
 import zipfile
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 import ganzoo
 from ganzoo import Signature, load_registry
 from ganzoo.testing.bench import draw, drawable
-
-ROOT = Path(__file__).parents[1]
 
 PUBLIC = """
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import Command
+from conftest import ROOT, Command
 from handmade import write_model
 
 from ganzoo import Attributes, Image, Label, Latent, Points, Signature, UserError
@@ -94,7 +94,7 @@ def run(schema: ModuleType, config: Any, folder: Path) -> None:
 
 
 def test_models_of_the_zoo(tmp_path: Path, schema: ModuleType) -> None:
-    for model in (Path(__file__).parents[1] / "zoo" / "ganzoo_zoo").glob("*mnist5k/generator.onnx"):
+    for model in (ROOT / "zoo" / "ganzoo_zoo").glob("*mnist5k/generator.onnx"):
         folder = write_repository(model, tmp_path)
         assert folder.name == model.parent.name
         run(schema, parse(schema, folder), folder)

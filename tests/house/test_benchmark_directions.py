@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor
 
 from ganzoo import Generator, Image, Latent, Signature
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo_plugins.datasets.shapes import draw
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "directions.py"
+SCRIPT = ROOT / "benchmarks" / "directions.py"
 
 
 class Ideal(Generator):

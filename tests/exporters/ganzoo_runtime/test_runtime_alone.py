@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from test_runtime import CPU, IMAGE, build
 
 import ganzoo
 import ganzoo_runtime as runtime
 from ganzoo_runtime import Generator
 
-ROOT = Path(__file__).parents[1]
 SOURCE = Path(runtime.__file__).parent
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
-OUTSIDER = Path(__file__).parent / "outsider"
-BROKEN = Path(__file__).parent / "broken"
+OUTSIDER = ROOT / "tests" / "outsider"
+BROKEN = ROOT / "tests" / "broken"
 
 
 def python(*arguments: str, cwd: Path, path: tuple[Path, ...] = (), code: int = 0) -> subprocess.CompletedProcess[str]:

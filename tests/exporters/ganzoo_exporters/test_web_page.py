@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chromium import MODULES, Browser, Site, needs_browser
+from conftest import ROOT
 from handmade import write_model
 from PIL import Image as Picture
 
@@ -14,7 +15,7 @@ from ganzoo import Attributes, Image, Label, Latent, Signature
 from ganzoo_exporters.web import write_page
 from ganzoo_runtime import Generator, edit, interpolate, pixels
 
-ZOO = Path(__file__).parents[1] / "zoo" / "ganzoo_zoo"
+ZOO = ROOT / "zoo" / "ganzoo_zoo"
 pytestmark = needs_browser
 
 

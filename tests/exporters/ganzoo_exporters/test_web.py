@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import ROOT, Command
 from handmade import write_model
 
 from ganzoo import Image, Label, Latent, Points, Signature, UserError
@@ -20,7 +20,7 @@ from ganzoo_exporters.web import write_page
 from ganzoo_runtime import Generator
 
 WEB = Path(web.__file__).parent
-ZOO = Path(__file__).parents[1] / "zoo" / "ganzoo_zoo"
+ZOO = ROOT / "zoo" / "ganzoo_zoo"
 EDGE = 3.6541528853610088  # where the ziggurat's tail begins
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")

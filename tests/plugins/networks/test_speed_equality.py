@@ -3,18 +3,18 @@
 import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import layer_norm, leaky_relu
 
 from ganzoo_plugins.networks.layers import LayerNorm2d, ThinConv2d, same_conv2d
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "speed.py"
+BENCHMARK = ROOT / "benchmarks" / "speed.py"
 
 
 @pytest.fixture(scope="module")

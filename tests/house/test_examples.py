@@ -236,7 +236,7 @@ def test_the_client_of_triton(tmp_path: Path, colors: Path) -> None:
     )
 
 
-# ---- the page: tests/test_web.py runs it; here, what its README says
+# ---- the page: tests/exporters/ganzoo_exporters/test_web.py runs it; here, what its README says
 
 
 def test_the_web_example_names_what_the_page_allows() -> None:

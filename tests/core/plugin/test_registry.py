@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import Site, importable
@@ -19,7 +20,7 @@ from sites import Site, importable
 from ganzoo import Spec, UserError, load_registry
 from ganzoo.plugin.registry import Plugin, Registry
 
-BROKEN = Path(__file__).parent / "broken"
+BROKEN = ROOT / "tests" / "broken"
 
 
 @pytest.fixture(autouse=True)
