@@ -69,7 +69,7 @@ def test_bigan_deceives_from_both_sides():
 )
 def test_bigan_takes_losses_that_treat_both_kinds_of_pairs_alike(loss, fits):
     if not fits:
-        with pytest.raises(UserError, match="bigan asks the same"):
+        with pytest.raises(UserError, match="bigan needs a loss that treats"):
             loop_for("bigan", *SMALL, f"loss.name={loss}")
         return
     loop = loop_for("bigan", *SMALL, f"loss.name={loss}")

@@ -315,13 +315,13 @@ def test_inception_says_what_it_lacks(tmp_path, monkeypatch):
 # The judge
 
 
-def test_the_judge_learns_and_is_kept(digits, trained, capsys, monkeypatch):
+def test_the_evaluator_learns_and_is_kept(digits, trained, capsys, monkeypatch):
     assert 0.9 < trained.accuracy <= 1
     images, labels = digits.tensors["x"][trained.held_out], digits.tensors["y"][trained.held_out]
     logits = trained.extract(images).logits
     assert float((logits.argmax(1) == labels).double().mean()) == trained.accuracy
-    assert not set(trained.held_out.tolist()) & set(trained.learnt.tolist())
-    assert len(trained.held_out) + len(trained.learnt) == len(digits)
+    assert not set(trained.held_out.tolist()) & set(trained.training_rows.tolist())
+    assert len(trained.held_out) + len(trained.training_rows) == len(digits)
     net = evaluator._EVALUATORS[trained._used].net
     assert torch.allclose(net.probabilities(images), logits.softmax(1))
     assert net.features(images).shape == (len(images), 64)
