@@ -1,7 +1,7 @@
 """The interface of a GAN: its networks, its optimizers, and the phases of a training step.
 
 The author of a GAN writes networks and losses. The core does the rest for every GAN: freezing, accumulation, mixed
-precision, clipping, optimizer steps, averaging, checkpoints and resume (:mod:`ganzoo.training.fit`).
+precision, clipping, optimizer steps, averaging, checkpoints and resume (:mod:`ganzoo.training.loop`).
 """
 
 from abc import ABC, abstractmethod

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ganzoo.config.config import Config
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import Interrupted, TrainingError, UserError
-from ganzoo.fields import Attributes, Image, Label
-from ganzoo.gan.metrics import Metric
-from ganzoo.gan.networks import Network
-from ganzoo.images import animation, grids, plots
-from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs, takes_images, to_data
-from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
@@ -33,10 +22,9 @@ from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
+from ganzoo.training.sample_logger import SampleLogger
 
 __all__ = ["fit"]
-
-log = logging.getLogger("ganzoo")
 
 
 def fit(
@@ -91,7 +79,7 @@ def _fit(
     # Workers start only now: earlier they would read batches from position 0, which restore() has just changed.
     loop.start_workers()
     metrics = config.build_metrics(dataset)
-    sample_logger = _SampleLogger(run, loop, dataset, metrics, registry)
+    sample_logger = SampleLogger(run, loop, dataset, metrics, registry)
     for metric in metrics.values():
         metric.prepare(quiet=quiet)
 
@@ -124,7 +112,7 @@ def _fit(
 
 
 def _train(
-    loop: Loop, run: Run, registry: Registry, sample_logger: _SampleLogger, progress: Progress, signals: _Signals
+    loop: Loop, run: Run, registry: Registry, sample_logger: SampleLogger, progress: Progress, signals: _Signals
 ) -> None:
     settings = loop.settings
     started, since = time.perf_counter(), loop.step
@@ -174,100 +162,6 @@ def _check(nonfinite: str, loop: Loop, run: Run) -> None:
             f"{nonfinite} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
             f"with --set clip_grad=1; {where}"
         )
-
-
-class _SampleLogger:
-    """Draws sample grids from fixed latents, the loss curves and the animation, and computes metrics on samples."""
-
-    def __init__(
-        self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
-    ) -> None:
-        self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
-        self.warned: set[str] = set()
-        self.signature = next(iter(loop.exports().values())).signature
-        for metric in metrics.values():
-            metric.check(self.signature)
-        self.drawable = not takes_images(next(iter(loop.exports().values())))
-        self.drawn: set[Path] = set()
-        self.real: NDArray[np.float32] | None = None
-        if not isinstance(self.signature.output, Image) and self.drawable:
-            shown = torch.arange(min(len(dataset), plots.POINTS))
-            self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name].numpy()
-
-    @property
-    def grid(self) -> Path:
-        """The file of the first network's samples after this step."""
-        return self.run.samples / f"{self.loop.step:06d}.png"
-
-    def draw(self) -> dict[str, float]:
-        """Draw grids and return the metrics of as many samples as each asks for."""
-        networks = self.loop.exports()
-        figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
-        for name, network in networks.items():
-            if takes_images(network):
-                figures |= self._draw_outputs(name, network, networks.values())
-        if figures:
-            for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
-                if sentence not in self.warned:
-                    log.warning("%s", sentence)
-                    self.warned.add(sentence)
-        return figures
-
-    def _draw_samples(self, network: Network) -> dict[str, float]:
-        field, seed = self.signature.output, self.loop.settings.seed
-        count = grids.grid_size(self.signature) if isinstance(field, Image) else plots.POINTS
-        # One draw serves the grid and all metrics: each takes its first samples. The seed is fixed, so that the grids
-        # of different steps show the same latents.
-        wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
-        inputs = draw_inputs(self.signature, wanted, seed)
-        samples = run_batched(network, inputs, 256)
-        columns = grids.grid_columns(self.signature)
-        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns)
-        self._notify(self.grid)
-        figures: dict[str, float] = {}
-        for key, metric in self.metrics.items():
-            shown = samples[: metric.config.samples]
-            condition = {
-                field.name: part[: len(shown)]
-                for field, part in zip(self.signature.inputs, inputs, strict=True)
-                if isinstance(field, Label | Attributes)
-            }
-            figures |= {f"{key}/{name}": value for name, value in metric(to_data(shown, field), condition).items()}
-        return figures
-
-    def _draw_outputs(self, name: str, network: Network, others: Iterable[Network]) -> dict[str, float]:
-        """Draw a grid of a network's outputs for the data's images, and return the metrics of them.
-
-        The file of the first network that a model exports has the step for a name, others also that of the network.
-        """
-        loop, field = self.loop, network.signature.output
-        first = network.signature is self.signature
-        path = self.grid if first else self.grid.with_stem(f"{self.grid.stem}-{name}")
-        metrics = {} if self.drawable or not isinstance(field, Image) else self.metrics
-        examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
-        prepared = loop.trainer.prepare(examples)
-        few = {key: part[:EXAMPLES] for key, part in prepared.items()}
-        draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed)
-        self._notify(path)
-        figures: dict[str, float] = {}
-        if metrics:
-            samples, inputs = compute_outputs(network, prepared, loop.settings.seed)
-            condition = {each.name: to_data(inputs[each.name], each) for each in network.signature.inputs}
-            for key, metric in metrics.items():
-                count = metric.config.samples
-                part = {each: values[:count] for each, values in condition.items()}
-                found = metric(to_data(samples[:count], field), part)
-                figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
-        return figures
-
-    def _notify(self, path: Path) -> None:
-        self.drawn.add(path)
-        self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
-
-    def finish(self) -> None:
-        """Draw the curves, and join the grids to an animation."""
-        plots.save_curves(self.run.path / "losses.png", self.run.metrics())
-        animation.save_progress(self.run.path / "progress.gif", self.run.grids())
 
 
 class _Signals:

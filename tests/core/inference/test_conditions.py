@@ -18,7 +18,7 @@ from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, 
 from ganzoo.images.grids import grid, grid_columns, grid_size
 from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
-from ganzoo.training.fit import _SampleLogger
+from ganzoo.training.sample_logger import SampleLogger
 from ganzoo_exporters.export import export
 from ganzoo_runtime import Generator as Runtime
 
@@ -345,12 +345,12 @@ def test_how_many_images_and_columns() -> None:
     assert grid(np.zeros((64, 2, 2, 1), np.uint8), 10, pad=0).shape[1] % 20 == 0
 
 
-def sample_logger(network: Generator, folder: Path) -> _SampleLogger:
+def sample_logger(network: Generator, folder: Path) -> SampleLogger:
     run: Any = SimpleNamespace(samples=folder, path=folder)
     loop: Any = SimpleNamespace(exports=lambda: {"generator": network}, step=7, settings=SimpleNamespace(seed=0))
     registry: Any = SimpleNamespace(notify=lambda *_, **__: None)
     data: Any = next(iter(bench._stand_ins()))
-    return _SampleLogger(run, loop, data, {}, registry)
+    return SampleLogger(run, loop, data, {}, registry)
 
 
 def test_the_sheets_of_a_run(tmp_path: Path) -> None:
