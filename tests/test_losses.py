@@ -6,9 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from ganzoo import LossConfig, UserError
+from ganzoo import Discriminator, LossConfig, Points, Scores, Signature, UserError
 from ganzoo.testing import losses as kit
 from ganzoo.testing.results import Fault
 from ganzoo_plugins.losses.began import BEGAN, BEGANConfig
@@ -243,7 +242,7 @@ def test_began_takes_its_k_along():
 
 
 def test_began_asks_for_an_autoencoder():
-    plain = nn.Linear(2, 1)
+    plain = Discriminator(Signature((Points(2),), Scores()))
     with pytest.raises(UserError, match=r"discriminator that is an autoencoder.*reconstructs = True"):
         BEGAN(BEGANConfig()).check(plain)
     plain.reconstructs = True
