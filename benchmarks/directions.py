@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 import ganzoo
 from ganzoo.files import write_atomic
-from ganzoo.latent.directions import describe, fit, held_out, project_out
-from ganzoo.latent.editing import Editor
 from ganzoo_plugins.datasets.shapes import Shapes
+from ganzoo_plugins.latent.directions import describe, fit, held_out, project_out
+from ganzoo_plugins.latent.editing import Editor
 
 FITTED = ("size", "left", "top", "hue_cos", "hue_sin")
 OTHERS = ("size", "left", "top", "hue", "rotation", "shape")

@@ -1,18 +1,26 @@
-"""Writes docs/hooks.md and docs/commands.md from the code; ``--check`` only says whether they are what it would write.
+"""Writes docs/hooks.md, docs/commands.md and the picture in docs/architecture.md from the code.
+
+With ``--check`` it only says whether they are what it would write.
 
 Usage: python docs/generate.py [--check]
 """
 
 import inspect
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 from ganzoo import HOOK_API, Spec
 from ganzoo.plugin.hooks import Hooks
 from ganzoo.plugin.spec import KINDS
 
 HERE = Path(__file__).parent
+PACKAGES = ("ganzoo_runtime", "ganzoo", "ganzoo_plugins", "ganzoo_exporters", "ganzoo_zoo")
+_FROM, _TO = "<!-- Drawn by docs/generate.py from the imports. -->", "<!-- -->"
 
 
 def hooks() -> str:
@@ -20,7 +28,7 @@ def hooks() -> str:
     lines = [
         "# Hooks",
         "",
-        "<!-- Written by docs/generate.py from core/ganzoo/hooks.py. -->",
+        "<!-- Written by docs/generate.py from core/ganzoo/plugin/hooks.py. -->",
         "",
         f"This is `HOOK_API` {HOOK_API}. An implementation is a function of the same name in a plugin's module, marked",
         "`@ganzoo.hookimpl`; it may leave out arguments that it does not need.",
@@ -47,10 +55,55 @@ def commands() -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
 
 
+def rooms() -> set[tuple[str, str]]:
+    """Return which room imports which: the core's sub-packages and modules, and the other packages whole."""
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    arrows = set()
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            arrow = (_room(module), _room(imported))
+            of_the_core = imported == "ganzoo" and module.split(".")[0] == "ganzoo"
+            if arrow[0] != arrow[1] and arrow[0] != "ganzoo" and not of_the_core:  # the public door leads everywhere
+                arrows.add(arrow)
+    return arrows
+
+
+def _room(module: str) -> str:
+    package, *parts = module.split(".")
+    return ".".join([package, *parts[:1]]) if package == "ganzoo" else package
+
+
+def picture() -> str:
+    """Return the arrows between the rooms as Mermaid draws them; those that follow from others are left out."""
+    arrows = rooms()
+    below: dict[str, set[str]] = {
+        room: {end for start, end in arrows if start == room} for pair in sorted(arrows) for room in pair
+    }
+    sortable = {room: sorted(ends) for room, ends in below.items()}  # sets have another order in each process
+    order = list(TopologicalSorter(sortable).static_order())  # raises CycleError where the arrows run in a circle
+    reached: dict[str, set[str]] = {}
+    for room in order:
+        reached[room] = below[room].union(*(reached[end] for end in below[room]))
+    lines = ["```mermaid", "flowchart TD"]
+    core = [room for room in reversed(order) if room.startswith("ganzoo.")]
+    lines += ["    subgraph ganzoo", *(f"        {room}[{room.partition('.')[2]}]" for room in core), "    end"]
+    for start in reversed(order):
+        direct = {end for end in below[start] if not any(end in reached[other] for other in below[start])}
+        lines += [f"    {start} --> {end}" for end in sorted(direct)]
+    return "\n".join([*lines, "```"])
+
+
+def architecture() -> str:
+    """Return docs/architecture.md with the picture as it is now."""
+    text = (HERE / "architecture.md").read_text(encoding="utf-8")
+    return re.sub(rf"(?<={re.escape(_FROM)}\n).*?(?=\n{re.escape(_TO)})", picture(), text, flags=re.DOTALL)
+
+
 def main() -> None:
-    """Write both files, or check them."""
+    """Write the files, or check them."""
     stale = []
-    for path, text in ((HERE / "hooks.md", hooks()), (HERE / "commands.md", commands())):
+    written = {"hooks.md": hooks(), "commands.md": commands(), "architecture.md": architecture()}
+    for path, text in ((HERE / name, text) for name, text in written.items()):
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:

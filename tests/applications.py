@@ -58,7 +58,7 @@ def same(file: Path | bytes, expected: np.ndarray) -> None:
 
 def install_runtime(folder: Path) -> str:
     """Return a PYTHONPATH with the runtime as it is installed alone, and without what it must not need."""
-    shutil.copytree(ROOT / "exporters" / "ganzoo_exporters" / "runtime", folder / "ganzoo_runtime")
+    shutil.copytree(ROOT / "exporters" / "ganzoo_runtime", folder / "ganzoo_runtime")
     for name in ("torch", "onnx", "PIL", "ganzoo", "ganzoo_exporters"):
         (folder / f"{name}.py").write_text("raise ImportError('this application has none')\n")
     return str(folder)

@@ -300,7 +300,7 @@ def compare(case: Path, rng: random.Random) -> None:
 
 def editor(case: Path) -> Any:
     import ganzoo
-    from ganzoo.latent.editing import Editor
+    from ganzoo_plugins.latent.editing import Editor
 
     return Editor(ganzoo.load(case / "model.onnx"), {"seed": 0, "truncation": 1.0, "label": None, "attributes": None})
 
@@ -309,10 +309,10 @@ def edit(case: Path, rng: random.Random) -> None:
     if rarely(rng):
         known = ("--directions", case / "directions.json")
         command("edit", case / "model.onnx", *known, "--direction", "up=1", "-n", "2", "--out", case / "a.npz")
-        command("directions", "sheet", case / "model.onnx", *known, "-n", "1", "--out", case / "a.png")
+        command("directions", "grid", case / "model.onnx", *known, "-n", "1", "--out", case / "a.png")
         return
     from ganzoo.fields import Latent, Points, Signature
-    from ganzoo.latent.directions import read_directions, write_directions
+    from ganzoo_plugins.latent.directions import read_directions, write_directions
     from ganzoo_runtime.latents import edit as move
 
     known = read_directions(case / "directions.json", Signature((Latent((4,)),), Points(2)))
@@ -329,7 +329,7 @@ def start(name: str) -> Callable[[Path, random.Random], None]:
         from types import SimpleNamespace
 
         from ganzoo.fields import Latent
-        from ganzoo.latent.editing import Editor
+        from ganzoo_plugins.latent.editing import Editor
 
         field: Any = SimpleNamespace(field=Latent((4,)))
         assert np.isfinite(Editor.read_latents(field, case / name)).all()
@@ -341,7 +341,7 @@ def fit(case: Path, rng: random.Random) -> None:
     if rarely(rng):
         command("directions", "fit", case / "model.onnx", "--labels", case / "labels.csv", "--out", case / "d.json")
     else:
-        from ganzoo.latent.labeling import read_table
+        from ganzoo_plugins.latent.labeling import read_table
 
         read_table(editor(case), case / "labels.csv")
 

@@ -156,7 +156,7 @@ def documents() -> Iterator[tuple[str, str, str]]:
     yield "not a number", changed("extra", 1).replace('"extra": 1', '"extra": NaN'), "cannot be read"
     yield "digits", changed("extra", 1).replace('"extra": 1', f'"extra": {"9" * 10_000}'), "cannot be read"
     yield "huge latent", changed("signature.inputs.0.shape", [2**30, 2**30]), "'z' is too large"
-    yield "huge rank", changed("signature.inputs.0.shape", [1] * 1000), "'z' has no shape"
+    yield "huge rank", changed("signature.inputs.0.shape", [1] * 1000), "'z' is too large"
     yield "boolean size", changed("signature.inputs.0.shape", [True]), "not made of whole numbers"
     yield "huge output", changed("signature.output.shape", [2**40]), "too large"
     yield "many inputs", changed("signature.inputs", SIGNATURE["inputs"] * 1000), "too many"

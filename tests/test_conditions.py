@@ -167,7 +167,7 @@ def test_several_attributes_and_no_latent() -> None:
     signature = Signature((Attributes(1, (), ((1.0,), (2.0,)), "a"), Attributes(2, name="b"), Label(2)), Points(1))
     a, b, y = (part.tolist() for part in draw_inputs(signature, 3, 0))
     assert (a, b, y) == ([[1], [2], [1]], [[0, 0]] * 3, [0, 1, 0])
-    with pytest.raises(UserError, match=r"several attribute vectors \(a, b\)"):
+    with pytest.raises(UserError, match=r"several vectors of attributes \(a, b\)"):
         draw_inputs(signature, 3, 0, attributes=[1.0])
 
 
@@ -202,7 +202,7 @@ def test_several_attributes_and_no_latent() -> None:
         ("attributes", {"attributes": {"smilling": 1.0}}, "no attribute 'smilling'"),
         ("attributes", {"attributes": {0: 1.0}}, "no attribute 0"),
         ("attributes", {"attributes": {"age": float("inf")}}, "finite"),
-        ("attributes", {"attributes": {"age": [1.0, 2.0, 3.0]}}, "one number|shape"),
+        ("attributes", {"attributes": {"age": [1.0, 2.0, 3.0]}}, "one number for all samples"),
         ("plain", {"attributes": {2: 1.0}}, "no attribute 2"),
         ("plain", {"attributes": {"smiling": 1.0}}, "no attribute 'smiling'"),
     ],

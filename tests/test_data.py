@@ -89,7 +89,7 @@ def test_workers_equal_no_workers_also_when_resumed():
 
 
 def test_workers_are_not_started_for_what_lies_in_memory(monkeypatch):
-    monkeypatch.setattr("ganzoo.data.dataset.DataLoader", None)
+    monkeypatch.setattr("ganzoo.data.stream.DataLoader", None)
     assert drawn(Stream(numbers(4), 4, seed=0, workers=2), 1)
 
 

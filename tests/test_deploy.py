@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxscript import ir
 from torch import Tensor, nn
 
+import ganzoo
 from ganzoo import GanzooError, Image, Label, Latent, Network, Points, Signature, UserError
 from ganzoo import Generator as GeneratorNetwork
 from ganzoo_exporters import rewrite as rules
@@ -485,8 +486,36 @@ def test_every_network_of_a_model(cli: Command, trained: dict[str, Path]) -> Non
     documents = json.loads(cli("export", run, "--onnx", "--all", "--json", "--out", "all", "--pixels", "nhwc").out)
     assert [Path(path).name for path in documents] == ["generator.onnx", "discriminator.onnx"]
     assert [each["signature"]["output"]["dtype"] for each in documents.values()] == ["uint8", "float32"]
-    cli("export", run, "--onnx", "--all", "--precision", "int8").refused("latents", "discriminator")
-    cli("export", run, "--onnx", "--all", "--out", "a.onnx").refused("--all writes several files")
+    blind = "discriminator: int8 is calibrated on latents, and this network takes image 'x'"
+    cli("export", run, "--onnx", "--all", "--precision", "int8").refused(blind)
+    cli("export", run, "--onnx", "--all", "--out", "a.onnx").refused("every network is a file", "a folder, not a.onnx")
+
+
+def test_export_from_python(trained: dict[str, Path], tmp_path: Path) -> None:
+    run = trained["digits"]
+    entry = {"latent": "z", "vector": [0.5, 0.0, 0.0, 0.5], "range": [-3, 3], "method": "by hand"}
+    extra = {"directions": {"bold": entry}, "license": "CC0"}
+    written = ganzoo.export(run, tmp_path / "all", every_network=True, metadata=extra, pixels="NCHW")
+    assert [*written] == [tmp_path / "all" / "generator.onnx", tmp_path / "all" / "discriminator.onnx"]
+    main, other = written.values()
+    assert (main["directions"], main["license"]) == (extra["directions"], "CC0")
+    assert (other["directions"], other["license"]) == ({}, "CC0")  # it has no latents that they could be of
+    assert main == Onnx().load(tmp_path / "all" / "generator.onnx").metadata
+    (path,) = ganzoo.export(ganzoo.Run.open(run), tmp_path / "a.onnx", precision="fp16")
+    assert Onnx().load(path).metadata["precision"] == "fp16"
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.onnx")}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"out": tmp_path / "a.pt"}, "unknown format 'pt'"),
+        ({"format": "onnx", "out": tmp_path / "a.pt"}, "a file of the format onnx ends in .onnx, not "),
+        ({"format": "onxn"}, "unknown format 'onxn'; did you mean 'onnx'"),
+        ({"out": tmp_path / "a.onnx", "every_network": True}, "what is written to is a folder, not "),
+        ({"out": tmp_path / "all", "every_network": True, "precision": "int8"}, "discriminator: int8 is calibrated"),
+        ({"run": tmp_path / "nowhere"}, "there is no run folder"),
+    ]
+    for arguments, words in wrong:
+        with pytest.raises(UserError, match=words):
+            ganzoo.export(**{"run": run, **arguments})
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*.onnx")} == before
 
 
 def test_the_discriminator_is_that_of_the_last_step(trained: dict[str, Path]) -> None:
@@ -509,12 +538,12 @@ def test_the_discriminator_is_that_of_the_last_step(trained: dict[str, Path]) ->
 def test_directions_go_into_the_file(cli: Command, trained: dict[str, Path], tmp_path: Path) -> None:
     entry = {"latent": "z", "vector": [0.5, 0.0, 0.0, 0.5], "range": [-3, 3], "method": "by hand"}
     run, file = trained["digits"], tmp_path / "directions.json"
-    for told in ({"bold": entry}, {"directions": {"bold": entry}, "latent_mean": {"z": [1, 2, 3, 4]}}):
-        file.write_text(json.dumps(told))
+    for written in ({"bold": entry}, {"directions": {"bold": entry}, "latent_mean": {"z": [1, 2, 3, 4]}}):
+        file.write_text(json.dumps(written))
         arguments = ("export", run, "--onnx", "--out", "a.onnx", "--directions", file)
         document = json.loads(cli(*arguments, "--json").out)
         assert document["directions"] == {"bold": entry}
-        assert document.get("latent_mean") == told.get("latent_mean")
+        assert document.get("latent_mean") == written.get("latent_mean")
     wrong = [
         ("[", "is not JSON"),
         ("[]", "holds no directions"),

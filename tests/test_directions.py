@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganzoo import Image, Label, Latent, Signature, UserError
 from ganzoo.gan.networks import Generator as Network
-from ganzoo.latent.directions import (
+from ganzoo_plugins.latent.directions import (
     check_directions,
     describe,
     find_components,
@@ -193,7 +193,7 @@ def test_from_samples_to_label_to_an_edit(cli: Command, grey: Generator) -> None
     np.testing.assert_allclose(found["bright"]["vector"], fit(z, brightness), atol=1e-6)
     strengths = [shown(grey, edit(z, found, {"bright": s}), 1).mean() for s in (-2, 0, 2)]
     assert strengths[0] < strengths[1] < strengths[2]
-    assert cli("directions", "sheet", "grey.onnx", "bright", "--directions", "directions.json", "-n", "3").code == 0
+    assert cli("directions", "grid", "grey.onnx", "bright", "--directions", "directions.json", "-n", "3").code == 0
     starts = np.repeat(z[:3], 7, axis=0)
     moves = edit(np.zeros((7, 6)), found, {"bright": 1.0}) * np.linspace(-3, 3, 7)[:, None]
     expected = shown(grey, (starts + np.tile(moves, (3, 1))).astype(np.float32), np.repeat([0, 1, 2], 7))
@@ -246,6 +246,6 @@ def test_finding(cli: Command, grey: Generator, trained: dict[str, Path]) -> Non
     assert change(np.array(known["pca1"]["vector"])) > np.mean(chance)
     run = trained["digits"]
     assert cli("directions", "find", run, "--method", "sefa", "-k", "2", "--out", "sefa.json").code == 0
-    assert cli("directions", "sheet", run, "--directions", "sefa.json").code == 0
-    assert cli("directions", "sheet", run, "--directions", "directions.json").refused("is not for this model")
+    assert cli("directions", "grid", run, "--directions", "sefa.json").code == 0
+    assert cli("directions", "grid", run, "--directions", "directions.json").refused("is not for this model")
     assert cli("interpolate", run, "--out", "run.png").code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from ganzoo.errors import UserError
 from ganzoo.files import (
+    append_line,
     open_regular,
     parse_json,
     read_arrays,
@@ -72,6 +74,8 @@ def test_links_are_followed(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "b", most=5) == b"\xef\xbb\xbf\xc3\xa9"
     with pytest.raises(UserError, match="5 bytes, more than the limit of 4"):
         read_bytes(tmp_path / "b", most=4)
+    with pytest.raises(UserError, match="more than 9 bytes"):
+        read_bytes(Path("/proc/cpuinfo"), most=9)  # which says that it has none, as one does that is still growing
     (tmp_path / "a").write_bytes(b"\xff")
     with pytest.raises(UserError, match="is not UTF-8 text: invalid start byte at byte 0"):
         read_text(tmp_path / "b")
@@ -136,12 +140,28 @@ def test_records(tmp_path: Path) -> None:
         b"[" * 60_000,
         b"[3]",
         b'{"step": 4, "long": "' + b"x" * 200_000 + b'"}',
+        b"x" * 2**16 + b'{"step": 9}',
         b'{"step": 5}\r',
         b"",
         b'{"step": 6}',
     ]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     assert [row["step"] for row in read_records(tmp_path / "a.jsonl")] == [1, 5, 6]
+
+
+def test_a_line_that_does_not_fit_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    append_line(path, "[1]")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (7, before[1]))  # of the next line three bytes fit
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*a\.jsonl: File too large"):
+            append_line(path, "[2, 3]")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "[1]\n"
+    append_line(path, "[2, 3]")
+    assert path.read_text() == "[1]\n[2, 3]\n"
 
 
 def test_tables(tmp_path: Path) -> None:

@@ -128,10 +128,18 @@ def test_its_loss_trains_a_bundled_model(ganzoo: Shell) -> None:
     assert 'name = "ganzoo-outsider/pearson"' in config
 
 
-@pytest.mark.parametrize("name", ["pearson", "res_mlp", "began_mlp"])
-def test_it_conforms(ganzoo: Shell, name: str) -> None:
+def test_its_command_is_one_of_ganzoos(ganzoo: Shell, exported: Path) -> None:
+    assert "average      Draw the mean of a model's samples  [ganzoo-outsider]\n" in ganzoo("--help").stdout
+    assert "A run (folder, number or 'last')" in ganzoo("average", "--help").stdout
+    assert ganzoo("average", str(exported), "-n", "8", "--seed", "1").stdout == "average.png\n"
+    assert (ganzoo.folder / "average.png").is_file()
+    assert "unknown command 'avrage'; did you mean 'average'?" in ganzoo("avrage", code=2).stderr
+
+
+@pytest.mark.parametrize(("name", "checks"), [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4)])
+def test_it_conforms(ganzoo: Shell, name: str, checks: int) -> None:
     results = json.loads(ganzoo("check", name, "--json").stdout)
-    assert len(results) >= 8
+    assert len(results) >= checks
     assert [result for result in results if result["outcome"] == "failed"] == []
 
 

@@ -477,11 +477,11 @@ def test_load_registry_loads_once(site: Site, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(UserError, match="ZeroDivisionError"):
             load_registry()
         monkeypatch.delenv("GANZOO_STRICT_PLUGINS")
-        assert names(load_registry()) == ["one/x"], "the error is not remembered"
+        assert "one/x" in names(load_registry()), "the error is not remembered"
         assert load_registry() is load_registry()
         site.add("two", plugin=offers("y"))
-        assert names(load_registry()) == ["one/x"]
+        assert "two/y" not in names(load_registry())
         load_registry.cache_clear()
-        assert names(load_registry()) == ["one/x", "two/y"]
+        assert names(load_registry())[-2:] == ["one/x", "two/y"]
     finally:
         load_registry.cache_clear()

@@ -33,7 +33,7 @@ def test_it_holds_the_runtime_and_nothing_else(wheel: Path) -> None:
         files = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
         (metadata,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
     assert files.pop("ganzoo_runtime/LICENSE") == (ROOT / "LICENSE").read_bytes()
-    assert files == {f"ganzoo_runtime/{path.name}": path.read_bytes() for path in SOURCE.glob("*.py")}
+    assert files == {f"ganzoo_runtime/{path.name}": path.read_bytes() for path in SOURCE.glob("*.*")}
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert required == ["Requires-Dist: numpy>=2.0"]
 
@@ -63,14 +63,16 @@ sys.stdout.buffer.write(samples.tobytes())
     np.testing.assert_array_equal(found, expected)
 
 
-def test_without_onnxruntime_it_says_what_to_install(wheel: Path) -> None:
+def test_without_onnxruntime_a_generator_says_what_to_install(wheel: Path) -> None:
     script = f"""
 import importlib.util, sys
 sys.path.insert(0, {str(wheel)!r})
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name: None if name == "onnxruntime" else find(name)
+import ganzoo_runtime
+ganzoo_runtime.pixels
 try:
-    import ganzoo_runtime
+    ganzoo_runtime.Generator
 except ImportError as error:
     print(error)
 """

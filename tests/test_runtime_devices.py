@@ -248,8 +248,8 @@ def test_latents_in_place_of_drawn_ones() -> None:
     np.testing.assert_allclose(same, generator(np.repeat(z[:1], 5, axis=0), np.arange(5)), atol=1e-6)
     np.testing.assert_allclose(generator.sample(7, latents=z, truncation=0.5), drawn, atol=1e-6)
     for latents, words in (
-        (z[:3], r"such latents have the shape \(3, 2\) or \(7, 3, 2\), not \(3, 3, 2\)"),
-        ({"w": z}, "this model has no latent 'w'; it has: z"),
+        (z[:3], r"the latents of 7 samples of this model have the shape \[3, 2\] or \[7, 3, 2\], not \[3, 3, 2\]"),
+        ({"w": z}, "this model has no latent 'w'; there is: z"),
         (z * np.nan, "latents are finite numbers"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -1,7 +1,8 @@
 """ganzoo: a plugin-based zoo of generative adversarial networks.
 
 Everything public is here; names are imported on first use, so that ``import ganzoo`` costs nothing and a command
-that only lists plugins never imports torch.
+that only lists plugins never imports torch. Public as modules are :mod:`ganzoo.files`, guarded reading and atomic
+writing, :mod:`ganzoo.cli`, what commands share, and :mod:`ganzoo.testing`, the conformance kit.
 """
 
 from importlib import import_module
@@ -11,11 +12,12 @@ from ganzoo.plugin.hooks import HOOK_API, hookimpl
 from ganzoo.plugin.spec import Spec
 
 if TYPE_CHECKING:
+    from ganzoo import cli, files, testing
     from ganzoo.config.config import Config
     from ganzoo.config.resolving import load_config
     from ganzoo.data.dataset import Batch, Dataset, DatasetConfig, DataSpec, TensorDataset
     from ganzoo.data.stream import Stream
-    from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError
+    from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError, did_you_mean
     from ganzoo.fields import Attributes, Field, Image, Label, Latent, Mask, Points, Scores, Signature
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
     from ganzoo.gan.augmentation import Augment, AugmentConfig
@@ -33,12 +35,16 @@ if TYPE_CHECKING:
     from ganzoo.gan.objective import DiscriminatorObjective
     from ganzoo.gan.precision import full_precision, widened
     from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+    from ganzoo.images.animation import write_animation
+    from ganzoo.images.grids import grid, save_grid
     from ganzoo.images.reading import ImageReader
     from ganzoo.inference.comparison import Comparison, RunSummary, compare
     from ganzoo.inference.encoding import Encoding, encode
     from ganzoo.inference.evaluation import Evaluation, evaluate
+    from ganzoo.inference.exporting import export
     from ganzoo.inference.formats import Format, Sampler, Sink
     from ganzoo.inference.opening import load
+    from ganzoo.inference.sampling import draw_inputs
     from ganzoo.inference.tiling import Translator
     from ganzoo.inference.translation import translate
     from ganzoo.plugin.registry import Registry, load_registry
@@ -54,7 +60,7 @@ _HOME = {
     "config.resolving": ("load_config",),
     "data.dataset": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"),
     "data.stream": ("Stream",),
-    "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError"),
+    "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"),
     "fields": ("Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
     "gan.augmentation": ("Augment", "AugmentConfig"),
@@ -66,12 +72,16 @@ _HOME = {
     "gan.objective": ("DiscriminatorObjective",),
     "gan.precision": ("full_precision", "widened"),
     "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
+    "images.animation": ("write_animation",),
+    "images.grids": ("grid", "save_grid"),
     "images.reading": ("ImageReader",),
+    "inference.exporting": ("export",),
     "inference.formats": ("Format", "Sampler", "Sink"),
     "inference.comparison": ("Comparison", "RunSummary", "compare"),
     "inference.encoding": ("Encoding", "encode"),
     "inference.evaluation": ("Evaluation", "evaluate"),
     "inference.opening": ("load",),
+    "inference.sampling": ("draw_inputs",),
     "inference.tiling": ("Translator",),
     "inference.translation": ("translate",),
     "plugin.registry": ("Registry", "load_registry"),
@@ -81,24 +91,26 @@ _HOME = {
     "training.train": ("train",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_ROOMS = ("cli", "files", "testing")
 
 __all__ = [  # noqa: RUF022 - by room, as above
     "HOOK_API", "Spec", "hookimpl", "__version__",
+    "cli", "files", "testing",
     "AdversarialConfig", "AdversarialTrainer", "draw_latent",
     "Augment", "AugmentConfig",
     "Config", "load_config",
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
-    "GanzooError", "Interrupted", "TrainingError", "UserError",
+    "GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean",
     "fit",
     "Format", "Sampler", "Sink",
     "DiscriminatorObjective",
-    "ImageReader",
+    "ImageReader", "grid", "save_grid", "write_animation",
     "Loop",
     "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",
-    "compare", "encode", "evaluate", "load", "train", "translate",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "load", "train", "translate",
     "full_precision", "widened",
     "Registry", "load_registry",
     "Run",
@@ -108,6 +120,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"ganzoo.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'ganzoo' has no attribute {name!r}")
     value = getattr(import_module(f"ganzoo.{_MODULE_OF[name]}"), name)

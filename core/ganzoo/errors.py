@@ -2,8 +2,8 @@
 
 import re
 import signal
-from collections.abc import Iterable
-from difflib import get_close_matches
+
+from ganzoo_runtime.text import did_you_mean
 
 __all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean", "is_out_of_memory", "sentence"]
 
@@ -40,15 +40,6 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
     )
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest of the known names, or the names themselves if none is close."""
-    names = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there is: {', '.join(names)}" if names else ""
 
 
 def sentence(error: BaseException) -> str:

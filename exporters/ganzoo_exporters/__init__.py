@@ -1,1 +1,1 @@
-"""ONNX export, and the runtime that needs numpy and onnxruntime alone."""
+"""ONNX export with the command for it, a web page that samples in a browser, and repositories for Triton."""

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import ganzoo_runtime as runtime
-from ganzoo import GanzooError, Image, Network, Signature, UserError
+from ganzoo import GanzooError, Image, Network, Signature, UserError, save_grid
 from ganzoo.files import atomic_path, temporary_path, writing
-from ganzoo.images.grids import save_grid
+from ganzoo_exporters.graph import to_graph
 from ganzoo_exporters.parity import (
     apply,
     draw_inputs,
@@ -36,10 +36,9 @@ from ganzoo_exporters.parity import (
 )
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
-from ganzoo_exporters.translate import translate
 from ganzoo_runtime.document import check_document
 
-__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "draw_inputs", "export"]
+__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "check", "draw_inputs", "export"]
 
 SCHEMA = 1
 """The version of the metadata document."""
@@ -79,8 +78,8 @@ def export(
     and other parametrizations folded into the weights, and rewritten to what onnxruntime computes fastest.
 
     With ``pixels`` the output is not float32 but uint8 in that layout, scaled, rounded and clipped inside the graph,
-    exactly as :func:`ganzoo_runtime.pictures.to_pixels` does. ``precision`` is that of the arithmetic inside; see
-    :mod:`ganzoo_exporters.precision`. int8 is calibrated on latents that are drawn as the signature says, and a picture
+    exactly as :func:`ganzoo_runtime.images.pixels` does. ``precision`` is that of the arithmetic inside; see
+    :mod:`ganzoo_exporters.precision`. int8 is calibrated on latents that are drawn as the signature says, and an image
     is left beside the file, rows in float32 and in int8 in turn. Weights of more than ``inline`` bytes go to one other
     file beside ``path``.
 
@@ -164,17 +163,22 @@ def export(
     return written
 
 
+def check(signature: Signature, pixels: Layout | None, precision: Precision) -> None:
+    """Raise :class:`~ganzoo.UserError` for pixels of what is no image, and int8 of what is not drawn from latents."""
+    if pixels and not isinstance(signature.output, Image):
+        raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
+    if precision == "int8" and not drawable(signature):
+        kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
+        raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
+
+
 def _document(
     signature: Signature, metadata: Mapping[str, Any], pixels: Layout | None, precision: Precision
 ) -> dict[str, Any]:
     """Return the metadata so far; what the network does not allow and the runtime would not read is refused."""
     if not signature.inputs or not all(field.name for field in signature.inputs):
         raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
-    if pixels and not isinstance(signature.output, Image):
-        raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
-    if precision == "int8" and not drawable(signature):
-        kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
-        raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
+    check(signature, pixels, precision)
     document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
     document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision}
     try:
@@ -187,7 +191,7 @@ def _document(
 def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precision) -> Iterator[onnx.ModelProto]:
     """Yield the network in that precision, the best first: those that follow are nearer to it and less of it."""
     rules = QUANTIZABLE if precision == "int8" else FAST
-    model = translate(network, [torch.from_numpy(array) for array in example], rules)
+    model = to_graph(network, [torch.from_numpy(array) for array in example], rules)
     match precision:
         case "fp32":
             yield model

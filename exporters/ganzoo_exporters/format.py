@@ -23,6 +23,12 @@ class Onnx(Format):
     Exporting imports torch and onnx, loading imports numpy and onnxruntime; importing this module imports neither.
     """
 
+    def check(self, network: Network, *, pixels: Layout | None = None, precision: Precision = "fp32") -> None:
+        """Raise :class:`UserError` for pixels of what is no image, and int8 of what is not drawn from latents."""
+        from ganzoo_exporters.export import check
+
+        check(network.signature, pixels, precision)
+
     def export(
         self,
         network: Network,
@@ -45,15 +51,3 @@ class Onnx(Format):
             return Generator(path)
         except ModelError as error:
             raise UserError(str(error)) from None
-
-    def write_page(self, model: Path, folder: Path, *, ort: Path | None = None) -> None:
-        """Write a page with the model; see :func:`ganzoo_exporters.web.write_page`."""
-        from ganzoo_exporters.web import write_page
-
-        write_page(model, folder, ort=ort)
-
-    def write_repository(self, model: Path, folder: Path) -> Path:
-        """Put the model into a repository for Triton; see :func:`ganzoo_exporters.triton.write_repository`."""
-        from ganzoo_exporters.triton import write_repository
-
-        return write_repository(model, folder)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import ganzoo_runtime as runtime
-from ganzoo import Attributes, GanzooError, Image, Label, Latent, Network, Scores, Signature
-from ganzoo.fields import Field, Mask
+from ganzoo import Attributes, Field, GanzooError, Image, Label, Latent, Mask, Network, Scores, Signature
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = [

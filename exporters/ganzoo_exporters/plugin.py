@@ -1,11 +1,11 @@
-"""The hooks of the ONNX exporter."""
+"""The hooks of the exporters."""
 
 from ganzoo import Spec, hookimpl
 
 
 @hookimpl
 def ganzoo_specs() -> list[Spec]:
-    """Offer ONNX as a file format, and what streams of samples are written to."""
+    """Offer ONNX as a file format, its command, and what streams of samples are written to."""
     sinks = {
         "folder": "a PNG file for each image",
         "npy": "one array, opened as a memmap by numpy.load(path, mmap_mode='r')",
@@ -19,6 +19,7 @@ def ganzoo_specs() -> list[Spec]:
             summary="ONNX with its signature inside, compared with torch; runs with numpy and onnxruntime alone",
             target="ganzoo_exporters.format:Onnx",
         ),
+        Spec("command", "export", "Export a trained generator, compared with torch", "ganzoo_exporters.command:export"),
         *(
             Spec(kind="sink", key=key, summary=summary, target=f"ganzoo_runtime.sinks:write_{key}")
             for key, summary in sinks.items()

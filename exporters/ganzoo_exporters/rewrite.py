@@ -9,12 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import ir
+
+from ganzoo_exporters.nodes import (
+    Array,
+    add_weight,
+    add_weights,
+    constant_of,
+    get_float,
+    get_int,
+    get_ints,
+    input_node,
+    insert,
+    insert_reshape,
+    plain_convolution,
+    sole_producer,
+)
 
 __all__ = ["FAST", "QUANTIZABLE", "rewrite"]
 
@@ -24,7 +37,6 @@ _POINTWISE = {"Clip", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Relu", "Selu",
 _MOVING = {"Concat", "DepthToSpace", "Reshape", "Slice"}
 _ABSORBING = {"Conv", "Gemm"}  # what onnxruntime computes together with a pointwise function behind it
 
-Array = NDArray[Any]
 Rule = Callable[[ir.Node], ir.Value | None]
 """Returns what takes the place of the node's output, or nothing if the rule does not apply to the node."""
 
@@ -46,23 +58,23 @@ def rewrite(model: ir.Model, rules: Sequence[Rule]) -> None:
 def without_transposes(node: ir.Node) -> ir.Value | None:
     """Transpose, layer norm over all but the batch, pointwise functions, Transpose back: without the Transposes."""
     chain: list[ir.Node] = []
-    inner = _before(node) if node.op_type == "Transpose" else None
+    inner = input_node(node) if node.op_type == "Transpose" else None
     while inner is not None and inner.op_type in _POINTWISE:
         chain.append(inner)
-        inner = _before(inner)
-    if inner is None or inner.op_type != "LayerNormalization" or (first := _before(inner, "Transpose")) is None:
+        inner = input_node(inner)
+    if inner is None or inner.op_type != "LayerNormalization" or (first := input_node(inner, "Transpose")) is None:
         return None
     there, back = (list(each.attributes["perm"].as_ints()) for each in (first, node))
-    rank, weights = len(there), [_constant(value) for value in inner.inputs[1:]]
-    if there[0] or [there[axis] for axis in back] != [*range(rank)] or _int(inner, "axis", -1) not in (1, 1 - rank):
+    rank, weights = len(there), [constant_of(value) for value in inner.inputs[1:]]
+    if there[0] or [there[axis] for axis in back] != [*range(rank)] or get_int(inner, "axis", -1) not in (1, 1 - rank):
         return None
     if any(weight is None or weight.ndim != rank - 1 for weight in weights):
         return None
     order = [axis - 1 for axis in back[1:]]
-    moved = [_weight(node, weight.transpose(order)) for weight in weights if weight is not None]
-    value = _put(node, "LayerNormalization", [first.inputs[0], *moved], {**inner.attributes, "axis": 1})
+    moved = [add_weight(node, weight.transpose(order)) for weight in weights if weight is not None]
+    value = insert(node, "LayerNormalization", [first.inputs[0], *moved], {**inner.attributes, "axis": 1})
     for each in reversed(chain):
-        value = _put(node, each.op_type, [value, *each.inputs[1:]], each.attributes)
+        value = insert(node, each.op_type, [value, *each.inputs[1:]], each.attributes)
     return value
 
 
@@ -70,16 +82,16 @@ def folded_norm(node: ir.Node) -> ir.Value | None:
     """Batch norm behind a matrix product, or behind one and its Reshape to maps: part of the product's weights."""
     if node.op_type != "BatchNormalization":
         return None
-    reshape = _before(node, "Reshape")
-    gemm = _before(reshape or node, "Gemm")
-    if gemm is None or _int(gemm, "transA", 0) or (_float(gemm, "alpha"), _float(gemm, "beta")) != (1, 1):
+    reshape = input_node(node, "Reshape")
+    gemm = input_node(reshape or node, "Gemm")
+    if gemm is None or get_int(gemm, "transA", 0) or (get_float(gemm, "alpha"), get_float(gemm, "beta")) != (1, 1):
         return None
-    weight, *rest = (_constant(value) for value in gemm.inputs[1:])
-    numbers = [_constant(value) for value in node.inputs[1:]]
+    weight, *rest = (constant_of(value) for value in gemm.inputs[1:])
+    numbers = [constant_of(value) for value in node.inputs[1:]]
     if weight is None or any(each is None for each in (*rest, *numbers)):
         return None
     scale, shift, mean, variance = (each.astype(np.float64) for each in numbers if each is not None)
-    columns: Array = weight.astype(np.float64).T if _int(gemm, "transB", 0) else weight.astype(np.float64)
+    columns: Array = weight.astype(np.float64).T if get_int(gemm, "transB", 0) else weight.astype(np.float64)
     shape = reshape.outputs[0].shape if reshape is not None else None
     if reshape is not None and (
         shape is None
@@ -88,28 +100,28 @@ def folded_norm(node: ir.Node) -> ir.Value | None:
     ):
         return None
     each = columns.shape[1] // len(scale)
-    factor = (scale / np.sqrt(variance + _float(node, "epsilon", 1e-5))).repeat(each)
+    factor = (scale / np.sqrt(variance + get_float(node, "epsilon", 1e-5))).repeat(each)
     bias = np.broadcast_to(rest[0], columns[0].shape) if rest and rest[0] is not None else np.float64(0)
     folded = [columns * factor, (bias - mean.repeat(each)) * factor + shift.repeat(each)]
-    product = _put(node, "Gemm", [gemm.inputs[0], *(_weight(node, array) for array in folded)], {})
-    return product if reshape is None else _put(node, "Reshape", [product, reshape.inputs[1]], reshape.attributes)
+    product = insert(node, "Gemm", [gemm.inputs[0], *(add_weight(node, array) for array in folded)], {})
+    return product if reshape is None else insert(node, "Reshape", [product, reshape.inputs[1]], reshape.attributes)
 
 
 def one_pixel_as_product(node: ir.Node) -> ir.Value | None:
     """A transposed convolution of a map of one pixel: a matrix product."""
-    found = _convolution(node, "ConvTranspose")
+    found = plain_convolution(node, "ConvTranspose")
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    if found is None or shape is None or list(shape[2:]) != [1, 1] or any(_ints(node, "output_padding", [0, 0])):
+    if found is None or shape is None or list(shape[2:]) != [1, 1] or any(get_ints(node, "output_padding", [0, 0])):
         return None
     weight, bias, _, (top, left, bottom, right) = found
     height, width = weight.shape[2:]
     weight = weight[:, :, top : height - bottom, left : width - right]
-    rows = _put(node, "Flatten", [node.inputs[0]], {"axis": 1})
-    weights = [_weight(node, weight.reshape(len(weight), -1))]
+    rows = insert(node, "Flatten", [node.inputs[0]], {"axis": 1})
+    weights = [add_weight(node, weight.reshape(len(weight), -1))]
     if bias is not None:
-        weights.append(_weight(node, bias.repeat(prod(weight.shape[2:]))))
-    product = _put(node, "Gemm", [rows, *weights], {})
-    return _reshaped(node, product, [-1, *weight.shape[1:]])
+        weights.append(add_weight(node, bias.repeat(prod(weight.shape[2:]))))
+    product = insert(node, "Gemm", [rows, *weights], {})
+    return insert_reshape(node, product, [-1, *weight.shape[1:]])
 
 
 def doubled_as_transposed(node: ir.Node) -> ir.Value | None:
@@ -117,8 +129,8 @@ def doubled_as_transposed(node: ir.Node) -> ir.Value | None:
 
     Of the pixels under its k x k kernel some are equal, so that their weights can be added up beforehand.
     """
-    resize = _before(node, "Resize")
-    found = _convolution(node, "Conv")
+    resize = input_node(node, "Resize")
+    found = plain_convolution(node, "Conv")
     if resize is None or found is None or found[2] != [1, 1] or not _doubles(resize):
         return None
     weight, bias, _, pads = found
@@ -127,27 +139,27 @@ def doubled_as_transposed(node: ir.Node) -> ir.Value | None:
     if min(turned) < 0:
         return None
     attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [2, 2], "pads": turned}
-    return _put(node, "ConvTranspose", [resize.inputs[0], *_weights(node, kernel, bias)], attributes)
+    return insert(node, "ConvTranspose", [resize.inputs[0], *add_weights(node, kernel, bias)], attributes)
 
 
 def halved_as_strided(node: ir.Node) -> ir.Value | None:
     """A convolution of stride 1 and 2 x 2 average pooling: one convolution of stride 2."""
-    conv = _before(node, "Conv") if node.op_type == "AveragePool" else None
-    found = _convolution(conv, "Conv") if conv is not None else None
-    if found is None or found[2] != [1, 1] or any(_ints(node, "pads", [0] * 4)) or _int(node, "ceil_mode", 0):
+    conv = input_node(node, "Conv") if node.op_type == "AveragePool" else None
+    found = plain_convolution(conv, "Conv") if conv is not None else None
+    if found is None or found[2] != [1, 1] or any(get_ints(node, "pads", [0] * 4)) or get_int(node, "ceil_mode", 0):
         return None
-    if _ints(node, "kernel_shape") != [2, 2] or _ints(node, "strides", [1, 1]) != [2, 2]:
+    if get_ints(node, "kernel_shape") != [2, 2] or get_ints(node, "strides", [1, 1]) != [2, 2]:
         return None
     weight, bias, _, pads = found
     assert conv is not None
     kernel = _overlaid(weight) / 4
     attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [2, 2], "pads": pads}
-    return _put(node, "Conv", [conv.inputs[0], *_weights(node, kernel, bias)], attributes)
+    return insert(node, "Conv", [conv.inputs[0], *add_weights(node, kernel, bias)], attributes)
 
 
 def thin_as_transposed(node: ir.Node) -> ir.Value | None:
     """A convolution of stride 1 to few channels: a transposed one, its kernel turned round."""
-    found = _convolution(node, "Conv")
+    found = plain_convolution(node, "Conv")
     if found is None or found[2] != [1, 1]:
         return None
     weight, bias, _, pads = found
@@ -156,7 +168,7 @@ def thin_as_transposed(node: ir.Node) -> ir.Value | None:
         return None
     kernel = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
     attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [1, 1], "pads": turned}
-    return _put(node, "ConvTranspose", [node.inputs[0], *_weights(node, kernel, bias)], attributes)
+    return insert(node, "ConvTranspose", [node.inputs[0], *add_weights(node, kernel, bias)], attributes)
 
 
 def transposed_by_phases(node: ir.Node) -> ir.Value | None:
@@ -164,9 +176,9 @@ def transposed_by_phases(node: ir.Node) -> ir.Value | None:
 
     As it is, it would be a matrix product for every sample, whose columns are then added to the pixels.
     """
-    found = _convolution(node, "ConvTranspose")
+    found = plain_convolution(node, "ConvTranspose")
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    if found is None or shape is None or any(_ints(node, "output_padding", [0, 0])):
+    if found is None or shape is None or any(get_ints(node, "output_padding", [0, 0])):
         return None
     weight, _, strides, pads = found
     stride, channels, *size = strides[0], *weight.shape[1:]
@@ -183,18 +195,18 @@ def transposed_by_phases(node: ir.Node) -> ir.Value | None:
         rows, columns = (
             [first + stride * t for t in reversed(range(n))] for (_, first), n in zip(at, counts, strict=True)
         )
-        kernel = _weight(node, weight[:, :, rows][:, :, :, columns].swapaxes(0, 1))
+        kernel = add_weight(node, weight[:, :, rows][:, :, :, columns].swapaxes(0, 1))
         around = [*(n - 1 - later for (later, _), n in zip(at, counts, strict=True)), *(later for later, _ in at)]
         attributes = {"kernel_shape": counts, "pads": around}
-        parts.append(_put(node, "Conv", [node.inputs[0], kernel, *node.inputs[2:]], attributes))
+        parts.append(insert(node, "Conv", [node.inputs[0], kernel, *node.inputs[2:]], attributes))
     # Put together pixel by pixel, and then row by row: three times as fast as DepthToSpace of all of them.
-    pixels = [_reshaped(node, part, [0, channels, height * width, 1]) for part in parts]
+    pixels = [insert_reshape(node, part, [0, channels, height * width, 1]) for part in parts]
     lines = [
-        _put(node, "Concat", pixels[start : start + stride], {"axis": 3}) for start in range(0, len(pixels), stride)
+        insert(node, "Concat", pixels[start : start + stride], {"axis": 3}) for start in range(0, len(pixels), stride)
     ]
-    lines = [_reshaped(node, line, [0, channels * height, 1, width * stride]) for line in lines]
-    whole = _put(node, "Concat", lines, {"axis": 2})
-    return _reshaped(node, whole, [0, channels, height * stride, width * stride])
+    lines = [insert_reshape(node, line, [0, channels * height, 1, width * stride]) for line in lines]
+    whole = insert(node, "Concat", lines, {"axis": 2})
+    return insert_reshape(node, whole, [0, channels, height * stride, width * stride])
 
 
 def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
@@ -202,13 +214,13 @@ def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
 
     Slower in float32, but integers know no transposed convolution.
     """
-    found = _convolution(node, "ConvTranspose")
+    found = plain_convolution(node, "ConvTranspose")
     if found is None:
         return None
     weight, bias, strides, pads = found
     inputs, outputs, *size = weight.shape
     stride, (taps, across) = strides[0], (-(-each // strides[0]) for each in size)
-    if strides[0] != strides[1] or stride < 2 or any(_ints(node, "output_padding", [0, 0])):
+    if strides[0] != strides[1] or stride < 2 or any(get_ints(node, "output_padding", [0, 0])):
         return None
     # Pixel i adds weight[m] to pixel s i + m; with m = s t + r that is phase r of pixel i + t.
     whole = np.zeros((inputs, outputs, stride * taps, stride * across), weight.dtype)
@@ -217,19 +229,19 @@ def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
     kernel = phases.transpose(1, 3, 5, 0, 2, 4).reshape(-1, inputs, taps, across)
     repeated = None if bias is None else bias.repeat(stride * stride)
     around = {"kernel_shape": [taps, across], "pads": [taps - 1, across - 1] * 2}
-    value = _put(node, "Conv", [node.inputs[0], *_weights(node, kernel, repeated)], around)
-    value = _put(node, "DepthToSpace", [value], {"blocksize": stride, "mode": "CRD"})
+    value = insert(node, "Conv", [node.inputs[0], *add_weights(node, kernel, repeated)], around)
+    value = insert(node, "DepthToSpace", [value], {"blocksize": stride, "mode": "CRD"})
     beyond = [stride * count - each + pad for count, each, pad in zip((taps, across), size, pads[2:], strict=True)]
     ends = [-each or np.iinfo(np.int64).max for each in beyond]
-    limits = [_weight(node, np.array(each), np.int64) for each in (pads[:2], ends, [2, 3])]
-    return _put(node, "Slice", [value, *limits], {})
+    limits = [add_weight(node, np.array(each), np.int64) for each in (pads[:2], ends, [2, 3])]
+    return insert(node, "Slice", [value, *limits], {})
 
 
 def activated_early(node: ir.Node) -> ir.Value | None:
     """A pointwise function behind nodes that only move the numbers of convolutions: right behind each, a part of it."""
 
     def origins(value: ir.Value | None) -> Iterator[ir.Node | None]:
-        moving = _producer(value)
+        moving = sole_producer(value)
         if moving is None or moving.op_type not in _MOVING:
             yield moving
             return
@@ -237,14 +249,14 @@ def activated_early(node: ir.Node) -> ir.Value | None:
             yield from origins(each)
 
     def applied(value: ir.Value | None) -> ir.Value:
-        moving = _producer(value)
+        moving = sole_producer(value)
         if moving is None or moving.op_type not in _MOVING:
-            return _put(node, node.op_type, [value, *node.inputs[1:]], node.attributes)
+            return insert(node, node.op_type, [value, *node.inputs[1:]], node.attributes)
         moved = _moved(moving)
         inputs = [*map(applied, moved), *moving.inputs[len(moved) :]]
-        return _put(node, moving.op_type, inputs, moving.attributes)
+        return insert(node, moving.op_type, inputs, moving.attributes)
 
-    before = _before(node) if node.op_type in _POINTWISE else None
+    before = input_node(node) if node.op_type in _POINTWISE else None
     if before is None or before.op_type not in _MOVING:
         return None
     if any(origin is None or origin.op_type not in _ABSORBING for origin in origins(node.inputs[0])):
@@ -276,23 +288,9 @@ QUANTIZABLE: tuple[Rule, ...] = (
 """The rules for graphs that are to be quantized."""
 
 
-def _convolution(node: ir.Node, op_type: str) -> tuple[Array, Array | None, list[int], list[int]] | None:
-    """Return weight, bias, strides and pads of a plain convolution of maps: no groups, no dilation."""
-    if node.op_type != op_type or node.domain not in ("", "ai.onnx"):
-        return None
-    weight, bias = (_constant(node.inputs[index]) if len(node.inputs) > index else None for index in (1, 2))
-    if weight is None or weight.ndim != 4 or (bias is None and len(node.inputs) > 2 and node.inputs[2] is not None):
-        return None
-    plain = _int(node, "group", 1) == 1 and _ints(node, "dilations", [1, 1]) == [1, 1]
-    automatic = "auto_pad" in node.attributes and node.attributes["auto_pad"].as_string() != "NOTSET"
-    if not plain or automatic or "output_shape" in node.attributes:
-        return None
-    return weight, bias, _ints(node, "strides", [1, 1]), _ints(node, "pads", [0] * 4)
-
-
 def _doubles(resize: ir.Node) -> bool:
     """Tell whether a Resize repeats every pixel of a map in both directions."""
-    scales = _constant(resize.inputs[2]) if len(resize.inputs) == 3 else None
+    scales = constant_of(resize.inputs[2]) if len(resize.inputs) == 3 else None
     if scales is None or scales.tolist() != [1, 1, 2, 2]:
         return False
     words = [
@@ -313,62 +311,6 @@ def _overlaid(kernel: Array) -> Array:
     return added
 
 
-def _before(node: ir.Node, op_type: str | None = None) -> ir.Node | None:
-    """Return the node that makes the first input, if nobody else uses it, and if it is of that kind."""
-    producer = _producer(node.inputs[0])
-    return producer if producer is not None and op_type in (None, producer.op_type) else None
-
-
-def _producer(value: ir.Value | None) -> ir.Node | None:
-    """Return the node that makes a value, if that is used once."""
-    return None if value is None or value.is_graph_output() or len(value.uses()) > 1 else value.producer()
-
-
-def _constant(value: ir.Value | None) -> Array | None:
-    tensor = None if value is None or value.is_graph_input() else ir.convenience.get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
-
-
-def _int(node: ir.Node, name: str, default: int) -> int:
-    return node.attributes[name].as_int() if name in node.attributes else default
-
-
-def _float(node: ir.Node, name: str, default: float = 1.0) -> float:
-    return node.attributes[name].as_float() if name in node.attributes else default
-
-
-def _ints(node: ir.Node, name: str, default: Sequence[int] = ()) -> list[int]:
-    return [*(node.attributes[name].as_ints() if name in node.attributes else default)]
-
-
-def _put(node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], attributes: Any) -> ir.Value:
-    """Insert a node before ``node`` and return its output."""
-    fresh = ir.node(op_type, inputs, attributes)
-    node.prepend(fresh)
-    return fresh.outputs[0]
-
-
 def _moved(node: ir.Node) -> Sequence[ir.Value | None]:
     """Return the inputs whose numbers a node only moves."""
     return node.inputs if node.op_type == "Concat" else node.inputs[:1]
-
-
-def _reshaped(node: ir.Node, value: ir.Value, shape: Sequence[int]) -> ir.Value:
-    return _put(node, "Reshape", [value, _weight(node, np.array(shape), np.int64)], {})
-
-
-def _weight(node: ir.Node, values: Array, dtype: Any = np.float32) -> ir.Value:
-    """Return a new initializer of the node's graph."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    array, name = np.ascontiguousarray(values, dtype), f"{node.outputs[0].name}.weight"
-    while name in graph.initializers:
-        name += "_"
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape))
-    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
-    graph.register_initializer(value)
-    return value
-
-
-def _weights(node: ir.Node, kernel: Array, bias: Array | None) -> list[ir.Value]:
-    return [_weight(node, kernel), *([] if bias is None else [_weight(node, bias)])]

@@ -20,19 +20,28 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
 from .device import Bound, Graphs, Value, graph_options, run_bound
-from .drawing import GENERATOR, Drawing, Floats, Given, Labels, Vectors, check_labels, draw, stream, whole
+from .drawing import (
+    GENERATOR,
+    Drawing,
+    Floats,
+    Given,
+    Labels,
+    Vectors,
+    draw_latents,
+    noise,
+    streams,
+    whole,
+)
 from .errors import ModelError
-from .latents import pick
 from .session import DEVICES, PROVIDERS, Provider, cores, open_session
 from .trust import Source, read, read_metadata
 
 __all__ = ["Batch", "Generator"]
 
 _BATCH = "the batch size"
-_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
-_PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
 _SMALL = 1 << 20  # bytes of samples; what each thread may keep for its next request
 
 
@@ -77,17 +86,14 @@ class Generator:
         self.directions: Mapping[str, Mapping[str, Any]] = self.metadata.get("directions", {})
         self._fields: list[dict[str, Any]] = self.signature["inputs"]
         self.inputs = tuple(field["name"] for field in self._fields)
-        self._means = {
-            field["name"]: np.asarray(mean, np.float32).reshape(field["shape"])
-            for field in self._fields
-            if (mean := self.metadata.get("latent_mean", {}).get(field["name"])) is not None
-        }
+        means = self.metadata.get("latent_mean", {})
+        self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()}
         # From the bytes that were checked: the file may be another one by now.
         self._open = partial(open_session, content, self._name, folder, providers)
         self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
         self.provider = self.device = self._session.get_providers()[0]
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
-        if not _agree(found, self._fields):
+        if not agree(found, self._fields):
             raise ModelError(f"{self._name} is inconsistent: the inputs of its graph are not those of its signature")
         self.output = self._session.get_outputs()[0].name
         output = self.signature["output"]
@@ -113,7 +119,7 @@ class Generator:
             [field["kind"] for field in self._fields] == ["latent"]
             and self._memory[0] == "cpu"
             and not alone
-            and self._session.get_outputs()[0].type == _TYPES.get(self._dtype.name)
+            and self._session.get_outputs()[0].type == TYPES.get(self._dtype.name)
             and self.metadata.get("latent_generator", GENERATOR) == GENERATOR
         )
 
@@ -127,7 +133,7 @@ class Generator:
         Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
         synchronized. The sample is float32, or uint8 where the model was exported with pixels inside.
         """
-        return self._run(self._feed(arrays), self._session)
+        return self._run(check_arrays(self._fields, arrays), self._session)
 
     def on_device(self, *arrays: Any) -> ort.OrtValue:
         """Apply the network like a call, and leave the sample in the memory of the device that computed it.
@@ -135,7 +141,7 @@ class Generator:
         ``torch.from_dlpack(value)`` and the like take it without a copy. From a CUDA graph it is valid until the next
         run of the same batch size.
         """
-        return self._run_bound(self._feed(arrays))
+        return self._run_bound(check_arrays(self._fields, arrays))
 
     def latents(
         self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
@@ -150,16 +156,8 @@ class Generator:
 
         In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
         """
-        names = [field["name"] for field in self._fields if field["kind"] == "latent"]
-        if not names or name not in (None, *names):
-            raise ValueError(f"this model has no such latent; it takes the inputs {', '.join(self.inputs)}")
-        name = name or names[0]
-        if not isinstance(n, Sequence | np.ndarray):
-            return self._drawing(n, seed, truncation=truncation).take(n)[name]
-        count = max(n, default=0) + 1
-        drawing = self._drawing(count, seed, truncation=truncation)
-        size = max(1, _PIECE // sum(math.prod(field["shape"]) for field in self._fields if field["kind"] == "latent"))
-        return pick((drawing.take(min(size, count - at))[name] for at in range(0, count, size)), n)
+        self._check_source()
+        return draw_latents(self._fields, n, seed, name, truncation=truncation, means=self._means)
 
     def sample(
         self,
@@ -174,21 +172,27 @@ class Generator:
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is one class for all or one for each sample, always by index, whatever the classes are called
+        ``label`` is a class for all samples or one for each, always by index, whatever the classes are called
         (``names.index(name)`` for the ``names`` in the signature); of a model with several labels, a mapping from names
-        of labels to such. Labels that are left out take all their combinations in turn, the first changing fastest.
-        ``attributes`` is one vector for all or one for each sample; or a mapping from names of attributes (indices, if
-        they have no names) to numbers, put into the signature's examples, which take turns (zeros if there are none).
-        ``truncation`` moves the latents towards their mean, 0 unless the metadata say otherwise: below 1 for more
-        typical and less varied samples. ``latents`` are used in place of drawn ones, as they are: one for all or one
-        for each sample, or a mapping from names of latents to such. ``batch`` samples are computed at a time, by
-        default as many as is fastest; it changes speed and memory, not the latents.
+        of labels to such. Labels that are left out take all their combinations in turn, the first one changing fastest:
+        sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of the second, and so on. ``attributes`` is a
+        vector for all samples, [dim], or one for each, [n, dim]; or a mapping from names of attributes (their indices
+        if they have no names) to numbers, which take the place of these entries of the signature's examples. The
+        examples, zeros if there are none, take turns. ``truncation`` moves the latents towards their mean, 0 unless the
+        metadata say otherwise: below 1 for more typical and less varied samples. ``latents`` are used as they are in
+        place of drawn ones: one for all samples, [*shape], or one for each, [n, *shape], of the first latent; or a
+        mapping from names of latents to such. ``batch`` samples are computed at a time, by default as many as is
+        fastest; it changes speed and memory, not the latents.
+
+        Raises ValueError, before anything is computed, for what this model cannot be asked, and for a model that takes
+        images: call it with arrays.
         """
         plain = self._from_noise and label is None and attributes is None and latents is None and truncation == 1
         if plain and type(n) is int and 0 < n * self._bytes <= _SMALL and self._batch(batch, n, n) == n:
             return self._small(n, seed)
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        pieces = self._pieces(self._drawing(n, seed, **asked), n, batch)
+        drawing = self._drawing(n, seed, **asked)
+        pieces, n = self._pieces(drawing, batch), drawing.n
         first = next(pieces).samples
         if len(first) == n:
             return first
@@ -213,12 +217,13 @@ class Generator:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs, in constant memory."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
         batch = batch if batch is None else whole(batch, 1, _BATCH)
-        return self._pieces(self._drawing(n, seed, **asked), n, batch)
+        return self._pieces(self._drawing(n, seed, **asked), batch)
 
     def _small(self, n: int, seed: int) -> NDArray[Any]:
         """Return what :meth:`sample` does, by as little code as can be: a small network takes no longer than that."""
         (field,) = self._fields
-        feed = {field["name"]: draw(stream(seed), field, n)}
+        (random,) = streams(seed)
+        feed = {field["name"]: noise(random, field, n)}
         bound = getattr(self._kept, "bound", None)
         try:
             if bound is None or bound.size != n:
@@ -229,13 +234,13 @@ class Generator:
         except Exception as error:
             raise self._failed(error) from None
 
-    def _pieces(self, drawing: Drawing, n: int, batch: int | None) -> Iterator[Batch]:
-        """Draw ``n`` samples, a piece after another.
+    def _pieces(self, drawing: Drawing, batch: int | None) -> Iterator[Batch]:
+        """Compute the samples of all that is drawn, a piece after another.
 
         Of a large request on the CPU each thread computes a piece of its own: if all work on one piece, they wait for
         each other after every operator.
         """
-        left = n
+        n = left = drawing.n
         if self._abreast == 1 or batch is not None or n < LARGE:
             while left:
                 size = self._batch(batch, left, n)
@@ -264,9 +269,12 @@ class Generator:
         return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
+        self._check_source()
+        return Drawing(self._fields, n, seed, means=self._means, **asked)
+
+    def _check_source(self) -> None:
         if (generator := self.metadata.get("latent_generator", GENERATOR)) != GENERATOR:
             raise ValueError(f"this model's latents come from {generator}, which this runtime does not know: update it")
-        return Drawing(self._fields, n, seed, means=self._means, **asked)
 
     def _batch(self, asked: int | None, left: int, n: int) -> int:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
@@ -276,32 +284,6 @@ class Generator:
             return min(max(self._graphs.sizes), left)
         # TensorRT builds an engine anew for shapes that it has not seen: there is nothing to be learnt by trying.
         return min(64, left) if self.provider == PROVIDERS["tensorrt"] else self._batching.next(left, n)
-
-    def _feed(self, arrays: Sequence[Any]) -> dict[str, Value]:
-        """Check the arrays and return them as onnxruntime takes them, by name."""
-        if len(arrays) != len(self._fields):
-            raise ValueError(f"this model takes the inputs {', '.join(self.inputs)}; {len(arrays)} were given")
-        feed: dict[str, Value] = {}
-        sizes = set()
-        for field, array in zip(self._fields, arrays, strict=True):
-            name, value = field["name"], _as_value(array)
-            shape = tuple(value.shape() if isinstance(value, ort.OrtValue) else value.shape)
-            if not (shape and shape[0] and _fits(shape[1:], field)):
-                raise ValueError(f"input {name!r} has the shape {['N', *field['shape']]}, not {list(shape)}")
-            sizes.add(shape[0])
-            if isinstance(value, ort.OrtValue):
-                if value.data_type() != _TYPES[field["dtype"]]:
-                    raise ValueError(f"input {name!r} is {field['dtype']}, not {value.data_type()}")
-                feed[name] = value
-                continue
-            if not np.can_cast(value.dtype, field["dtype"], "same_kind"):
-                raise ValueError(f"input {name!r} is {field['dtype']}, not {value.dtype}")
-            if field["kind"] == "label":
-                check_labels(value, field["classes"])
-            feed[name] = np.ascontiguousarray(value, field["dtype"])
-        if len(sizes) > 1:
-            raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")
-        return feed
 
     def _run(self, feed: Mapping[str, Value], session: ort.InferenceSession) -> NDArray[Any]:
         if self._graphs is not None or any(isinstance(value, ort.OrtValue) for value in feed.values()):
@@ -324,30 +306,3 @@ class Generator:
 
     def _failed(self, error: Exception) -> ModelError:
         return ModelError(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}")
-
-
-def _as_value(array: Any) -> Value:
-    """Return an array in the memory of a device as onnxruntime's value, without a copy, and any other as NumPy's."""
-    on_cpu = (1, 0)
-    if isinstance(array, np.ndarray) or getattr(array, "__dlpack_device__", lambda: on_cpu)() == on_cpu:
-        return np.asarray(array)
-    return array if isinstance(array, ort.OrtValue) else ort.OrtValue.from_dlpack(array)
-
-
-def _fits(shape: Sequence[int], field: Mapping[str, Any]) -> bool:
-    """Whether an input may have this shape; the height and width of some images may be any multiple of a number."""
-    usual: list[int] = field["shape"]
-    if not (multiple := field.get("multiple")):
-        return list(shape) == usual
-    return len(shape) == 3 and shape[0] == usual[0] and all(size and size % multiple == 0 for size in shape[1:])
-
-
-def _agree(found: Sequence[tuple[str, str, Sequence[Any]]], fields: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the inputs of the graph are those of the signature."""
-    for (name, kind, (_, *shape)), field in zip(found, fields, strict=False):
-        fixed = field["shape"][:1] if field.get("multiple") else field["shape"]
-        if (name, kind) != (field["name"], _TYPES[field["dtype"]]) or shape[: len(fixed)] != fixed:
-            return False
-        if len(shape) != len(field["shape"]):
-            return False
-    return len(found) == len(fields)

@@ -63,8 +63,8 @@ def pick(pieces: Iterable[NDArray[np.float32]], numbers: Sequence[int]) -> NDArr
     Normal numbers have no fixed place in a stream of random bits: to reach one, all before it are drawn. They need not
     be kept. Raises ValueError for no numbers, negative ones, and those that the pieces do not reach.
     """
-    wanted = np.asarray(numbers, np.int64)
-    if wanted.ndim != 1 or not wanted.size or wanted.min() < 0:
+    wanted = np.asarray(numbers)
+    if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or not wanted.size or wanted.min() < 0:
         raise ValueError("the numbers of samples are whole numbers of at least 0, and at least one")
     order = np.argsort(wanted, kind="stable")
     found, start, done = list[NDArray[np.float32]](), 0, 0

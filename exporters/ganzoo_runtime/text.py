@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from difflib import get_close_matches
 
-__all__ = ["NAME", "fits", "same", "shown"]
+__all__ = ["NAME", "did_you_mean", "fits", "same", "shown"]
 
 NAME = "it has control characters, or bytes that are no text"
 """Why a text does not fit to be a name."""
@@ -47,6 +48,15 @@ def same(text: str, names: Iterable[str]) -> str:
     plain = unicodedata.normalize("NFC", text)
     alike = [name for name in names if unicodedata.normalize("NFC", name) == plain]
     return text if text in alike or not alike else alike[0]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of the known names, or the names themselves if none is close."""
+    names = sorted(set(known))
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is: {', '.join(names)}" if names else ""
 
 
 _LINES = {ord("\t"): None, ord("\n"): None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 import stat
 from collections.abc import Iterator
@@ -76,11 +77,41 @@ def test_the_newest_by_number_are_kept_beyond_a_million_steps(tmp_path: Path) ->
     assert list(checkpoint.steps(tmp_path)) == [1_000_000, 1_000_001]
 
 
+@pytest.mark.parametrize("keep", [1, 2, 3, 4, 7, 30])
+def test_as_many_are_kept_as_the_setting_says(tmp_path: Path, keep: int) -> None:
+    networks = {"generator": nn.Linear(1, 1)}
+    for step in range(1, 21):
+        checkpoint.save(tmp_path, step, networks, networks, {}, keep=keep)
+        assert list(checkpoint.steps(tmp_path)) == list(range(max(1, step - keep + 1), step + 1))
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"format": 1, "step": 4, "sha256": []}', '{"format": 1, "step": 4, "sha256": {}}']
+)
+def test_a_manifest_that_says_nothing_is_one_sentence(cli: Command, run: Path, text: str) -> None:
+    newest = checkpoint.latest(run / "checkpoints")
+    (newest / "checkpoint.json").write_text(text)
+    refused = cli("train", "--resume", run, "--steps", "99")
+    refused.refused(f"{newest} is damaged: ")
+    assert "checkpoint.json has no" in refused.err or "is not what was written" in refused.err
+
+
 def test_sheets_are_in_the_order_of_their_steps(run: Path) -> None:
     for step in (1_000_000, 999_999):
         shutil.copy(run / "samples" / "000002.png", run / "samples" / f"{step:06d}.png")
     assert [int(path.stem) for path in Run(run).sheets()] == [0, 2, 4, 6, 999_999, 1_000_000]
     assert [path.name for path in Run(run).later(999_999)] == ["1000000.png"]
+
+
+def test_every_global_generator_goes_on_where_it_was() -> None:
+    def draw() -> tuple[float, float, float]:
+        return torch.rand(1).item(), float(np.random.standard_normal()), random.gauss()
+
+    draw()  # so that NumPy and Python keep the second number of a pair
+    state = checkpoint.random_state()
+    drawn = [draw() for _ in range(3)]
+    checkpoint.restore_random_state(state)
+    assert [draw() for _ in range(3)] == drawn
 
 
 # --- A damaged one

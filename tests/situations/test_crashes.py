@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -66,6 +67,25 @@ def points(warm: Warm, whole: Whole, tmp_path: Path, begin: str) -> int:
     ended = warm(folder, *start(warm, whole, folder, begin))
     assert (ended.code, ended.err) == (0, "")
     return len(ended.operations)
+
+
+def test_what_gets_its_name_is_on_the_disk(whole: Whole) -> None:
+    """Without power the system forgets what was not fsynced: the content before the name, the name before all else."""
+    operations = whole[1].operations
+    renames = [at for at, each in enumerate(operations) if re.fullmatch(r"os\.rename .*/\.[^/]+", each)]
+    for at in renames:
+        temporary = Path(operations[at].partition(" ")[2])
+        parts = [temporary]
+        if temporary.name.startswith(".step-"):
+            parts += [temporary / each.name for each in checkpoint.latest(whole[0] / RUN / "checkpoints").iterdir()]
+        for part in parts:
+            done = [each.partition(" ")[0] for each in operations[:at] if each.endswith(f" {part}")]
+            assert done[-1:] == ["fsync"], (part, done)
+        assert operations[at + 1] == f"fsync {temporary.parent}"
+    # A checkpoint is deleted under another name: of what has its own, nothing is missing.
+    assert not [each for each in operations if "/step-" in each and not each.startswith("os.rename ")]
+    named = {Path(operations[at]).name.partition(".ganzoo-")[0] for at in renames}
+    assert named >= {".config.toml", ".metrics.jsonl", ".last", ".step-000002", ".000000.png", ".README.md"}
 
 
 @pytest.mark.parametrize("begin", ["train", "resume", "back"])

@@ -19,6 +19,7 @@ import pytest
 import typer
 from conftest import Command
 from small import small
+from typer.core import TyperGroup
 
 import ganzoo
 from ganzoo.cli import app
@@ -34,6 +35,7 @@ ELSEWHERE = {
     "ganzoo plugins": "shows the guide's plugin, which tests/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
     "ganzoo check res_mlp": "the same",
+    "ganzoo average": "the same",
 }
 """Commands of the documents that are not run here, by how they begin, and why."""
 
@@ -110,7 +112,7 @@ def draw_files(folder: Path) -> None:
     for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
         pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
         PIL.Image.fromarray(pixels).save(folder / name)
-    (folder / "judges.py").write_text(
+    (folder / "evaluators.py").write_text(
         re.findall(r"```python\n(def strokes.*?)```", (ROOT / "docs" / "sampling.md").read_text(), re.DOTALL)[0]
     )
 
@@ -196,8 +198,8 @@ def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     for text in re.findall(r"`ganzoo ([^`\n]+)`", document.read_text(encoding="utf-8")):
         words = text.split()
         command = group
-        while words and hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
+        while words and isinstance(command, TyperGroup):
+            command = command.get_command(None, words.pop(0))
         known = {option for parameter in command.params for option in parameter.opts}
         options = {word for word in words if word.startswith("-")}
         assert options <= known | {"--help"}, f"ganzoo {text}"

@@ -336,6 +336,16 @@ def test_a_single_spoilt_image_is_refused_and_so_is_a_folder_of_them(cli, spoilt
     cli("translate", "zoo:discogan-shapes", "dark", "out").refused("there are no images", "1 hidden")
 
 
+@pytest.mark.parametrize("kind", ["EPS", "PPM", "TGA", "PCX", "ICO", "SGI"])
+def test_other_formats_are_not_decoded_whatever_their_suffix(tmp_path, kind):
+    """Pillow has decoders for dozens, some of which run other programs."""
+    PIL.Image.new("RGB", (16, 16)).save(tmp_path / "a.png", format=kind)
+    reader = ImageReader()
+    for read in (reader.size, reader.read):
+        with pytest.raises(UserError, match="it is damaged, or no image of a kind that is read"):
+            read(tmp_path / "a.png")
+
+
 def test_a_pipe_is_not_waited_for(cli, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "in").mkdir()

@@ -196,7 +196,7 @@ def test_seeds_are_noticed_where_the_library_comes_with_the_plugin(tmp_path: Pat
     site.add("two", a="import torch\ntorch.set_grad_enabled(False)")
     code = f"""
 import sys
-from ganzoo.registry import Registry
+from ganzoo.plugin.registry import Registry
 plugins = Registry([{str(tmp_path)!r}]).plugins
 import numpy, torch
 assert torch.is_grad_enabled()

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from conftest import TINY, Command
 from warm import Warm
 
 from ganzoo import UserError, files
-from ganzoo.files.locks import held
+from ganzoo.files.locks import Lock, held
+from ganzoo.runs import places
 from ganzoo.runs.run import Run
 
 RUN = Path("runs/0001-gan_fc-digits")
@@ -101,6 +104,88 @@ def test_a_new_run_is_locked_from_its_first_moment(
         pass
     with Run.open(run.path).locked():
         pass
+
+
+TURNS = """
+import os, sys, time
+from pathlib import Path
+from ganzoo.files.locks import Lock
+
+for _ in range(300):
+    lock = Lock(Path("lock"))
+    while lock.acquire() is not None:
+        pass
+    os.close(os.open("mine", os.O_CREAT | os.O_EXCL))  # it fails where another is at it
+    time.sleep(0.0001)
+    os.unlink("mine")
+    lock.release()
+"""
+
+
+def test_a_lock_that_is_taken_by_turns_is_never_that_of_two(tmp_path: Path) -> None:
+    """Each deletes the file when it is done, while others have opened it already and wait for it."""
+    command = [sys.executable, "-c", TURNS]
+    started = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in started:
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(30)
+def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "lock").symlink_to("target")
+    with pytest.raises(UserError, match=r"cannot write .*lock"):
+        Lock(tmp_path / "lock").acquire()
+    assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_a_checkpoint_that_is_deleted_while_it_is_read(warm: Warm, cli: Command, tmp_path: Path) -> None:
+    from ganzoo.plugin.registry import load_registry
+
+    registry = load_registry()
+    often = ("--set", "checkpoint_every=1", "--set", "keep_checkpoints=1")
+    process = warm.start(tmp_path, *LONG, *often)
+    within(60, RUN / "checkpoints" / "last")
+    seen = set()
+    deadline = time.monotonic() + 120
+    while len(seen) < 4:
+        assert time.monotonic() < deadline
+        networks = Run.open(RUN).load_all(registry)
+        seen |= {metadata["training"]["step"] for _, metadata in networks.values()}
+    os.kill(process, signal.SIGKILL)
+    warm.wait(process)
+
+
+def test_a_number_that_another_process_takes_first(
+    cli: Command, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganzoo.plugin.registry import load_registry
+
+    made = Run(trained["digits"])
+    config = made.config(load_registry())
+
+    def taken(root: Path) -> int:
+        number = places.next_number(root)
+        if number < 3:
+            (root / f"{number:04d}-{config.name}").mkdir()
+        return number
+
+    monkeypatch.setattr("ganzoo.runs.run.next_number", taken)
+    assert Run.create(Path("runs"), config, made.data_spec()).path.name == f"0003-{config.name}"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_number_that_something_else_has(cli: Command, link: bool) -> None:
+    """As a link to a disk that is not mounted; it once was tried again for ever."""
+    Path("runs").mkdir()
+    if link:
+        Path("runs/0001-gan_fc-digits").symlink_to("/nonexistent/run")
+    else:
+        Path("runs/0001-gan_fc-digits").write_text("")
+    assert cli("train", "--plugin", "gan_fc", "--data", "digits", "--steps", "1", "-q").code == 0
+    assert Path("runs/0002-gan_fc-digits/config.toml").is_file()
 
 
 def test_a_file_system_without_locks(cli: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Trained models, one folder each: recipe, card, metrics, sample sheet and .onnx."""
+"""Trained models, one folder each: recipe, card, metrics, grid of samples and .onnx."""

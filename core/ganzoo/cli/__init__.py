@@ -1,36 +1,78 @@
-"""The command ``ganzoo``.
+"""The command ``ganzoo``, and what commands of plugins share with those of the core.
 
-Command modules import nothing heavy at the top: ``ganzoo --help`` needs typer alone, ``ganzoo list`` no torch.
+Commands are listed by their specs and imported when they are called: ``ganzoo --help`` needs typer and pluggy alone,
+``ganzoo list`` no torch. A plugin's command takes the options of :mod:`ganzoo.cli.conditions` from here.
 """
 
 import logging
 import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from ganzoo import __version__
-from ganzoo.cli import directions, encode, evaluate, export, inspect, latent, sample, train, translate
+from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.cli.threads import spin_briefly
-from ganzoo.errors import GanzooError, is_out_of_memory
+from ganzoo.errors import GanzooError, UserError, is_out_of_memory, sentence
+from ganzoo.plugin.registry import BUNDLED, load_registry
+from ganzoo.plugin.spec import Spec
 from ganzoo.terminal import escape_record, print
 
-__all__ = ["app", "main"]
+__all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "app", "conditions", "load_command", "main", "print"]
 
 _LONGEST = 2000  # characters of a sentence
 
+
+class _Commands(TyperGroup):
+    """What the core and the plugins offer as commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(load_registry().names("command"))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load_command(load_registry().get("command", cmd_name).spec)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a line for each command from its spec alone: typer's own would import them all."""
+        rows = [
+            (name, entry.spec.summary + ("" if entry.distribution == BUNDLED else f"  [{entry.distribution}]"))
+            for name, entry in load_registry().names("command").items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="ganzoo",
+    cls=_Commands,
     help="Train, sample and export generative adversarial networks; every GAN is a plugin.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-for _module in (train, sample, latent, directions, encode, translate, export, evaluate, inspect):
-    _module.register(app)
+
+
+def load_command(spec: Spec) -> Any:
+    """Import the target of a ``command`` spec and return it as a command of typer's.
+
+    Raises :class:`UserError` if it cannot be imported, or if typer does not understand its annotations.
+    """
+    target = spec.load()
+    if isinstance(target, typer.Typer):
+        group = target
+    else:
+        group = typer.Typer(add_completion=False, rich_markup_mode=None)
+        group.command(spec.key, help=target.__doc__ or spec.summary)(target)
+    try:
+        command = typer.main.get_command(group)
+    except Exception as error:
+        raise UserError(f"{spec} cannot be used: {sentence(error)}") from error
+    command.name = spec.key
+    return command
 
 
 def _show_version(wanted: bool) -> None:

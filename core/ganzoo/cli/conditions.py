@@ -23,7 +23,7 @@ _LONGEST = 18  # digits of a class's number
 
 Model = Annotated[
     str,
-    typer.Argument(help="A run (folder, number or 'last'), an .onnx file, or zoo:NAME.", callback=located),
+    typer.Argument(help="A run (folder, number or 'last'), an exported file, or zoo:NAME.", callback=located),
 ]
 Classes = Annotated[
     list[str] | None,

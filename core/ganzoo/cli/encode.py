@@ -13,12 +13,7 @@ from ganzoo.cli.images import Background, MaxPixels, Source
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
-__all__ = ["encode", "register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(encode)
+__all__ = ["encode"]
 
 
 def encode(

@@ -14,13 +14,7 @@ from ganzoo.cli.conditions import Model
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
-__all__ = ["compare", "eval_", "register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command("eval")(eval_)
-    app.command()(compare)
+__all__ = ["compare", "eval_"]
 
 
 def eval_(

@@ -12,23 +12,15 @@ import typer
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
 
-__all__ = ["check", "doctor", "info", "list_", "plugins", "register"]
+__all__ = ["check", "doctor", "info", "list_", "plugins"]
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command("list")(list_)
-    app.command()(info)
-    app.command()(plugins)
-    app.command()(check)
-    app.command()(doctor)
-
-
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help="model, loss, regularizer, dataset, metric, format or pretrained.")
+        str | None,
+        typer.Argument(help="model, loss, regularizer, dataset, metric, format, sink, pretrained or command."),
     ] = None,
     as_json: _AsJson = False,
 ) -> None:

@@ -12,12 +12,7 @@ from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, c
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
-__all__ = ["register", "sample"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(sample)
+__all__ = ["sample"]
 
 
 def sample(

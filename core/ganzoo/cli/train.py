@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     from ganzoo.config.config import Config
     from ganzoo.data.dataset import Dataset
 
-__all__ = ["register", "train"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    app.command()(train)
+__all__ = ["train"]
 
 
 def train(
@@ -67,6 +62,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a GAN into a new run folder, or go on with one."""
+    from ganzoo.plugin.registry import load_registry
     from ganzoo.training.train import prepare, train
 
     asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "preset": preset, "config": config}
@@ -80,7 +76,9 @@ def train(
     run = train(plugin, **asked)
     print(run.path)
     if not quiet:
-        print(f"samples: {run.path / 'samples'}; export with: ganzoo export {run.path} --onnx", file=sys.stderr)
+        formats = [entry.spec.key for entry in load_registry().specs("format")]
+        hints = [f"; export with: ganzoo export {run.path} --{key}" for key in formats]
+        print(f"samples: {run.path / 'samples'}{''.join(hints[:1])}", file=sys.stderr)
 
 
 def _show(config: Config, dataset: Dataset) -> None:

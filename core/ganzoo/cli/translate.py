@@ -12,12 +12,7 @@ from ganzoo.cli.images import Background, MaxPixels, Source
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
-__all__ = ["register", "translate"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command()(translate)
+__all__ = ["translate"]
 
 
 def translate(

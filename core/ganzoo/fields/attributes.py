@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, ClassVar, Self
 
-from ganzoo.errors import UserError
 from ganzoo.fields.base import Field
-from ganzoo.fields.checks import check_names, check_shape
 
 __all__ = ["Attributes"]
 
@@ -25,14 +22,6 @@ class Attributes(Field):
     name: str = "y"
 
     kind: ClassVar[str] = "attributes"
-
-    def __post_init__(self) -> None:
-        check_shape(self.shape)
-        if self.names and len(self.names) != self.dim:
-            raise UserError(f"{len(self.names)} names for {self.dim} attributes")
-        check_names(self.names, "an attribute")
-        if any(len(row) != self.dim or not all(map(isfinite, row)) for row in self.examples):
-            raise UserError(f"an example of these attributes has {self.dim} finite numbers")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,13 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ganzoo.errors import UserError
+from ganzoo_runtime.errors import ModelError
+from ganzoo_runtime.fields import check_field
+
 __all__ = ["Field"]
 
 
 class Field(ABC):
     """One input or output of a network: its ``name``, and what its values are; ``shape`` is without the batch.
 
-    A kind of field is a frozen dataclass; ``kind`` is what files call it.
+    A kind of field is a frozen dataclass; ``kind`` is what files call it. Raises :class:`~ganzoo.UserError` for what a
+    file of the network could not say: the rules are those that the runtime reads files by.
     """
 
     kind: ClassVar[str]
@@ -22,6 +27,12 @@ class Field(ABC):
 
         @property
         def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def __post_init__(self) -> None:
+        try:
+            check_field(self.to_json())
+        except ModelError as error:
+            raise UserError(str(error)) from None
 
     @property
     def dtype(self) -> str:

@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, ClassVar, Literal, Self
 
-from ganzoo.errors import UserError
 from ganzoo.fields.base import Field
-from ganzoo.fields.checks import check_multiple, check_shape
 
 __all__ = ["Image", "Mask"]
 
@@ -30,15 +27,6 @@ class Image(Field):
     layout: Literal["", "NCHW", "NHWC"] = ""
 
     kind: ClassVar[str] = "image"
-
-    def __post_init__(self) -> None:
-        check_shape(self.shape)
-        low, high = self.range
-        if not (isfinite(low) and isfinite(high) and low < high):
-            raise UserError(f"an image's range runs from a lower to a higher number, not {self.range}")
-        check_multiple(self.height, self.width, self.multiple)
-        if self.layout not in ("", "NCHW", "NHWC"):
-            raise UserError(f"the layout of pixels is 'NCHW' or 'NHWC', not {self.layout!r}")
 
     @property
     def dtype(self) -> str:
@@ -84,10 +72,6 @@ class Mask(Field):
     multiple: int | None = None
 
     kind: ClassVar[str] = "mask"
-
-    def __post_init__(self) -> None:
-        check_shape(self.shape)
-        check_multiple(self.height, self.width, self.multiple)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from ganzoo.errors import UserError
 from ganzoo.fields.base import Field
-from ganzoo.fields.checks import check_names
 
 __all__ = ["Label"]
 
@@ -20,13 +18,6 @@ class Label(Field):
     name: str = "y"
 
     kind: ClassVar[str] = "label"
-
-    def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise UserError(f"a label needs at least one class, not {self.classes}")
-        if self.names and len(self.names) != self.classes:
-            raise UserError(f"{len(self.names)} names for {self.classes} classes")
-        check_names(self.names, "a class")
 
     @property
     def dtype(self) -> str:

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from ganzoo.errors import UserError
 from ganzoo.fields.base import Field
-from ganzoo.fields.checks import check_shape
 
 __all__ = ["Latent"]
 
@@ -20,11 +18,6 @@ class Latent(Field):
     name: str = "z"
 
     kind: ClassVar[str] = "latent"
-
-    def __post_init__(self) -> None:
-        check_shape(self.shape)
-        if self.distribution not in ("normal", "uniform"):
-            raise UserError(f"a latent is 'normal' or 'uniform', not {self.distribution!r}")
 
     def describe(self) -> str:
         """Return ``"a latent of 128 numbers, normal"``."""

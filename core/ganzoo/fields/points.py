@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from ganzoo.fields.base import Field
-from ganzoo.fields.checks import check_shape
 
 __all__ = ["Points"]
 
@@ -18,9 +17,6 @@ class Points(Field):
     name: str = "x"
 
     kind: ClassVar[str] = "points"
-
-    def __post_init__(self) -> None:
-        check_shape(self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:

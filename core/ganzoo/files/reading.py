@@ -268,4 +268,7 @@ def reason(error: BaseException) -> str:
     """Return in one line what a library said of a file."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).split())
+    if "set_int_max_str_digits" in text:  # Python's own limit, before ours
+        return "it holds an integer of more than 64 bits"
+    return text[:200] or type(error).__name__

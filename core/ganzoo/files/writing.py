@@ -99,7 +99,7 @@ def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Itera
     those of :func:`writing`.
     """
     with writing(path, name):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         temporary = _aside(path)
         if folder:
             temporary.mkdir()
@@ -194,6 +194,17 @@ def _refusal(error: Exception, folder: Path) -> str:
         if refused.errno in _FULL:
             return os.strerror(refused.errno)
     return reason(error) if isinstance(error, OSError) else ""
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each of them durable, as what is written into it is to be."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise UserError(f"cannot write into {folder}: it is not a folder") from None
+        fsync_folder(folder.parent)
 
 
 def _aside(path: Path) -> Path:

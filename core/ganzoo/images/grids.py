@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +42,12 @@ def grid_size(signature: Signature) -> int:
 
 def save_grid(
     path: Path,
-    samples: NDArray[np.float32],
+    samples: NDArray[Any],
     field: Field,
     real: NDArray[np.float32] | None = None,
     columns: int | None = None,
 ) -> None:
-    """Draw samples: images in a grid; points as a density picture, beside that of ``real`` points if given.
+    """Draw samples of a field: images in a grid; points as a density picture, beside that of ``real`` points if given.
 
     The grid has so many ``columns``, or is nearly square.
     """

@@ -6,6 +6,7 @@ it was given in training.
 
 import logging
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,7 @@ class ImageReader:
     def size(self, path: Path) -> tuple[int, int]:
         """Return the height and width of the upright image; only the header is read."""
         with self._open(path) as image:
+            _check_range(image)
             # A TIFF's size is upright already. Pillow looks for a PNG's mark behind the pixels too, and decodes them
             # for it; hence the method of its base class.
             sideways = image.format != "TIFF" and _orientation(image) >= 5
@@ -142,8 +144,9 @@ class ImageReader:
                 yield image
         except (UserError, MemoryError):
             raise
-        except Pillow.DecompressionBombError:  # of more than twice the limit; Pillow does not say the size
-            raise too_large("too many pixels") from None
+        except Pillow.DecompressionBombError as error:  # of more than twice the limit
+            found = re.search(r"\((\d+) pixels\)", str(error))
+            raise too_large(f"{int(found[1]):,} pixels" if found else "too many pixels") from None
         except UnidentifiedImageError:
             kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
             reason = f"it is damaged, or no image of a kind that is read ({kinds})"
@@ -171,7 +174,7 @@ def find_images(root: Path) -> tuple[list[str], list[str]]:
             if entry.is_dir():
                 for parts in walk(folder / entry.name, (*above, real)):
                     yield (entry.name, *parts)
-            elif entry.name.lower().endswith(SUFFIXES) and (entry.is_file() or entry.is_symlink()):
+            elif entry.name.lower().endswith(SUFFIXES):  # what is no file is named with what cannot be read
                 yield (entry.name,)
 
     try:
@@ -298,12 +301,17 @@ def _in_8_bits(image: Pillow.Image) -> Pillow.Image:
     """Return a loaded image of any mode as L or RGB, or as RGBA if it may be transparent somewhere."""
     if image.mode.startswith("I;16"):
         return _upper_bits(image)
-    if image.mode in ("I", "F"):
-        raise ValueError("its numbers have no known range; save it with 8 or 16 bits")
+    _check_range(image)
     if image.mode == "La":
         image = image.convert("LA")
     wanted = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
     return image if image.mode == wanted else image.convert(wanted)
+
+
+def _check_range(image: Pillow.Image) -> None:
+    """Raise ValueError for a mode whose numbers may be anything; the header says it."""
+    if image.mode in ("I", "F"):
+        raise ValueError("its numbers have no known range; save it with 8 or 16 bits")
 
 
 def _upper_bits(image: Pillow.Image) -> Pillow.Image:

@@ -24,7 +24,8 @@ from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Labels, Sampler, Vectors
+    from ganzoo.inference.formats import Sampler
+    from ganzoo_runtime.drawing import Labels, Vectors
 
 __all__ = ["Encoding", "encode"]
 

@@ -7,22 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ganzoo.errors import UserError
-
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from ganzoo.gan.networks import Network
+    from ganzoo_runtime.drawing import Given, Labels, Vectors
 
-    Classes = int | Sequence[int] | NDArray[np.integer[Any]]
-    """A class for all samples, or one for each."""
-    Labels = Classes | Mapping[str, Classes] | None
-    """What is asked of a model's labels; see :meth:`Sampler.sample`."""
-    Vectors = ArrayLike | Mapping[str, float] | None
-    """What is asked of a model's attributes; see :meth:`Sampler.sample`."""
-    Given = ArrayLike | Mapping[str, ArrayLike] | None
-    """Latents to use in place of drawn ones; see :meth:`Sampler.sample`."""
     Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
     """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
 
@@ -33,7 +24,7 @@ class Sampler(Protocol):
     """A trained generator that is ready to draw, from a run folder or from a file."""
 
     metadata: Mapping[str, Any]
-    """The document of the ONNX contract: model, signature, data, metrics ..."""
+    """What is known about the model, as JSON: model, signature, data, metrics ..."""
 
     device: str
     """Where it runs, as told to the user: ``"cpu"``, ``"CUDAExecutionProvider"`` ..."""
@@ -77,14 +68,8 @@ class Sampler(Protocol):
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is a class for all samples or one for each, by index whatever the classes are called, of a model with
-        one label; or a mapping from names of labels to such. Labels that are not asked for take all their combinations
-        in turn, the first one changing fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of
-        the second, and so on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a
-        mapping from names of attributes (their indices if they have no names) to numbers, which take the place of these
-        entries of the signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the
-        latents towards their mean. ``latents`` are used as they are in place of drawn ones: one for all samples,
-        [*shape], or one for each, [n, *shape]; or a mapping from names of latents to such.
+        What may be asked for is told by :meth:`ganzoo_runtime.Generator.sample`. Raises ValueError for what this model
+        cannot be asked.
         """
         ...
 
@@ -109,6 +94,18 @@ class Format(ABC):
     Importing the class imports nothing heavy: exporting may need torch, loading must not.
     """
 
+    def check(  # noqa: B027 - a format that can write everything has nothing to add
+        self,
+        network: Network,
+        *,
+        pixels: Literal["NCHW", "NHWC"] | None = None,
+        precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    ) -> None:
+        """Raise :class:`~ganzoo.UserError` if the network cannot be exported so; by default every one can.
+
+        It is asked about every network of a model before the first is written.
+        """
+
     @abstractmethod
     def export(
         self,
@@ -129,15 +126,3 @@ class Format(ABC):
     @abstractmethod
     def load(self, path: Path) -> Sampler:
         """Open the file; raises :class:`~ganzoo.UserError` if it is not one of ours or damaged."""
-
-    def write_page(self, model: Path, folder: Path, *, ort: Path | None = None) -> None:
-        """Write a static page that samples from an exported ``model`` in a browser to ``folder``.
-
-        ``ort`` is the runtime that the page brings along; by default it is fetched. Raises :class:`~ganzoo.UserError`
-        if there is no page for such a model, or if the runtime cannot be had.
-        """
-        raise UserError(f"there is no page for models like {model.name}")
-
-    def write_repository(self, model: Path, folder: Path) -> Path:
-        """Put an exported ``model`` into a model repository of the Triton Inference Server; return its own folder."""
-        raise UserError(f"{model.name} is not of a format that the Triton Inference Server runs")

@@ -54,7 +54,9 @@ def _beside(path: Path, network: str | None) -> Path:
         return path
     other = path.with_stem(network)
     if not other.is_file():
-        raise UserError(f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --onnx --all")
+        raise UserError(
+            f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --{path.suffix[1:]} --all"
+        )
     return other
 
 

@@ -16,7 +16,8 @@ from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Labels, Pieces, Sampler, Sink, Vectors
+    from ganzoo.inference.formats import Pieces, Sampler, Sink
+    from ganzoo_runtime.drawing import Labels, Vectors
 
 __all__ = ["save_samples", "write_samples"]
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
+from ganzoo.plugin.spec import Spec
+
 if TYPE_CHECKING:
     from ganzoo.gan.trainer import Trainer
-from ganzoo.plugin.spec import Spec
 
 __all__ = ["HOOK_API", "Hooks", "hookimpl"]
 
@@ -48,7 +49,7 @@ class Hooks:
 
     @hookspec
     def ganzoo_samples(self, run: Path, step: int, path: Path) -> None:
-        """A sample sheet has been drawn."""
+        """A grid of samples has been drawn."""
 
     @hookspec
     def ganzoo_checkpoint(self, run: Path, step: int, path: Path) -> None:

@@ -1,8 +1,8 @@
 """The registry: which plugins there are, what they offer under which name, and the telling of what happens.
 
-Plugins are the entry points of the group ``ganzoo.plugins``, loaded in the order bundled first, then by distribution
-and name. A plugin that cannot be loaded is never fatal: nothing of it stays, it is listed with the reason, and the
-reason is quoted when a name is not found. Two environment variables change that:
+Plugins are what the core itself offers, and the entry points of the group ``ganzoo.plugins``: loaded in the order
+core, bundled, then by distribution and name. A plugin that cannot be loaded is never fatal: nothing of it stays, it is
+listed with the reason, and the reason is quoted when a name is not found. Two environment variables change that:
 
 ``GANZOO_DISABLE_PLUGINS``
     plugins that are not loaded, by distribution, by name or as ``distribution/name``, separated by commas
@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -109,12 +110,18 @@ class Registry:
     """Every plugin found, in loading order, with its status and the reason if it is not loaded."""
 
     def __init__(self, path: Iterable[str] | None = None) -> None:
-        """Find and load the plugins of the distributions on the path, ``sys.path`` if None."""
+        """Load what the core offers, and find and load the plugins of the distributions on ``sys.path``.
+
+        With a path given it is those on the path alone.
+        """
         self.plugins = []
         self._entries: list[Entry] = []
         self._hooks: list[tuple[Plugin, pluggy.HookRelay]] = []
         self._muted: set[Plugin] = set()
         self._noted: set[str] = set()
+        if path is None:  # not found but known: `ganzoo doctor` has to work where nothing can be found
+            version = next((found.version for found in metadata.distributions(name=BUNDLED)), "?")
+            self.plugins.append(self._load(Plugin("core", BUNDLED, version, "ganzoo.plugin.core")))
         disabled = {_normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
         for plugin in _discover(list(sys.path if path is None else path)):
             names = {plugin.distribution, _normalized(plugin.name), _normalized(plugin.full_name)}
@@ -151,6 +158,16 @@ class Registry:
         if others:
             self._note(f"the {said} {name!r} means {first.name}; there is also {others}")
         return first
+
+    def names(self, kind: Kind) -> dict[str, Entry]:
+        """Return everything of the kind by the shortest name that :meth:`get` takes without asking whose is meant."""
+        entries = self.specs(kind)
+        keys = Counter(entry.spec.key for entry in entries)
+        names: dict[str, Entry] = {}
+        for entry in entries:
+            key = entry.spec.key
+            names[key if keys[key] == 1 or entry.distribution == BUNDLED else entry.name] = entry
+        return names
 
     def for_networks(self) -> Registry:
         """Return a registry that serves to make a finished run's networks: only their model has to be here.

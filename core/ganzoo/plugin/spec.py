@@ -6,17 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from ganzoo.errors import UserError, sentence
 from ganzoo.plugin.isolation import isolated
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["KINDS", "SAID", "Kind", "Spec"]
 
-Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "format", "sink", "pretrained"]
+Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "format", "sink", "pretrained", "command"]
 
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -47,10 +44,11 @@ class Spec:
     ``target`` is ``"package.module:Name"``, imported only when the thing is used. By kind it names a subclass of
     :class:`~ganzoo.Trainer` (model), :class:`~ganzoo.Loss`, :class:`~ganzoo.Regularizer`, :class:`~ganzoo.Dataset`,
     :class:`~ganzoo.Metric` or :class:`~ganzoo.Format` (its key is the file suffix); a ``"sink"`` is a function like
-    :class:`~ganzoo.Sink` (its key is the file suffix, or ``folder``); for ``"pretrained"`` it is
-    ``"package:path/in/package.onnx"``, a model file that the package ships. ``defaults`` are settings laid over those
-    of the class, so that a model that differs from another in its settings alone is a spec and not a file. ``plugin``
-    is who offers it: the registry fills it in.
+    :class:`~ganzoo.Sink` (its key is the file suffix, or ``folder``); a ``"command"`` is a function with typer's
+    annotations, or a ``typer.Typer`` for a group of commands (its key is what is typed after ``ganzoo``); for
+    ``"pretrained"`` it is ``"package:path/in/package"``, a model file that the package ships. ``defaults`` are settings
+    laid over those of the class, so that a model that differs from another in its settings alone is a spec and not a
+    file. ``plugin`` is who offers it: the registry fills it in.
     """
 
     kind: Kind
@@ -118,7 +116,7 @@ def _fault(kind: Kind, target: Any, bases: tuple[type[Any], ...]) -> str:
     """Return what keeps a target from being used, said of it; nothing if it is as it should be."""
     if kind == "pretrained":
         return "" if target.is_file() else "is not there"
-    if kind == "sink":
+    if kind in ("sink", "command"):
         return "" if callable(target) else f"is a {type(target).__name__} and not a function"
     named = " or ".join(f"ganzoo.{base.__name__}" for base in bases)
     if not isinstance(target, type):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
+from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.text import shown
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         "In the folder above this one; neither needs the training data:",
         "",
         f"    ganzoo sample {run.path.name} --out samples.png",
-        f"    ganzoo export {run.path.name} --onnx",
+        *(f"    ganzoo export {run.path.name} --{entry.spec.key}" for entry in load_registry().specs("format")[:1]),
         "",
         "Train the same again, or go on:",
         "",

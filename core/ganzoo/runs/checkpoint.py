@@ -78,7 +78,7 @@ def save(
             # it has no name ``last`` names the checkpoint that this training came from.
             write_atomic(pointer, before[-1].name + "\n")
     write_atomic(pointer, path.name + "\n")
-    for old in (*before[: len(before) + 1 - keep], *stale):
+    for old in (*before[: max(len(before) + 1 - keep, 0)], *stale):
         if old != path:
             remove(old)
     return path
@@ -110,6 +110,8 @@ def latest(folder: Path) -> Path:
         raise UserError(f"{error}{_intact(folder)}") from None
     path = folder / name
     if not _NAME.fullmatch(name) or not path.is_dir():
+        if pointer.exists() and read_bytes(pointer).decode(errors="replace").strip() != name:
+            return latest(folder)  # a training has replaced it meanwhile, and deleted what it named
         raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run{_intact(folder)}")
     return path
 
@@ -188,7 +190,7 @@ def _verify(path: Path) -> dict[str, Any]:
     """Check every file of a checkpoint against its manifest; raises :class:`UserError` if one is not what it was."""
     try:
         manifest = _manifest(path)
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise _damaged(path, str(error)) from None
     if manifest["format"] > FORMAT:
         raise UserError(f"the checkpoint {path} was written by a newer ganzoo; update with pip install -U")
@@ -196,15 +198,20 @@ def _verify(path: Path) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint; raises ValueError, KeyError or TypeError if that is not intact."""
-    manifest: dict[str, Any] = read_json(path / "checkpoint.json")
+    """Return the manifest of a checkpoint; raises ValueError, of which UserError is one, if that is not intact."""
+    manifest: Any = read_json(path / "checkpoint.json")
+    kinds = {"format": int, "step": int, "sha256": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest, dict) or not isinstance(manifest.get(key), kind):
+            raise ValueError(f"checkpoint.json has no {key!r}")
     if manifest["format"] <= FORMAT:
         for name in _FILES:
-            if _sha256(path / name) != manifest["sha256"][name]:
+            if _sha256(path / name) != manifest["sha256"].get(name):
                 raise ValueError(f"{name} is not what was written")
         if f"step-{manifest['step']:06d}" != path.name:
             raise ValueError("checkpoint.json is of another step")
-    return manifest
+    checked: dict[str, Any] = manifest
+    return checked
 
 
 def _damaged(path: Path, reason: str) -> UserError:
@@ -215,7 +222,7 @@ def _intact(folder: Path, but: Path | None = None) -> str:
     """Return how to go on from the other checkpoints that are intact, to end a sentence with; nothing without any."""
     found = []
     for step, path in steps(folder).items():
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError):
             if path != but and _manifest(path)["format"] <= FORMAT:
                 found.append(step)
     if not found:

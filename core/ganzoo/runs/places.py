@@ -53,8 +53,8 @@ def locate(name: str | os.PathLike[str], root: Path = ROOT) -> Path:
 
 
 def next_number(root: Path) -> int:
-    """Return the number of the next run under ``root``."""
-    return max(map(_number, _numbered(root)), default=0) + 1
+    """Return the number of the next run under ``root``: after all that stands in a name, whatever has that name."""
+    return max(map(_number, root.glob("[0-9]*-*")), default=0) + 1
 
 
 def _numbered(root: Path) -> list[Path]:

@@ -18,7 +18,16 @@ from ganzoo.config.renamed import current, current_figure
 from ganzoo.config.resolving import load_config
 from ganzoo.data.dataset import DataSpec
 from ganzoo.errors import UserError
-from ganzoo.files import append_line, read_records, read_toml, refuse_links, remove, remove_leftovers, write_atomic
+from ganzoo.files import (
+    append_line,
+    fsync_folder,
+    read_records,
+    read_toml,
+    refuse_links,
+    remove,
+    remove_leftovers,
+    write_atomic,
+)
 from ganzoo.files.locks import Lock
 from ganzoo.gan.networks import Discriminator, Network
 from ganzoo.plugin.registry import Registry
@@ -67,6 +76,7 @@ class Run:
                 path = root / f"{next_number(root):04d}-{config.name}"
                 try:
                     path.mkdir()
+                    fsync_folder(root)
                     break
                 except FileExistsError:
                     continue  # another process took the number
@@ -91,6 +101,10 @@ class Run:
         path = locate(name, root)
         if not (path / "config.toml").is_file():
             raise UserError(f"{path} is not a run folder: it has no config.toml")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # safetensors does not open what lies in it
+            raise UserError(f"cannot read {str(path)!r}: its name has bytes that are no text; rename it") from None
         return cls(path)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Checks of every kind of plugin: discovery, the class, and the schema of its settings."""
+"""Checks of every kind of plugin: discovery, what the spec names, and the schema of its settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from inspect import signature
+from inspect import isfunction, signature
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,18 @@ __all__ = ["build_settings", "checks", "given"]
 _DISCOVER = """
 import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
-from ganzoo.registry import DISABLE, _discover, load_registry
+from ganzoo.plugin.registry import DISABLE, _discover, load_registry
 os.environ[DISABLE] = ",".join(p.full_name for p in _discover(sys.path) if p.full_name not in sys.argv[3:])
 names = [entry.name for entry in load_registry().specs()]
 print(json.dumps({"found": sys.argv[2] in names, "torch": "torch" in sys.modules}))
+"""
+
+_HELP = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from ganzoo.cli import main
+main([sys.argv[2], "--help"])
+print(json.dumps({"torch": "torch" in sys.modules}))
 """
 
 
@@ -46,6 +54,10 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     if kind == "sink":
         yield Check("function", lambda: called(entry))
         return
+    if kind == "command":
+        yield Check("command", lambda: documented(entry), vital=True)
+        yield Check("help", lambda: helps(entry))
+        return
     yield Check("class", lambda: loads(entry), vital=True)
     if kind == "format":
         return
@@ -57,17 +69,25 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
 def discovery(registry: Registry, entry: Entry) -> None:
     """In a fresh process, with every other plugin disabled, the plugin is found and torch is not imported."""
     own = [p.full_name for p in registry.plugins if p.distribution == entry.distribution and entry.spec in p.specs]
-    environment = {**os.environ, STRICT: "0"}
-    arguments = [sys.executable, "-c", _DISCOVER, json.dumps(sys.path), entry.name, *own]
-    try:
-        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, ValueError, IndexError) as error:
-        raise Fault(f"listing the plugin in a fresh process fails: {error}") from None
+    found = _fresh(_DISCOVER, entry.name, *own)
     if not found["found"]:
         raise Fault(f"a fresh process does not find {entry.name}")
     if found["torch"]:
         raise Fault("listing the plugin imports torch; a plugin module names its classes by string and imports none")
+
+
+def _fresh(code: str, *arguments: str) -> Any:
+    """Run code in a fresh process with this one's path, and return the JSON of the last line that it prints."""
+    command = [sys.executable, "-c", code, json.dumps(sys.path), *arguments]
+    environment = {**os.environ, STRICT: "0"}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
+        raise Fault(f"it fails in a fresh process: {said[0][:300]}") from None
+    except (subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise Fault(f"it fails in a fresh process: {error}") from None
 
 
 def imported(registry: Registry, entry: Entry) -> None:
@@ -93,6 +113,21 @@ def called(entry: Entry) -> None:
         signature(entry.spec.load()).bind(Path(), (), 1, {})
     except TypeError as error:
         raise Fault(f"{entry.spec.target} is no function (path, pieces, n, signature): {error}") from None
+
+
+def documented(entry: Entry) -> None:
+    """The command can be imported, and says what it does: a function by its docstring, a group by its help."""
+    loads(entry)
+    target = entry.spec.load()
+    text = target.__doc__ if isfunction(target) else getattr(getattr(target, "info", None), "help", "")
+    if not isinstance(text, str) or not text.strip():
+        raise Fault(f"{entry.spec.target} has no docstring, which 'ganzoo {entry.spec.key} --help' shows")
+
+
+def helps(entry: Entry) -> None:
+    """In a fresh process, typer understands the command's annotations; to show its help imports no torch."""
+    if _fresh(_HELP, entry.name)["torch"]:
+        raise Fault("its help imports torch; a command imports what is heavy inside of its function")
 
 
 def schema(entry: Entry) -> None:

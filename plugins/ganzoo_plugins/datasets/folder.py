@@ -19,7 +19,8 @@ from ganzoo.files import read_csv
 from ganzoo.images.reading import MAX_PIXELS, find_images, resized, tell_skipped
 
 _log = logging.getLogger("ganzoo")
-_TRIES = 16  # images in a row that fail before a lazy fetch gives up: then it is the disk and not the images
+_TRIES = 256  # images that fail one after another before a lazy fetch gives up: then it is the disk and not the images
+_NAMED = 8  # broken images that a lazy folder names
 _AT_ONCE = 1024  # images that wait for a thread; a queue of all the files would itself fill memory
 _EXAMPLES = 16  # vectors of attributes that the spec shows
 _TABLE = 2**30  # bytes of a table of attributes, which may be that of millions of images
@@ -73,9 +74,9 @@ class Folder(Dataset):
     are. Its first line names the columns; the first column is the image's path in the folder, with forward slashes.
 
     They are read as :class:`ganzoo.ImageReader` says. What cannot be read or is hidden is left out and named in a
-    warning of the logger ``ganzoo``; ``skipped`` counts these. Below the setting ``memory`` all images
-    are decoded at once. Otherwise only their headers are read here, and pixels that turn out to be broken when they
-    are fetched are replaced by the next image that can be read, again with a warning.
+    warning of the logger ``ganzoo``; ``skipped`` counts these. Below the setting ``memory`` all images are decoded at
+    once. Otherwise only their headers are read here, and an image whose pixels turn out to be broken when they are
+    fetched is replaced by another one anywhere in the folder, always the same; a warning names it once.
     """
 
     class Config(ImagesConfig):
@@ -122,6 +123,7 @@ class Folder(Dataset):
         self.files = tuple(files)
         described: tuple[Label | Attributes, ...] = ()
         self._y: Tensor | None = None
+        self._broken = set[int]()
         if config.attributes is not None:
             self._y = torch.tensor([numbers[file] for file in files])
             rows = torch.linspace(0, len(files) - 1, min(_EXAMPLES, len(files))).long()
@@ -146,14 +148,29 @@ class Folder(Dataset):
         return {"x": images} if self._y is None else {"x": images, "y": self._y[indices]}
 
     def _fetch(self, wanted: int) -> tuple[int, np.ndarray]:
-        """Return the image of that number, or the next that can be decoded, and its number."""
-        for index in range(wanted, wanted + min(_TRIES, len(self.files))):
-            file = self.files[index % len(self.files)]
+        """Return the image of that number, or another one if its pixels are broken, and its number."""
+        for index in self._instead(wanted):
+            if index in self._broken:
+                continue
             try:
-                return index % len(self.files), self._decode(self.root / file)
-            except Exception as error:
-                _log.warning("%s; it is replaced by the next image", _sentence(self.root / file, error))
-        raise UserError(f"{self.root / self.files[wanted]} and the images after it can no longer be read")
+                return index, self._decode(self.root / self.files[index])
+            except Exception as error:  # of one file, whatever it is
+                self._broken.add(index)
+                if len(self._broken) <= _NAMED:
+                    _log.warning("%s; another image takes its place", _sentence(self.root / self.files[index], error))
+                elif len(self._broken) == _NAMED + 1:
+                    _log.warning("more images in %s cannot be read, which are not named", self.root)
+        raise UserError(
+            f"{_TRIES} images in {self.root} could not be read one after another; see that the disk is there and the "
+            "images are whole"
+        )
+
+    def _instead(self, wanted: int) -> Iterator[int]:
+        """Yield the number itself, and then others that it decides, so that a resumed training sees the same."""
+        yield wanted
+        others = np.random.Generator(np.random.Philox(wanted))
+        for _ in range(_TRIES):
+            yield int(others.integers(len(self.files)))
 
     def _decode(self, path: Path) -> np.ndarray:
         """Return the pixels, uint8 [C, H, W]."""

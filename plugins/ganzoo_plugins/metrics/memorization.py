@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from math import nan
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -123,7 +124,8 @@ class Memorization(Metric):
         return torch.where(itself[:, 0], distances[:, 1], distances[:, 0])
 
     def _figures(self, distances: Tensor, usual: Tensor) -> dict[str, float]:
-        ratio = distances.median() / usual.median().clamp(min=1e-12)
+        typical = usual.median()
+        ratio = distances.median() / typical if typical > 1e-12 else nan  # most images have a twin in the data
         copies = (distances <= usual.quantile(0.01)).double().mean()
         return {f"{self.space}/ratio": float(ratio), f"{self.space}/copies": float(copies)}
 

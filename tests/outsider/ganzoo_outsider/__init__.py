@@ -1,1 +1,1 @@
-"""A loss, a model and an observer for ganzoo."""
+"""A loss, models, a command and an observer for ganzoo."""

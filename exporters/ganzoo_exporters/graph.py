@@ -16,18 +16,17 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from ganzoo import GanzooError, Image, Network, Signature
-from ganzoo.fields import Mask
+from ganzoo import GanzooError, Image, Mask, Network, Signature
 from ganzoo_exporters.rewrite import Rule, rewrite
 
-__all__ = ["quiet", "translate"]
+__all__ = ["quiet", "to_graph"]
 
 _NORMAL, _UNIFORM = ("RandomNormal", "RandomNormalLike"), ("RandomUniform", "RandomUniformLike")
 _RANDOM = {*_NORMAL, *_UNIFORM, "Bernoulli", "Multinomial", "Dropout"}
 _INPUT, _OUTPUT = "ganzoo::input", "ganzoo::output"  # until every name of the graph is known
 
 
-def translate(network: Network, example: Sequence[Tensor], rules: Sequence[Rule]) -> onnx.ModelProto:
+def to_graph(network: Network, example: Sequence[Tensor], rules: Sequence[Rule]) -> onnx.ModelProto:
     """Return the network, which is left alone, as a model that the rules have been applied to.
 
     Spectral norm and other parametrizations are folded into the weights. The batch is dynamic, and so are height and

@@ -1,4 +1,4 @@
-"""``ganzoo directions``: samples to label, fitting, finding, and sheets of strengths."""
+"""``ganzoo directions``: samples to label, fitting, finding, and grids of strengths."""
 
 from __future__ import annotations
 
@@ -9,62 +9,52 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation
-from ganzoo.cli.latent import done, only_png, open_editor, save_images, save_picture
-from ganzoo.errors import UserError, did_you_mean
-from ganzoo.terminal import print
+from ganzoo import UserError, cli, did_you_mean
+from ganzoo_plugins.latent.commands import done, only_png, open_editor, save_images, save_rows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.latent.directions import Directions
-    from ganzoo.latent.editing import Editor
+    from ganzoo_plugins.latent.directions import Directions
+    from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["register"]
+__all__ = ["directions"]
 
 Keep = Annotated[Path, typer.Option(help="The file of directions; those of other names in it are kept.")]
 
-
-def register(app: typer.Typer) -> None:
-    """Add the group of commands to the app."""
-    group = typer.Typer(
-        name="directions",
-        help="Fit directions of latents to labels, or find them.",
-        rich_markup_mode=None,
-    )
-    for command in (samples, fit, find, sheet):
-        group.command()(command)
-    app.add_typer(group)
+directions = typer.Typer(help="Fit directions of latents to labels, or find them.", rich_markup_mode=None)
 
 
+@directions.command()
 def samples(
-    model: Model,
+    model: cli.Model,
     out: Annotated[Path, typer.Option(help="The folder for the images and labels.csv.")],
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 200,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A column to fill in: what is judged (repeatable).")
+        list[str] | None, typer.Option(metavar="NAME", help="A column to fill in: what is labeled (repeatable).")
     ] = None,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
 ) -> None:
     """Write numbered samples and a CSV to label them in.
 
     'ganzoo directions fit' takes the CSV.
     """
-    from ganzoo.latent.labeling import check_table, write_table
+    from ganzoo_plugins.latent.labeling import check_table, write_table
 
     table, names = out / "labels.csv", name or ["value"]
     check_table(table, names)  # before images change that it is about
     editor = open_editor(model, label, attribute, seed, 1.0)
     save_images(out, editor.draw(editor.latents(range(n)), range(n)))
     write_table(table, names, n, seed)
-    done(f"{n} samples; write a number, or yes and no, behind those that you can judge", table)
+    done(f"{n} samples; write a number, or yes and no, behind those that you can label", table)
 
 
+@directions.command()
 def fit(
-    model: Model,
+    model: cli.Model,
     labels: Annotated[
         Path | None,
         typer.Option(help="A CSV: sample, seed, and for each direction a column of numbers, or of yes and no."),
@@ -85,9 +75,9 @@ def fit(
     conditional: Annotated[
         bool, typer.Option("--conditional", help="Take out of each direction its share in the others.")
     ] = False,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
     out: Keep = Path("directions.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
 ) -> None:
@@ -95,54 +85,55 @@ def fit(
 
     Printed is the correlation of each with labels that it was not fitted to: how much of them a straight line explains.
     """
-
-    from ganzoo.latent import directions
-    from ganzoo.latent import labeling as labeling
+    from ganzoo_plugins.latent import labeling
+    from ganzoo_plugins.latent.directions import describe, held_out, project_out
+    from ganzoo_plugins.latent.directions import fit as fit_direction
 
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
-    judge = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
+    evaluator = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
     editor = open_editor(model, label, attribute, seed, 1.0)
-    if judge is not None:
-        columns = labeling.judge_samples(editor, judge, n)
+    if evaluator is not None:
+        columns = labeling.evaluate_samples(editor, evaluator, n)
     else:
         assert labels is not None
         columns = labeling.read_table(editor, labels)
     fits: dict[str, NDArray[np.float64]] = {}
-    facts: dict[str, dict[str, Any]] = {}
+    metadata: dict[str, dict[str, Any]] = {}
     for name, (latents, values) in columns.items():
         try:
-            fits[name] = directions.fit(latents, values, method)
-            correlation = directions.held_out(latents, values, method)
+            fits[name] = fit_direction(latents, values, method)
+            correlation = held_out(latents, values, method)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
-        facts[name] = {"samples": len(values), "correlation": round(correlation, 4)}
+        metadata[name] = {"samples": len(values), "correlation": round(correlation, 4)}
     if conditional:
         plain = dict(fits)
         for name, vector in plain.items():
             others = {other: theirs for other, theirs in plain.items() if other != name}
             try:
-                fits[name] = directions.project_out(vector, list(others.values()))
+                fits[name] = project_out(vector, list(others.values()))
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
-            facts[name]["without"] = list(others)
-    found = {name: directions.describe(editor.field, vector, method, **facts[name]) for name, vector in fits.items()}
-    for name, fact in facts.items():
-        print(f"{name}: correlation {fact['correlation']:.2f} with {fact['samples']} labels", file=sys.stderr)
+            metadata[name]["without"] = list(others)
+    found = {name: describe(editor.field, vector, method, **metadata[name]) for name, vector in fits.items()}
+    for name, known in metadata.items():
+        cli.print(f"{name}: correlation {known['correlation']:.2f} with {known['samples']} labels", file=sys.stderr)
     _keep(out, found, as_json)
 
 
+@directions.command()
 def find(
-    model: Model,
+    model: cli.Model,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 8,
     method: Annotated[
         Literal["pca", "sefa"],
         typer.Option(help="By the principal components of samples, or of a run folder by its first layer's weights."),
     ] = "pca",
     n: Annotated[int, typer.Option("-n", min=2, help="How many samples pca looks at.")] = 4000,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
     out: Keep = Path("directions.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
 ) -> None:
@@ -150,7 +141,7 @@ def find(
 
     They take no labels, and are called pca1, pca2 ... or sefa1 ...
     """
-    from ganzoo.latent import directions
+    from ganzoo_plugins.latent.directions import describe
 
     if method == "sefa":
         if not Path(model).is_dir():
@@ -159,24 +150,23 @@ def find(
     else:
         editor = open_editor(model, label, attribute, seed, 1.0)
         field, vectors = editor.field, _components(editor, n, k)
-    found = {
-        f"{method}{number}": directions.describe(field, vector, method) for number, vector in enumerate(vectors, 1)
-    }
+    found = {f"{method}{number}": describe(field, vector, method) for number, vector in enumerate(vectors, 1)}
     _keep(out, found, as_json)
 
 
-def sheet(
-    model: Model,
+@directions.command()
+def grid(
+    model: cli.Model,
     name: Annotated[str | None, typer.Argument(help="One direction; all of them if left out.")] = None,
-    directions: Annotated[
-        Path | None, typer.Option(help="The file of directions; those in the model file if left out.")
+    directions_file: Annotated[
+        Path | None, typer.Option("--directions", help="The file of directions; those in the model file if left out.")
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many samples: of one direction, the rows.")] = 6,
     columns: Annotated[int, typer.Option(min=2, help="How many strengths, over the direction's range.")] = 7,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
-    truncation: Truncation = 1.0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("directions.png"),
 ) -> None:
     """Draw what directions do.
@@ -190,7 +180,7 @@ def sheet(
 
     only_png(out)
     editor = open_editor(model, label, attribute, seed, truncation)
-    known = editor.directions(directions)
+    known = editor.directions(directions_file)
     if not known:
         raise UserError("the model file has no directions; give a file of them with --directions")
     if name is not None and name not in known:
@@ -202,15 +192,15 @@ def sheet(
         strengths = np.linspace(low, high, columns).tolist()
         moved += [move(latent, known, {each: strength}) for latent in starts for strength in strengths]
     numbers = np.repeat(np.arange(len(moved) // columns), columns) if name is not None else np.zeros(len(moved), int)
-    save_picture(out, editor.draw(np.stack(moved), numbers), columns)
+    save_rows(out, editor.draw(np.stack(moved), numbers), columns)
     done(f"rows: {name or ', '.join(known)}", out)
 
 
 def _components(editor: Editor, n: int, k: int) -> list[NDArray[np.float64]]:
     import numpy as np
 
-    from ganzoo.latent.directions import find_components
-    from ganzoo.latent.labeling import CHUNK
+    from ganzoo_plugins.latent.directions import find_components
+    from ganzoo_plugins.latent.labeling import CHUNK
 
     latents, images = editor.latents(range(n)), []
     for start in range(0, n, CHUNK):
@@ -231,11 +221,8 @@ def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
 
 
 def _first_layer(path: Path, k: int) -> tuple[Any, list[NDArray[np.float64]]]:
-    from ganzoo.fields import Latent
-    from ganzoo.inference.sampling import draw_inputs
-    from ganzoo.latent.directions import find_in_first_layer
-    from ganzoo.plugin.registry import load_registry
-    from ganzoo.runs.run import Run
+    from ganzoo import Latent, Run, draw_inputs, load_registry
+    from ganzoo_plugins.latent.directions import find_in_first_layer
 
     network, _ = Run.open(path).load(load_registry())
     fields = network.signature.inputs
@@ -246,10 +233,10 @@ def _first_layer(path: Path, k: int) -> tuple[Any, list[NDArray[np.float64]]]:
 
 
 def _keep(out: Path, found: Directions, as_json: bool) -> None:
-    from ganzoo.latent.directions import write_directions
+    from ganzoo_plugins.latent.directions import write_directions
 
     write_directions(out, found)
     if as_json:
-        print(json.dumps(found, indent=2))
+        cli.print(json.dumps(found, indent=2))
     else:
         done(f"{len(found)} directions: {', '.join(found)}", out)

@@ -2,7 +2,7 @@
 
 A file of directions maps names to ``{"latent", "vector", "range", "method", ...}``: which latent, the direction as a
 unit vector in row-major order, the strengths that a slider offers (a strength is how far along it a latent is moved),
-and how it came about. The metadata of an ONNX file has the same under ``"directions"``.
+and how it came about. The metadata of an exported file has the same under ``"directions"``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo.errors import UserError
-from ganzoo.fields import Latent, Signature
-from ganzoo.files import read_json, write_atomic
+from ganzoo import Latent, Signature, UserError, files
 
 if TYPE_CHECKING:
-    from ganzoo.gan.networks import Network
+    from ganzoo import Network
 
 __all__ = [
     "Directions",
@@ -50,7 +48,7 @@ _SAME = 1e-3  # the length of what two unit vectors may differ by and still coun
 
 def read_directions(path: Path, signature: Signature) -> Directions:
     """Return the directions in a file; raises :class:`UserError` if they are not for latents of this signature."""
-    return check_directions(read_json(path), signature, str(path))
+    return check_directions(files.read_json(path), signature, str(path))
 
 
 def check_directions(document: Any, signature: Signature, where: str) -> Directions:
@@ -63,11 +61,11 @@ def check_directions(document: Any, signature: Signature, where: str) -> Directi
             low, high = entry["range"]
             numbers = [*entry["vector"], low, high]
             # As float32, which is what they are used as.
-            sound = all(abs(number) <= 3.4e38 for number in numbers) and low < high
+            valid = all(abs(number) <= 3.4e38 for number in numbers) and low < high
             size = sizes.get(entry["latent"])
         except (KeyError, TypeError, ValueError):
             raise UserError(f"the direction {name!r} in {where} has no latent, vector and range") from None
-        if len(numbers) - 2 != size or not sound:
+        if len(numbers) - 2 != size or not valid:
             latents = " and ".join(f"{latent!r} of {size} numbers" for latent, size in sizes.items())
             raise UserError(f"the direction {name!r} in {where} is not for this model, which takes {latents}")
     return document
@@ -78,21 +76,21 @@ def write_directions(path: Path, directions: Directions) -> None:
     kept: Any = {}
     if path.exists():
         try:
-            kept = read_json(path)
+            kept = files.read_json(path)
         except UserError:
             kept = None
         if not isinstance(kept, dict):
             raise UserError(f"{path} is there and holds no directions; choose another --out")
-    write_atomic(path, json.dumps({**kept, **directions}, indent=1) + "\n")
+    files.write_atomic(path, json.dumps({**kept, **directions}, indent=1) + "\n")
 
 
-def describe(field: Latent, vector: Vector, method: str, **facts: Any) -> dict[str, Any]:
-    """Return a direction as files hold it; the vector is scaled to length 1."""
+def describe(field: Latent, vector: Vector, method: str, **metadata: Any) -> dict[str, Any]:
+    """Return a direction as files hold it, with ``metadata`` beside; the vector is scaled to length 1."""
     spread = 1.0 if field.distribution == "normal" else 3**-0.5
     unit = vector.reshape(-1) / np.linalg.norm(vector)
     reach = round(_REACH * spread, 2)
     numbers = [float(f"{number:.7g}") for number in unit]
-    return {"latent": field.name, "vector": numbers, "range": [-reach, reach], "method": method, **facts}
+    return {"latent": field.name, "vector": numbers, "range": [-reach, reach], "method": method, **metadata}
 
 
 def fit(latents: ArrayLike, values: ArrayLike, method: Method = "difference") -> Vector:

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo.errors import UserError
-from ganzoo.files import read_csv, write_atomic
+from ganzoo import UserError, files
 from ganzoo_runtime.text import NAME, fits
 
 if TYPE_CHECKING:
-    from ganzoo.latent.editing import Editor
+    from ganzoo_plugins.latent.editing import Editor
 
 __all__ = [
     "CHUNK",
     "Evaluator",
     "Labeled",
     "check_table",
+    "evaluate_samples",
     "import_evaluator",
-    "judge_samples",
     "read_table",
     "write_table",
 ]
@@ -40,7 +39,7 @@ Evaluator = Callable[[NDArray[np.uint8]], Mapping[str, ArrayLike]]
 """Given images, uint8 [N, H, W, C], it returns by name one number for each; not-a-number where it cannot tell."""
 
 Labeled = dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]]
-"""By the name of what was judged: the latents that have a label, [N, ...], and the labels, [N]."""
+"""By the name of what was labeled: the latents that have a label, [N, ...], and the labels, [N]."""
 
 
 def check_table(path: Path, names: Sequence[str]) -> None:
@@ -54,7 +53,7 @@ def check_table(path: Path, names: Sequence[str]) -> None:
 def write_table(path: Path, names: Sequence[str], n: int, seed: int) -> None:
     """Write a CSV with a row for each of the samples of a seed, and an empty column for each of the names."""
     rows = [",".join(["sample", "seed", *names]), *(f"{number:06d},{seed}" + "," * len(names) for number in range(n))]
-    write_atomic(path, "\n".join(rows) + "\n")
+    files.write_atomic(path, "\n".join(rows) + "\n")
 
 
 def read_table(editor: Editor, path: Path) -> Labeled:
@@ -62,7 +61,7 @@ def read_table(editor: Editor, path: Path) -> Labeled:
 
     Raises :class:`UserError` if it cannot be read, or has something else in it than numbers, yes and no.
     """
-    rows = read_csv(path)
+    rows = files.read_csv(path)
     _, header = next(rows, (0, []))
     columns: dict[str, tuple[list[tuple[int, int]], list[float]]] = {}
     for line, row in rows:
@@ -123,11 +122,11 @@ def import_evaluator(text: str) -> Evaluator:
         sys.path.remove("")
     if not callable(function):
         raise UserError(f"--attribute-of {text} is no function")
-    judge: Evaluator = function
-    return judge
+    evaluator: Evaluator = function
+    return evaluator
 
 
-def judge_samples(editor: Editor, judge: Evaluator, n: int) -> Labeled:
+def evaluate_samples(editor: Editor, evaluator: Evaluator, n: int) -> Labeled:
     """Return what the function says about the first ``n`` samples; raises :class:`UserError` if it fails."""
     latents = editor.latents(range(n))
     parts: list[dict[str, NDArray[Any]]] = []
@@ -135,7 +134,7 @@ def judge_samples(editor: Editor, judge: Evaluator, n: int) -> Labeled:
         chunk = latents[start : start + CHUNK]
         images = editor.draw(chunk, np.arange(start, start + len(chunk)))
         try:
-            found = judge(images)
+            found = evaluator(images)
         except Exception as error:
             raise UserError(f"the function of --attribute-of failed: {type(error).__name__}: {error}") from None
         try:

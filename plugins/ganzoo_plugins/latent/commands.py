@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
-from ganzoo.errors import UserError, did_you_mean
-from ganzoo.terminal import print
+from ganzoo import Image, Signature, UserError, cli, did_you_mean, files, load
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.latent.editing import Editor
+    from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "register", "save_images", "save_picture"]
+__all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "save_images", "save_rows"]
+
+ANIMATIONS = (".gif", ".mp4")
+"""The suffixes of animations."""
 
 TILES = 16
 """Classes that an interpolation shows side by side."""
@@ -37,47 +38,43 @@ Start = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    for command in (interpolate, grid, edit):
-        app.command()(command)
-
-
 def interpolate(
-    model: Model,
+    model: cli.Model,
     keys: Annotated[
         str | None,
         typer.Option(metavar="0,7,3", help="The numbers of the samples to go through; the first five if left out."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Frames from one to the next; 30 in a film, 8 elsewhere, if left out.")
+        int | None,
+        typer.Option(min=1, help="Frames from one to the next; 30 in an animation, 8 elsewhere, if left out."),
     ] = None,
     linear: Annotated[
         bool, typer.Option("--linear", help="Along straight lines; along great circles where latents are normal.")
     ] = False,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
-    truncation: Truncation = 1.0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
     latent: Start = None,
     out: Annotated[
-        Path, typer.Option(help="FILE.gif or FILE.mp4 for a film, FILE.png for a sheet, or a folder for the frames.")
+        Path,
+        typer.Option(help="FILE.gif or FILE.mp4 for an animation, FILE.png for a grid, or a folder for the frames."),
     ] = Path("interpolation.gif"),
 ) -> None:
     """Go from sample to sample through the space of latents.
 
-    Classes that are not chosen by --label are shown side by side. Films return to where they started.
+    Classes that are not chosen by --label are shown side by side. Animations return to where they started.
     """
     import numpy as np
 
-    from ganzoo.images.animation import ANIMATIONS, write_animation
-    from ganzoo.images.grids import grid as lay_out
+    from ganzoo import grid as lay_out
+    from ganzoo import write_animation
     from ganzoo_runtime.latents import interpolate as way
 
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", *ANIMATIONS):
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
-    film = suffix in ANIMATIONS
+    animated = suffix in ANIMATIONS
     editor = open_editor(model, label, attribute, seed, truncation)
     points, _ = _start(editor, keys, latent, 5)
     if len(points) < 2:
@@ -86,33 +83,33 @@ def interpolate(
     if classes > TILES:
         raise UserError(f"{classes} classes side by side are too many; choose with --label")
     spherical = editor.field.distribution == "normal" and not linear
-    steps = steps or (30 if film else 8)
-    path = way(points, steps, spherical=spherical, loop=film)
+    steps = steps or (30 if animated else 8)
+    path = way(points, steps, spherical=spherical, loop=animated)
     pixels = editor.draw(np.repeat(path, classes, axis=0), np.arange(len(path) * classes), [0])
     tiles = pixels.reshape(len(path), classes, *pixels.shape[1:])
-    if film:
+    if animated:
         write_animation(out, [lay_out(frame) for frame in tiles])
     elif suffix:
         if classes > 1:  # a row for each class
             rows = list(tiles.swapaxes(0, 1))
         else:
             rows = [tiles[start * steps : (start + 1) * steps + 1, 0] for start in range(len(points) - 1)]
-        save_picture(out, np.concatenate(rows), len(rows[0]))
+        save_rows(out, np.concatenate(rows), len(rows[0]))
     else:
         save_images(out, np.stack([lay_out(frame) for frame in tiles]))
     done(f"{len(path)} frames by {editor.sampler.device}", out)
 
 
 def grid(
-    model: Model,
+    model: cli.Model,
     rows: Annotated[int, typer.Option("-n", min=1, help="How many rows: latents.")] = 8,
     keys: Annotated[
         str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples whose latents are the rows.")
     ] = None,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
-    truncation: Truncation = 1.0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
     latent: Start = None,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("grid.png"),
 ) -> None:
@@ -126,15 +123,15 @@ def grid(
     editor = open_editor(model, label, attribute, seed, truncation)
     classes = editor.combinations()
     if classes < 2:
-        raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a sheet")
+        raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a grid")
     points, _ = _start(editor, keys, latent, rows)
     pixels = editor.draw(np.repeat(points, classes, axis=0), np.arange(len(points) * classes), [0])
-    save_picture(out, pixels, classes)
+    save_rows(out, pixels, classes)
     done(f"{len(points)} latents for {classes} classes by {editor.sampler.device}", out)
 
 
 def edit(
-    model: Model,
+    model: cli.Model,
     direction: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=STRENGTH", help="Move the latents so far along this direction (repeatable)."),
@@ -151,15 +148,15 @@ def edit(
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many samples to edit.")] = 8,
     keys: Annotated[str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples to edit.")] = None,
-    label: Classes = None,
-    attribute: Attribute = None,
-    seed: Seed = 0,
-    truncation: Truncation = 1.0,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
     latent: Start = None,
     out: Annotated[
         Path,
         typer.Option(
-            help="FILE.png for a sheet with the samples above and what became of them below, a folder for a .png "
+            help="FILE.png for a grid with the samples above and what became of them below, a folder for a .png "
             "of each edited one, or FILE.npz for their pixels and latents."
         ),
     ] = Path("edited.png"),
@@ -167,7 +164,6 @@ def edit(
     """Change samples along directions, or add them up."""
     import numpy as np
 
-    from ganzoo.files import atomic_path
     from ganzoo_runtime.latents import edit as move
 
     suffix = "" if out.is_dir() else out.suffix.lower()
@@ -189,11 +185,11 @@ def edit(
     after = move(start, known, strengths)
     edited = editor.draw(after, numbers[: len(after)])
     if suffix == ".npz":
-        with atomic_path(out) as temporary, temporary.open("wb") as file:
+        with files.atomic_path(out) as temporary, temporary.open("wb") as file:
             np.savez(file, pixels=edited, latents=after)
     elif suffix:
         drawn = editor.draw(before, numbers)
-        save_picture(out, np.concatenate([drawn, edited]), len(drawn) + (len(edited) if arithmetic else 0))
+        save_rows(out, np.concatenate([drawn, edited]), len(drawn) + (len(edited) if arithmetic else 0))
     else:
         save_images(out, edited)
     done(f"{len(edited)} edited by {editor.sampler.device}", out)
@@ -203,13 +199,11 @@ def open_editor(
     model: str, label: list[str] | None, attribute: list[str] | None, seed: int, truncation: float
 ) -> Editor:
     """Open the model with what the options ask of it."""
-    from ganzoo.fields import Signature
-    from ganzoo.inference.opening import load
-    from ganzoo.latent.editing import Editor
+    from ganzoo_plugins.latent.editing import Editor
 
     sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
-    return Editor(sampler, conditions(signature, seed, truncation, label, attribute))
+    return Editor(sampler, cli.conditions(signature, seed, truncation, label, attribute))
 
 
 def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -277,28 +271,31 @@ def only_png(out: Path) -> None:
         raise UserError(f"--out is a .png, not {out}")
 
 
-def save_picture(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
+def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
     """Write images, uint8 [N, H, W, C], to a .png, in so many columns."""
-    from PIL import Image
+    from ganzoo import save_grid
 
-    from ganzoo.files import atomic_path
-    from ganzoo.images.grids import grid as lay_out
-
-    sheet = lay_out(pixels, columns)
-    with atomic_path(out) as temporary:
-        Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(temporary, format="PNG")
+    save_grid(out, pixels, _field(pixels), columns=columns)
 
 
 def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
     """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
-    from ganzoo.inference.saving import write_samples
+    from ganzoo_runtime.sinks import write_folder
 
-    output = {"kind": "image", "name": "x", "dtype": "uint8", "shape": list(pixels.shape[1:])}
-    output |= {"range": [0, 255], "layout": "NHWC"}
-    write_samples(folder, "folder", [(pixels, {})], len(pixels), {"inputs": [], "output": output})
+    try:
+        with files.writing(folder):
+            write_folder(folder, [(pixels, {})], len(pixels), {"inputs": [], "output": _field(pixels).to_json()})
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _field(pixels: NDArray[np.uint8]) -> Image:
+    """Return what images, uint8 [N, H, W, C], are as a network's output."""
+    _, height, width, channels = pixels.shape
+    return Image(channels, height, width, range=(0.0, 255.0), layout="NHWC")
 
 
 def done(what: str, out: Path) -> None:
     """Tell what was done, and on standard output where it is."""
-    print(what, file=sys.stderr)
-    print(out)
+    cli.print(what, file=sys.stderr)
+    cli.print(out)

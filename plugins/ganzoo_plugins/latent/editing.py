@@ -1,4 +1,4 @@
-"""Latents of a model, by the numbers of its samples, and the pictures that they give."""
+"""Latents of a model, by the numbers of its samples, and the images that they give."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo.errors import UserError
-from ganzoo.fields import Attributes, Image, Label, Latent, Signature
-from ganzoo.files import read_arrays
-from ganzoo.inference.formats import Sampler
-from ganzoo.latent.directions import Directions, check_directions, read_directions
+from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, UserError, files
+from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = ["Editor"]
@@ -48,7 +45,7 @@ class Editor:
 
     def read_latents(self, path: Path) -> Latents:
         """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
-        arrays = read_arrays(path, ("latents", self.field.name))
+        arrays = files.read_arrays(path, ("latents", self.field.name))
         found = next((arrays[name] for name in ("", "latents", self.field.name) if name in arrays), None)
         if found is None:
             raise UserError(f"no latents can be read from {path}: there is no 'latents' in it")

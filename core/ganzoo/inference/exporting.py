@@ -1,0 +1,87 @@
+"""From a finished run to files of any format that a plugin offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ganzoo.errors import UserError
+from ganzoo.fields import Image, Latent
+from ganzoo.inference.formats import Format
+from ganzoo.plugin.registry import Registry, load_registry
+from ganzoo.runs.places import ROOT
+from ganzoo.runs.run import Run
+
+__all__ = ["export"]
+
+_OF_LATENTS = ("directions", "latent_mean")
+
+
+def export(
+    run: Run | str | Path = "last",
+    out: str | Path | None = None,
+    *,
+    format: str | None = None,
+    every_network: bool = False,
+    pixels: Literal["NCHW", "NHWC"] | None = None,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    metadata: Mapping[str, Any] | None = None,
+    runs: str | Path = ROOT,
+) -> dict[Path, Mapping[str, Any]]:
+    """Write the trained generator of a run to a file, compared with torch, and return its metadata by the path.
+
+    ``run`` is a run, its path, its number in the folder ``runs``, or ``"last"``, the newest one there. Neither its data
+    set nor its loss has to be installed. The weights are the averaged ones.
+
+    ``format`` is the key of an installed format, which is the suffix of its files; by default that of ``out``, or the
+    first that is installed. ``out`` is the file, by default ``generator`` with that suffix in the run folder. With
+    ``every_network`` each network of the run becomes a file that is called after it, the discriminators as well, and
+    ``out`` is their folder; the main network is the first of the result.
+
+    With ``pixels`` the file returns uint8 images in that layout instead of float32 ones in the range of the signature;
+    ``precision`` is that of the arithmetic inside, and inputs stay as they are. ``metadata`` are entries that are added
+    to those of the run or take their place, such as ``"directions"``, ``"latent_mean"`` and ``"license"``. Of several
+    networks, those that return no images have no pixels, and only those with latents have directions.
+
+    Raises :class:`~ganzoo.UserError` before anything is written if there is no such run or format, or if a network does
+    not allow what is asked for, and :class:`~ganzoo.GanzooError` if a file differs from torch by more than the
+    format's tolerance; that file is not written then.
+    """
+    registry = load_registry()
+    path = None if out is None else Path(out)
+    key = format or _format_of(registry, None if every_network else path)
+    writer: Format = registry.get("format", key).spec.load()()
+    if path is not None and not every_network and path.suffix != f".{key}":
+        raise UserError(f"a file of the format {key} ends in .{key}, not {path}")
+    if path is not None and every_network and (path.suffix == f".{key}" or path.is_file()):
+        raise UserError(f"every network is a file of its own, so what is written to is a folder, not {path}")
+    run = run if isinstance(run, Run) else Run.open(run, Path(runs))
+    networks = run.load_all(registry)
+    if not every_network:
+        networks = dict([next(iter(networks.items()))])
+    layouts = {
+        name: pixels if isinstance(network.signature.output, Image) or not every_network else None
+        for name, (network, _) in networks.items()
+    }
+    for name, (network, _) in networks.items():  # all of them, before the first is written
+        try:
+            writer.check(network, pixels=layouts[name], precision=precision)
+        except UserError as error:
+            raise UserError(f"{name}: {error}" if every_network else str(error)) from None
+    written: dict[Path, Mapping[str, Any]] = {}
+    for name, (network, known) in networks.items():
+        file = path if path is not None and not every_network else (path or run.path) / f"{name}.{key}"
+        added = dict(metadata or {})
+        if every_network and not any(isinstance(field, Latent) for field in network.signature.inputs):
+            added = {entry: value for entry, value in added.items() if entry not in _OF_LATENTS}
+        written[file] = writer.export(network, file, {**known, **added}, pixels=layouts[name], precision=precision)
+    return written
+
+
+def _format_of(registry: Registry, path: Path | None) -> str:
+    """Return the key of the format that a path's suffix names, or of the first one; raises :class:`UserError`."""
+    known = [entry.spec.key for entry in registry.specs("format")]
+    if not known:
+        raise UserError("no file format is installed that a model could be exported to; see 'ganzoo plugins'")
+    return path.suffix.removeprefix(".") if path is not None and path.suffix else known[0]

@@ -1,0 +1,108 @@
+"""``ganzoo export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ganzoo import UserError, cli, files
+
+__all__ = ["export"]
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="The run: its folder, its number, or 'last', the newest one.")] = "last",
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; generator.onnx in the run folder if left out. With --all the folder."),
+    ] = None,
+    every_network: Annotated[
+        bool, typer.Option("--all", help="Every network of the model, the discriminator as well, a file each.")
+    ] = False,
+    pixels: Annotated[
+        Literal["nhwc", "nchw"] | None,
+        typer.Option(case_sensitive=False, help="Let the file give uint8 images in this layout."),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="The arithmetic inside: fp16 for GPUs, int8 for CPUs.")
+    ] = "fp32",
+    directions: Annotated[
+        Path | None,
+        typer.Option(help="Directions that 'ganzoo directions' has found, put into the file; may have a mean latent."),
+    ] = None,
+    web: Annotated[Path | None, typer.Option(help="Write a static web page with the model to this folder.")] = None,
+    ort: Annotated[
+        Path | None,
+        typer.Option(help="onnxruntime-web for the page, as .tgz or unpacked; fetched with npm if left out."),
+    ] = None,
+    triton: Annotated[
+        Path | None, typer.Option(help="Put the model into this repository of the Triton Inference Server.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are looked for by number, and the newest one.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's metadata as JSON.")] = False,
+) -> None:
+    """Export a trained generator, compared with torch.
+
+    The weights are the averaged ones.
+    """
+    if not onnx:
+        raise UserError("name the format: ganzoo export --onnx; there is no other yet")
+    if ort is not None and web is None:
+        raise UserError("--ort is for the page: give --web DIR too")
+    import ganzoo
+    from ganzoo_exporters.triton import write_repository
+    from ganzoo_exporters.web import write_page
+
+    layout: Literal["NCHW", "NHWC"] | None = None
+    if pixels is not None:
+        layout = "NHWC" if pixels == "nhwc" else "NCHW"
+    written = ganzoo.export(
+        run,
+        out,
+        format="onnx",
+        every_network=every_network,
+        pixels=layout,
+        precision=precision,
+        metadata=_read_directions(directions) if directions is not None else None,
+        runs=runs,
+    )
+    if not as_json:
+        for path, document in written.items():
+            _report(path, document)
+    model = next(iter(written))  # the first network is the generator
+    if web is not None:
+        write_page(model, web, ort=ort)
+        cli.print(f"page: {web}; to see it: python -m http.server --directory {web}", file=sys.stderr)
+    if triton is not None:
+        cli.print(f"model repository: {write_repository(model, triton)}", file=sys.stderr)
+    if as_json:
+        documents = {str(path): document for path, document in written.items()}
+        cli.print(json.dumps(documents if every_network else documents[str(model)], indent=2))
+
+
+def _report(path: Path, document: Mapping[str, Any]) -> None:
+    parity = document["parity"]
+    size = sum(file.stat().st_size for file in (path, *path.parent.glob(f"{path.stem}-*.data"))) / 1e6
+    batches = ", ".join(map(str, parity["batches"]))
+    text = f"{size:.2f} MB; largest difference to torch {parity['max_difference']:.1e} at batch sizes {batches}"
+    if "psnr" in parity:
+        comparison = path.with_suffix(".int8.png")
+        text += f"; mean {parity['mean_difference']:.1e}, signal to noise {parity['psnr']:.1f} dB"
+        text += f"; float32 and int8 beside each other: {comparison}" if comparison.is_file() else ""
+    cli.print(text, file=sys.stderr)
+    cli.print(path)
+
+
+def _read_directions(path: Path) -> dict[str, Any]:
+    """Return the entries of the metadata that a file of directions holds: directions, and the mean latent if any."""
+    document = files.read_json(path)
+    if not isinstance(document, dict) or not document:
+        raise UserError(f"{path} holds no directions; 'ganzoo directions' makes such a file")
+    both = {"directions", "latent_mean"}
+    return document if document.keys() <= both else {"directions": document}

@@ -1,0 +1,76 @@
+"""The arrays that a file is called with, checked by its signature: nothing else tells a wrong one from a right one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from .device import Value
+from .drawing import Fields, check_labels
+
+__all__ = ["TYPES", "agree", "check_arrays"]
+
+TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
+"""What onnxruntime calls the types of a signature."""
+
+
+def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
+    """Return one array for each input, [N, ...] each, as onnxruntime takes them, by name.
+
+    Raises ValueError for another number of them, and for shapes, types or labels that the signature does not have.
+    """
+    if len(arrays) != len(fields):
+        raise ValueError(
+            f"this model takes the inputs {', '.join(field['name'] for field in fields)}; {len(arrays)} were given"
+        )
+    feed: dict[str, Value] = {}
+    sizes = set()
+    for field, array in zip(fields, arrays, strict=True):
+        name, value = field["name"], _as_value(array)
+        shape = tuple(value.shape() if isinstance(value, ort.OrtValue) else value.shape)
+        if not (shape and shape[0] and _fits(shape[1:], field)):
+            raise ValueError(f"input {name!r} has the shape {['N', *field['shape']]}, not {list(shape)}")
+        sizes.add(shape[0])
+        if isinstance(value, ort.OrtValue):
+            if value.data_type() != TYPES[field["dtype"]]:
+                raise ValueError(f"input {name!r} is {field['dtype']}, not {value.data_type()}")
+            feed[name] = value
+            continue
+        if not np.can_cast(value.dtype, field["dtype"], "same_kind"):
+            raise ValueError(f"input {name!r} is {field['dtype']}, not {value.dtype}")
+        if field["kind"] == "label":
+            check_labels(name, value, field["classes"])
+        feed[name] = np.ascontiguousarray(value, field["dtype"])
+    if len(sizes) > 1:
+        raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")
+    return feed
+
+
+def _as_value(array: Any) -> Value:
+    """Return an array in the memory of a device as onnxruntime's value, without a copy, and any other as NumPy's."""
+    on_cpu = (1, 0)
+    if isinstance(array, np.ndarray) or getattr(array, "__dlpack_device__", lambda: on_cpu)() == on_cpu:
+        return np.asarray(array)
+    return array if isinstance(array, ort.OrtValue) else ort.OrtValue.from_dlpack(array)
+
+
+def _fits(shape: Sequence[int], field: Mapping[str, Any]) -> bool:
+    """Whether an input may have this shape; the height and width of some images may be any multiple of a number."""
+    usual: list[int] = field["shape"]
+    if not (multiple := field.get("multiple")):
+        return list(shape) == usual
+    return len(shape) == 3 and shape[0] == usual[0] and all(size and size % multiple == 0 for size in shape[1:])
+
+
+def agree(found: Sequence[tuple[str, str, Sequence[Any]]], fields: Fields) -> bool:
+    """Whether the inputs of the graph are those of the signature."""
+    for (name, kind, (_, *shape)), field in zip(found, fields, strict=False):
+        fixed = field["shape"][:1] if field.get("multiple") else field["shape"]
+        if (name, kind) != (field["name"], TYPES[field["dtype"]]) or shape[: len(fixed)] != fixed:
+            return False
+        if len(shape) != len(field["shape"]):
+            return False
+    return len(found) == len(fields)

@@ -1,0 +1,1 @@
+"""Latent editing: walks between latents, directions, and the commands for them."""

@@ -1,0 +1,18 @@
+"""The hooks of latent editing."""
+
+from ganzoo import Spec, hookimpl
+
+_COMMANDS = {
+    "interpolate": ("Go from sample to sample through the space of latents", "commands:interpolate"),
+    "grid": ("Draw the same latents for every class", "commands:grid"),
+    "edit": ("Change samples along directions, or add them up", "commands:edit"),
+    "directions": ("Fit directions of latents to labels, or find them", "direction_commands:directions"),
+}
+
+
+@hookimpl
+def ganzoo_specs() -> list[Spec]:
+    """Offer the commands."""
+    return [
+        Spec("command", key, summary, f"ganzoo_plugins.latent.{target}") for key, (summary, target) in _COMMANDS.items()
+    ]
