@@ -23,9 +23,10 @@ from ganzoo.config.train import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.gan.losses import GeneratorRegularizer, LossConfig, RegularizerConfig
 from ganzoo.training.loop import Loop
-from ganzoo_plugins.fc.gan_fc import FullyConnectedDiscriminator, FullyConnectedGAN, FullyConnectedGenerator
+from ganzoo_plugins.fc.gan_fc import FullyConnectedGAN
 from ganzoo_plugins.losses.non_saturating import NonSaturating
 from ganzoo_plugins.losses.wasserstein import Wasserstein
+from ganzoo_plugins.networks.mlp import FullyConnectedDiscriminator, FullyConnectedGenerator
 
 IMAGES = DataSpec("made", (Image(1, 8, 8, range=(0, 255)), Label(3)), 64)
 

@@ -22,8 +22,8 @@ from ganzoo import (
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo_plugins.conditional.cgan_matching import mismatched
 from ganzoo_plugins.conditional.cgan_projection import ConditionalBatchNorm2d, ProjectionDiscriminator
-from ganzoo_plugins.conditional.condition import Embedding, OneHot
-from ganzoo_plugins.fc.gan_fc import GatedLayer
+from ganzoo_plugins.networks.condition import Embedding, OneHot
+from ganzoo_plugins.networks.mlp import GatedLayer
 
 SMALL = {
     "cgan": ("model.width=4", "model.latent_dim=3"),

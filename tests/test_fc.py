@@ -7,8 +7,8 @@ import torch
 from ganzoo import DataSpec, Image, Loop, Points, load_config, load_registry
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo_exporters.format import Onnx
-from ganzoo_plugins.fc.gan_fc import FourierFeatures, MixtureLatent
-from ganzoo_plugins.losses.weight_clip import WeightClip
+from ganzoo_plugins.networks.mlp import FourierFeatures, MixtureLatent
+from ganzoo_plugins.regularizers.weight_clip import WeightClip
 
 DIGIT = DataSpec("made", (Image(1, 28, 28, range=(0, 255)),), 10)
 

@@ -37,7 +37,7 @@ def test_wgan_gp_conv_draws_any_multiple_of_four(shape, settings):
 def test_wgan_gp_conv_refuses_other_sizes_and_points():
     with pytest.raises(UserError, match=r"multiples of 4.*30x28"):
         trainer_for("wgan_gp_conv", Image(1, 30, 28, range=(0, 255)))
-    with pytest.raises(UserError, match="gan_fc"):
+    with pytest.raises(UserError, match="draws images, not points"):
         trainer_for("wgan_gp_conv", Points(2))
 
 

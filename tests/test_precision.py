@@ -31,8 +31,8 @@ from ganzoo.data.dataset import DataSpec
 from ganzoo.gan.adversarial import _normalize_spectrum
 from ganzoo.gan.precision import full_precision, widened
 from ganzoo.runs import checkpoint
-from ganzoo_plugins.losses.gradients import per_sample_gradient
 from ganzoo_plugins.losses.hinge import Hinge
+from ganzoo_plugins.regularizers.gradients import per_sample_gradient
 
 SIZE = 64
 
@@ -184,7 +184,7 @@ def test_spectral_norm_of_a_layer_of_zeros_is_refused(layer: nn.Module) -> None:
 
 @pytest.mark.usefixtures("autocast")
 def test_fourier_features_keep_their_angles() -> None:
-    from ganzoo_plugins.fc.gan_fc import FourierFeatures
+    from ganzoo_plugins.networks.mlp import FourierFeatures
 
     torch.manual_seed(0)
     features, x = FourierFeatures(2, 8, 5.0), torch.randn(16, 2)

@@ -17,12 +17,12 @@ from ganzoo.testing.results import Fault
 from ganzoo.training.loop import Loop
 from ganzoo_plugins.fc.gan_fc import FullyConnectedGAN
 from ganzoo_plugins.losses.began import BEGAN, BEGANConfig
-from ganzoo_plugins.losses.consistency import Consistency
-from ganzoo_plugins.losses.gradient_penalty import DRAGAN, GradientPenalty
-from ganzoo_plugins.losses.path_length import PathLength
-from ganzoo_plugins.losses.virtual_adversarial import VirtualAdversarial
-from ganzoo_plugins.losses.weight_clip import WeightClip
-from ganzoo_plugins.losses.zero_centered import R1, R2
+from ganzoo_plugins.regularizers.consistency import Consistency
+from ganzoo_plugins.regularizers.gradient_penalty import DRAGAN, GradientPenalty
+from ganzoo_plugins.regularizers.path_length import PathLength
+from ganzoo_plugins.regularizers.virtual_adversarial import VirtualAdversarial
+from ganzoo_plugins.regularizers.weight_clip import WeightClip
+from ganzoo_plugins.regularizers.zero_centered import R1, R2
 
 
 def made(cls, **settings):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import layer_norm, leaky_relu
 
-from ganzoo_plugins.layers import LayerNorm2d, ThinConv2d, same_conv2d
+from ganzoo_plugins.networks.layers import LayerNorm2d, ThinConv2d, same_conv2d
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "speed.py"
 

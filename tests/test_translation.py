@@ -14,7 +14,9 @@ from ganzoo import DataSpec, Image, Points, TensorDataset, UserError, load_confi
 from ganzoo.runs.checkpoint import seed_random
 from ganzoo.training.loop import Loop
 from ganzoo_plugins.metrics.translation import Translation
-from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet
+from ganzoo_plugins.networks.patch import PatchDiscriminator
+from ganzoo_plugins.networks.unet import UNet
+from ganzoo_plugins.translation.networks import ResNet, Translator
 from ganzoo_plugins.translation.pool import ImagePool
 
 SMALL = {

@@ -18,7 +18,8 @@ from ganzoo.inference import tiling
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo.inference.tiling import Translator, tiles
 from ganzoo_plugins.datasets.folder import Folder
-from ganzoo_plugins.translation.networks import ResNet, UNet
+from ganzoo_plugins.networks.unet import UNet
+from ganzoo_plugins.translation.networks import ResNet
 
 LOCAL = ("pix2pix-shapes", "discogan-shapes", "dualgan-shapes", "inpaint-shapes", "inpaint_z-mnist5k")
 """Translators of the zoo that can be computed in tiles."""

@@ -94,6 +94,7 @@ class Config:
 
     def build_trainer(self, data: DataSpec) -> Trainer:
         """Make the GAN for such data, on the CPU; weights come from torch's global random state."""
+        self.model.entry.spec.load().check_samples(data.sample, self.model.key)
         loss = self.loss.build() if self.loss is not None else None
         weights = {key: cast("RegularizerConfig", choice.settings).weight for key, choice in self.regularizers.items()}
         regularizers = {key: choice.build() for key, choice in self.regularizers.items() if weights[key]}

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from ganzoo.configured import Configured
 from ganzoo.errors import UserError
 from ganzoo.fields import Attributes, Field, Label, field_from_json
 
@@ -78,16 +80,18 @@ class DatasetConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Dataset(ABC):
+Settings = TypeVar("Settings", bound=DatasetConfig, default=DatasetConfig, covariant=True)
+
+
+class Dataset(Configured[Settings], ABC):
     """A finite set of samples that can be gathered by index.
 
-    A subclass sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names the metrics that are
-    computed on it while training unless the user says otherwise, and ``regularizers`` settings that suit it (key to
-    settings), which apply to regularizers that are used anyway. ``in_memory`` tells the stream that gathering is
-    cheap; otherwise worker processes do it.
+    A subclass, ``Dataset[ItsConfig]``, sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names
+    the metrics that are computed on it while training unless the user says otherwise, and ``regularizers`` settings
+    that suit it (key to settings), which apply to regularizers that are used anyway. ``in_memory`` tells the stream
+    that gathering is cheap; otherwise worker processes do it.
     """
 
-    Config: ClassVar[type[DatasetConfig]] = DatasetConfig
     metrics: ClassVar[tuple[str, ...]] = ()
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     in_memory: bool = True
@@ -114,7 +118,7 @@ class Dataset(ABC):
         return self.spec.paired
 
 
-class TensorDataset(Dataset):
+class TensorDataset(Dataset[Settings]):
     """A data set whose tensors, one a field, lie in memory (images as uint8 NCHW)."""
 
     def __init__(self, spec: DataSpec, tensors: Mapping[str, Tensor]) -> None:

@@ -1,16 +1,18 @@
-"""The standard game of two: a generator against a discriminator, under any loss and any regularizers."""
+"""A generator against a discriminator, under any loss and any regularizers."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import _SpectralNorm
+from typing_extensions import TypeVar
 
+from ganzoo.configured import type_arguments
 from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
@@ -25,7 +27,7 @@ from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 __all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
 
 Condition = tuple[Tensor, ...]
-"""What both players are told beside their main input: labels, attributes or nothing."""
+"""What both networks are given beside their main input: labels, attributes or nothing."""
 
 
 class AdversarialConfig(TrainerConfig):
@@ -38,31 +40,36 @@ class AdversarialConfig(TrainerConfig):
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
-    pack: int = Field(1, ge=1, description="samples that the discriminator judges together (PacGAN, arXiv:1712.04086)")
+    pack: int = Field(1, ge=1, description="samples that the discriminator scores together (PacGAN, arXiv:1712.04086)")
     spectral_norm: bool = Field(
         False, description="divide the discriminator's weights by their spectral norm (arXiv:1802.05957)"
     )
     augment: AugmentConfig = Field(AugmentConfig(), description="differentiable augmentation of real and fake images")
 
 
-class AdversarialTrainer(Trainer):
+Settings = TypeVar("Settings", bound=AdversarialConfig, default=AdversarialConfig, covariant=True)
+Sample = TypeVar("Sample", bound=SignatureField, default=Image, contravariant=True)
+Kind = TypeVar("Kind", bound=SignatureField)
+
+
+class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     """A generator against a discriminator.
 
-    A subclass implements :meth:`build_generator` and :meth:`build_discriminator`; the loss and the regularizers are
-    the user's choice. Each step runs the discriminator phase ``n_critic`` times, each on a fresh batch, then lazy
-    regularizers when they are due, then the generator phase. With ``conditional`` set, the generator is given every
-    label and every attribute vector of the data, in their order, and so is a discriminator whose signature asks for
-    them.
+    A subclass, ``AdversarialTrainer[ItsConfig]`` or, if it draws other samples than images,
+    ``AdversarialTrainer[ItsConfig, Image | Points]``, implements :meth:`build_generator` and
+    :meth:`build_discriminator`; the loss and the regularizers are the user's choice. Each step runs the discriminator
+    phase ``n_critic`` times, each on a fresh batch, then lazy regularizers when they are due, then the generator phase.
+    With ``conditional`` set, the generator is given every label and every attribute vector of the data, in their order,
+    and so is a discriminator whose signature asks for them.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = AdversarialConfig
+    samples: ClassVar[tuple[type[SignatureField], ...]] = (Image,)
     conditional: ClassVar[bool] = False
-    config: AdversarialConfig
     loss: Loss
 
     def __init__(
         self,
-        config: AdversarialConfig,
+        config: Settings,
         data: DataSpec,
         loss: Loss | None,
         regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
@@ -70,7 +77,7 @@ class AdversarialTrainer(Trainer):
         if loss is None:
             raise UserError("this model is trained with an adversarial loss; name one with --loss")
         super().__init__(config, data, loss, regularizers)
-        sample = self.scaled(data.sample)
+        sample = cast(Sample, self.scaled(data.sample))
         self.conditions = data.conditions if self.conditional else ()
         self.batch_multiple = config.pack
         self.generator = self.build_generator(sample)
@@ -88,8 +95,8 @@ class AdversarialTrainer(Trainer):
                 "augment.target out"
             )
         self.augment = Augment(config.augment, self.pixel_range)
-        judged = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
-        self.objective = DiscriminatorObjective(self.discriminator, loss, judged)
+        scored = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
+        self.objective = DiscriminatorObjective(self.discriminator, loss, scored)
         self._generator_penalties = {
             key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
         }
@@ -109,12 +116,16 @@ class AdversarialTrainer(Trainer):
             for module in self.discriminator.modules()
         )
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.samples = tuple(type_arguments(cls, SignatureField)) or cls.samples
+
     @abstractmethod
-    def build_generator(self, sample: SignatureField) -> Generator:
+    def build_generator(self, sample: Sample) -> Generator:
         """Return the generator of such samples; raises :class:`~ganzoo.UserError` if it cannot draw them."""
 
     @abstractmethod
-    def build_discriminator(self, sample: SignatureField) -> Discriminator:
+    def build_discriminator(self, sample: Sample) -> Discriminator:
         """Return the discriminator of such samples."""
 
     @property
@@ -125,7 +136,7 @@ class AdversarialTrainer(Trainer):
     def phases(self) -> Sequence[Phase]:
         """Discriminator, its lazy regularizers, generator, its lazy regularizers."""
         phases = [
-            *self.objective.phases(self._judged_pair, repeat=self.n_critic, loss=self.discriminator_loss),
+            *self.objective.phases(self._scored_pair, repeat=self.n_critic, loss=self.discriminator_loss),
             Phase("generator", self.generator_loss, updates=("generator",)),
         ]
         for key, penalty in self._generator_penalties.items():
@@ -134,7 +145,7 @@ class AdversarialTrainer(Trainer):
         return phases
 
     def condition(self, batch: Batch) -> Condition:
-        """Return what the players are told about the batch's samples; nothing if the model is not conditional."""
+        """Return what the networks are given about the batch's samples; nothing if the model is not conditional."""
         return tuple(batch[field.name] for field in self.conditions)
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Condition]:
@@ -158,7 +169,7 @@ class AdversarialTrainer(Trainer):
         return samples.reshape(-1, pack * samples.shape[1], *samples.shape[2:])
 
     def score(self, samples: Tensor, condition: Condition) -> Tensor:
-        """Return the discriminator's scores; a discriminator that knows no condition is not told."""
+        """Return the discriminator's scores; a discriminator whose signature has no condition is given none."""
         return self.discriminator(samples, *condition) if self._conditional else self.discriminator(samples)
 
     def scores(self, real: Tensor, fake: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
@@ -213,7 +224,7 @@ class AdversarialTrainer(Trainer):
     def _score_of(self, condition: Condition) -> Score:
         return lambda samples: self.score(samples, condition)
 
-    def _judged_pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
+    def _scored_pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
         real, fake, condition = self.pair(batch)
         return self._score_of(condition), real, fake
 
@@ -238,7 +249,7 @@ def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
     return torch.rand(shape, device=device) * 2 - 1
 
 
-def _packed(sample: SignatureField, pack: int) -> SignatureField:
+def _packed(sample: Kind, pack: int) -> Kind:
     """Return the field of ``pack`` samples joined along their first axis."""
     match sample:
         case Image():

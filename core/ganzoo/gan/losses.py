@@ -6,6 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from typing_extensions import TypeVar
+
+from ganzoo.configured import Configured
 
 __all__ = ["Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"]
 
@@ -34,7 +37,10 @@ class LossConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Loss(Stateful, ABC):
+LossSettings = TypeVar("LossSettings", bound=LossConfig, default=LossConfig, covariant=True)
+
+
+class Loss(Configured[LossSettings], Stateful, ABC):
     """An adversarial loss: what each player minimizes, given raw scores of any shape, batch first.
 
     ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, and ``betas`` are the
@@ -42,13 +48,9 @@ class Loss(Stateful, ABC):
     ``regularizers`` are part of the loss (key to settings) and come along with it.
     """
 
-    Config: ClassVar[type[LossConfig]] = LossConfig
     critic_steps: ClassVar[int] = 1
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-
-    def __init__(self, config: LossConfig) -> None:
-        self.config = config
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -89,13 +91,11 @@ class RegularizerConfig(BaseModel):
     interval: int = Field(1, ge=1, description="steps from one application to the next")
 
 
-class Regularizer(Stateful, ABC):
+Settings = TypeVar("Settings", bound=RegularizerConfig, default=RegularizerConfig, covariant=True)
+
+
+class Regularizer(Configured[Settings], Stateful, ABC):
     """A penalty on the discriminator, or a projection of its weights after each of its steps, or both."""
-
-    Config: ClassVar[type[RegularizerConfig]] = RegularizerConfig
-
-    def __init__(self, config: RegularizerConfig) -> None:
-        self.config = config
 
     @abstractmethod
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
@@ -113,13 +113,8 @@ class Regularizer(Stateful, ABC):
         return
 
 
-class GeneratorRegularizer(Stateful, ABC):
+class GeneratorRegularizer(Configured[Settings], Stateful, ABC):
     """A penalty on the generator, added to its loss, or, with an interval, applied by itself."""
-
-    Config: ClassVar[type[RegularizerConfig]] = RegularizerConfig
-
-    def __init__(self, config: RegularizerConfig) -> None:
-        self.config = config
 
     @abstractmethod
     def penalty(self, generate: Generate, z: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from typing_extensions import TypeVar
 
+from ganzoo.configured import Configured
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Latent, Signature
@@ -26,7 +28,10 @@ class MetricConfig(BaseModel):
     samples: int = Field(2500, ge=1, le=10_000_000, description="how many samples are drawn for it")
 
 
-class Metric(ABC):
+Settings = TypeVar("Settings", bound=MetricConfig, default=MetricConfig, covariant=True)
+
+
+class Metric(Configured[Settings], ABC):
     """Figures about samples, given the data set that they imitate.
 
     Raises :class:`~ganzoo.UserError` when made for a data set that it cannot evaluate. Making one is cheap: what takes
@@ -42,13 +47,12 @@ class Metric(ABC):
     that others are compared with, has no direction.
     """
 
-    Config: ClassVar[type[MetricConfig]] = MetricConfig
     conditional: ClassVar[bool] = False
     default_for: ClassVar[tuple[str, ...]] = ()
     better: ClassVar[Mapping[str, Direction]] = {}
 
-    def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
-        self.config = config
+    def __init__(self, config: Settings, dataset: Dataset) -> None:
+        super().__init__(config)
         self.dataset = dataset
 
     def check(self, signature: Signature) -> None:
@@ -68,7 +72,7 @@ class Metric(ABC):
         """Return what as many real samples get, held out where possible, by the same names; {} if unknown."""
         return {}
 
-    def prepare(self, *, quiet: bool = False) -> None:  # noqa: B027 - most have nothing to prepare
+    def prepare(self, *, quiet: bool = False) -> None:
         """Do what must be done once before samples are evaluated, with progress on stderr unless ``quiet``.
 
         A call that has not been prepared does it quietly. torch's global random state is left as it was.

@@ -1,4 +1,4 @@
-"""The two players: base classes of generators and discriminators."""
+"""The two networks: base classes of generators and discriminators."""
 
 from typing import ClassVar, Protocol, runtime_checkable
 

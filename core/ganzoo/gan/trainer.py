@@ -12,8 +12,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
+from ganzoo.configured import Configured
 from ganzoo.data.dataset import Batch, DataSpec
+from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
 from ganzoo.fields import Image
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
@@ -88,17 +91,21 @@ class Phase:
             object.__setattr__(self, "optimizer", self.name)
 
 
-class Trainer(ABC):
+Settings = TypeVar("Settings", bound=TrainerConfig, default=TrainerConfig, covariant=True)
+
+
+class Trainer(Configured[Settings], ABC):
     """A GAN: networks and optimizers by name, and phases.
 
-    A subclass fills ``networks`` and ``optimizers`` in ``__init__`` and implements :meth:`phases`. ``defaults`` are
+    A subclass, ``Trainer[ItsConfig]``, fills ``networks`` and ``optimizers`` in ``__init__`` and implements
+    :meth:`phases`. ``samples`` are the kinds of samples that it learns to draw; other data is refused. ``defaults`` are
     the training settings that suit it (steps, batch size, data set, loss ...), laid over the core's; ``presets`` are
     named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
     they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
-    ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are judged together.
+    ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are scored together.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = TrainerConfig
+    samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
     defaults: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pixel_range: tuple[float, float] = (-1.0, 1.0)
@@ -110,27 +117,37 @@ class Trainer(ABC):
 
     def __init__(
         self,
-        config: TrainerConfig,
+        config: Settings,
         data: DataSpec,
         loss: Loss | None,
         regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
     ) -> None:
-        self.config = config
+        super().__init__(config)
         self.data = data
         self.loss = loss
         self.regularizers = dict(regularizers)
         self.networks = {}
         self.optimizers = {}
 
+    @classmethod
+    def check_samples(cls, sample: SignatureField, model: str) -> None:
+        """Raise :class:`~ganzoo.UserError`, in the model's name, if it does not draw such samples."""
+        if not isinstance(sample, cls.samples):
+            drawn = " or ".join(_plural(kind) for kind in cls.samples)
+            raise UserError(f"{model} draws {drawn}, not {_plural(type(sample))}; choose other data or another model")
+
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
         """Return the phases of one training step, in order; called once, before training."""
 
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
-        """Name what can be sampled and exported, the main thing first, out of the averaged networks given."""
-        generator = networks["generator"]
-        assert isinstance(generator, Network)
-        return {"generator": generator}
+        """Name what can be sampled and exported, the main thing first, out of the averaged networks given: all."""
+        exported = {}
+        for name in self.averaged:
+            network = networks[name]
+            assert isinstance(network, Network)
+            exported[name] = network
+        return exported
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept between steps beside weights: tensors, numbers, strings, lists and dicts of them.
@@ -176,3 +193,7 @@ class Trainer(ABC):
             else:
                 prepared[name] = tensor.to(device, non_blocking=True)
         return prepared
+
+
+def _plural(kind: type[SignatureField]) -> str:
+    return kind.kind if kind.kind.endswith("s") else f"{kind.kind}s"

@@ -35,7 +35,7 @@ def descend(
     for _ in range(steps):
         loss = _PRIOR * latents.square().flatten(1).mean(1) + _distance(network(latents, *condition), images)
         optimizer.zero_grad(set_to_none=True)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        loss.sum().backward()
         optimizer.step()
         schedule.step()
     return latents.detach()

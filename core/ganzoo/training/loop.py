@@ -97,7 +97,7 @@ class Loop:
             with mixed_precision(self.settings.precision, self.trainer.device):
                 results = phase.loss(batch)
                 loss = results["loss"] if parts == 1 else results["loss"] / parts
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             for key, value in results.items():
                 self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
 

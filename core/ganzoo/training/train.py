@@ -149,7 +149,10 @@ def prepare(
         fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator}
         if named := [name for name, value in fixed.items() if value is not None]:
             raise UserError(f"--{named[0]} cannot change a run that is resumed; leave it out, or start a new run")
-        return _prepare_resumed(registry, Run.open(resume), sets, flags, from_step, quiet)
+        run = Run.open(resume)
+        # A run that is trained just now changes while it is read. One that comes as an object is locked already.
+        with nullcontext() if isinstance(resume, Run) else run.locked():
+            return _prepare_resumed(registry, run, sets, flags, from_step, quiet)
     if from_step is not None:
         raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
     flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}

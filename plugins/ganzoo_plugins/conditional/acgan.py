@@ -1,7 +1,7 @@
-"""The auxiliary classifier GAN: the discriminator names the condition instead of being told."""
+"""The auxiliary classifier GAN: the discriminator names the condition instead of being given it."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,15 +17,12 @@ from ganzoo import (
     Label,
     Scores,
     Signature,
-    TrainerConfig,
     UserError,
     draw_latent,
     widened,
 )
-from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES, conditional_generator
-from ganzoo_plugins.conv.blocks import image_only
-from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator
+from ganzoo_plugins.networks.dcgan import DCGANConfig, DCGANDiscriminator
 
 __all__ = ["AuxiliaryClassifierConfig", "AuxiliaryClassifierGAN", "ClassifyingDiscriminator"]
 
@@ -63,9 +60,7 @@ class ClassifyingDiscriminator(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.head(self.body(x)).squeeze(1)
-        return scores
+        return self.head(self.body(x)).squeeze(1)
 
     def heads(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Map [N, C, H, W] to scores [N] and, for each condition, to logits [N, classes] or attributes [N, dim]."""
@@ -74,7 +69,7 @@ class ClassifyingDiscriminator(Discriminator):
         return widened(self.head(features)).squeeze(1), guess
 
 
-class AuxiliaryClassifierGAN(AdversarialTrainer):
+class AuxiliaryClassifierGAN(AdversarialTrainer[AuxiliaryClassifierConfig]):
     """The discriminator classifies samples, and the generator is trained to be classified rightly (Conditional Image
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
 
@@ -92,11 +87,9 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
     ``shape_classes`` by their kind and hue alone.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = AuxiliaryClassifierConfig
-    config: AuxiliaryClassifierConfig
-    conditional: ClassVar[bool] = True
+    conditional = True
     discriminator: ClassifyingDiscriminator
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 14_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -105,7 +98,7 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "shapes": {**SHAPES, "model": {**SHAPES["model"], "class_weight": 2.0, "classifier": "real"}},
         "shape_classes": {
             **SHAPES,
@@ -115,20 +108,17 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
         },
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        return conditional_generator(self.config, image_only("acgan", sample), self.conditions)
+    def build_generator(self, sample: Image) -> Generator:
+        return conditional_generator(self.config, sample, self.conditions)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the discriminator."""
+    def build_discriminator(self, sample: Image) -> Discriminator:
         if self.config.pack > 1:
             raise UserError("acgan classifies every sample by itself, so it takes pack=1 alone")
         config = self.config
         batch_norm = config.batch_norm in ("both", "discriminator")
-        image = image_only("acgan", sample)
         if self.apart and not all(isinstance(field, Label) for field in self.conditions):
             raise UserError('model.classifier="apart" is for labels, and this data has attributes; take "real"')
-        return ClassifyingDiscriminator(config.width, batch_norm, image, self.conditions, self.apart)
+        return ClassifyingDiscriminator(config.width, batch_norm, sample, self.conditions, self.apart)
 
     @property
     def apart(self) -> bool:
@@ -172,5 +162,4 @@ class AuxiliaryClassifierGAN(AdversarialTrainer):
             cross_entropy(each, truth) if isinstance(field, Label) else (each - truth).square().sum(1).mean() / 2
             for field, each, truth in zip(self.conditions, guess, condition, strict=True)
         ]
-        total: Tensor = sum(terms[1:], terms[0])
-        return total
+        return sum(terms[1:], terms[0])

@@ -2,27 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganzoo import (
-    AdversarialTrainer,
-    Attributes,
-    Discriminator,
-    Generator,
-    Image,
-    Label,
-    Latent,
-    Scores,
-    Signature,
-    TrainerConfig,
-)
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot, planes
-from ganzoo_plugins.conv.blocks import image_only
-from ganzoo_plugins.conv.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
+from ganzoo import AdversarialTrainer, Attributes, Discriminator, Generator, Image, Label, Latent, Scores, Signature
+from ganzoo_plugins.networks.condition import JoinedGenerator, OneHot, planes
+from ganzoo_plugins.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
 
 __all__ = ["SHAPES", "ConditionalGAN", "PlanesDiscriminator", "conditional_generator"]
 
@@ -32,11 +19,14 @@ SHAPES: Mapping[str, Any] = {
     "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
     "model": {"batch_norm": "generator", "discriminator_lr": 2e-3, "optimizer": {"lr": 4e-3}},
 }
-"""Drawn shapes by all their attributes: what ``dcgan``'s networks, told of them, take to draw corners at any angle."""
+"""Drawn shapes by all their attributes: what ``dcgan``'s networks need to draw corners at any angle."""
 
 
 class PlanesDiscriminator(Discriminator):
-    """Images and conditions to scores: the condition's code lies beside the image as constant planes."""
+    """Images [N, C, H, W] and conditions to scores [N].
+
+    The condition's code lies beside the image as constant planes.
+    """
 
     def __init__(self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
         super().__init__(Signature((sample, *conditions), Scores()))
@@ -44,11 +34,10 @@ class PlanesDiscriminator(Discriminator):
         self.inner = DCGANDiscriminator(width, batch_norm, replace(sample, channels=sample.channels + self.encode.size))
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, C, H, W] and the conditions to scores [N]."""
         return self.inner(torch.cat([x, planes(self.encode(*conditions), x)], 1))
 
 
-class ConditionalGAN(AdversarialTrainer):
+class ConditionalGAN(AdversarialTrainer[DCGANConfig]):
     """The condition is joined to the latent and to the image (Conditional Generative Adversarial Nets,
     arXiv:1411.1784, eq. 2).
 
@@ -58,10 +47,8 @@ class ConditionalGAN(AdversarialTrainer):
     ``dcgan`` takes. The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = DCGANConfig
-    config: DCGANConfig
-    conditional: ClassVar[bool] = True
-    defaults: ClassVar[Mapping[str, Any]] = {
+    conditional = True
+    defaults = {
         "steps": 14_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -70,17 +57,15 @@ class ConditionalGAN(AdversarialTrainer):
         "loss": {"name": "non_saturating"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"shapes": SHAPES}
+    presets = {"shapes": SHAPES}
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        return conditional_generator(self.config, image_only("cgan", sample), self.conditions)
+    def build_generator(self, sample: Image) -> Generator:
+        return conditional_generator(self.config, sample, self.conditions)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the discriminator."""
+    def build_discriminator(self, sample: Image) -> Discriminator:
         config = self.config
         batch_norm = config.batch_norm in ("both", "discriminator")
-        return PlanesDiscriminator(config.width, batch_norm, image_only("cgan", sample), self.conditions)
+        return PlanesDiscriminator(config.width, batch_norm, sample, self.conditions)
 
 
 def conditional_generator(

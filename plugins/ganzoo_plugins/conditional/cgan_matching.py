@@ -1,8 +1,5 @@
 """The conditional GAN with a matching-aware discriminator: a real sample with a wrong condition is a fake one."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor
 
@@ -21,7 +18,7 @@ class MatchingAwareGAN(ConditionalGAN):
     conditions are embeddings of sentences, attributes here, as with the preset ``shapes``; labels do as well.
     """
 
-    defaults: ClassVar[Mapping[str, Any]] = {**ConditionalGAN.defaults, "steps": 10_000}
+    defaults = {**ConditionalGAN.defaults, "steps": 10_000}
 
     def scores(self, real: Tensor, fake: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return real scores [2 N] and wrong ones: of the N fake samples, then of the N mismatched pairs.

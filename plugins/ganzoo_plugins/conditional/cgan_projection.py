@@ -1,32 +1,19 @@
 """The GAN with a projection discriminator: the condition enters by an inner product."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganzoo import (
-    AdversarialTrainer,
-    Attributes,
-    Discriminator,
-    Generator,
-    Image,
-    Label,
-    Latent,
-    Scores,
-    Signature,
-    TrainerConfig,
-)
-from ganzoo.fields import Field as SampleField
+from ganzoo import AdversarialTrainer, Attributes, Discriminator, Generator, Image, Label, Latent, Scores, Signature
 from ganzoo_plugins.conditional.cgan import SHAPES
-from ganzoo_plugins.conditional.condition import OneHot
-from ganzoo_plugins.conv.blocks import UpBlock, image_only, num_downsamples, residual_features, tapered
-from ganzoo_plugins.conv.sngan import SNGANConfig
-from ganzoo_plugins.layers import output_activation, same_conv2d
+from ganzoo_plugins.networks.condition import OneHot
+from ganzoo_plugins.networks.layers import output_activation, same_conv2d
+from ganzoo_plugins.networks.resnet import SNGANConfig, UpBlock, residual_features, tapered
+from ganzoo_plugins.networks.sizes import num_downsamples
 
 __all__ = [
     "ConditionalBatchNorm2d",
@@ -38,7 +25,7 @@ __all__ = [
 
 
 class ProjectionConfig(SNGANConfig):
-    """Settings of the projection GAN: those of ``sngan``, and where the generator is told the condition."""
+    """Settings of the projection GAN: those of ``sngan``, and where the generator is given the condition."""
 
     width: int = Field(32, ge=1, description="channels of the generator's first map")
     discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's last map")
@@ -69,7 +56,7 @@ class ConditionalBatchNorm2d(nn.Module):
 
 
 class ConditionalResidualGenerator(Generator):
-    """Latents [N, L] and conditions to images, through residual blocks that double the size."""
+    """Latents [N, L] and conditions to images [N, C, H, W], through residual blocks that double the size."""
 
     def __init__(self, config: ProjectionConfig, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
         super().__init__(Signature((Latent((config.latent_dim,)), *conditions), sample))
@@ -92,13 +79,11 @@ class ConditionalResidualGenerator(Generator):
         )
 
     def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, L] and the conditions to [N, C, H, W]."""
         code = self.encode(*conditions)
         maps = self.stem(torch.cat([z, code], 1) if self.join_latent else z)
         for block in self.blocks:
             maps = block(maps, code)
-        images: Tensor = self.head(maps)
-        return images
+        return self.head(maps)
 
 
 class ProjectionDiscriminator(Discriminator):
@@ -117,11 +102,10 @@ class ProjectionDiscriminator(Discriminator):
             nn.Embedding(field.classes, width) if isinstance(field, Label) else nn.Linear(field.dim, width, bias=False)
             for field in conditions
         )
-        for projection in self.projections:
-            nn.init.xavier_uniform_(projection.weight)
+        for projection in self.projections.parameters():
+            nn.init.xavier_uniform_(projection)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, C, H, W] and the conditions to scores [N]."""
         features = self.features(x).sum((2, 3))
         scores: Tensor = self.head(features).squeeze(1)
         for projection, condition in zip(self.projections, conditions, strict=True):
@@ -129,7 +113,7 @@ class ProjectionDiscriminator(Discriminator):
         return scores
 
 
-class ProjectionGAN(AdversarialTrainer):
+class ProjectionGAN(AdversarialTrainer[ProjectionConfig]):
     """The projection discriminator against a generator with conditional batch norm (cGANs with Projection
     Discriminator, arXiv:1802.05637).
 
@@ -139,10 +123,8 @@ class ProjectionGAN(AdversarialTrainer):
     ``sngan`` takes. The preset ``shapes`` draws shapes by all their attributes, with R1 in place of spectral norm.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = ProjectionConfig
-    config: ProjectionConfig
-    conditional: ClassVar[bool] = True
-    defaults: ClassVar[Mapping[str, Any]] = {
+    conditional = True
+    defaults = {
         "steps": 9_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -151,7 +133,7 @@ class ProjectionGAN(AdversarialTrainer):
         "loss": {"name": "hinge"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "shapes": {
             **SHAPES,
             "loss": {"name": "non_saturating"},
@@ -160,12 +142,9 @@ class ProjectionGAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        config, image = self.config, image_only("cgan_projection", sample)
-        return ConditionalResidualGenerator(config, image, self.conditions)
+    def build_generator(self, sample: Image) -> Generator:
+        return ConditionalResidualGenerator(self.config, sample, self.conditions)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the discriminator."""
-        config, image = self.config, image_only("cgan_projection", sample)
-        return ProjectionDiscriminator(config.discriminator_width, config.taper, image, self.conditions)
+    def build_discriminator(self, sample: Image) -> Discriminator:
+        config = self.config
+        return ProjectionDiscriminator(config.discriminator_width, config.taper, sample, self.conditions)

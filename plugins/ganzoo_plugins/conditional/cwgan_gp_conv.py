@@ -1,9 +1,8 @@
 """The convolutional conditional WGAN-GP: a convolution mixes the image with planes made of the condition."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -21,13 +20,11 @@ from ganzoo import (
     OptimizerConfig,
     Scores,
     Signature,
-    TrainerConfig,
     UserError,
 )
-from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES
-from ganzoo_plugins.conditional.condition import Embedding, JoinedGenerator
-from ganzoo_plugins.conv.wgan_gp_conv import CompactCritic, CompactGenerator
+from ganzoo_plugins.networks.compact import CompactCritic, CompactGenerator
+from ganzoo_plugins.networks.condition import Embedding, JoinedGenerator
 
 __all__ = ["CombiningCritic", "ConvolutionalConditionalConfig", "ConvolutionalConditionalWGAN"]
 
@@ -45,7 +42,7 @@ class ConvolutionalConditionalConfig(AdversarialConfig):
 
 
 class CombiningCritic(Discriminator):
-    """Images and conditions to one score each.
+    """Images [N, C, H, W] and conditions to one score each.
 
     A linear layer makes planes of the image's size from the embedding; the critic's first convolution mixes them with
     the image's channels. Unlike constant planes they can point at places of the image.
@@ -66,11 +63,10 @@ class CombiningCritic(Discriminator):
         self.inner = CompactCritic(width, replace(sample, channels=sample.channels + planes))
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, C, H, W] and the conditions to scores [N]."""
         return self.inner(torch.cat([x, self.planes(self.encode(*conditions))], 1))
 
 
-class ConvolutionalConditionalWGAN(AdversarialTrainer):
+class ConvolutionalConditionalWGAN(AdversarialTrainer[ConvolutionalConditionalConfig]):
     """WGAN-GP with convolutions (Improved Training of Wasserstein GANs, arXiv:1704.00028) whose players are given the
     condition as in Conditional Generative Adversarial Nets (arXiv:1411.1784).
 
@@ -79,11 +75,9 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
     height and width that are multiples of 4. The preset ``shapes`` draws shapes by all their attributes.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = ConvolutionalConditionalConfig
-    config: ConvolutionalConditionalConfig
-    conditional: ClassVar[bool] = True
+    conditional = True
     pixel_range = (0.0, 1.0)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 5_500,
         "batch_size": 64,
         "ema": 0.998,
@@ -92,7 +86,7 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
         "loss": {"name": "wgan_gp"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "shapes": {
             "steps": 6_000,
             "data": SHAPES["data"],
@@ -101,10 +95,7 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        if not isinstance(sample, Image):
-            raise UserError(f"cwgan_gp_conv draws images, not {sample.kind}; cwgan_gp_fc draws both")
+    def build_generator(self, sample: Image) -> Generator:
         if sample.height % 4 or sample.width % 4 or min(sample.height, sample.width) < 8:
             raise UserError(
                 "cwgan_gp_conv draws images whose height and width are multiples of 4, at least 8, not "
@@ -118,8 +109,6 @@ class ConvolutionalConditionalWGAN(AdversarialTrainer):
             lambda size: CompactGenerator(size, config.width, None, sample),
         )
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the critic."""
-        assert isinstance(sample, Image)
+    def build_discriminator(self, sample: Image) -> Discriminator:
         config = self.config
         return CombiningCritic(config.critic_width, sample, self.conditions, config.embedding_dim, config.planes)

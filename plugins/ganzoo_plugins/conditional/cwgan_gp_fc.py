@@ -1,8 +1,8 @@
 """The fully connected conditional WGAN-GP: the shape of a sample does not matter to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -21,13 +21,10 @@ from ganzoo import (
     Points,
     Scores,
     Signature,
-    TrainerConfig,
-    UserError,
 )
-from ganzoo.fields import Field as SampleField
 from ganzoo_plugins.conditional.cgan import SHAPES
-from ganzoo_plugins.conditional.condition import Embedding, JoinedGenerator
-from ganzoo_plugins.fc.gan_fc import FullyConnectedDiscriminator, FullyConnectedGenerator
+from ganzoo_plugins.networks.condition import Embedding, JoinedGenerator
+from ganzoo_plugins.networks.mlp import FullyConnectedDiscriminator, FullyConnectedGenerator
 
 __all__ = ["FullyConnectedConditionalConfig", "FullyConnectedConditionalWGAN", "JoinedCritic"]
 
@@ -45,11 +42,14 @@ class FullyConnectedConditionalConfig(AdversarialConfig):
 
 
 class JoinedCritic(Discriminator):
-    """Samples of any shape and conditions to one score each: the embedding is joined to the flattened sample."""
+    """Samples [N, ...] of any shape and conditions to one score each.
+
+    The embedding is joined to the flattened sample.
+    """
 
     def __init__(
         self,
-        sample: SampleField,
+        sample: Image | Points,
         conditions: Sequence[Label | Attributes],
         embedding_dim: int,
         hidden: tuple[int, ...],
@@ -60,12 +60,10 @@ class JoinedCritic(Discriminator):
         self.inner = FullyConnectedDiscriminator(Points(prod(sample.shape) + self.encode.size), hidden, layer_norm)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, *sample] and the conditions to scores [N]."""
-        scores: Tensor = self.inner(torch.cat([x.flatten(1), self.encode(*conditions)], 1))
-        return scores
+        return self.inner(torch.cat([x.flatten(1), self.encode(*conditions)], 1))
 
 
-class FullyConnectedConditionalWGAN(AdversarialTrainer):
+class FullyConnectedConditionalWGAN(AdversarialTrainer[FullyConnectedConditionalConfig, Image | Points]):
     """WGAN-GP (Improved Training of Wasserstein GANs, arXiv:1704.00028) whose players are given the condition as in
     Conditional Generative Adversarial Nets (arXiv:1411.1784).
 
@@ -73,11 +71,9 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer):
     it to its input. The gradient penalty is that of the sample alone.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = FullyConnectedConditionalConfig
-    config: FullyConnectedConditionalConfig
-    conditional: ClassVar[bool] = True
+    conditional = True
     pixel_range = (0.0, 1.0)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 50_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -86,7 +82,7 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer):
         "loss": {"name": "wgan_gp"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "shapes": {
             "steps": 18_000,
             "data": {**SHAPES["data"], "size": 60_000},
@@ -94,10 +90,7 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        if not isinstance(sample, Image | Points):
-            raise UserError(f"cwgan_gp_fc draws images or points, not {sample.kind}")
+    def build_generator(self, sample: Image | Points) -> Generator:
         config, code = self.config, Embedding(self.conditions, self.config.embedding_dim)
         layer_norm = config.layer_norm != "none"
         return JoinedGenerator(
@@ -107,7 +100,6 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer):
             lambda size: FullyConnectedGenerator(size, config.hidden, sample, layer_norm, gated=config.gated),
         )
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the critic."""
+    def build_discriminator(self, sample: Image | Points) -> Discriminator:
         config = self.config
         return JoinedCritic(sample, self.conditions, config.embedding_dim, config.hidden, config.layer_norm == "both")

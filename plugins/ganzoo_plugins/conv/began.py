@@ -1,8 +1,7 @@
 """BEGAN: the discriminator is an autoencoder that is to reconstruct real images well and generated ones badly."""
 
-from collections.abc import Mapping
 from math import prod, sqrt
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -20,14 +19,12 @@ from ganzoo import (
     OptimizerConfig,
     Scores,
     Signature,
-    TrainerConfig,
     draw_latent,
     full_precision,
     widened,
 )
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import image_only, num_downsamples
-from ganzoo_plugins.layers import same_conv2d
+from ganzoo_plugins.networks.layers import same_conv2d
+from ganzoo_plugins.networks.sizes import num_downsamples
 
 __all__ = ["BEGAN", "BEGANConfig", "BEGANDiscriminator", "BEGANGenerator", "repelling"]
 
@@ -54,11 +51,9 @@ class ELU(nn.ELU):
     """ELU with exp(x) - 1 for expm1(x), which takes seven times as long on a CPU; they differ by some 1e-7."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape."""
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
-        activated: Tensor = _ELU.apply(x)
-        return activated
+        return _ELU.apply(x)
 
 
 class _ELU(Function):
@@ -75,7 +70,10 @@ class _ELU(Function):
 
 
 class BEGANGenerator(Generator):
-    """Latent [N, L], uniform in [-1, 1], to images: the network that is also the discriminator's decoder."""
+    """Latent [N, L], uniform in [-1, 1], to images [N, C, H, W].
+
+    The network that is also the discriminator's decoder.
+    """
 
     def __init__(self, config: BEGANConfig, sample: Image) -> None:
         super().__init__(Signature((Latent((config.latent_dim,), "uniform"),), sample))
@@ -85,8 +83,7 @@ class BEGANGenerator(Generator):
         self.limits = sample.range
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
-        images: Tensor = self.body(z)
+        images = self.body(z)
         return images if self.training else images.clamp(*self.limits)
 
 
@@ -102,20 +99,19 @@ class BEGANDiscriminator(Discriminator):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to the code and back."""
-        images: Tensor = self.decoder(self.encoder(x))
-        return images
+        return self.decoder(self.encoder(x))
 
-    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def scores_and_codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to scores [N] and codes [N, L]."""
         codes = widened(self.encoder(x))
         return -(self.decoder(codes) - x).abs().mean((1, 2, 3)), codes
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to scores [N], none of them above 0."""
-        return self.judge(x)[0]
+        return self.scores_and_codes(x)[0]
 
 
-class BEGAN(AdversarialTrainer):
+class BEGAN(AdversarialTrainer[BEGANConfig]):
     """BEGAN: Boundary Equilibrium Generative Adversarial Networks (arXiv:1703.10717).
 
     3x3 convolutions with ELU; the encoder's channels grow linearly and its maps are subsampled by convolutions of
@@ -137,11 +133,9 @@ class BEGAN(AdversarialTrainer):
     halved down to maps of 7 to 16 pixels a side, as 8x8 in the paper.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = BEGANConfig
-    config: BEGANConfig
     discriminator: BEGANDiscriminator
     pixel_range = (0.0, 1.0)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 11_000,
         "batch_size": 32,
         "ema": 0.998,
@@ -150,7 +144,7 @@ class BEGAN(AdversarialTrainer):
         "loss": {"name": "began", "gamma": 0.9, "lambda_k": 0.01},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "paper": {
             "steps": 200_000,
             "batch_size": 16,
@@ -161,19 +155,17 @@ class BEGAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        return BEGANGenerator(self.config, image_only("began", sample))
+    def build_generator(self, sample: Image) -> Generator:
+        return BEGANGenerator(self.config, sample)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the autoencoder."""
-        return BEGANDiscriminator(self.config, image_only("began", sample))
+    def build_discriminator(self, sample: Image) -> Discriminator:
+        return BEGANDiscriminator(self.config, sample)
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimizes."""
         real = batch[self.data.sample.name]
         fake = self.shown(self.generator(draw_latent(self.generator, len(real), self.device)))
-        scores, codes = self.discriminator.judge(fake)
+        scores, codes = self.discriminator.scores_and_codes(fake)
         loss = self.loss.generator(scores, self.score(self.shown(real), ()) if self.loss.needs_real else None)
         if not self.config.repel:
             return self.with_penalties(loss, batch)

@@ -49,7 +49,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "began",
-            "BEGAN: an autoencoder judges by how well it reconstructs, for images from 16x16",
+            "BEGAN: the discriminator is an autoencoder, its score minus its error, for images from 16x16",
             "ganzoo_plugins.conv.began:BEGAN",
             "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717",
         ),

@@ -1,8 +1,8 @@
 """R3GAN: the relativistic loss, both zero-centered penalties, and residual networks without any normalization."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod, sqrt
-from typing import Any, ClassVar, TypeVar
+from typing import TypeVar
 
 import torch
 from pydantic import Field
@@ -19,11 +19,9 @@ from ganzoo import (
     OptimizerConfig,
     Scores,
     Signature,
-    TrainerConfig,
     UserError,
 )
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.conv.blocks import image_only, num_downsamples
+from ganzoo_plugins.networks.sizes import num_downsamples
 
 __all__ = ["R3GAN", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "ResidualBlock"]
 
@@ -73,13 +71,14 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the same shape."""
-        outer: Tensor = x + self.body(x)
-        return outer
+        return x + self.body(x)
 
 
 class Basis(nn.Module):
-    """Latent [N, L] to the start map: a learnt constant, each channel of it scaled by a linear function of z."""
+    """Latent [N, L] to the start map [N, C, h, w].
+
+    A learnt constant, each channel of it scaled by a linear function of z.
+    """
 
     def __init__(self, latent_dim: int, start: tuple[int, int, int]) -> None:
         super().__init__()
@@ -87,14 +86,13 @@ class Basis(nn.Module):
         self.scale = _initialized(nn.Linear(latent_dim, start[0], bias=False))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, h, w]."""
-        scaled: Tensor = self.constant * self.scale(z)[:, :, None, None]
-        return scaled
+        return self.constant * self.scale(z)[:, :, None, None]
 
 
 class Reading(nn.Module):
-    """The start map to scores: a weighted sum over each channel (a depthwise convolution that covers the map), and a
-    linear layer.
+    """The start map [N, C, h, w] to scores [N].
+
+    A weighted sum over each channel, which is a depthwise convolution that covers the map, and a linear layer.
     """
 
     def __init__(self, start: tuple[int, int, int]) -> None:
@@ -104,21 +102,18 @@ class Reading(nn.Module):
         self.score = _initialized(nn.Linear(channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, h, w] to [N]."""
-        scores: Tensor = self.score((x * self.weight).sum((2, 3))).squeeze(1)
-        return scores
+        return self.score((x * self.weight).sum((2, 3))).squeeze(1)
 
 
 class Double(nn.Module):
-    """Twice the size, by bilinear interpolation."""
+    """Twice the height and width, by bilinear interpolation."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to [N, C, 2 H, 2 W]."""
         return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class R3GANGenerator(Generator):
-    """Latent [N, L] to images: stages of residual blocks, the size doubled between them."""
+    """Latent [N, L] to images [N, C, H, W]: stages of residual blocks, the size doubled between them."""
 
     def __init__(self, config: R3GANConfig, sample: Image) -> None:
         super().__init__(Signature((Latent((config.latent_dim,)),), sample))
@@ -133,13 +128,15 @@ class R3GANGenerator(Generator):
         self.limits = sample.range
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
-        images: Tensor = self.body(z)
+        images = self.body(z)
         return images if self.training else images.clamp(*self.limits)
 
 
 class R3GANDiscriminator(Discriminator):
-    """Images to one score each: the generator's stages in the reverse order, the size halved between them."""
+    """Images [N, C, H, W] to one score each.
+
+    The generator's stages in the reverse order, the size halved between them.
+    """
 
     def __init__(self, config: R3GANConfig, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -152,12 +149,10 @@ class R3GANDiscriminator(Discriminator):
         self.body.append(Reading(start))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.body(x)
-        return scores
+        return self.body(x)
 
 
-class R3GAN(AdversarialTrainer):
+class R3GAN(AdversarialTrainer[R3GANConfig]):
     """The GAN is dead; long live the GAN! A Modern GAN Baseline (arXiv:2501.05441).
 
     The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalization, injected noise,
@@ -173,9 +168,7 @@ class R3GAN(AdversarialTrainer):
     Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = R3GANConfig
-    config: R3GANConfig
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 8_000,
         "batch_size": 32,
         "ema": 0.998,
@@ -185,7 +178,7 @@ class R3GAN(AdversarialTrainer):
         "regularizer": {"r1": {"weight": 3.0, "interval": 4}, "r2": {"weight": 3.0, "interval": 4}},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "paper": {
             "steps": 40_000,
             "batch_size": 512,
@@ -197,13 +190,11 @@ class R3GAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        return R3GANGenerator(self.config, image_only("r3gan", sample))
+    def build_generator(self, sample: Image) -> Generator:
+        return R3GANGenerator(self.config, sample)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the discriminator."""
-        return R3GANDiscriminator(self.config, image_only("r3gan", sample))
+    def build_discriminator(self, sample: Image) -> Discriminator:
+        return R3GANDiscriminator(self.config, sample)
 
 
 def _stages(widths: Sequence[int], sample: Image) -> tuple[list[int], tuple[int, int, int]]:

@@ -1,8 +1,6 @@
 """The convolutional WGAN-GP: a compact network that draws soonest on a CPU, and the textbook network as a preset."""
 
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,20 +15,12 @@ from ganzoo import (
     OptimizerConfig,
     Scores,
     Signature,
-    TrainerConfig,
     UserError,
 )
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.layers import LayerNorm2d, output_activation, same_conv2d
+from ganzoo_plugins.networks.compact import CompactCritic, CompactGenerator, stem_layers
+from ganzoo_plugins.networks.layers import LayerNorm2d, output_activation, same_conv2d
 
-__all__ = [
-    "CompactCritic",
-    "CompactGenerator",
-    "ConvolutionalWGAN",
-    "ConvolutionalWGANConfig",
-    "TextbookCritic",
-    "TextbookGenerator",
-]
+__all__ = ["ConvolutionalWGAN", "ConvolutionalWGANConfig", "TextbookCritic", "TextbookGenerator"]
 
 
 class ConvolutionalWGANConfig(AdversarialConfig):
@@ -47,51 +37,6 @@ class ConvolutionalWGANConfig(AdversarialConfig):
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-3), description="optimizer of both")
 
 
-class CompactGenerator(Generator):
-    """Latent [N, L] to images: a linear layer to a quarter of the size, and two transposed convolutions up."""
-
-    def __init__(self, latent_dim: int, width: int, stem: int | None, sample: Image) -> None:
-        super().__init__(Signature((Latent((latent_dim,)),), sample))
-        start = (4 * width, sample.height // 4, sample.width // 4)
-        self.body = nn.Sequential(
-            *_stem(latent_dim, stem, start),
-            nn.ReLU(),
-            nn.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(2 * width, sample.channels, 4, stride=2, padding=1),
-            output_activation(sample),
-        )
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, C, H, W]."""
-        images: Tensor = self.body(z)
-        return images
-
-
-class CompactCritic(Discriminator):
-    """Images to one score each, through three strided convolutions."""
-
-    def __init__(self, width: int, sample: Image) -> None:
-        super().__init__(Signature((sample,), Scores()))
-        self.body = nn.Sequential(
-            nn.Conv2d(sample.channels, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Flatten(),
-            nn.Linear(4 * width * (sample.height // 8) * (sample.width // 8), 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.body(x).squeeze(1)
-        return scores
-
-
 class TextbookGenerator(Generator):
     """A latent of 16 maps of a quarter of the size, or [N, L] through a stem, to images.
 
@@ -102,7 +47,7 @@ class TextbookGenerator(Generator):
         height, width = sample.height // 4, sample.width // 4
         start = (16, height, width)
         super().__init__(Signature((Latent(start if stem is None else (latent_dim,)),), sample))
-        self.project = nn.Sequential(*([] if stem is None else _stem(latent_dim, stem, start)))
+        self.project = nn.Sequential(*([] if stem is None else stem_layers(latent_dim, stem, start)))
         self.body = nn.Sequential(
             *_normalized(nn.Conv2d(16, 128, 5, padding=2), 128, height, width),
             *_normalized(nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1), 64, 2 * height, 2 * width),
@@ -114,12 +59,14 @@ class TextbookGenerator(Generator):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map [N, 16, H/4, W/4], or [N, L] with a stem, to [N, C, H, W]."""
-        images: Tensor = self.body(self.project(z))
-        return images
+        return self.body(self.project(z))
 
 
 class TextbookCritic(Discriminator):
-    """Images to one score each: 5x5 convolutions, average pooling, adaptive pooling to 4x4, two linear layers."""
+    """Images [N, C, H, W] to one score each.
+
+    5x5 convolutions, average pooling, adaptive pooling to 4x4, two linear layers.
+    """
 
     def __init__(self, sample: Image) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -138,21 +85,17 @@ class TextbookCritic(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.body(x).squeeze(1)
-        return scores
+        return self.body(x).squeeze(1)
 
 
-class ConvolutionalWGAN(AdversarialTrainer):
+class ConvolutionalWGAN(AdversarialTrainer[ConvolutionalWGANConfig]):
     """WGAN-GP with convolutions (Improved Training of Wasserstein GANs, arXiv:1704.00028).
 
     Images of any number of channels, of any height and width that are multiples of 4.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = ConvolutionalWGANConfig
-    config: ConvolutionalWGANConfig
     pixel_range = (0.0, 1.0)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 4_500,
         "batch_size": 64,
         "ema": 0.998,
@@ -161,7 +104,7 @@ class ConvolutionalWGAN(AdversarialTrainer):
         "loss": {"name": "wgan_gp"},
         "data": {"name": "mnist5k"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "textbook": {
             "steps": 20_000,
             "batch_size": 128,
@@ -175,10 +118,7 @@ class ConvolutionalWGAN(AdversarialTrainer):
         }
     }
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator."""
-        if not isinstance(sample, Image):
-            raise UserError(f"wgan_gp_conv draws images, not {sample.kind}; gan_fc draws both")
+    def build_generator(self, sample: Image) -> Generator:
         if sample.height % 4 or sample.width % 4 or min(sample.height, sample.width) < 8:
             raise UserError(
                 "wgan_gp_conv draws images whose height and width are multiples of 4, at least 8, not "
@@ -188,24 +128,10 @@ class ConvolutionalWGAN(AdversarialTrainer):
             return TextbookGenerator(self.config.latent_dim, self.config.stem, sample)
         return CompactGenerator(self.config.latent_dim, self.config.width, self.config.stem, sample)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the critic."""
-        assert isinstance(sample, Image)
-        return (
-            TextbookCritic(sample)
-            if self.config.network == "textbook"
-            else CompactCritic(self.config.critic_width, sample)
-        )
-
-
-def _stem(latent_dim: int, hidden: int | None, start: tuple[int, int, int]) -> list[nn.Module]:
-    """Fully connected layers from a flat latent to the first feature map."""
-    channels, height, width = start
-    sizes = [latent_dim, *([] if hidden is None else [hidden]), channels * height * width]
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2, inplace=True)]
-    return [*layers[:-1], nn.Unflatten(1, start)]
+    def build_discriminator(self, sample: Image) -> Discriminator:
+        if self.config.network == "textbook":
+            return TextbookCritic(sample)
+        return CompactCritic(self.config.critic_width, sample)
 
 
 def _normalized(convolution: nn.Module, channels: int, height: int, width: int) -> list[nn.Module]:

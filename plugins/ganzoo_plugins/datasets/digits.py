@@ -15,9 +15,6 @@ class Digits(TensorDataset):
     Fields: ``x`` uint8 [N, 1, 8, 8] in 0 .. 255, white ink on black, 17 levels of grey; ``y`` int64 [N], the digit.
     """
 
-    class Config(DatasetConfig):
-        """No settings."""
-
     def __init__(self, config: DatasetConfig) -> None:
         # The file that sklearn.datasets.load_digits() reads, without the seconds that importing sklearn takes.
         package = find_spec("sklearn")

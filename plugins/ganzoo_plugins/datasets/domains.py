@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import PIL.Image
 import torch
@@ -10,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Dataset, DataSpec, Image, UserError
-from ganzoo_plugins.datasets.folder import Folder, ImagesConfig
+from ganzoo_plugins.datasets.folder import Folder, FolderConfig, ImagesConfig
 
 __all__ = ["Paired", "Unpaired"]
 
@@ -25,11 +26,13 @@ class DomainsConfig(ImagesConfig):
     )
 
 
-class _Domains(Dataset):
+Settings = TypeVar("Settings", bound=DomainsConfig, covariant=True)
+
+
+class _Domains(Dataset[Settings]):
     """Loads, crops and flips."""
 
     metrics = ("translation",)
-    config: DomainsConfig
 
     def _load(self, path: Path, kind: type[Folder] = Folder) -> Folder:
         """Open a folder, its images larger by the margin."""
@@ -38,10 +41,10 @@ class _Domains(Dataset):
         if size is not None:
             size = size[0] + config.margin, size[1] + config.margin
         settings = {name: getattr(config, name) for name in ImagesConfig.model_fields}
-        return kind(Folder.Config(path=path, labels=False, **settings | {"size": size, "flip": False}))
+        return kind(FolderConfig(path=path, labels=False, **settings | {"size": size, "flip": False}))
 
-    def _image(self, channels: int, height: int, width: int, name: str) -> Image:
-        margin = self.config.margin
+    def _image(self, shape: tuple[int, ...], name: str) -> Image:
+        (channels, height, width), margin = shape, self.config.margin
         if margin >= min(height, width):
             raise UserError(f"a margin of {margin} leaves nothing of images of {height}x{width}; set data.size as well")
         return Image(channels, height - margin, width - margin, range=(0, 255), name=name)
@@ -85,24 +88,25 @@ class _Right(_Left):
     right = True
 
 
-class Unpaired(_Domains):
+class UnpairedConfig(DomainsConfig):
+    """Settings of :class:`Unpaired`."""
+
+    a: Path = Field(description="folder of domain a")
+    b: Path = Field(description="folder of domain b")
+    test_a: Path | None = Field(None, description="folder of held-out images of domain a")
+    test_b: Path | None = Field(None, description="folder of their counterparts in domain b, under the same names")
+
+
+class Unpaired(_Domains[UnpairedConfig]):
     """Two folders of images of your own that need not belong together.
 
     Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255. A folder may have fewer images than the other: an epoch is
     as long as the larger one, and each image of ``b`` is drawn at random, so that chance pairs do not repeat. With
-    ``test_a`` and ``test_b``, which hold the same scenes under the same names, translations are judged by these pairs.
-    Images are read as the data set ``folder`` reads them.
+    ``test_a`` and ``test_b``, which hold the same scenes under the same names, translations are evaluated with these
+    pairs. Images are read as the data set ``folder`` reads them.
     """
 
-    class Config(DomainsConfig):
-        """The settings of :class:`Unpaired`."""
-
-        a: Path = Field(description="folder of domain a")
-        b: Path = Field(description="folder of domain b")
-        test_a: Path | None = Field(None, description="folder of held-out images of domain a")
-        test_b: Path | None = Field(None, description="folder of their counterparts in domain b, under the same names")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: UnpairedConfig) -> None:
         self.config = config
         if (config.test_a is None) != (config.test_b is None):
             raise UserError("held-out pairs are two folders: set data.test_a and data.test_b, or neither")
@@ -111,9 +115,7 @@ class Unpaired(_Domains):
         self._test: list[tuple[Folder, Tensor]] = []
         if config.test_a is not None and config.test_b is not None:
             self._test = _matched(self._load(config.test_a), self._load(config.test_b))
-        fields = tuple(
-            self._image(*folder.spec.sample.shape, name) for name, folder in (("a", self._a), ("b", self._b))
-        )
+        fields = tuple(self._image(folder.spec.sample.shape, name) for name, folder in (("a", self._a), ("b", self._b)))
         self.spec = DataSpec("unpaired", fields, max(len(self._a), len(self._b)), paired=False)
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
@@ -140,7 +142,16 @@ class Unpaired(_Domains):
         return bool(self._test)
 
 
-class Paired(_Domains):
+class PairedConfig(DomainsConfig):
+    """Settings of :class:`Paired`."""
+
+    a: Path | None = Field(None, description="folder of domain a")
+    b: Path | None = Field(None, description="folder of domain b, with the same names")
+    path: Path | None = Field(None, description="in place of a and b: folder of files with both, side by side")
+    swap: bool = Field(False, description="take domain b for a, and a for b")
+
+
+class Paired(_Domains[PairedConfig]):
     """Pairs of images of your own: two folders with the same names, or two images side by side in each file.
 
     Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255, row by row the same scene. Names are compared without their
@@ -148,15 +159,7 @@ class Paired(_Domains):
     ``path``, the left half is ``a`` (``swap``: the right half). Crops and mirrors are the same in both.
     """
 
-    class Config(DomainsConfig):
-        """The settings of :class:`Paired`."""
-
-        a: Path | None = Field(None, description="folder of domain a")
-        b: Path | None = Field(None, description="folder of domain b, with the same names")
-        path: Path | None = Field(None, description="in place of a and b: folder of files with both, side by side")
-        swap: bool = Field(False, description="take domain b for a, and a for b")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: PairedConfig) -> None:
         self.config = config
         if (config.a is None or config.b is None) == (config.path is None):
             raise UserError("pairs are two folders, data.a and data.b, or data.path with both images side by side")
@@ -171,7 +174,7 @@ class Paired(_Domains):
         if shapes[0] != shapes[1]:
             raise UserError(f"the images of a and b differ in size, {shapes[0]} and {shapes[1]}; set data.size")
         self.in_memory = all(folder.in_memory for folder, _ in self._parts)
-        fields = tuple(self._image(*shape, name) for name, shape in zip("ab", shapes, strict=True))
+        fields = tuple(self._image(shape, name) for name, shape in zip("ab", shapes, strict=True))
         self.spec = DataSpec("paired", fields, len(self._parts[0][1]))
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:

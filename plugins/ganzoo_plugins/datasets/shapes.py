@@ -38,7 +38,20 @@ _COLORED = 0.3  # saturation from which a color has a hue
 _VISIBLE = 0.25  # distance in RGB from the background that some pixels must have; 0 .. sqrt(3)
 
 
-class Shapes(Dataset):
+class ShapesConfig(DatasetConfig):
+    """Settings of :class:`Shapes`."""
+
+    image_size: int = Field(32, ge=16, le=256, description="height and width of the images")
+    size: int = Field(10_000, ge=1, le=10_000_000, description="how many images the data set has")
+    sample_seed: int = Field(0, ge=0, lt=2**63, description="seed of the shapes themselves")
+    condition: Literal["classes", "class", "attributes", "none"] = Field(
+        "classes",
+        description="what is told about an image: its shape and hue as two labels, its shape, the vector of all "
+        "its factors, or nothing",
+    )
+
+
+class Shapes(Dataset[ShapesConfig]):
     """One plain colored shape on dark grey: circle, square, triangle, star or ring, its edge anti-aliased.
 
     Fields: ``x`` uint8 [N, 3, S, S] in 0 .. 255; with ``condition`` ``"classes"`` also ``y`` int64 [N], the shape, and
@@ -53,19 +66,7 @@ class Shapes(Dataset):
     ``condition`` alone, so a larger data set begins with the smaller one.
     """
 
-    class Config(DatasetConfig):
-        """The settings of :class:`Shapes`."""
-
-        image_size: int = Field(32, ge=16, le=256, description="height and width of the images")
-        size: int = Field(10_000, ge=1, le=10_000_000, description="how many images the data set has")
-        sample_seed: int = Field(0, ge=0, lt=2**63, description="seed of the shapes themselves")
-        condition: Literal["classes", "class", "attributes", "none"] = Field(
-            "classes",
-            description="what is told about an image: its shape and hue as two labels, its shape, the vector of all "
-            "its factors, or nothing",
-        )
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ShapesConfig) -> None:
         self.config = config
         self.factors = draw_factors(config)
         self.factors["y"] = self._y(self.factors)
@@ -132,7 +133,7 @@ class Shapes(Dataset):
         return self.attributes(factors) if self.config.condition == "attributes" else factors["shape"]
 
 
-def draw_factors(config: Shapes.Config) -> dict[str, Tensor]:
+def draw_factors(config: ShapesConfig) -> dict[str, Tensor]:
     """Return the factors of the data set of this config, but for ``y``."""
     rng = torch.Generator().manual_seed(config.sample_seed)
     rolls = torch.rand(config.size, 7, generator=rng).T.contiguous()  # one row of numbers a sample, whatever the size

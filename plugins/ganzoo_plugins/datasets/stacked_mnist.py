@@ -12,7 +12,22 @@ from ganzoo_plugins.datasets.mnist5k import Mnist5k
 from ganzoo_plugins.datasets.torchvision_sets import Mnist, TorchvisionConfig
 
 
-class StackedMnist(Dataset):
+class StackedMnistConfig(DatasetConfig):
+    """Settings of :class:`StackedMnist`."""
+
+    source: Literal["mnist5k", "mnist"] = Field(
+        "mnist5k", description="the digits: 5,000 that come with the installation, or MNIST's training set"
+    )
+    size: int = Field(128_000, ge=1, le=10_000_000, description="how many images the data set has")
+    sample_seed: int = Field(0, ge=0, lt=2**63, description="seed of the choice of the digits")
+    root: Path = Field(
+        default_factory=lambda: TorchvisionConfig().root,
+        description="folder of the files of the source mnist, which are downloaded into it where they are missing "
+        "($GANZOO_DATA, or ~/.cache/ganzoo/data)",
+    )
+
+
+class StackedMnist(Dataset[StackedMnistConfig]):
     """Three random MNIST digits as the channels of one image: 1,000 modes, as in VEEGAN (arXiv:1705.07761).
 
     Fields: ``x`` uint8 [N, 3, 28, 28] in 0 .. 255; ``y`` int64 [N], the three digits as a number, the red channel's
@@ -20,21 +35,7 @@ class StackedMnist(Dataset):
     int64 [M]: what a metric needs that reads the modes of samples. PacGAN (arXiv:1712.04086) takes 128,000 images.
     """
 
-    class Config(DatasetConfig):
-        """The settings of :class:`StackedMnist`."""
-
-        source: Literal["mnist5k", "mnist"] = Field(
-            "mnist5k", description="the digits: 5,000 that come with the installation, or MNIST's training set"
-        )
-        size: int = Field(128_000, ge=1, le=10_000_000, description="how many images the data set has")
-        sample_seed: int = Field(0, ge=0, lt=2**63, description="seed of the choice of the digits")
-        root: Path = Field(
-            default_factory=lambda: TorchvisionConfig().root,
-            description="folder of the files of the source mnist, which are downloaded into it where they are missing "
-            "($GANZOO_DATA, or ~/.cache/ganzoo/data)",
-        )
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: StackedMnistConfig) -> None:
         self.config = config
         source = Mnist5k(Mnist5k.Config()) if config.source == "mnist5k" else Mnist(TorchvisionConfig(root=config.root))
         self.digits = (source.tensors["x"], source.tensors["y"])

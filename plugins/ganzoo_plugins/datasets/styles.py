@@ -1,6 +1,6 @@
 """Two domains made in code: the same scenes in two styles, so that translation can be held against the truth."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -9,20 +9,24 @@ from torch.nn.functional import max_pool2d
 
 from ganzoo import Batch, Dataset, DatasetConfig, DataSpec, Image
 from ganzoo_plugins.datasets.mnist5k import Mnist5k
-from ganzoo_plugins.datasets.shapes import Shapes, draw, draw_factors
+from ganzoo_plugins.datasets.shapes import ShapesConfig, draw, draw_factors
 
 __all__ = ["MnistStyles", "ShapesStyles"]
 
 _HELD_OUT = 500  # pairs that are never trained on
 
 
-class _Styles(Dataset):
+Settings = TypeVar("Settings", bound=DatasetConfig, covariant=True)
+
+
+class _Styles(Dataset[Settings]):
     """Scenes ``a`` and ``b``, uint8 [N, C, H, W], and held-out ones in both styles."""
 
     def __init__(self, name: str, a: Tensor, b: Tensor, held_out: Batch, *, paired: bool) -> None:
         self._images = {"a": a, "b": b}
         self._held_out = held_out
-        fields = tuple(Image(*images.shape[1:], range=(0, 255), name=key) for key, images in self._images.items())
+        shapes = {key: images.shape[1:] for key, images in self._images.items()}
+        fields = tuple(Image(c, h, w, range=(0, 255), name=key) for key, (c, h, w) in shapes.items())
         self.spec = DataSpec(name, fields, len(a), paired)
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
@@ -39,7 +43,16 @@ class _Styles(Dataset):
         return True
 
 
-class ShapesStyles(_Styles):
+class ShapesStylesConfig(DatasetConfig):
+    """Settings of :class:`ShapesStyles`."""
+
+    image_size: int = Field(32, ge=16, le=256, description="height and width of the images")
+    size: int = Field(5_000, ge=1, le=100_000, description="images of each domain")
+    sample_seed: int = Field(0, ge=0, lt=2**60, description="seed of the scenes themselves")
+    paired: bool = Field(False, description="the same scenes in both domains")
+
+
+class ShapesStyles(_Styles[ShapesStylesConfig]):
     """Colored shapes on dark grey (:class:`~ganzoo_plugins.datasets.shapes.Shapes`), filled and outlined.
 
     Fields: ``a``, filled, and ``b``, outlined, uint8 [N, 3, S, S] in 0 .. 255. No scene of ``a`` is one of ``b``,
@@ -48,20 +61,12 @@ class ShapesStyles(_Styles):
 
     metrics = ("translation",)
 
-    class Config(DatasetConfig):
-        """The settings of :class:`ShapesStyles`."""
-
-        image_size: int = Field(32, ge=16, le=256, description="height and width of the images")
-        size: int = Field(5_000, ge=1, le=100_000, description="images of each domain")
-        sample_seed: int = Field(0, ge=0, lt=2**60, description="seed of the scenes themselves")
-        paired: bool = Field(False, description="the same scenes in both domains")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ShapesStylesConfig) -> None:
         self.config = config
 
         def scenes(part: int, size: int) -> dict[str, Tensor]:
             seed = 3 * config.sample_seed + part
-            return draw_factors(Shapes.Config(image_size=config.image_size, size=size, sample_seed=seed))
+            return draw_factors(ShapesConfig(image_size=config.image_size, size=size, sample_seed=seed))
 
         side, line = config.image_size, config.image_size / 16
         a, other, unseen = scenes(0, config.size), scenes(1, config.size), scenes(2, _HELD_OUT)
@@ -74,7 +79,14 @@ class ShapesStyles(_Styles):
         )
 
 
-class MnistStyles(_Styles):
+class MnistStylesConfig(DatasetConfig):
+    """Settings of :class:`MnistStyles`."""
+
+    style: Literal["inverted", "thick", "colored"] = Field("thick", description="the style of domain b")
+    paired: bool = Field(False, description="the same digits in both domains")
+
+
+class MnistStyles(_Styles[MnistStylesConfig]):
     """The digits of mnist5k as they are and in another style.
 
     Fields: ``a`` uint8 [N, 1, 28, 28] in 0 .. 255, white ink on black, and ``b``: ``"inverted"``, black on white;
@@ -85,13 +97,7 @@ class MnistStyles(_Styles):
 
     metrics = ("translation",)
 
-    class Config(DatasetConfig):
-        """The settings of :class:`MnistStyles`."""
-
-        style: Literal["inverted", "thick", "colored"] = Field("thick", description="the style of domain b")
-        paired: bool = Field(False, description="the same digits in both domains")
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MnistStylesConfig) -> None:
         self.config = config
         digits = Mnist5k(Mnist5k.Config()).tensors["x"]
         # In mnist5k they are in the order of their classes.

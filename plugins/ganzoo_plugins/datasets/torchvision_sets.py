@@ -43,13 +43,11 @@ class TorchvisionConfig(DatasetConfig):
     split: Literal["train", "test", "all"] = Field("train", description="the training part, the test part, or both")
 
 
-class Mnist(TensorDataset):
+class Mnist(TensorDataset[TorchvisionConfig]):
     """MNIST: 60,000 handwritten digits to train on and 10,000 to test with.
 
     Fields: ``x`` uint8 [N, 1, 28, 28] in 0 .. 255, white ink on black; ``y`` int64 [N], the digit.
     """
-
-    Config = TorchvisionConfig
 
     def __init__(self, config: TorchvisionConfig) -> None:
         from torchvision.datasets import MNIST
@@ -58,13 +56,11 @@ class Mnist(TensorDataset):
         self.config = config
 
 
-class FashionMnist(TensorDataset):
+class FashionMnist(TensorDataset[TorchvisionConfig]):
     """Fashion-MNIST: 60,000 pieces of clothing to train on and 10,000 to test with.
 
     Fields: ``x`` uint8 [N, 1, 28, 28] in 0 .. 255, on black; ``y`` int64 [N], one of ten named classes.
     """
-
-    Config = TorchvisionConfig
 
     def __init__(self, config: TorchvisionConfig) -> None:
         from torchvision.datasets import FashionMNIST
@@ -73,13 +69,11 @@ class FashionMnist(TensorDataset):
         self.config = config
 
 
-class Cifar10(TensorDataset):
+class Cifar10(TensorDataset[TorchvisionConfig]):
     """CIFAR-10: 50,000 small photographs to train on and 10,000 to test with.
 
     Fields: ``x`` uint8 [N, 3, 32, 32] in 0 .. 255, RGB; ``y`` int64 [N], one of ten named classes.
     """
-
-    Config = TorchvisionConfig
 
     def __init__(self, config: TorchvisionConfig) -> None:
         from torchvision.datasets import CIFAR10

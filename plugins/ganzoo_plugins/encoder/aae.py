@@ -1,13 +1,12 @@
 """The adversarial autoencoder: a discriminator makes the codes of images a normal distribution."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Batch, Phase, Score, TrainerConfig
+from ganzoo import Batch, Phase, Score
 from ganzoo_plugins.encoder.common import AutoencoderTrainer, ConditionalAutoencoderConfig
 from ganzoo_plugins.encoder.networks import CodeDiscriminator
 
@@ -24,19 +23,17 @@ class AAEConfig(ConditionalAutoencoderConfig):
     )
 
 
-class AAE(AutoencoderTrainer):
+class AAE(AutoencoderTrainer[AAEConfig]):
     """Adversarial Autoencoders (arXiv:1511.05644), with a deterministic encoder.
 
     Encoder and generator (the paper's decoder) minimize mean (G(E(x)) - x)^2; the discriminator tells latents drawn
     from the prior from codes, which the encoder is to prevent. The paper takes turns between the two aims with a rate
-    for each; here the encoder minimizes their weighted sum in one step. ``told`` is the paper's section 4: the
-    generator is given the label, and codes are left with the style.
+    for each; here the encoder minimizes their weighted sum in one step. The setting ``conditional`` is the paper's
+    section 4: the generator is given the label, and codes are left with the style.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = AAEConfig
-    config: AAEConfig
     discriminator: CodeDiscriminator
-    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    players = {
         "discriminator": ("discriminator",),
         "autoencoder": ("generator", "encoder"),
     }

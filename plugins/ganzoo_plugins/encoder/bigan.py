@@ -1,13 +1,12 @@
 """BiGAN: a discriminator of pairs teaches generator and encoder to be each other's inverse."""
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Batch, Loss, Phase, Score, TrainerConfig, UserError
+from ganzoo import Batch, Loss, Phase, Score, UserError
 from ganzoo_plugins.encoder.common import AutoencoderConfig, AutoencoderTrainer
 from ganzoo_plugins.encoder.networks import PairDiscriminator
 
@@ -23,18 +22,16 @@ class BiGANConfig(AutoencoderConfig):
     )
 
 
-class BiGAN(AutoencoderTrainer):
-    """Adversarial Feature Learning (arXiv:1605.09782); the same game as Adversarially Learned Inference, 1606.00704.
+class BiGAN(AutoencoderTrainer[BiGANConfig]):
+    """Adversarial Feature Learning (arXiv:1605.09782); the same as Adversarially Learned Inference, arXiv:1606.00704.
 
     The discriminator tells pairs (x, E(x)) from pairs (G(z), z); encoder and generator together deceive it, each from
     its side: E's pairs are to look generated, and G's to look real. Where they succeed, G and E are each other's
     inverse (theorem 2). So the loss must take real for fake and fake for real if all scores change their sign.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = BiGANConfig
-    config: BiGANConfig
     discriminator: PairDiscriminator
-    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    players = {
         "discriminator": ("discriminator",),
         "generator": ("generator", "encoder"),
     }

@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganzoo import (
     Batch,
@@ -18,16 +18,14 @@ from ganzoo import (
     Image,
     Latent,
     Loss,
-    Network,
     OptimizerConfig,
     Regularizer,
     Trainer,
     TrainerConfig,
 )
-from ganzoo_plugins.conditional.condition import JoinedGenerator, OneHot
-from ganzoo_plugins.conv.blocks import image_only
-from ganzoo_plugins.conv.dcgan import DCGANGenerator
 from ganzoo_plugins.encoder.networks import Encoder
+from ganzoo_plugins.networks.condition import JoinedGenerator, OneHot
+from ganzoo_plugins.networks.dcgan import DCGANGenerator
 
 __all__ = ["AutoencoderConfig", "AutoencoderTrainer", "ConditionalAutoencoderConfig"]
 
@@ -35,7 +33,7 @@ __all__ = ["AutoencoderConfig", "AutoencoderTrainer", "ConditionalAutoencoderCon
 class AutoencoderConfig(TrainerConfig):
     """Settings of models with an encoder and a generator."""
 
-    width: int = Field(32, ge=1, description="channels of the map next to the image, doubled with each halving")
+    width: int = Field(32, ge=1, description="channels of the map next to the image, doubled with each downsampling")
     latent_dim: int = Field(32, ge=1, description="size of the latent")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of all networks")
     discriminator_lr: float | None = Field(
@@ -44,14 +42,17 @@ class AutoencoderConfig(TrainerConfig):
 
 
 class ConditionalAutoencoderConfig(AutoencoderConfig):
-    """Settings of those whose generator may be told labels."""
+    """Settings of those whose generator may be conditioned on labels."""
 
     conditional: bool = Field(
         False, description="the generator is given the labels or attributes of images, so that codes leave them out"
     )
 
 
-class AutoencoderTrainer(Trainer):
+Settings = TypeVar("Settings", bound=AutoencoderConfig, covariant=True)
+
+
+class AutoencoderTrainer(Trainer[Settings]):
     """DCGAN's generator and its discriminator turned encoder, between images and normal latents.
 
     ``players`` are the networks that each optimizer trains. With the setting ``conditional`` of
@@ -59,13 +60,12 @@ class AutoencoderTrainer(Trainer):
     ``cgan``'s is; encoder and discriminator are not.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = AutoencoderConfig
-    config: AutoencoderConfig
     loss: Loss
+    samples = (Image,)
     averaged = ("generator", "encoder")
-    spread: ClassVar[bool] = False
+    spread = False
     players: ClassVar[Mapping[str, tuple[str, ...]]]
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 8_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -76,13 +76,15 @@ class AutoencoderTrainer(Trainer):
 
     def __init__(
         self,
-        config: AutoencoderConfig,
+        config: Settings,
         data: DataSpec,
         loss: Loss | None,
         regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
     ) -> None:
         super().__init__(config, data, loss, regularizers)
-        self.image: Image = image_only("this model", self.scaled(data.sample))
+        image = self.scaled(data.sample)
+        assert isinstance(image, Image), "samples"
+        self.image = image
         self.latent = Latent((config.latent_dim,))
         self.conditions = (
             data.conditions if isinstance(config, ConditionalAutoencoderConfig) and config.conditional else ()
@@ -109,12 +111,8 @@ class AutoencoderTrainer(Trainer):
     def build_discriminator(self) -> Discriminator:
         """Return the discriminator, for images like ``self.image`` and latents like ``self.latent``."""
 
-    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
-        """The generator and the encoder."""
-        return {name: networks[name] for name in self.averaged}  # type: ignore[misc]
-
     def condition(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Return what the generator is told about the batch's images; nothing unless it is told anything."""
+        """Return what the generator is given about the batch's images; nothing unless it is conditional."""
         return tuple(batch[field.name] for field in self.conditions)
 
     def prior(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import Discriminator, Image, Latent, Network, Scores, Signature, widened
-from ganzoo_plugins.conv.dcgan import initialize, strided
+from ganzoo_plugins.networks.dcgan import initialize, strided
 
 __all__ = ["CodeDiscriminator", "Encoder", "FeatureDiscriminator", "PairDiscriminator"]
 
@@ -29,8 +29,7 @@ class Encoder(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to latents [N, ...]."""
-        latents: Tensor = self.mean(self.body(x)).unflatten(1, self.signature.output.shape)
-        return latents
+        return self.mean(self.body(x)).unflatten(1, self.signature.output.shape)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [N, C, H, W] to mean and logarithm of the variance, [N, L] each."""
@@ -40,7 +39,7 @@ class Encoder(Network):
 
 
 class CodeDiscriminator(Discriminator):
-    """Latents to one score each: a multi-layer perceptron."""
+    """Latents [N, ...] to one score each: a multi-layer perceptron."""
 
     def __init__(self, latent: Latent, width: int) -> None:
         super().__init__(Signature((latent,), Scores()))
@@ -51,9 +50,7 @@ class CodeDiscriminator(Discriminator):
         self.body.append(nn.Linear(width, 1))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, ...] to scores [N]."""
-        scores: Tensor = self.body(z).squeeze(1)
-        return scores
+        return self.body(z).squeeze(1)
 
 
 class PairDiscriminator(Discriminator):
@@ -72,12 +69,11 @@ class PairDiscriminator(Discriminator):
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Map [N, C, H, W] and [N, ...] to scores [N]."""
-        scores: Tensor = self.head(torch.cat([self.image(x), self.latent(z)], dim=1)).squeeze(1)
-        return scores
+        return self.head(torch.cat([self.image(x), self.latent(z)], dim=1)).squeeze(1)
 
 
 class FeatureDiscriminator(Discriminator):
-    """Images to one score each, and to the features that it is made of."""
+    """Images [N, C, H, W] to one score each, and to the features that it is made of."""
 
     def __init__(self, image: Image, width: int) -> None:
         super().__init__(Signature((image,), Scores()))
@@ -91,6 +87,4 @@ class FeatureDiscriminator(Discriminator):
         return widened(self.body(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to scores [N]."""
-        scores: Tensor = self.head(self.body(x)).squeeze(1)
-        return scores
+        return self.head(self.body(x)).squeeze(1)

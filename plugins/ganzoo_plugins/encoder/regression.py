@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganzoo import (
     AdversarialTrainer,
@@ -16,7 +16,6 @@ from ganzoo import (
     Image,
     Latent,
     Loss,
-    Network,
     OptimizerConfig,
     Phase,
     Regularizer,
@@ -41,26 +40,24 @@ class EncoderRegressionConfig(TrainerConfig):
     generator: Path | None = Field(
         None, description="run folder with the trained generator; left out: it is trained at the same time"
     )
-    width: int = Field(32, ge=1, description="channels of the encoder's first map, doubled with each halving")
+    width: int = Field(32, ge=1, description="channels of the encoder's first map, doubled with each downsampling")
     image_weight: float = Field(
         0.0, ge=0, description="weight of mean |G(E(x)) - x| on real images, beside the squared error of latents"
     )
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of the encoder")
 
 
-class EncoderRegression(Trainer):
+class EncoderRegression(Trainer[EncoderRegressionConfig]):
     """An encoder E beside a generator G, trained to return the latent: it minimizes mean (E(G(z)) - z)^2.
 
     (Invertible Conditional GANs for image editing, arXiv:1611.06355, section 3.1.) With ``image_weight`` also the
     distance of real images from what comes back of them. The generator is trained by its own model at the same time, or
     taken from a finished run as it is (``ganzoo train --plugin encoder_regression --generator RUN``). A conditional
-    generator is told the labels of the images; the encoder is not.
+    generator is given the labels of the images; the encoder is not.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = EncoderRegressionConfig
-    config: EncoderRegressionConfig
     averaged = ("generator", "encoder")
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 8_000,
         "batch_size": 64,
         "ema": 0.998,
@@ -80,6 +77,7 @@ class EncoderRegression(Trainer):
         gan = load_registry().get("model", config.gan).spec.load()
         if not issubclass(gan, AdversarialTrainer):
             raise UserError(f"{config.gan} has no generator that draws from a latent, so there is nothing to encode to")
+        gan.check_samples(data.sample, config.gan)
         settings = validate(gan.Config, "model.gan_settings", config.gan_settings)
         self.gan: AdversarialTrainer = gan(settings, data, loss, regularizers)
         self.pixel_range = self.gan.pixel_range
@@ -125,14 +123,9 @@ class EncoderRegression(Trainer):
             logs["image"] = distance.detach()
         return {"loss": error, **logs}
 
-    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
-        """The generator and the encoder."""
-        return {name: networks[name] for name in self.averaged}  # type: ignore[misc]
-
     def state_dict(self) -> dict[str, Any]:
         """Return what the generator's model keeps."""
         return self.gan.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
         self.gan.load_state_dict(state)

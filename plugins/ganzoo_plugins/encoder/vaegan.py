@@ -1,13 +1,12 @@
 """VAE/GAN: an autoencoder whose errors are measured in a discriminator's features."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Batch, Phase, Score, TrainerConfig
+from ganzoo import Batch, Phase, Score
 from ganzoo_plugins.encoder.common import AutoencoderTrainer, ConditionalAutoencoderConfig
 from ganzoo_plugins.encoder.networks import FeatureDiscriminator
 
@@ -26,7 +25,7 @@ class VAEGANConfig(ConditionalAutoencoderConfig):
     pixel_weight: float = Field(0.0, ge=0, description="weight of mean |G(E(x)) - x|, which the paper does without")
 
 
-class VAEGAN(AutoencoderTrainer):
+class VAEGAN(AutoencoderTrainer[VAEGANConfig]):
     """Autoencoding beyond pixels using a learned similarity metric (arXiv:1512.09300, algorithm 1).
 
     With codes z ~ N(mu(x), sigma^2(x)), latents from the prior, and the features f of the discriminator:
@@ -35,18 +34,14 @@ class VAEGAN(AutoencoderTrainer):
         generator:      feature_weight mean (f(G(z)) - f(x))^2 + adversarial loss on G(z) and on G(latents)
         discriminator:  adversarial loss on x against both.
 
-    The encoder that is exported returns mu(x). With ``told`` G is given the labels of x beside z, as in CVAE-GAN
-    (arXiv:1703.10155), but without that paper's classifier.
+    The encoder that is exported returns mu(x). With the setting ``conditional`` G is given the labels of x beside z, as
+    in CVAE-GAN (arXiv:1703.10155), but without that paper's classifier.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = VAEGANConfig
-    config: VAEGANConfig
     spread = True
     discriminator: FeatureDiscriminator
-    players: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        name: (name,) for name in ("discriminator", "encoder", "generator")
-    }
-    defaults: ClassVar[Mapping[str, Any]] = {**AutoencoderTrainer.defaults, "steps": 6_000}
+    players = {name: (name,) for name in ("discriminator", "encoder", "generator")}
+    defaults = {**AutoencoderTrainer.defaults, "steps": 6_000}
 
     def build_discriminator(self) -> FeatureDiscriminator:
         """Return the discriminator of images, whose features measure errors."""

@@ -200,7 +200,7 @@ def find_in_first_layer(network: Network, inputs: Sequence[Any], index: int, k: 
     layers = [module for module in network.modules() if isinstance(module, nn.Linear | _ConvNd)]
     hooks = [layer.register_forward_hook(stop) for layer in layers]
     try:
-        jacobian = torch.autograd.functional.jacobian(first, inputs[index])  # type: ignore[no-untyped-call]
+        jacobian = torch.autograd.functional.jacobian(first, inputs[index])
     finally:
         for hook in hooks:
             hook.remove()

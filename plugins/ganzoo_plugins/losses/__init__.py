@@ -1,1 +1,1 @@
-"""Adversarial losses and regularizers."""
+"""Adversarial losses."""

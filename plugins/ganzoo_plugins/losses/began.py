@@ -1,7 +1,7 @@
 """BEGAN: the discriminator is an autoencoder, and both players are kept in balance."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -21,7 +21,7 @@ class BEGANConfig(LossConfig):
     lambda_k: float = Field(0.001, ge=0, description="step of k, which steers how much the discriminator minds fakes")
 
 
-class BEGAN(Loss):
+class BEGAN(Loss[BEGANConfig]):
     """Boundary equilibrium (BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717).
 
     With L(x) the error with which an autoencoder reconstructs x, and scores D(x) = -L(x): the discriminator minimizes
@@ -31,11 +31,9 @@ class BEGAN(Loss):
     generator step that goes with it. A score's sign means nothing.
     """
 
-    Config: ClassVar[type[LossConfig]] = BEGANConfig
-    config: BEGANConfig
-    signed: ClassVar[bool] = False
+    signed = False
 
-    def __init__(self, config: LossConfig) -> None:
+    def __init__(self, config: BEGANConfig) -> None:
         super().__init__(config)
         self._k = torch.zeros(())
 

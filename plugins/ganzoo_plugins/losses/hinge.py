@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import relu
 
-from ganzoo_plugins.losses.labeled import LabelConfig, LabeledLoss
+from ganzoo_plugins.losses.labeled import LabeledLoss
 
 __all__ = ["Hinge"]
 
@@ -14,8 +14,6 @@ class Hinge(LabeledLoss):
 
     Discriminator: E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]; generator: -E[D(G(z))].
     """
-
-    Config = LabelConfig
 
     def as_real(self, scores: Tensor) -> Tensor:
         """Return how far the score stays below 1."""

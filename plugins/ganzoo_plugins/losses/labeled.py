@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
+from typing_extensions import TypeVar
 
 from ganzoo import Loss, LossConfig
 
@@ -28,15 +29,16 @@ class SmoothedLabelConfig(LabelConfig):
     )
 
 
-class LabeledLoss(Loss):
+Settings = TypeVar("Settings", bound=LabelConfig, default=LabelConfig, covariant=True)
+
+
+class LabeledLoss(Loss[Settings]):
     """The discriminator minimizes E[as_real(D(x))] + E[as_fake(D(G(z)))].
 
     With ``label_noise`` p, each sample changes sides with probability p, both terms keeping their samples: a trick of
     practice from Soumith Chintala's "How to Train a GAN?" (github.com/soumith/ganhacks, number 6), not of a paper. In
     expectation the real term is then (1 - p) as_real + p as_fake, and the fake one likewise.
     """
-
-    config: LabelConfig
 
     @abstractmethod
     def as_real(self, scores: Tensor) -> Tensor:
@@ -59,16 +61,13 @@ class LabeledLoss(Loss):
         return torch.rand(len(scores), *[1] * (scores.dim() - 1), device=scores.device) < self.config.label_noise
 
 
-class CrossEntropy(LabeledLoss):
+class CrossEntropy(LabeledLoss[SmoothedLabelConfig]):
     """The discriminator minimizes the cross entropy of sigmoid(score) with its label, in a form that does not overflow.
 
     A label t costs -t log sigmoid(s) - (1 - t) log(1 - sigmoid(s)) = softplus(s) - t s. ``smoothing`` is the one-sided
     label smoothing of Improved Techniques for Training GANs (arXiv:1606.03498, section 3.4), where the label of real
     samples is, for instance, 0.9 and that of fake ones stays 0.
     """
-
-    Config = SmoothedLabelConfig
-    config: SmoothedLabelConfig
 
     def as_real(self, scores: Tensor) -> Tensor:
         """Return the cross entropy with the label 1 - smoothing."""

@@ -1,7 +1,5 @@
 """Least squares instead of cross entropy."""
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from ganzoo_plugins.losses.labeled import LabeledLoss, SmoothedLabelConfig
@@ -9,7 +7,7 @@ from ganzoo_plugins.losses.labeled import LabeledLoss, SmoothedLabelConfig
 __all__ = ["LeastSquares"]
 
 
-class LeastSquares(LabeledLoss):
+class LeastSquares(LabeledLoss[SmoothedLabelConfig]):
     """Squared distance of scores from labels (Least Squares Generative Adversarial Networks, arXiv:1611.04076, eq. 9).
 
     Discriminator: E[(D(x) - 1)^2]/2 + E[D(G(z))^2]/2; generator: E[(D(G(z)) - 1)^2]/2: the coding a = 0, b = c = 1.
@@ -17,9 +15,7 @@ class LeastSquares(LabeledLoss):
     the discriminator alone: the one-sided smoothing of arXiv:1606.03498, section 3.4, which is about cross entropy.
     """
 
-    Config = SmoothedLabelConfig
-    config: SmoothedLabelConfig
-    signed: ClassVar[bool] = False
+    signed = False
 
     def as_real(self, scores: Tensor) -> Tensor:
         """Return half the squared distance from 1 - smoothing."""

@@ -1,4 +1,4 @@
-"""Registers the bundled losses and regularizers."""
+"""Registers the bundled losses."""
 
 from collections.abc import Iterable
 
@@ -11,16 +11,11 @@ _LSGAN = "Least Squares Generative Adversarial Networks, arXiv:1611.04076"
 _HINGE = "Geometric GAN, arXiv:1705.02894; Spectral Normalization for GANs, arXiv:1802.05957"
 _RELATIVISTIC = "The relativistic discriminator, arXiv:1807.00734; R3GAN, arXiv:2501.05441"
 _BEGAN = "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717"
-_R1R2 = "Which Training Methods for GANs do actually Converge?, arXiv:1801.04406"
-_DRAGAN = "On Convergence and Stability of GANs, arXiv:1705.07215"
-_CONSISTENCY = "Consistency Regularization for GANs, arXiv:1910.12027; bCR, arXiv:2002.04724"
-_LIPSCHITZ = "Adversarial Lipschitz Regularization, arXiv:1907.05681"
-_STYLEGAN2 = "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958"
 
 
 @hookimpl
 def ganzoo_specs() -> Iterable[Spec]:
-    """Return the specs of the losses and regularizers."""
+    """Return the specs of the losses."""
     return [
         _loss("minimax", "Cross entropy; G minimizes log(1 - D(G(z)))", "minimax:Minimax", _GAN),
         _loss("non_saturating", "Cross entropy; G maximizes log D(G(z))", "non_saturating:NonSaturating", _GAN),
@@ -35,37 +30,8 @@ def ganzoo_specs() -> Iterable[Spec]:
             _RELATIVISTIC,
         ),
         _loss("began", "Reconstruction errors of an autoencoder, in balance", "began:BEGAN", _BEGAN),
-        _regularizer(
-            "gradient_penalty",
-            "Pulls the critic's gradient norm to 1 between real and fake",
-            "gradient_penalty:GradientPenalty",
-            _WGAN_GP,
-        ),
-        _regularizer("dragan", "Pulls the gradient norm to 1 around real samples", "gradient_penalty:DRAGAN", _DRAGAN),
-        _regularizer("r1", "Keeps the gradient small at real samples", "zero_centered:R1", _R1R2),
-        _regularizer("r2", "Keeps the gradient small at fake samples", "zero_centered:R2", _R1R2),
-        _regularizer(
-            "consistency", "The same score for a sample slightly changed", "consistency:Consistency", _CONSISTENCY
-        ),
-        _regularizer(
-            "virtual_adversarial",
-            "Penalizes the steepest nearby change of the score",
-            "virtual_adversarial:VirtualAdversarial",
-            _LIPSCHITZ,
-        ),
-        _regularizer("weight_clip", "Clips the critic's weights to a box", "weight_clip:WeightClip", _WGAN),
-        _regularizer(
-            "path_length",
-            "For the generator: equal steps of z, equal changes of samples",
-            "path_length:PathLength",
-            _STYLEGAN2,
-        ),
     ]
 
 
 def _loss(key: str, summary: str, target: str, paper: str) -> Spec:
     return Spec("loss", key, summary, f"ganzoo_plugins.losses.{target}", paper)
-
-
-def _regularizer(key: str, summary: str, target: str, paper: str) -> Spec:
-    return Spec("regularizer", key, summary, f"ganzoo_plugins.losses.{target}", paper)

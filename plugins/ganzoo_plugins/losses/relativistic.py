@@ -1,7 +1,5 @@
 """The relativistic pairing loss: each real sample against a fake one."""
 
-from typing import ClassVar
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -19,8 +17,8 @@ class Relativistic(Loss):
     batch is paired with the fake one at its place. Only differences matter, so a score's sign means nothing.
     """
 
-    needs_real: ClassVar[bool] = True
-    signed: ClassVar[bool] = False
+    needs_real = True
+    signed = False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the cross entropy of the real sample of each pair scoring higher."""

@@ -1,8 +1,5 @@
 """The Wasserstein distance between real and fake, by its dual."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from torch import Tensor
 
 from ganzoo import Loss
@@ -16,10 +13,10 @@ class Wasserstein(Loss):
     Only differences of scores matter, so a score's sign means nothing.
     """
 
-    critic_steps: ClassVar[int] = 5
-    betas: ClassVar[tuple[float, float]] = (0.0, 0.9)
-    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"weight_clip": {}}
-    signed: ClassVar[bool] = False
+    critic_steps = 5
+    betas = (0.0, 0.9)
+    regularizers = {"weight_clip": {}}
+    signed = False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the negative estimate of the distance."""
@@ -31,8 +28,8 @@ class Wasserstein(Loss):
 
 
 class WassersteinGP(Wasserstein):
-    """The same game with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
+    """The same with a gradient penalty instead of clipping (Improved Training of Wasserstein GANs,
     arXiv:1704.00028); the penalty is the regularizer ``gradient_penalty``, weight 10.
     """
 
-    regularizers: ClassVar[Mapping[str, Mapping[str, Any]]] = {"gradient_penalty": {}}
+    regularizers = {"gradient_penalty": {}}

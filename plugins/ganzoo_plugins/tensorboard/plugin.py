@@ -30,13 +30,13 @@ def ganzoo_log(run: Path, step: int, metrics: Mapping[str, float]) -> None:
 
 @hookimpl
 def ganzoo_samples(run: Path, step: int, path: Path) -> None:
-    """Add the sample sheet."""
+    """Add the grid of samples."""
     import numpy as np
     from PIL import Image
     from torch.utils.tensorboard.summary import image
 
-    with Image.open(path) as sheet:
-        _files[run].add(step, summary=image("samples", np.asarray(sheet.convert("RGB")), dataformats="HWC"))
+    with Image.open(path) as grid:
+        _files[run].add(step, summary=image("samples", np.asarray(grid.convert("RGB")), dataformats="HWC"))
 
 
 @hookimpl

@@ -1,7 +1,7 @@
 """CycleGAN: two domains, a generator each way, and the demand that there and back again is where one was."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -23,9 +23,11 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
 )
-from ganzoo_plugins.conv.dcgan import DCGANDiscriminator, initialize
+from ganzoo_plugins.networks.dcgan import DCGANDiscriminator, initialize
+from ganzoo_plugins.networks.patch import PatchDiscriminator
+from ganzoo_plugins.networks.unet import UNet
 from ganzoo_plugins.translation.domains import two_domains
-from ganzoo_plugins.translation.networks import PatchDiscriminator, ResNet, Translator, UNet
+from ganzoo_plugins.translation.networks import ResNet, Translator
 from ganzoo_plugins.translation.pool import ImagePool
 
 __all__ = ["CycleGAN", "CycleGANConfig"]
@@ -85,7 +87,7 @@ class CycleGANConfig(TrainerConfig):
     )
 
 
-class CycleGAN(Trainer):
+class CycleGAN(Trainer[CycleGANConfig]):
     """Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks (arXiv:1703.10593).
 
     The generators a_to_b and b_to_a minimize
@@ -101,7 +103,7 @@ class CycleGAN(Trainer):
     128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the whole training,
     not over its second half alone.
 
-    DiscoGAN (arXiv:1703.05192) is the same game with an encoder and a decoder for a generator, DCGAN's discriminator,
+    DiscoGAN (arXiv:1703.05192) is the same with an encoder and a decoder for a generator, DCGAN's discriminator,
     cross entropy and squared distances; DualGAN (arXiv:1704.02510) with U-Nets, Wasserstein's loss with clipped
     weights, RMSProp and a large cycle weight. Its dropout is off outside of training, and its generators paint over the
     image too, which the paper's do not.
@@ -109,11 +111,9 @@ class CycleGAN(Trainer):
     Data has the domains ``a`` and ``b``, paired or not; batches are taken as if they were not.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = CycleGANConfig
-    config: CycleGANConfig
     loss: Loss
     averaged = ("a_to_b", "b_to_a")
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 4_000,
         "batch_size": 8,
         "ema": 0.995,
@@ -121,7 +121,7 @@ class CycleGAN(Trainer):
         "loss": {"name": "lsgan"},
         "data": {"name": "shapes_styles"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "paper": {
             "steps": 200_000,
             "batch_size": 1,
@@ -229,7 +229,7 @@ class CycleGAN(Trainer):
         """Return what both discriminators minimize together, each against its pool."""
         # The generators' phase has just translated; further critic steps need further images.
         translated = self._translated.pop(0) if self._translated else self._translate(batch)
-        loss, logs = torch.zeros((), device=self.device), {}
+        loss, logs = torch.zeros((), device=self.device), dict[str, Tensor]()
         for domain, objective in self.objectives.items():
             real, fake = batch[domain], self.pools[domain](translated[domain])
             scores = objective.discriminator(real), objective.discriminator(fake)
@@ -238,16 +238,11 @@ class CycleGAN(Trainer):
             logs |= {f"{domain}/{key}": value for key, value in results.items()}
         return {"loss": loss, **logs}
 
-    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
-        """Both ways."""
-        return {way: networks[way] for way in _WAYS}  # type: ignore[misc]
-
     def state_dict(self) -> dict[str, Any]:
         """Return the pools, and what the loss and the regularizers keep."""
         return {**super().state_dict(), "pools": {domain: pool.images for domain, pool in self.pools.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
         for domain, pool in self.pools.items():
             pool.restore(state["pools"][domain])

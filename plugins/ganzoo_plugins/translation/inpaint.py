@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -28,9 +27,10 @@ from ganzoo import (
     UserError,
     widened,
 )
-from ganzoo_plugins.conv.dcgan import initialize
-from ganzoo_plugins.layers import output_activation
-from ganzoo_plugins.translation.networks import PatchDiscriminator, UNet
+from ganzoo_plugins.networks.dcgan import initialize
+from ganzoo_plugins.networks.layers import output_activation
+from ganzoo_plugins.networks.patch import PatchDiscriminator
+from ganzoo_plugins.networks.unet import UNet
 
 __all__ = ["Inpaint", "InpaintConfig", "Inpainter"]
 
@@ -88,7 +88,7 @@ class Inpainter(Generator):
         return x * (1 - mask) + self.draw(x, mask, z) * mask
 
 
-class Inpaint(Trainer):
+class Inpaint(Trainer[InpaintConfig]):
     """Context Encoders: Feature Learning by Inpainting (arXiv:1604.07379), with a U-Net that is shown the mask.
 
     The hole is a rectangle of a quarter to half of the height and of the width, drawn anew for every image. The
@@ -99,15 +99,13 @@ class Inpaint(Trainer):
 
     the last for models with a latent: the mode seeking term (arXiv:1903.05628, equation 2, inverted as in its code, so
     that it is minimized), without which the latent is ignored; distances are means over elements, images' those over
-    the hole. The discriminator judges patches of images, and is shown the mask too.
+    the hole. The discriminator scores patches of images, and is shown the mask too.
 
     Images that can be halved at least twice.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = InpaintConfig
-    config: InpaintConfig
     loss: Loss
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 6_000,
         "batch_size": 32,
         "ema": 0.995,

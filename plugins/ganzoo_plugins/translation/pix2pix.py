@@ -1,7 +1,6 @@
 """pix2pix: translation learnt from pairs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -13,7 +12,6 @@ from ganzoo import (
     DiscriminatorObjective,
     GeneratorRegularizer,
     Loss,
-    Network,
     OptimizerConfig,
     Phase,
     Regularizer,
@@ -21,9 +19,11 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
 )
-from ganzoo_plugins.conv.dcgan import initialize
+from ganzoo_plugins.networks.dcgan import initialize
+from ganzoo_plugins.networks.patch import PatchDiscriminator
+from ganzoo_plugins.networks.unet import UNet
 from ganzoo_plugins.translation.domains import two_domains
-from ganzoo_plugins.translation.networks import PatchDiscriminator, Translator, UNet
+from ganzoo_plugins.translation.networks import Translator
 
 __all__ = ["Pix2Pix", "Pix2PixConfig"]
 
@@ -50,7 +50,7 @@ class Pix2PixConfig(TrainerConfig):
     )
 
 
-class Pix2Pix(Trainer):
+class Pix2Pix(Trainer[Pix2PixConfig]):
     """Image-to-Image Translation with Conditional Adversarial Networks (arXiv:1611.07004).
 
     From ``a`` to ``b``: the generator minimizes L(D(a, G(a))) + l1_weight |G(a) - b|, the discriminator tells pairs
@@ -61,11 +61,9 @@ class Pix2Pix(Trainer):
     Data has the domains ``a`` and ``b`` in pairs.
     """
 
-    Config: ClassVar[type[TrainerConfig]] = Pix2PixConfig
-    config: Pix2PixConfig
     loss: Loss
     averaged = ("a_to_b",)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 10_000,
         "batch_size": 16,
         "ema": 0.995,
@@ -73,7 +71,7 @@ class Pix2Pix(Trainer):
         "loss": {"name": "non_saturating"},
         "data": {"name": "shapes_styles", "paired": True},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets = {
         "paper": {
             "steps": 80_000,
             "batch_size": 1,
@@ -125,10 +123,6 @@ class Pix2Pix(Trainer):
         distance = nn.functional.l1_loss(fake, b)
         loss = adversarial + self.config.l1_weight * distance
         return {"loss": loss, "adversarial": adversarial.detach(), "l1": distance.detach()}
-
-    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
-        """The generator."""
-        return {"a_to_b": networks["a_to_b"]}  # type: ignore[dict-item]
 
     def _pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
         a, real = batch["a"], batch["b"]

@@ -26,7 +26,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "discogan",
-            "DiscoGAN: CycleGAN's game with encoders and decoders, cross entropy and squared distances",
+            "DiscoGAN: CycleGAN with encoders and decoders, cross entropy and squared distances",
             _CYCLEGAN,
             "Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, arXiv:1703.05192",
             # The paper's sum has equal weights; in its authors' code the adversarial loss has a tenth of the other's.
@@ -46,7 +46,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "dualgan",
-            "DualGAN: CycleGAN's game with U-Nets, Wasserstein's loss with clipped weights, and RMSProp",
+            "DualGAN: CycleGAN with U-Nets, Wasserstein's loss with clipped weights, and RMSProp",
             _CYCLEGAN,
             "DualGAN: Unsupervised Dual Learning for Image-to-Image Translation, arXiv:1704.02510",
             {

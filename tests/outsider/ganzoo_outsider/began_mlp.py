@@ -1,15 +1,15 @@
-"""BEGAN with multi-layer perceptrons: a GAN that is no game of scores, so it brings phases of its own."""
+"""BEGAN with multi-layer perceptrons: a discriminator that gives no scores, so the GAN brings phases of its own."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo import Batch, Generator, Latent, OptimizerConfig, Phase, Signature, Trainer, TrainerConfig
-from ganzoo.fields import Field as SampleField
+from ganzoo import Field as SampleField
 
 
 class BeganConfig(TrainerConfig):
@@ -23,27 +23,24 @@ class BeganConfig(TrainerConfig):
 
 
 class BeganGenerator(Generator):
-    """Latent [N, L] to samples of any shape."""
+    """Latent [N, L] to samples [N, ...] of any shape."""
 
     def __init__(self, config: BeganConfig, sample: SampleField) -> None:
         super().__init__(Signature((Latent((config.latent_dim,), "uniform"),), sample))
         self.body = _perceptron(config.latent_dim, config.width, prod(sample.shape))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, *sample]."""
         return self.body(z).tanh().unflatten(1, self.signature.output.shape)
 
 
-class Began(Trainer):
+class Began(Trainer[BeganConfig]):
     """The discriminator is an autoencoder; its error on real and on fake samples is kept in proportion.
 
     BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717. With L(x) = |x - D(x)| the
     discriminator minimizes L(x) - k L(G(z)) and the generator L(G(z)); k moves by lambda (gamma L(x) - L(G(z))).
     """
 
-    Config: ClassVar[type[TrainerConfig]] = BeganConfig
-    config: BeganConfig
-    defaults: ClassVar[Mapping[str, Any]] = {"steps": 5_000, "batch_size": 64, "data": {"name": "digits"}}
+    defaults = {"steps": 5_000, "batch_size": 64, "data": {"name": "digits"}}
 
     def __init__(self, config: BeganConfig, data: Any, *others: Any) -> None:
         super().__init__(config, data, *others)

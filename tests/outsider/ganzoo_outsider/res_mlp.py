@@ -1,8 +1,6 @@
 """A residual multi-layer perceptron against another one, for images or points."""
 
-from collections.abc import Mapping
 from math import prod
-from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,14 +16,11 @@ from ganzoo import (
     Points,
     Scores,
     Signature,
-    TrainerConfig,
-    UserError,
 )
-from ganzoo.fields import Field as SampleField
 
 
 class ResidualConfig(AdversarialConfig):
-    """What [model] may say; the settings of every game of two (n_critic ...) come with the base class."""
+    """What [model] may say; the settings that every such GAN has (n_critic ...) come with the base class."""
 
     latent_dim: int = Field(32, ge=1, description="size of the latent")
     width: int = Field(256, ge=1, description="width of the residual stream")
@@ -34,7 +29,7 @@ class ResidualConfig(AdversarialConfig):
 
 
 class Residual(nn.Module):
-    """x + f(x), where f is normalization, a hidden layer and a way back that starts at zero."""
+    """x + f(x) for x [N, W], where f is normalization, a hidden layer and a way back that starts at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,14 +39,13 @@ class Residual(nn.Module):
         nn.init.zeros_(self.body[-1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, W] to [N, W]."""
         return x + self.body(x)
 
 
 class ResidualGenerator(Generator):
-    """Latent [N, L] to samples of any shape."""
+    """Latent [N, L] to samples [N, ...] of any shape."""
 
-    def __init__(self, config: ResidualConfig, sample: SampleField) -> None:
+    def __init__(self, config: ResidualConfig, sample: Image | Points) -> None:
         super().__init__(Signature((Latent((config.latent_dim,)),), sample))
         self.body = nn.Sequential(
             nn.Linear(config.latent_dim, config.width),
@@ -62,14 +56,13 @@ class ResidualGenerator(Generator):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map [N, L] to [N, *sample]."""
         return self.body(z).unflatten(1, self.signature.output.shape)
 
 
 class ResidualDiscriminator(Discriminator):
-    """Samples of any shape to one score each."""
+    """Samples [N, ...] of any shape to one score each, [N]."""
 
-    def __init__(self, config: ResidualConfig, sample: SampleField) -> None:
+    def __init__(self, config: ResidualConfig, sample: Image | Points) -> None:
         super().__init__(Signature((sample,), Scores()))
         self.body = nn.Sequential(
             nn.Flatten(),
@@ -80,30 +73,22 @@ class ResidualDiscriminator(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, *sample] to scores [N]."""
         return self.body(x).squeeze(1)
 
 
-class ResidualGAN(AdversarialTrainer):
-    """The game of two: phases, freezing, averaging, checkpoints and resume are ganzoo's work."""
+class ResidualGAN(AdversarialTrainer[ResidualConfig, Image | Points]):
+    """What the settings are and which samples it draws; phases, averaging, checkpoints and resume are ganzoo's work."""
 
-    Config: ClassVar[type[TrainerConfig]] = ResidualConfig
-    config: ResidualConfig
-    pixel_range = (-1.0, 1.0)
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "steps": 5_000,
         "batch_size": 128,
         "data": {"name": "digits"},
         "loss": {"name": "ganzoo-outsider/pearson"},
     }
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tiny": {"model": {"width": 64, "blocks": 1}}}
+    presets = {"tiny": {"model": {"width": 64, "blocks": 1}}}
 
-    def build_generator(self, sample: SampleField) -> Generator:
-        """Return the generator; what it cannot draw is refused in one sentence."""
-        if not isinstance(sample, Image | Points):
-            raise UserError(f"res_mlp draws images or points, not {sample.kind}")
+    def build_generator(self, sample: Image | Points) -> Generator:
         return ResidualGenerator(self.config, sample)
 
-    def build_discriminator(self, sample: SampleField) -> Discriminator:
-        """Return the discriminator."""
+    def build_discriminator(self, sample: Image | Points) -> Discriminator:
         return ResidualDiscriminator(self.config, sample)

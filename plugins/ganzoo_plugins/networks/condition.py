@@ -1,4 +1,4 @@
-"""What conditional GANs share: conditions as vectors, and a generator that is told one."""
+"""Conditions as vectors, and a generator that is given one."""
 
 from collections.abc import Callable, Sequence
 
@@ -48,7 +48,7 @@ Code = OneHot | Embedding
 
 
 class JoinedGenerator(Generator):
-    """A generator of flat latents that is told the condition: its code is joined to the latent.
+    """A generator of flat latents that is given the condition: its code is joined to the latent.
 
     ``inner`` makes the generator that takes both, given their size.
     """
@@ -66,9 +66,7 @@ class JoinedGenerator(Generator):
         self.inner = network
 
     def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
-        """Map [N, L] and the conditions to [N, *sample]."""
-        samples: Tensor = self.inner(torch.cat([z, self.encode(*conditions)], 1))
-        return samples
+        return self.inner(torch.cat([z, self.encode(*conditions)], 1))
 
 
 def planes(code: Tensor, like: Tensor) -> Tensor:

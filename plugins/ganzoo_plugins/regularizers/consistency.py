@@ -1,7 +1,5 @@
 """Consistency: the discriminator says the same of a sample and of a slightly changed one."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -21,7 +19,7 @@ class ConsistencyConfig(RegularizerConfig):
     jitter: float = Field(0.1, ge=0, description="anything else: standard deviation of the normal noise that is added")
 
 
-class Consistency(Regularizer):
+class Consistency(Regularizer[ConsistencyConfig]):
     """E[||D(x) - D(T(x))||^2] at real samples (Consistency Regularization for Generative Adversarial Networks,
     arXiv:1910.12027), and with ``fake`` also E[||D(G(z)) - D(T(G(z)))||^2], with the same weight (Improved Consistency
     Regularization for GANs, arXiv:2002.04724: bCR).
@@ -31,9 +29,6 @@ class Consistency(Regularizer):
     not to be mirrored, so that is off unless asked for. Samples of other shapes, of which the paper says nothing, get
     normal noise.
     """
-
-    Config: ClassVar[type[RegularizerConfig]] = ConsistencyConfig
-    config: ConsistencyConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean squared difference of scores at real samples, plus that at fake ones if they count."""

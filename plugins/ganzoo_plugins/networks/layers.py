@@ -9,8 +9,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import layer_norm, leaky_relu_, pad
 
-from ganzoo import Image
-from ganzoo.fields import Field
+from ganzoo import Field, Image
 
 __all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
 

@@ -1,12 +1,10 @@
 """R1 and R2: the discriminator's gradient is kept small at the real samples, or at the fake ones."""
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo import Regularizer, RegularizerConfig, Score
-from ganzoo_plugins.losses.gradients import per_sample_gradient, refuse_batch_norm
+from ganzoo_plugins.regularizers.gradients import per_sample_gradient, refuse_batch_norm
 
 __all__ = ["R1", "R2"]
 
@@ -17,15 +15,13 @@ class ZeroCenteredConfig(RegularizerConfig):
     weight: float = Field(10.0, ge=0, description="the paper's gamma; half of it multiplies the squared norm")
 
 
-class R1(Regularizer):
+class R1(Regularizer[ZeroCenteredConfig]):
     """gamma/2 E[||grad D(x)||^2] at real samples (Which Training Methods for GANs do actually Converge?,
     arXiv:1801.04406, eq. 9).
 
     The weight is gamma, 10 as in the paper, and the half is part of the penalty. The norm is that of the whole
     flattened sample. A discriminator with batch norm is refused, as its gradients mix the samples of a batch.
     """
-
-    Config: ClassVar[type[RegularizerConfig]] = ZeroCenteredConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return half the mean squared norm at the real samples."""
@@ -36,10 +32,8 @@ class R1(Regularizer):
         refuse_batch_norm("r1", discriminator)
 
 
-class R2(Regularizer):
+class R2(Regularizer[ZeroCenteredConfig]):
     """gamma/2 E[||grad D(G(z))||^2]: :class:`R1` at fake samples (arXiv:1801.04406, section 4.1)."""
-
-    Config: ClassVar[type[RegularizerConfig]] = ZeroCenteredConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return half the mean squared norm at the fake samples."""

@@ -1,13 +1,11 @@
 """Penalties that pull the norm of the critic's gradient to a value: those of WGAN-GP and DRAGAN."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo import Regularizer, RegularizerConfig, Score
-from ganzoo_plugins.losses.gradients import per_sample_gradient, refuse_batch_norm
+from ganzoo_plugins.regularizers.gradients import per_sample_gradient, refuse_batch_norm
 
 __all__ = ["DRAGAN", "GradientPenalty", "GradientPenaltyConfig"]
 
@@ -19,16 +17,13 @@ class GradientPenaltyConfig(RegularizerConfig):
     center: float = Field(1.0, ge=0, description="the norm that the gradient is pulled to")
 
 
-class GradientPenalty(Regularizer):
+class GradientPenalty(Regularizer[GradientPenaltyConfig]):
     """Two-sided: E[(||grad D(x_hat)||_2 - 1)^2] (Improved Training of Wasserstein GANs, arXiv:1704.00028, eq. 3).
 
     Each x_hat lies at its own uniformly random place on the line between a real and a fake sample; the norm is taken
     over the whole flattened sample. The penalty sees each gradient alone, so a discriminator with batch norm, whose
     scores depend on the rest of the batch, is refused (section 4 of the paper).
     """
-
-    Config: ClassVar[type[RegularizerConfig]] = GradientPenaltyConfig
-    config: GradientPenaltyConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch."""
@@ -40,7 +35,7 @@ class GradientPenalty(Regularizer):
         refuse_batch_norm("gradient_penalty", discriminator)
 
 
-class DRAGAN(Regularizer):
+class DRAGAN(Regularizer[GradientPenaltyConfig]):
     """E[(||grad D(x + delta)||_2 - 1)^2] around real samples alone (On Convergence and Stability of GANs,
     arXiv:1705.07215).
 
@@ -49,9 +44,6 @@ class DRAGAN(Regularizer):
     of the way from x to x + delta, for each sample its own. Weight 10 and norm 1 are the paper's lambda and k. A
     discriminator with batch norm is refused, as its gradients mix the samples of a batch.
     """
-
-    Config: ClassVar[type[RegularizerConfig]] = GradientPenaltyConfig
-    config: GradientPenaltyConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch; fake samples play no part."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo import Generate, GeneratorRegularizer, RegularizerConfig
-from ganzoo_plugins.losses.gradients import refuse_batch_norm
+from ganzoo_plugins.regularizers.gradients import refuse_batch_norm
 
 __all__ = ["PathLength", "PathLengthConfig"]
 
@@ -22,7 +22,7 @@ class PathLengthConfig(RegularizerConfig):
     decay: float = Field(0.99, ge=0, lt=1, description="decay of the running mean of lengths, a step of the penalty")
 
 
-class PathLength(GeneratorRegularizer):
+class PathLength(GeneratorRegularizer[PathLengthConfig]):
     """E[(||J^T y||_2 - a)^2] (Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958, eq. 4).
 
     J is the Jacobian of a sample with respect to its latent z, here the latent that the generator is given, where the
@@ -32,10 +32,7 @@ class PathLength(GeneratorRegularizer):
     refused, as its gradients mix the samples of a batch.
     """
 
-    Config: ClassVar[type[RegularizerConfig]] = PathLengthConfig
-    config: PathLengthConfig
-
-    def __init__(self, config: RegularizerConfig) -> None:
+    def __init__(self, config: PathLengthConfig) -> None:
         super().__init__(config)
         self._mean = torch.zeros(())
 

@@ -1,48 +1,37 @@
-"""What the GANs that double their maps' size from step to step share: the rule of sizes, and residual blocks."""
+"""SNGAN's residual networks: blocks that double or halve the size of their maps."""
 
 from collections.abc import Callable
 from itertools import pairwise
 from math import sqrt
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate, pad
 
-from ganzoo import Image, UserError
-from ganzoo.fields import Field as SampleField
-from ganzoo_plugins.layers import same_conv2d
+from ganzoo import AdversarialConfig, Image, OptimizerConfig
+from ganzoo_plugins.networks.layers import same_conv2d
+from ganzoo_plugins.networks.sizes import num_downsamples
 
-__all__ = ["DownBlock", "Norm", "UpBlock", "image_only", "num_downsamples", "residual_features", "tapered"]
+__all__ = ["DownBlock", "Norm", "SNGANConfig", "UpBlock", "residual_features", "tapered"]
 
 Norm = Callable[[int], nn.Module]
 """Makes the normalization of so many channels: a module that takes the map and what else its block is given."""
 
-_SMALLEST, _LARGEST = 4, 16
 
+class SNGANConfig(AdversarialConfig):
+    """Settings of SNGAN."""
 
-def image_only(model: str, sample: SampleField) -> Image:
-    """Return the field if it is an image; raises :class:`~ganzoo.UserError` in the name of the model otherwise."""
-    if not isinstance(sample, Image):
-        raise UserError(f"{model} draws images, not {sample.kind}; gan_fc draws both")
-    return sample
-
-
-def num_downsamples(sample: Image) -> tuple[int, tuple[int, int]]:
-    """Return how often the image is halved, and height and width of the map that is left: 64x64 gives 4, (4, 4).
-
-    Both sides are halved for as long as both are even and neither falls below 4: 28x28 ends at 7x7, 48x48 at 6x6.
-    Raises :class:`~ganzoo.UserError` if that is less than twice, or if more than 16 pixels are left on a side.
-    """
-    count, height, width = 0, sample.height, sample.width
-    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * _SMALLEST:
-        count, height, width = count + 1, height // 2, width // 2
-    if count < 2 or max(height, width) > _LARGEST:
-        raise UserError(
-            "this model draws images that it can halve at least twice, down to a map of 4 to 16 pixels a side, such as "
-            f"16x16, 28x28, 48x48 or 64x64, not {sample.height}x{sample.width}; resize them, as with --data folder "
-            "--set data.size=64"
-        )
-    return count, (height, width)
+    width: int = Field(48, ge=1, description="channels of the generator's first map")
+    discriminator_width: int = Field(48, ge=1, description="channels of the discriminator's last map")
+    taper: bool = Field(True, description="halve the channels whenever the size doubles; the paper's stay the same")
+    latent_dim: int = Field(128, ge=1, description="size of the latent")
+    n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step")
+    spectral_norm: bool = Field(
+        True, description="divide the discriminator's weights by their spectral norm (arXiv:1802.05957)"
+    )
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-4, betas=(0.0, 0.9)), description="optimizer of both")
+    discriminator_lr: float | None = Field(1e-3, gt=0, description="learning rate of the discriminator")
 
 
 class UpBlock(nn.Module):
@@ -64,8 +53,7 @@ class UpBlock(nn.Module):
         """Map [N, C, H, W] to [N, C', 2 H, 2 W]."""
         inner = torch.relu(self.norm1(x, *condition))
         inner = torch.relu(self.norm2(_convolve_doubled(inner, self.conv1), *condition))
-        doubled: Tensor = self.conv2(inner) + _doubled(self.shortcut(x))
-        return doubled
+        return self.conv2(inner) + _doubled(self.shortcut(x))
 
 
 class DownBlock(nn.Module):
@@ -87,10 +75,8 @@ class DownBlock(nn.Module):
         """Map [N, C, H, W] to [N, C', H, W], or half the size, rounded down."""
         inner = torch.relu(self.conv1(x if self.first else torch.relu(x)))
         if self.halve:
-            halved: Tensor = _convolve_halved(inner, self.conv2) + self.shortcut(avg_pool2d(x, 2))
-            return halved
-        kept: Tensor = self.conv2(inner) + self.shortcut(x)
-        return kept
+            return _convolve_halved(inner, self.conv2) + self.shortcut(avg_pool2d(x, 2))
+        return self.conv2(inner) + self.shortcut(x)
 
 
 def residual_features(sample: Image, width: int, *, taper: bool = False) -> nn.Sequential:
@@ -122,8 +108,7 @@ def _convolve_doubled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     exports it is what it stands for.
     """
     if torch.compiler.is_compiling():
-        convolved: Tensor = convolution(_doubled(x))
-        return convolved
+        return convolution(_doubled(x))
     kernel = _overlaid(convolution.weight).flip(2, 3).transpose(0, 1)
     return conv_transpose2d(x, _channels_last(kernel), convolution.bias, stride=2, padding=1)
 

@@ -1,7 +1,5 @@
 """Adversarial Lipschitz regularization: the steepest nearby step is sought, and its steepness penalized."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -28,7 +26,7 @@ class VirtualAdversarialConfig(RegularizerConfig):
         return self
 
 
-class VirtualAdversarial(Regularizer):
+class VirtualAdversarial(Regularizer[VirtualAdversarialConfig]):
     """E[max(0, abs(D(x) - D(x + r)) / ||r||_2 - K)^2] over real and fake x (Adversarial Lipschitz Regularization,
     first called Virtual Adversarial Lipschitz Regularization, arXiv:1907.05681).
 
@@ -36,12 +34,9 @@ class VirtualAdversarial(Regularizer):
     from a random d of length 1, each power iteration takes the gradient of abs(D(x) - D(x + xi d)) with respect to d
     and scales it to length 1, as virtual adversarial training does (arXiv:1704.03976). Followed is the authors' code,
     with its settings; only where that clips x + r and x + xi d to [-1, 1], the range of its images, they are clipped
-    here to the smallest and largest value in the batch, as a regularizer is not told the range; ||r|| is the length of
-    what is left. r is a constant to the gradient. A map of scores counts by its sum.
+    here to the smallest and largest value in the batch, as a regularizer does not know the range; ||r|| is the length
+    of what is left. r is a constant to the gradient. A map of scores counts by its sum.
     """
-
-    Config: ClassVar[type[RegularizerConfig]] = VirtualAdversarialConfig
-    config: VirtualAdversarialConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the real and the fake samples."""

@@ -1,7 +1,5 @@
 """Weight clipping, WGAN's first way to keep the critic Lipschitz."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,11 +15,8 @@ class WeightClipConfig(RegularizerConfig):
     limit: float = Field(0.01, gt=0, description="weights stay in [-limit, limit]")
 
 
-class WeightClip(Regularizer):
+class WeightClip(Regularizer[WeightClipConfig]):
     """Clips every weight of the critic to [-c, c] after each of its steps (Wasserstein GAN, arXiv:1701.07875)."""
-
-    Config: ClassVar[type[RegularizerConfig]] = WeightClipConfig
-    config: WeightClipConfig
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
         """No penalty: the weights are projected instead."""
@@ -30,6 +25,6 @@ class WeightClip(Regularizer):
     @torch.no_grad()
     def project(self, discriminator: nn.Module) -> None:
         """Clip the weights in place."""
-        parameters = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
+        parameters: list[Tensor] = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
         torch._foreach_clamp_min_(parameters, -self.config.limit)
         torch._foreach_clamp_max_(parameters, self.config.limit)

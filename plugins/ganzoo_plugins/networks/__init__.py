@@ -1,0 +1,1 @@
+"""Networks, layers and encodings of conditions that several families of GANs share."""

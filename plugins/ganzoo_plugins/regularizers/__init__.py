@@ -1,0 +1,1 @@
+"""Regularizers: penalties on networks, and projections of their weights."""
