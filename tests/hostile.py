@@ -162,7 +162,7 @@ def documents() -> Iterator[tuple[str, str, str]]:
     yield "many inputs", changed("signature.inputs", SIGNATURE["inputs"] * 1000), "too many"
     yield "two names", changed("signature.inputs", SIGNATURE["inputs"] * 2), "one name"
     yield "no output", changed("signature.output", None), "is no object"
-    yield "classes", changed("signature.inputs.0", {**label, "classes": 2**50}), "has no classes"
+    yield "classes", changed("signature.inputs.0", {**label, "classes": 2**50}), "has too many classes"
     yield "class names", changed("signature.inputs.0", {**label, "names": ["a"]}), "names, but not one for each of 2"
     yield "range", changed("signature.output", {**image, "range": [1, -1]}), "does not run"
     yield "endless range", changed("signature.output", {**image, "range": [0, 10**400]}), "what is no number"

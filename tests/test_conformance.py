@@ -451,7 +451,8 @@ with_config("NoDescription", "schema", Undescribed)
 with_config("TakesAnything", "schema", Loose)
 with_config("TakesAnythingInside", "schema", Nested)
 with_config("NoRoundTrip", "presets", Impatient, presets={"patient": {"model": {"n_critic": None}}})
-with_config("BadDefaults", "config", AdversarialConfig, defaults={"model": {"n_critics": 1}})
+BAD_DEFAULTS = {"model": {"n_critics": 1}, "data": {"name": "gaussians"}}
+with_config("BadDefaults", "config", AdversarialConfig, defaults=BAD_DEFAULTS)
 with_config("BadPreset", "presets", AdversarialConfig, presets={"big": {"model": {"width": 1}}})
 
 

@@ -370,7 +370,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export_module, "translate", interrupt)
+    monkeypatch.setattr(export_module, "to_graph", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(Fc(), tmp_path / "model.onnx", {})
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from ganzoo import Discriminator, LossConfig, Points, Scores, Signature, UserError
 from ganzoo.testing import losses as kit
@@ -242,11 +243,17 @@ def test_began_takes_its_k_along():
 
 
 def test_began_asks_for_an_autoencoder():
-    plain = Discriminator(Signature((Points(2),), Scores()))
-    with pytest.raises(UserError, match=r"discriminator that is an autoencoder.*reconstructs = True"):
-        BEGAN(BEGANConfig()).check(plain)
-    plain.reconstructs = True
-    BEGAN(BEGANConfig()).check(plain)
+    class Plain(Discriminator):
+        def __init__(self):
+            super().__init__(Signature((Points(2),), Scores()))
+
+    class Autoencoder(Plain):
+        reconstructs = True
+
+    for other in (nn.Linear(2, 1), Plain()):
+        with pytest.raises(UserError, match=r"discriminator that is an autoencoder.*reconstructs = True"):
+            BEGAN(BEGANConfig()).check(other)
+    BEGAN(BEGANConfig()).check(Autoencoder())
 
 
 class Forgetful(BEGAN):

@@ -77,7 +77,7 @@ def numbers(values: Any, count: int, what: str) -> None:
 
 
 def _whole(value: Any) -> bool:
-    return type(value) is int and 0 < value <= 2**40
+    return type(value) is int and value > 0
 
 
 def need(condition: bool, reason: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import nan
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -125,7 +124,9 @@ class Memorization(Metric):
 
     def _figures(self, distances: Tensor, usual: Tensor) -> dict[str, float]:
         typical = usual.median()
-        ratio = distances.median() / typical if typical > 1e-12 else nan  # most images have a twin in the data
+        if typical < 1e-12:
+            raise UserError(f"most images of {self.dataset.spec.name} are there twice, so that a near one is no copy")
+        ratio = distances.median() / typical
         copies = (distances <= usual.quantile(0.01)).double().mean()
         return {f"{self.space}/ratio": float(ratio), f"{self.space}/copies": float(copies)}
 
