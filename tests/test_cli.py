@@ -126,11 +126,7 @@ def test_wrong_settings(cli: Command, setting: str, words: list[str], dry: bool)
         (["--steps", "0"], ["'steps'", "not 0"]),
         (["--seed", "-3"], ["'seed'", "not -3"]),
         (["--data", "gaussians"], ["wgan_gp_conv draws images, not points"]),
-<<<<<<< HEAD
-        (["--set", "metric.modes.samples=5"], ["the metric modes does not fit: it needs", "not digits"]),
-=======
         (["--set", "metric.modes.samples=5"], ["the metric modes does not fit: it needs a mixture", "not digits"]),
->>>>>>> house
         (["--data", "folder"], ["the setting 'data.path' is required; give it with --set data.path=..."]),
         (["--data", "folder", "--set", "data.path=nowhere"], ["nowhere does not exist"]),
         (["--data", "folder", "--set", "data.path=file"], ["file is not a folder"]),
