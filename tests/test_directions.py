@@ -141,6 +141,12 @@ def test_files_of_directions(tmp_path: Path) -> None:
             '{"a": {"latent": "z", "vector": [1], "range": [0, 1]}}',
             "is not for this model, which takes 'z' of 6 numbers",
         ),
+        (
+            '{"a": {"latent": "z", "vector": [1, 1, 1, NaN, 1, 1], "range": [0, 1]}}',
+            "not finite|not JSON",
+        ),
+        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1e39, 1, 1], "range": [0, 1]}}', "not finite"),
+        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [1, 0]}}', "range that does not go up"),
         ('{"a": {"latent": "w", "vector": [1], "range": [0, 1]}}', "is not for this model"),
     ):
         path.write_text(damage)
@@ -152,7 +158,7 @@ def test_files_of_directions(tmp_path: Path) -> None:
     assert path.read_text() == "my notes"
     with pytest.raises(UserError, match=r"cannot read .*none.json: No such file"):
         read_directions(tmp_path / "none.json", GREY)
-    with pytest.raises(UserError, match="is not for this model"):
+    with pytest.raises(UserError, match="range that does not go up"):
         check_directions({"a": one | {"range": [1, 1]}}, GREY, "x")
 
 

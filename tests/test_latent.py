@@ -180,7 +180,7 @@ def test_an_mp4_and_what_it_needs(cli: Command, grey: Generator, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "av", None)
         cli("interpolate", "plain.onnx", "--steps", "4", "--out", "a.mp4").refused(
-            "MP4 films need PyAV: pip install av"
+            "MP4 animations need PyAV: pip install av"
         )
         assert not Path("a.mp4").exists()
     av = pytest.importorskip("av")

@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image as Pillow
 from test_runtime import CPU, IMAGE, POINTS, build
 
+import ganzoo
 from ganzoo import Attributes, Image, Label, Latent, Signature, load_registry
 from ganzoo_runtime import Generator, encode_png, pixels, sinks
 from ganzoo_runtime.sinks import write_folder, write_npy, write_parquet, write_tar
@@ -218,6 +219,26 @@ def test_samples_that_cannot_be_written(cli: Command, model: Path, monkeypatch: 
     cli("sample", model, "--out", "a.jpg").refused("--out is a .png, an .npz or a folder, not a.jpg", ".parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     cli("sample", model, "--out", "a.parquet").refused("Parquet files need pyarrow")
+
+
+@pytest.mark.parametrize("out", ["a.png", "a.npz", "a.npy", "folder"])
+def test_more_samples_than_there_can_be(cli: Command, model: Path, out: str) -> None:
+    cli("sample", model, "-n", 10**20, "--out", out).refused("-n is at most")
+    assert not Path(out).exists()
+
+
+@pytest.mark.parametrize("out", ["a.png", "a.npz"])
+def test_more_samples_than_memory_holds(cli: Command, model: Path, out: str) -> None:
+    cli("sample", model, "-n", 10**14, "--out", out).refused("-n 100,000,000,000,000", "GB", "a folder", ".npy")
+
+
+def test_more_samples_than_there_can_be_in_python(model: Path, trained: dict[str, Path]) -> None:
+    for sampler in (ganzoo.load(model), ganzoo.load(trained["digits"])):
+        for draw in (sampler.sample, sampler.stream, sampler.latents):
+            with pytest.raises(ValueError, match="number of samples, is at most"):
+                draw(10**20)
+        with pytest.raises(ValueError, match=r"GB of memory; stream\(\)"):
+            sampler.sample(10**14)
 
 
 def test_a_run_folder_streams_too(cli: Command, trained: dict[str, Path], tmp_path: Path) -> None:

@@ -134,6 +134,80 @@ def test_what_translate_cannot_do_is_told_in_a_sentence(cli, made, tmp_path):
     cli("translate", run, "empty", "out").refused("no images")
 
 
+def overwriting(tmp_path):
+    """Images in A and A/sub of the same name, links to them, and a mask; and by name what IN and OUT are called."""
+    first = picture(tmp_path / "A" / "0.png", (8, 8))
+    picture(tmp_path / "A" / "sub" / "0.png", (8, 8))
+    (tmp_path / "link.png").symlink_to(first)
+    (tmp_path / "B").symlink_to(tmp_path / "A")
+    (tmp_path / "C").mkdir()
+    (tmp_path / "C" / "0.png").symlink_to(first)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("A", "A/sub"),
+        ("A", "B/sub"),
+        ("A", "A/new/.."),
+        ("A/0.png", "A"),
+        ("A/0.png", "A/0.png"),
+        ("A/0.png", "B/../A/0.png"),
+        ("A/0.png", "link.png"),
+        ("A/0.png", "C"),
+        ("link.png", "A/0.png"),
+        ("C", "A"),
+    ],
+)
+def test_no_image_that_is_given_is_overwritten(cli, made, tmp_path, source, target):
+    overwriting(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    cli("translate", made["cyclegan"], source, target).refused("would be overwritten")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
+def test_the_mask_is_not_overwritten(cli, made, tmp_path):
+    photo = picture(tmp_path / "in.png", (28, 28), "L")
+    mask = np.zeros((28, 28, 1), np.uint8)
+    mask[6:20, 10:] = 255
+    path = picture(tmp_path / "mask.png", (28, 28), "L", mask)
+    before = path.read_bytes()
+    run = made["inpaint_z"]
+    cli("translate", run, photo, "mask.png", "--mask", "mask.png").refused("mask.png is", "overwritten")
+    path.rename(tmp_path / "out-1.png")
+    cli("translate", run, photo, "out.png", "--mask", "out-1.png", "-n", 2).refused("out-1.png is", "overwritten")
+    assert (tmp_path / "out-1.png").read_bytes() == before
+
+
+def test_the_results_of_a_call_are_no_images_of_the_next(cli, made, tmp_path):
+    picture(tmp_path / "A" / "0.png", (8, 8))
+    assert cli("translate", made["cyclegan"], "A", "A/new").code == 0
+    first = (tmp_path / "A" / "new" / "0.png").read_bytes()
+    cli("translate", made["cyclegan"], "A", "A/new").refused("A/new/0.png is", "overwritten")  # may be an original
+    (tmp_path / "A" / "0.png").rename(tmp_path / "A" / "1.png")
+    assert cli("translate", made["cyclegan"], "A", "A/new").code == 0
+    assert sorted(path.name for path in (tmp_path / "A" / "new").rglob("*")) == ["0.png", "1.png"]
+    assert (tmp_path / "A" / "new" / "0.png").read_bytes() == first
+    (tmp_path / "A" / "1.png").unlink()
+    cli("translate", made["cyclegan"], "A", "A/new").refused("no images in A but those in A/new")
+
+
+def test_a_folder_of_images_is_not_translated_to_an_image(cli, made, tmp_path):
+    picture(tmp_path / "A" / "0.png", (8, 8))
+    cli("translate", made["cyclegan"], "A", "x.png").refused("IN is a folder, so OUT is one too, not x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_encode_overwrites_no_image(cli, made, tmp_path):
+    path = picture(tmp_path / "A" / "0.png", (8, 8), "L")
+    before = path.read_bytes()
+    (tmp_path / "a.npz").symlink_to(path)
+    for option in ("--grid", "A/0.png"), ("--out", "a.npz"):
+        cli("encode", made["aae"], "A", *option).refused(f"{option[1]} is", "overwritten")
+    assert path.read_bytes() == before
+    assert not (tmp_path / "latents.npz").exists()
+
+
 def test_pictures_are_made_fit(tmp_path):
     path = picture(tmp_path / "x.png", (10, 6))
     any_size, fixed = Image(3, 8, 8, multiple=4), Image(3, 8, 8)

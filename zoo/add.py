@@ -42,7 +42,7 @@ def main() -> None:
     main, (network, metadata) = next(iter(networks.items()))
     signature = network.signature
     if takes_images(network):  # as they were drawn in training, from the data's examples
-        shutil.copy(run.sheets()[-1], home / "samples.png")
+        shutil.copy(run.grids()[-1], home / "samples.png")
         use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
     else:
         n = grid_size(signature)

@@ -10,7 +10,7 @@ Settings = TypeVar("Settings", bound=BaseModel, covariant=True)
 
 
 class Configured(Generic[Settings]):
-    """Something with settings, whose class is named in brackets: ``class DCGAN(AdversarialTrainer[DCGANConfig])``.
+    """Base of classes with settings, whose class is in brackets: ``class DCGAN(AdversarialTrainer[DCGANConfig])``.
 
     That class becomes ``Config``, and its values are in ``self.config``, with the right type for a type checker.
     """

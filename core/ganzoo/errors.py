@@ -1,4 +1,4 @@
-"""What goes wrong, sorted by whose move it is."""
+"""The errors that ganzoo raises, by who can correct them."""
 
 import re
 import signal
@@ -36,14 +36,14 @@ class Interrupted(GanzooError):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether it is memory that was lacking, also by torch's own errors, told apart without importing it."""
+    """Return whether the error means that memory ran out; torch's own errors are recognized without importing torch."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
     )
 
 
 def sentence(error: BaseException) -> str:
-    """Return one line that says what went wrong in somebody else's code; ours says it already."""
+    """Return one line that describes an error; those of other code also name their class."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # an exception that cannot even be printed

@@ -1,4 +1,4 @@
-"""What is said on a terminal: printing, logging, and progress."""
+"""Output on a terminal: printing, logging, and progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Progress", "escape_record", "print"]
 
 
 def print(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """Print like Python's own, with everything escaped that a terminal would obey, and that its encoding has not.
+    """Print like Python's own, but escape control characters and what the terminal's encoding does not have.
 
     Names come from folders and files that may be anybody's. Whatever the program says goes through here.
     """
@@ -26,7 +26,7 @@ def print(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None 
 
 
 def escape_record(record: logging.LogRecord) -> bool:
-    """Escape a record of a log likewise; to be used as a filter, it drops none."""
+    """Escape a log record in the same way; a logging filter that drops no record."""
     record.msg, record.args = shown(record.getMessage()), None
     return True
 

@@ -34,7 +34,7 @@ def export(
     ] = "fp32",
     directions: Annotated[
         Path | None,
-        typer.Option(help="Directions that 'ganzoo directions' has found, put into the file; may have a mean latent."),
+        typer.Option(help="A file of 'ganzoo directions' to put into the metadata; it may include a mean latent."),
     ] = None,
     web: Annotated[Path | None, typer.Option(help="Write a static web page with the model to this folder.")] = None,
     ort: Annotated[

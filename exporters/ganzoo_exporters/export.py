@@ -49,8 +49,8 @@ BATCHES = (1, 3, 64)
 TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3}
 """The largest difference to torch that passes, relative to the output's range; int8 is held to a mean one instead.
 
-For a network whose float32 and float64 differ by more than a quarter of it in torch, it is four times that difference,
-and at most ten times as large: it amplifies rounding, and nobody's float32 is nearer to the truth.
+Some networks amplify rounding so much that no float32 implementation is exact. Where float32 and float64 differ in
+torch by more than a quarter of the tolerance, the tolerance is four times that difference, at most ten times as large.
 """
 
 INLINE = 2**31 - 2**25
@@ -95,11 +95,14 @@ def export(
     signature, document = network.signature, _document(network.signature, metadata, pixels, precision)
     fixed, tolerance = tolerance is not None, TOLERANCE.get(precision, math.inf) if tolerance is None else tolerance
     with atomic_path(path) as temporary, temporary_path(path, folder=True) as folder:
+        # Written and compared under a temporary name: a file that differs from torch never gets the final one.
         file, tried = Path(folder, path.name), []
         with _failures("the network cannot be exported"), torch.no_grad():
             reference = copy.deepcopy(network).cpu().float().eval()
             inputs = [draw_inputs(signature, batch) for batch in BATCHES]
             expected = [apply(reference, arrays) for arrays in inputs]
+            # Images of any size are also compared at another size that is not square: tracing may have fixed a size
+            # or swapped height and width, which the example's own size would not show.
             if (larger := enlarged(signature)) is not None:
                 inputs.append(draw_inputs(larger, BATCHES[1]))
                 expected.append(apply(reference, inputs[-1], larger))
@@ -112,11 +115,12 @@ def export(
                 except runtime.ModelError as error:
                     raise GanzooError(f"the exported network does not run in onnxruntime: {error}") from None
                 tried.append((*difference, model, generator))
+                # Half the tolerance leaves a margin for the rounding of other processors.
                 if difference[0] <= tolerance / 2:
                     break
         largest, batch, model, generator = min(tried, key=lambda one: one[0])
         if largest > tolerance and precision == "fp32" and not fixed:
-            # Some networks amplify rounding, torch's as much as onnxruntime's: what is it in torch alone?
+            # Some networks amplify rounding, in torch as much as in onnxruntime: measure it in torch alone.
             tolerance = min(max(tolerance, 4 * own_rounding(reference, inputs, expected)), 10 * tolerance)
         if largest > tolerance:
             raise GanzooError(
@@ -149,6 +153,8 @@ def export(
                 ours = runtime.Generator(file, providers=["CPUExecutionProvider"])
                 if not pixels_agree(generator, ours, inputs, signature.output):
                     raise GanzooError("the exported network's pixels are not those of its values")
+        # The weights get their name first: the model must never name a file that does not exist yet. They are called by
+        # their hash, so an older model beside it still finds its own weights until it has been replaced.
         if weights is not None:
             with atomic_path(path.with_name(weights.name)) as beside:
                 weights.replace(beside)
@@ -189,7 +195,7 @@ def _document(
 
 
 def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precision) -> Iterator[onnx.ModelProto]:
-    """Yield the network in that precision, the best first: those that follow are nearer to it and less of it."""
+    """Yield the network in that precision; each further one keeps more of it in float32, and so is more exact."""
     rules = QUANTIZABLE if precision == "int8" else FAST
     model = to_graph(network, [torch.from_numpy(array) for array in example], rules)
     match precision:
@@ -223,10 +229,11 @@ def _write(model: onnx.ModelProto, document: Mapping[str, Any], path: Path, inli
 
 
 def _append_pixels(graph: onnx.GraphProto, field: Image, layout: Layout) -> None:
-    """Let the graph end in pixels."""
+    """Append the conversion to uint8 pixels to the graph."""
     low, high = field.range
     (output,) = graph.output
     name, current = output.name, f"{output.name}::values"
+    # The output keeps its name, so the former output gets another one, everywhere it is used.
     for node in graph.node:
         node.input[:] = [current if each == name else each for each in node.input]
         node.output[:] = [current if each == name else each for each in node.output]

@@ -1,4 +1,4 @@
-"""ONNX as a file format of ganzoo's."""
+"""ONNX as an export format of ganzoo."""
 
 from __future__ import annotations
 

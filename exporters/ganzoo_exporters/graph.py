@@ -1,4 +1,4 @@
-"""From a network in torch to a graph of ONNX with the signature's names, and no trace of where it was made."""
+"""Conversion of a torch network to an ONNX graph with the signature's names and without paths or stack traces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INPUT, _OUTPUT = "ganzoo::input", "ganzoo::output"  # until every name of the g
 
 
 def to_graph(network: Network, example: Sequence[Tensor], rules: Sequence[Rule]) -> onnx.ModelProto:
-    """Return the network, which is left alone, as a model that the rules have been applied to.
+    """Return the network as an ONNX model with the rules applied; the network itself is not changed.
 
     Spectral norm and other parametrizations are folded into the weights. The batch is dynamic, and so are height and
     width of images that work in multiples. Raises :class:`~ganzoo.GanzooError` where the network draws random numbers
@@ -37,7 +37,7 @@ def to_graph(network: Network, example: Sequence[Tensor], rules: Sequence[Rule])
     _fold_parametrizations(module)
     if {*module._modules, *module._parameters, *module._buffers} & set(dir(fx.GraphModule({}, fx.Graph()))):
         module = _Inside(module)
-    # so that the graph does not depend on the memory format that the network was trained in
+    # Weights in channels-last layout would add transposes to the graph, and the file would depend on the training.
     module.to(memory_format=torch.contiguous_format)
     shapes = _dynamic(network.signature)
     with quiet():
@@ -144,7 +144,7 @@ def _rename(graph: onnx.GraphProto, signature: Signature) -> None:
         for node in each.node:
             node.input[:] = [renames.get(name, name) for name in node.input]
             node.output[:] = [renames.get(name, name) for name in node.output]
-        del each.value_info[:]  # inferred anew by whoever needs it; a stale one breaks quantization
+        del each.value_info[:]  # tools infer it again when they need it; under old names it breaks quantization
     for value in (*graph.input, *graph.output):
         size = value.type.tensor_type.shape.dim[0]
         if not size.dim_param:
@@ -161,7 +161,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _strip(message: Any) -> None:
-    """Remove what torch leaves in every corner of the file: source paths, source lines, stack traces."""
+    """Remove the source paths, source lines and stack traces that torch writes into every part of the file."""
     for field, value in message.ListFields():
         if field.name in ("metadata_props", "doc_string"):
             message.ClearField(field.name)

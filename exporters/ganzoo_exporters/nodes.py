@@ -1,4 +1,4 @@
-"""Nodes of an ONNX graph: reading what they are given, and putting new ones in front of them."""
+"""Nodes of an ONNX graph: reading their inputs and attributes, and inserting new nodes before them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sole_producer(value: ir.Value | None) -> ir.Node | None:
 
 
 def constant_of(value: ir.Value | None) -> Array | None:
-    """Return what a value always is, or nothing if that is only known when the graph runs."""
+    """Return a constant value, or None if it is only known when the graph runs."""
     tensor = None if value is None or value.is_graph_input() else ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
 

@@ -1,4 +1,4 @@
-"""What an exported file is compared with: the network in torch, for inputs as the signature describes them."""
+"""Comparison of an exported file with the network in torch, on inputs as the signature describes them."""
 
 from __future__ import annotations
 
@@ -121,6 +121,7 @@ def largest_difference(
 
 def own_rounding(network: Network, inputs: Sequence[Sequence[NDArray[Any]]], expected: Sequence[NDArray[Any]]) -> float:
     """Return the largest relative difference between the network in float32 and in float64, both in torch."""
+    # float64 is the reference for both: the difference of float32 to it is what no exporter can avoid.
     exact, differences = copy.deepcopy(network).double(), [0.0]
     for arrays, theirs in zip(inputs, expected, strict=True):
         tensors = [torch.from_numpy(array) for array in arrays]
@@ -147,7 +148,7 @@ def held_out(
 
 
 def psnr(error: NDArray[np.floating[Any]], span: float) -> float:
-    """Return the peak signal-to-noise ratio in decibels of errors of what spans so much; at most 200."""
+    """Return the peak signal-to-noise ratio, in decibels, of errors of values with this span; at most 200."""
     mean = float(np.square(error, dtype=np.float64).mean()) / span**2
     return -10 * math.log10(max(mean, 1e-20))
 
@@ -159,7 +160,7 @@ def pixels_agree(
     for arrays in inputs:
         wanted = to_pixels(generator(*arrays), field.range)
         found = to_pixels(ours(*arrays), field.range, ours.signature["output"]["layout"])
-        # onnxruntime may join the first step with a convolution, and the last bit decides between two levels.
+        # onnxruntime may fuse the scaling with a convolution; the last bit then decides between two neighboring levels.
         if np.abs(found.astype(np.int16) - wanted).max() > 1:
             return False
     return True

@@ -1,4 +1,4 @@
-"""A model in half precision, or in integers of eight bits, made from one in float32. Inputs and output stay float32."""
+"""Conversion of a float32 model to float16 or int8. Inputs and output stay float32."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ _IN_FLOAT32 = {
     *("LpNormalization", "MeanVarianceNormalization", "Softmax", "LogSoftmax", "Exp", "Pow", "Sqrt", "Reciprocal"),
     *("ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare", "CumSum", "Range"),
 }
-"""What loses too much in half precision: everything that adds up many numbers or divides by what may be small."""
+"""Operators that lose too much in half precision: those that sum many numbers, or divide by small ones."""
 
 
 def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """Yield the model with weights and arithmetic in float16, each time with more of it left in float32.
 
-    Normalizations, powers and sums always are; then all up to the first, second and fourth layer with weights, since
-    what is lost of a latent is amplified by all layers that follow. Never is it the whole model.
+    Normalizations, powers and sums always stay in float32. Then everything up to the first, second and fourth layer
+    with weights does too, since errors in the first layers are amplified by all that follow. The whole model never
+    stays in float32.
     """
     with _tools():
         from onnxruntime.transformers import float16
@@ -62,8 +63,8 @@ def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
 def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:
     """Return the model quantized statically, with QDQ nodes: weights to int8 a channel, values to int8 a tensor.
 
-    The ranges of the values are the whole ones that they have for the batches: where the rarest are clipped, ReLUs no
-    longer end at 0 and are not computed by the convolutions in front of them, which halves the speed.
+    The range of a value is the whole range that it has over the batches. Clipping rare values would move the lower end
+    of a ReLU away from 0; onnxruntime could then not fuse it with the convolution before it, at half the speed.
     """
     with _tools():
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -93,7 +94,7 @@ def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[A
 
 @contextmanager
 def _tools() -> Iterator[None]:
-    """Let onnxruntime's tools find each other, and nobody else find them: they import "fusion_utils", "models" ..."""
+    """Let onnxruntime's tools import each other by their top-level names, such as "models", only inside this block."""
     path = [*sys.path]
     import onnxruntime.transformers as tools
 
@@ -106,9 +107,9 @@ def _tools() -> Iterator[None]:
 
 
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put the nodes in order, keep one of those that make the same value, and forget what was inferred before.
+    """Sort the nodes, keep one of several that compute the same value, and delete inferred shapes.
 
-    What is cast to float16 and straight back is not cast at all.
+    A cast to float16 that is followed by a cast back is removed.
     """
     nodes = {node.output[0]: node for node in model.graph.node}
     if len(nodes) < len(model.graph.node):  # the converter casts a value once for each of its users

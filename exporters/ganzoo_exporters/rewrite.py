@@ -1,7 +1,7 @@
-"""Graphs put into the form that onnxruntime computes fastest; the result is the same but for rounding.
+"""Rewriting of graphs into the form that onnxruntime computes fastest; results are equal up to rounding.
 
-What pays was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the figures. Weights are as ONNX has
-them: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
+The gain was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the figures. Weights are laid out as in
+ONNX: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def rewrite(model: ir.Model, rules: Sequence[Rule]) -> None:
             (old, *others) = node.outputs
             if others or (not old.uses() and not old.is_graph_output()) or (new := rule(node)) is None:
                 continue
+            # Rules that follow read shapes; the output keeps its name, by which callers ask for it.
             new.shape, new.type = old.shape, old.type
             if old.is_graph_output():
                 old.name, new.name = None, old.name
@@ -70,6 +71,7 @@ def without_transposes(node: ir.Node) -> ir.Value | None:
         return None
     if any(weight is None or weight.ndim != rank - 1 for weight in weights):
         return None
+    # Layer norm over all axes but the batch does not depend on their order, if its weights are permuted likewise.
     order = [axis - 1 for axis in back[1:]]
     moved = [add_weight(node, weight.transpose(order)) for weight in weights if weight is not None]
     value = insert(node, "LayerNormalization", [first.inputs[0], *moved], {**inner.attributes, "axis": 1})
@@ -90,6 +92,8 @@ def folded_norm(node: ir.Node) -> ir.Value | None:
     numbers = [constant_of(value) for value in node.inputs[1:]]
     if weight is None or any(each is None for each in (*rest, *numbers)):
         return None
+    # y = (xW + b - mean) * scale / sqrt(variance + eps) + shift is one affine map. It is folded in float64, so that the
+    # product is rounded to float32 only once.
     scale, shift, mean, variance = (each.astype(np.float64) for each in numbers if each is not None)
     columns: Array = weight.astype(np.float64).T if get_int(gemm, "transB", 0) else weight.astype(np.float64)
     shape = reshape.outputs[0].shape if reshape is not None else None
@@ -134,6 +138,7 @@ def doubled_as_transposed(node: ir.Node) -> ir.Value | None:
     if resize is None or found is None or found[2] != [1, 1] or not _doubles(resize):
         return None
     weight, bias, _, pads = found
+    # A transposed convolution applies its kernel mirrored, with inputs and outputs swapped; so both are undone here.
     kernel, size = _overlaid(weight[:, :, ::-1, ::-1]).swapaxes(0, 1), weight.shape[2:]
     turned = [size[axis % 2] - 1 - pad for axis, pad in enumerate(pads)]
     if min(turned) < 0:
@@ -152,6 +157,7 @@ def halved_as_strided(node: ir.Node) -> ir.Value | None:
         return None
     weight, bias, _, pads = found
     assert conv is not None
+    # The mean over 2 x 2 outputs is one larger kernel at every second place: linear maps compose.
     kernel = _overlaid(weight) / 4
     attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [2, 2], "pads": pads}
     return insert(node, "Conv", [conv.inputs[0], *add_weights(node, kernel, bias)], attributes)
@@ -199,7 +205,7 @@ def transposed_by_phases(node: ir.Node) -> ir.Value | None:
         around = [*(n - 1 - later for (later, _), n in zip(at, counts, strict=True)), *(later for later, _ in at)]
         attributes = {"kernel_shape": counts, "pads": around}
         parts.append(insert(node, "Conv", [node.inputs[0], kernel, *node.inputs[2:]], attributes))
-    # Put together pixel by pixel, and then row by row: three times as fast as DepthToSpace of all of them.
+    # Interleaved first along rows, then along columns: three times as fast as one DepthToSpace.
     pixels = [insert_reshape(node, part, [0, channels, height * width, 1]) for part in parts]
     lines = [
         insert(node, "Concat", pixels[start : start + stride], {"axis": 3}) for start in range(0, len(pixels), stride)
@@ -259,6 +265,7 @@ def activated_early(node: ir.Node) -> ir.Value | None:
     before = input_node(node) if node.op_type in _POINTWISE else None
     if before is None or before.op_type not in _MOVING:
         return None
+    # Only if every source can absorb the function: otherwise it would run more often than before.
     if any(origin is None or origin.op_type not in _ABSORBING for origin in origins(node.inputs[0])):
         return None
     return applied(node.inputs[0])

@@ -1,4 +1,4 @@
-"""A model repository for the Triton Inference Server: the exported file, and what the server must know of it."""
+"""A model repository for the Triton Inference Server: the exported file and its configuration."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def write_repository(model: Path, folder: Path) -> Path:
     config = target / "config.pbtxt"
     if config.exists() and not read_bytes(config).startswith(_OURS.encode()):
         raise UserError(f"{config} was not written by ganzoo: choose another repository, or remove it")
+    # The configuration is written last: a server that watches the repository must not load a model without its files.
     graph = onnx.load(model, load_external_data=False).graph
     # above 2 GB weights lie in another file; opening the model has checked that it is beside it
     weights = {each.value for tensor in graph.initializer for each in tensor.external_data if each.key == "location"}

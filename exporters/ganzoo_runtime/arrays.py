@@ -1,4 +1,4 @@
-"""The arrays that a file is called with, checked by its signature: nothing else tells a wrong one from a right one."""
+"""Checks of the input arrays of a model by its signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many samples at a time: learnt from the work itself, and remembered."""
+"""The batch size of large requests: measured while they are served, and remembered."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _CACHE = 1 << 20  # bytes of the file
 class Batching:
     """The micro-batch at which a model is fastest on this machine.
 
-    The first large requests are served in batches of all sizes in turn, each timed: a machine that is slower for a
-    while is so for every size. Nothing is computed only to be measured. All sizes are tried, since time does not just
-    fall and then rise with them: caches favor small batches, and matrix products large ones. The size found is kept in
-    the cache folder under ``key``, which says all that it depends on. ``sample_bytes`` is the size of one sample;
-    ``abreast`` batches are computed at once. May be used by several threads at once.
+    The first large requests are served in batches of all sizes in turn, and each batch is timed. Nothing is computed
+    only for measuring. Sizes alternate, so that a machine that is slow for a while is slow for all of them. All sizes
+    are tried, since the time has several local minima: caches favor small batches, matrix products large ones. The size
+    found is kept in the cache folder under ``key``, which contains all that it depends on. ``sample_bytes`` is the size
+    of one sample; ``abreast`` batches are computed at once. Objects may be used by several threads.
     """
 
     def __init__(self, key: str, sample_bytes: int, abreast: int = 1) -> None:
@@ -61,6 +61,8 @@ class Batching:
             if self.best is not None or size not in self._times:
                 return
             self._times[size].append(seconds / size)
+            # The median, since single runs are disturbed by other processes; the smallest size within 1 % of the best,
+            # since a larger batch costs memory and delays the first result of a stream.
             if all(len(times) >= _runs(size) for size, times in self._times.items()):
                 costs = {size: median(times[1:]) for size, times in self._times.items()}
                 least = min(costs.values())
@@ -93,7 +95,9 @@ def _remembered() -> dict[str, int]:
 
 
 def _remember(key: str, size: int) -> None:
-    """Add a line to the file; where it cannot be written, it is learnt again next time."""
+    """Add a line to the file; where it cannot be written, the size is measured again next time."""
+    # Read again and replaced as a whole: another process may have added a line, and no reader sees half a file. If two
+    # write at the same moment, one line is lost and measured again.
     rows = list(({**_remembered()} | {key: size}).items())[-_KEPT:]
     with contextlib.suppress(OSError):
         cache_folder().mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ def run_bound(
 
 
 class Bound:
-    """Runs of one batch size on memory of their own: nothing is allocated or looked up, which small runs feel.
+    """Runs of one batch size on buffers of their own: small runs are faster, since nothing is allocated or looked up.
 
     The output is overwritten by the next run. Not for several threads at once.
     """

@@ -1,4 +1,4 @@
-"""The metadata of a file by its schema, every length limited: what may come out of somebody else's file."""
+"""Reading and checking the metadata of a file from outside: its schema, with every length limited."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _check_vector(values: Any, latent: Any, latents: Mapping[str, int], what: st
 
 
 def _plain(value: Any, depth: int = 0) -> None:
-    """Check that lists and texts are not endless, and that texts are what files can keep."""
+    """Check that lists and texts have limited lengths, and that texts can be written to files."""
     need(depth <= 32, "it is too deep")
     if isinstance(value, str):
         need(len(value) <= _STRING, "it has a text that is too long")

@@ -1,13 +1,14 @@
-"""What a network is given: latents and masks from a seed, labels and attributes as they are asked for.
+"""The inputs of a network: latents and masks drawn from a seed, labels and attributes as requested.
 
-The network in torch and the exported file both draw by this module, so that they take the same requests, refuse the
-same ones in the same words, and give the same inputs for a seed. Fields are the inputs of a signature as JSON.
+Both the network in torch and the exported file use this module. So both accept the same requests, refuse the same ones
+with the same message, and use the same inputs for a seed. Fields are the inputs of a signature as JSON.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from .text import did_you_mean
 
 __all__ = [
     "GENERATOR",
+    "MOST",
     "Classes",
     "Drawing",
     "Fields",
@@ -27,11 +29,16 @@ __all__ = [
     "Labels",
     "Vectors",
     "check_labels",
+    "check_memory",
     "draw_latents",
+    "memory",
     "noise",
     "streams",
     "whole",
 ]
+
+MOST = 2**53
+"""The most samples that there can be: more are numbered by no float64 and drawn in no lifetime."""
 
 GENERATOR = "numpy.random.Philox"
 """What ``"latent_generator"`` in the metadata names, and where it is absent: the source of latents."""
@@ -42,9 +49,9 @@ Floats = NDArray[np.float32]
 Classes = int | Sequence[int] | NDArray[np.integer[Any]]
 """A class for all samples, or one for each."""
 Labels = Classes | Mapping[str, Classes] | None
-"""What is asked of a model's labels; see :meth:`Generator.sample`."""
+"""The labels of a request; see :meth:`Generator.sample`."""
 Vectors = ArrayLike | Mapping[str, float] | None
-"""What is asked of a model's attributes; see :meth:`Generator.sample`."""
+"""The attributes of a request; see :meth:`Generator.sample`."""
 Given = ArrayLike | Mapping[str, ArrayLike] | None
 """Latents to use in place of drawn ones; see :meth:`Generator.sample`."""
 
@@ -54,12 +61,12 @@ _DRAWN = ("latent", "mask", "label")
 
 
 class Drawing:
-    """The inputs of ``n`` samples, drawn a piece at a time; the pieces do not depend on where they are cut.
+    """The inputs of ``n`` samples, drawn in pieces; the values do not depend on the sizes of the pieces.
 
     ``label``, ``attributes``, ``truncation`` and ``latents`` are what :meth:`Generator.sample` takes. ``given`` are
-    inputs of any kind that are not drawn, by name, [any, ...] each: they take turns, and names that the network does
-    not take are passed over. A mask that is not given is one rectangle at random. ``means`` are the means of latents
-    by name, row-major, where they are not 0. Raises ValueError for what this model cannot be asked.
+    inputs of any kind that are not drawn, by name, [any, ...] each: their rows are used in turn, and names that the
+    network does not take are ignored. A mask that is not given is one random rectangle. ``means`` are the means of
+    latents by name, row-major, where they are not 0. Raises ValueError for a request that does not fit the model.
     """
 
     def __init__(
@@ -76,6 +83,8 @@ class Drawing:
         means: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         self.n = n = whole(n, 1, "the number of samples")
+        if n > MOST:
+            raise ValueError(f"n, the number of samples, is at most {MOST:,}, not {n:,}")
         self._fields, self._truncation, self._done = fields, _truncation(truncation), 0
         self._rows = _label_rows(fields, n, label) | _attribute_rows(fields, n, attributes)
         self._rows |= _latent_rows(fields, n, latents)
@@ -88,7 +97,9 @@ class Drawing:
         if missing:
             what = " and ".join(missing)
             raise ValueError(f"this model cannot be sampled from noise alone: it takes {what}; call it with arrays")
-        # A stream of its own for each, so that fewer samples are a prefix of more; a mask does not change the latents.
+        # Each input has a random stream of its own. With a shared one, the numbers of two inputs would alternate, and
+        # the latents would depend on the size of the pieces. Latents come first, so that a model with a mask draws the
+        # same latents as one without.
         drawn = [field["name"] for field in fields if field["kind"] == "latent"]
         drawn += [field["name"] for field in fields if field["kind"] == "mask"]
         self._streams = dict(zip(drawn, streams(seed, len(drawn)), strict=True))
@@ -109,7 +120,9 @@ class Drawing:
                 inputs[name] = truncate(values, self._truncation, middle)
             elif kind == "mask":
                 inputs[name] = _rectangles(self._streams[name], field, count)
-            else:  # labels that are left out count through their combinations, the first one fastest
+            else:
+                # Labels that were not requested take all their combinations in turn, the first label changing fastest:
+                # the digits of the sample's number, so any piece can be computed without those before it.
                 inputs[name], rest = rest % field["classes"], rest // field["classes"]
         return inputs
 
@@ -136,6 +149,8 @@ def draw_latents(
         return drawing.take(drawing.n)[name]
 
     def pieces() -> Iterator[Floats]:
+        # Philox can jump, but normal numbers use a varying count of random words (ziggurat), so sample 1000 is found
+        # only by drawing those before it: in pieces, to keep the memory small.
         drawing = Drawing(latents, max(n) + 1, seed, truncation=truncation, means=means)
         size = max(1, _PIECE // sum(math.prod(field["shape"]) for field in latents))
         for done in range(0, drawing.n, size):
@@ -146,6 +161,8 @@ def draw_latents(
 
 def streams(seed: int, count: int = 1) -> list[np.random.Generator]:
     """Return a stream of random numbers for each of ``count`` inputs; raises ValueError for a wrong seed."""
+    # jumped() moves by 2**128 draws, so the streams of one seed cannot overlap. Philox is named in the metadata, since
+    # another generator would draw other samples for the same seed.
     first = np.random.Philox(whole(seed, 0, "the seed"))
     return [np.random.Generator(first.jumped(index) if index else first) for index in range(count)]
 
@@ -181,6 +198,23 @@ def whole(value: int, least: int, what: str) -> int:
     if number < least:
         raise ValueError(f"{what} is a whole number of at least {least}, not {_shown(value)}")
     return number
+
+
+def memory() -> int:
+    """Return the bytes of memory that this machine has; a tebibyte where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**40
+
+
+def check_memory(n: int, size: int) -> None:
+    """Raise ValueError if ``n`` samples of ``size`` bytes are more than this machine's memory."""
+    if n * size > memory():
+        raise ValueError(
+            f"n = {n:,} samples are an array of {n * size / 1e9:,.0f} GB, and this machine has "
+            f"{memory() / 1e9:,.0f} GB of memory; stream() yields any number, a piece at a time"
+        )
 
 
 def check_labels(name: str, labels: NDArray[Any], classes: int) -> None:

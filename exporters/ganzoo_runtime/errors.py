@@ -1,4 +1,4 @@
-"""What goes wrong."""
+"""The error of the runtime."""
 
 __all__ = ["ModelError"]
 

@@ -1,4 +1,4 @@
-"""The rules of fields, which are a network's inputs and its output, as JSON: of one's own networks and of any file."""
+"""Validation of fields (a network's inputs and its output) as JSON, for networks in torch and for files."""
 
 from __future__ import annotations
 

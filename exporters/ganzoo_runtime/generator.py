@@ -1,4 +1,4 @@
-"""The generator that a file opens to."""
+"""The generator of an exported file."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from .drawing import (
     Given,
     Labels,
     Vectors,
+    check_memory,
     draw_latents,
     noise,
     streams,
@@ -88,7 +89,7 @@ class Generator:
         self.inputs = tuple(field["name"] for field in self._fields)
         means = self.metadata.get("latent_mean", {})
         self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()}
-        # From the bytes that were checked: the file may be another one by now.
+        # The session gets the bytes that were checked, not the path: the file may have been replaced since.
         self._open = partial(open_session, content, self._name, folder, providers)
         self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
         self.provider = self.device = self._session.get_providers()[0]
@@ -105,10 +106,11 @@ class Generator:
             sizes = [whole(size, 1, "the batch size of a CUDA graph") for size in cuda_graphs]
             self._graphs = Graphs(self._session, (self.output, output["shape"], self._dtype), self._memory, sizes)
             self._options = graph_options(-1)
-        # Runs of these may not overlap.
+        # A CUDA graph has one set of buffers, and DirectML allows one run at a time: their runs must not overlap.
         alone = self._graphs is not None or self.provider == PROVIDERS["directml"]
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if alone else contextlib.nullcontext()
-        # So many pieces of a large request are computed at once: on the CPU one on each thread.
+        # The number of pieces of a large request that are computed at once: on the CPU one on each thread. With the
+        # user's own session options the threads are not ours to divide.
         self._abreast = (threads or cores()) if self.provider == PROVIDERS["cpu"] and session_options is None else 1
         where = (self.provider, threads or os.cpu_count(), ort.__version__, platform.node())
         key = f"{hashlib.blake2b(content, digest_size=16).hexdigest()} {' '.join(map(str, where))}"
@@ -192,6 +194,7 @@ class Generator:
             return self._small(n, seed)
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
         drawing = self._drawing(n, seed, **asked)
+        check_memory(drawing.n, self._bytes)
         pieces, n = self._pieces(drawing, batch), drawing.n
         first = next(pieces).samples
         if len(first) == n:
@@ -220,7 +223,7 @@ class Generator:
         return self._pieces(self._drawing(n, seed, **asked), batch)
 
     def _small(self, n: int, seed: int) -> NDArray[Any]:
-        """Return what :meth:`sample` does, by as little code as can be: a small network takes no longer than that."""
+        """Return what :meth:`sample` returns, with little Python code: a small network takes no longer than that."""
         (field,) = self._fields
         (random,) = streams(seed)
         feed = {field["name"]: noise(random, field, n)}
@@ -229,7 +232,8 @@ class Generator:
             if bound is None or bound.size != n:
                 output = (self.output, self.signature["output"]["shape"], self._dtype)
                 bound = self._kept.bound = Bound(self._session, feed, output, self._memory)
-            samples: NDArray[Any] = bound.run(feed).numpy().copy()  # it showed the memory of the run
+            # Copied, since the array is a view of the bound buffer, which the next call on this thread overwrites.
+            samples: NDArray[Any] = bound.run(feed).numpy().copy()
             return samples
         except Exception as error:
             raise self._failed(error) from None
@@ -247,6 +251,8 @@ class Generator:
                 left -= size
                 yield self._piece(self._session, drawing.take(size))
             return
+        # Inputs are drawn here, in order, and only the network runs in threads: so the samples do not depend on how
+        # threads are scheduled. The queue is short, so that a stream needs constant memory.
         waiting: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(self._abreast) as pool:
             while left or waiting:
@@ -261,7 +267,7 @@ class Generator:
         return self._open(1)
 
     def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Batch:
-        """Compute a piece, and learn how long it took if that is how large requests are computed."""
+        """Compute a piece, and record its time if it was computed as those of large requests are."""
         start = time.perf_counter()
         samples = self._run(feed, session)
         if self._abreast == 1 or session is not self._session:
@@ -282,7 +288,7 @@ class Generator:
             return min(whole(asked, 1, _BATCH), left)
         if self._graphs is not None:
             return min(max(self._graphs.sizes), left)
-        # TensorRT builds an engine anew for shapes that it has not seen: there is nothing to be learnt by trying.
+        # TensorRT builds a new engine for each new shape, which takes seconds: trying several sizes would not pay.
         return min(64, left) if self.provider == PROVIDERS["tensorrt"] else self._batching.next(left, n)
 
     def _run(self, feed: Mapping[str, Value], session: ort.InferenceSession) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""From a generator's numbers to pixels, and to PNG files."""
+"""Conversion of a generator's output to pixels and PNG files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["encode_png", "pixels"]
 
-_COLORS = {1: 0, 3: 2, 4: 6}  # PNG's types of color, by the number of channels: grey, RGB, RGBA
+_COLORS = {1: 0, 3: 2, 4: 6}  # PNG's types of color, by the number of channels: gray, RGB, RGBA
 
 
 def pixels(samples: ArrayLike, range: Sequence[float], layout: str = "NCHW") -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Ways through the space of latents, as arithmetic on arrays.
+"""Interpolation, truncation and directions in the space of latents, as arithmetic on arrays.
 
 z = generator.latents(4, seed=7)
 generator.sample(46, latents=interpolate(z, 15), label=3)                 # from each to the next

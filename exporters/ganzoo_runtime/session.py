@@ -1,4 +1,4 @@
-"""Opening a session of onnxruntime on the best device there is."""
+"""Opening an onnxruntime session on the best available device."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ def open_session(
     wanted = [each for each in _resolve(asked, cuda_graphs) if _usable(each[0])]
     names = [each for each, _ in wanted]
     reason = f"{' and '.join(_full_name(each)[0] for each in asked or names)} cannot be used here"
+    # A provider may be listed and still fail: no driver, an operator it lacks, too little memory. onnxruntime's own
+    # fallback is off, since it prints to stderr and changes to the CPU without an error; so the next one is tried here.
     for skip in range(len(wanted)):
         try:
             settings = options if options is not None else _session_options(names[skip], threads)
@@ -110,7 +112,7 @@ def _default_options(provider: str) -> Mapping[str, str]:
 
 def _session_options(provider: str, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is told by exceptions
+    options.log_severity_level = 4  # errors are reported as exceptions; onnxruntime would also print them
     options.intra_op_num_threads = threads
     if threads > cores():  # waiting threads that spin would take the cores from those that work
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -136,9 +138,9 @@ def _usable(provider: str) -> bool:
 
 @functools.cache
 def _cuda_works() -> bool:
-    """Ask the driver: onnxruntime lists CUDA whether or not it is there, and complains on stderr when it is used.
+    """Return whether the driver finds a CUDA device: onnxruntime lists CUDA always, and prints errors when it fails.
 
-    The CUDA libraries that torch or pip's nvidia packages brought are loaded on the way.
+    This also loads the CUDA libraries that torch or pip's nvidia packages have installed.
     """
     try:
         devices = ctypes.c_int()

@@ -41,13 +41,20 @@ SHARD = 10_000
 def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write images to ``path/000000.png`` and on."""
     _only_images(signature)
+    new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     numbered = re.compile(r"([0-9]{6,})\.png")
     found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
     _refuse(path, [name for number, name in found if number >= n], f"the {n:,} images")
-    with _together(path) as temporary:
-        for number, image, _ in _images(pieces, signature):
-            (temporary / f"{number:06d}.png").write_bytes(encode_png(image))
+    try:
+        with _together(path) as temporary:
+            for number, image, _ in _images(pieces, signature):
+                (temporary / f"{number:06d}.png").write_bytes(encode_png(image))
+    except BaseException:
+        if new:  # a full disk leaves no empty folder
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
     return path
 
 

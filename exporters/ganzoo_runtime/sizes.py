@@ -1,7 +1,8 @@
-"""How much a graph would allocate and compute, found out without doing either.
+"""Limits on the memory and the computation of a graph, found without running it.
 
-A file of a hundred bytes can ask for gigabytes. So onnxruntime is given the graph with its large weights turned into
-inputs, every value an output, and nothing to optimize: it infers all shapes, in about a millisecond, and computes none.
+A file of a hundred bytes can ask for gigabytes. So onnxruntime opens a copy of the graph in which large weights are
+inputs, every value is an output, and optimization is off: it infers all shapes in about a millisecond and computes
+nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Node:
 
 @dataclass
 class Graph:
-    """A graph as far as its sizes go."""
+    """The parts of a graph that its sizes depend on."""
 
     nodes: list[Node] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
@@ -84,6 +85,7 @@ def check(graph: Graph, signature: Mapping[str, Any]) -> None:
     known = {weight.name: (weight.shape, 0) for weight in graph.weights}
     one, several = (_infer(graph, fields, batch) for batch in (1, _BATCH))
     for name, (_, size) in one.items():
+        # A product of a batch with itself grows with the square: harmless for one sample, deadly for a large request.
         if several[name][1] > _BATCH * size:
             raise Refused("has values that grow faster than the number of samples")
     inputs = {each["name"]: ([1, *each["shape"]], 0) for each in fields}
@@ -113,6 +115,7 @@ def _infer(graph: Graph, fields: Iterable[Mapping[str, Any]], batch: int) -> Sha
     model = b"\x08\x0a" + _part(7, b"".join(parts)) + b"".join(_part(8, opset) for opset in graph.opsets)
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
+    # Constant folding would compute parts of the graph while it opens, which is what must not happen yet.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
@@ -138,6 +141,7 @@ def _memory(graph: Graph, shapes: Shapes, varying: set[str]) -> int:
         sizes = {name: shapes[name][1] for name in node.outputs if name}
         alive += sum(sizes.values())
         most = max(most, alive + _workspace(node, shapes))
+        # What does not depend on an input is folded into a constant and never freed; all else dies after its last use.
         if varying.intersection(node.inputs):
             varying.update(sizes)
             for name, size in sizes.items():

@@ -1,4 +1,4 @@
-"""Texts that people write, names above all: what is kept of them, and how they are shown.
+"""Text from users, above all names: which text is accepted, and how it is shown.
 
 Every script is welcome, with its own spaces, joiners and marks: a name is kept as it was written. What moves the cursor
 of a terminal, breaks a line or turns around what stands beside it is shown escaped, as JSON and TOML write it, so that

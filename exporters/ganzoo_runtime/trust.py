@@ -1,7 +1,8 @@
-"""What a file must be before onnxruntime is given it. A model from outside is data, and may have been made to do harm.
+"""Checks of a model file before onnxruntime opens it. A file from outside may have been made to do harm.
 
-Its bytes are walked here, field by field: operators that only compute, no functions, no control flow, weights that are
-in the file or beside it, metadata by its schema. Then :mod:`sizes` bounds what the graph would allocate and compute.
+Its bytes are parsed here, field by field. Allowed are operators that only compute, weights in the file or beside it,
+and metadata that fits its schema; functions and control flow are refused. Then :mod:`sizes` limits the memory and the
+computation that the graph would need.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def read(source: Source, name: str, limit: int) -> bytes:
 
 
 def read_metadata(content: bytes, name: str, folder: Path | None = None) -> Document:
-    """Check the whole file and return its document, without onnxruntime, which would do what the file tells it to.
+    """Check the whole file and return its document. onnxruntime is not used, since it would trust the file.
 
     Weights may lie in other files of ``folder``, if one is given. Raises :class:`ModelError`, one sentence.
     """
@@ -95,6 +96,8 @@ class _Model:
     _left: int = _PARTS
 
     def read(self, content: bytes) -> _Model:
+        # protobuf merges repeated messages: with two graphs, a parser that takes the last one would check another graph
+        # than the one that onnxruntime runs. The same holds for tensors of an attribute, below.
         parts = [*self._fields(memoryview(content))]
         graphs = [_message(part) for number, part in parts if number == 7]
         if len(graphs) != 1:
@@ -141,6 +144,8 @@ class _Model:
                     self._attribute(_message(part), node)
                 case 7 | 8:
                     domain = domain or _text(part)
+        # A list of what is allowed, not of what is forbidden: a new version of onnxruntime may add operators that read
+        # files or run subgraphs.
         if domain not in ("", "ai.onnx") or operator not in _OPERATORS:
             what = f"{domain}.{operator}" if domain else operator
             raise Refused(f"cannot be opened: it has the operator {what[:80]!r}, which a file of ganzoo's never has")
@@ -167,6 +172,8 @@ class _Model:
             raise _malformed()
         for tensor in tensors:
             self._tensor(tensor)
+        # Attributes such as value_ints hold data. All others are sizes, axes and modes, where a huge number would make
+        # a kernel allocate or loop without end.
         if not name.startswith("value"):
             least = 1 if name in _POSITIVE else -_ATTRIBUTE
             if any(not least <= value <= _ATTRIBUTE for value in numbers):
@@ -192,6 +199,7 @@ class _Model:
                     entries[_text(entry.get(1, b""))] = _text(entry.get(2, b""))
                 case 3 | 6:
                     raise Refused("has weights of a kind that a file of ganzoo's never has")
+        # A shape is a promise of the file: limited before it is multiplied, and compared with the bytes that are there.
         size = _TYPES.get(weight.type)
         if size is None or len(weight.shape) > _RANK or any(not 0 <= each < 2**40 for each in weight.shape):
             raise Refused("has weights of a type or shape that a file of ganzoo's never has")
@@ -209,6 +217,7 @@ class _Model:
         place = entries.get("location", "")
         if self.folder is None:
             raise Refused("keeps weights in another file, so it has to be opened by its path")
+        # A name with separators, a drive, a stream or ".." could lead out of the folder, on Windows too.
         if not place or place != os.path.basename(place) or set(place) & set("/\\:\0") or place in (".", ".."):
             raise Refused(f"keeps weights in {place[:80]!r}, which is no file of its own folder")
         try:
@@ -218,6 +227,7 @@ class _Model:
             )
         except (OSError, ValueError):
             raise Refused(f"keeps weights in {place[:80]!r}, which is not beside it") from None
+        # lstat: a symbolic or hard link could make the model read a private file as weights, and return it as samples.
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             raise Refused(f"keeps weights in {place[:80]!r}, which is a link")
         if length != size or start < 0 or start + length > status.st_size:
@@ -227,6 +237,7 @@ class _Model:
         """Yield number and content of each field of a message of protobuf: an integer, or bytes."""
         position, end = 0, len(message)
         while position < end:
+            # A few megabytes of empty fields would keep this loop busy for minutes: the number of parts is limited.
             self._left -= 1
             if self._left < 0:
                 raise Refused("has more parts than any network needs")

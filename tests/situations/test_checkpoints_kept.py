@@ -99,7 +99,7 @@ def test_a_manifest_that_says_nothing_is_one_sentence(cli: Command, run: Path, t
 def test_sheets_are_in_the_order_of_their_steps(run: Path) -> None:
     for step in (1_000_000, 999_999):
         shutil.copy(run / "samples" / "000002.png", run / "samples" / f"{step:06d}.png")
-    assert [int(path.stem) for path in Run(run).sheets()] == [0, 2, 4, 6, 999_999, 1_000_000]
+    assert [int(path.stem) for path in Run(run).grids()] == [0, 2, 4, 6, 999_999, 1_000_000]
     assert [path.name for path in Run(run).later(999_999)] == ["1000000.png"]
 
 

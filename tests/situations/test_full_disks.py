@@ -145,6 +145,14 @@ def test_what_is_drawn_or_exported_to_a_full_disk(warm: Warm, disk: Disk, whole:
     assert_tidy(place)
 
 
+@pytest.mark.parametrize("name", ["new/folder", "new/s.png"])
+def test_a_full_disk_gets_no_empty_folder(warm: Warm, disk: Disk, whole: Path, name: str) -> None:
+    place = disk(64)
+    (place / "fill").write_bytes(bytes(44 * KB))
+    refused(warm(place.parent, "sample", whole, "-n", 400, "--out", Path("disk") / name))
+    assert [path.name for path in place.rglob("*") if path.name != "new"] == ["fill"]
+
+
 def test_a_run_that_cannot_begin_leaves_no_folder(warm: Warm, disk: Disk) -> None:
     place = disk(64)
     (place / "fill").write_bytes(bytes(64 * KB))

@@ -27,7 +27,7 @@ _LONGEST = 2000  # characters of a sentence
 
 
 class _Commands(TyperGroup):
-    """What the core and the plugins offer as commands."""
+    """The commands of the core and of plugins."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(load_registry().names("command"))
@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
         return load_command(load_registry().get("command", cmd_name).spec)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a line for each command from its spec alone: typer's own would import them all."""
+        """Write a line for each command from its spec alone: typer's own help would import every command."""
         rows = [
             (name, entry.spec.summary + ("" if entry.distribution == BUNDLED else f"  [{entry.distribution}]"))
             for name, entry in load_registry().names("command").items()
@@ -113,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        _end("out of memory; take smaller batches (--set batch_size=...), fewer samples, or a smaller model", 1)
+        smaller = "smaller batches (--set batch_size=...)" if given[:1] == ["train"] else "fewer or smaller samples"
+        _end(f"out of memory; take {smaller}, or a smaller model", 1)
     if code:
         sys.exit(code)
 

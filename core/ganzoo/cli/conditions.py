@@ -1,4 +1,4 @@
-"""What a command asks of a model: the options that many commands share, and what they mean for a signature."""
+"""Labels and attributes on the command line: options that several commands share, resolved by a signature."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Classes = Annotated[
     typer.Option(
         "--label",
         metavar="CLASS",
-        help="A class by name, or by its number from 0 unless the names are other numbers; LABEL=CLASS where there are "
-        "several labels (repeatable); 'all' takes them in turn, as does leaving it out.",
+        help="A class by name, or by its number from 0 unless any of the names is another number; LABEL=CLASS where "
+        "there are several labels (repeatable); 'all' takes them in turn, as does leaving it out.",
     ),
 ]
 Attribute = Annotated[

@@ -49,11 +49,13 @@ def encode(
     from ganzoo.fields import Signature
     from ganzoo.inference.encoding import encode
     from ganzoo.inference.opening import load
+    from ganzoo.inference.sources import Sources
 
     if out.suffix.lower() != ".npz" or (grid is not None and grid.suffix.lower() != ".png"):
         raise UserError("--out is an .npz, and --grid a .png")
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")
+    Sources.find(source).refuse_overwriting([out] if grid is None else [out, grid])
     asked = {}
     if label or attribute:  # what they are called, the generator knows
         signature = Signature.from_json(load(model, "generator").metadata["signature"])

@@ -26,7 +26,7 @@ def eval_(
     data: Annotated[str | None, typer.Option(help="The data set; by default the one that it was trained on.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting, as data.path=photos or metric.fid.extractor=inception; repeatable."),
+        typer.Option("--set", help="A setting, as data.path=images or metric.fid.extractor=inception; repeatable."),
     ] = None,
     n: Annotated[
         int | None, typer.Option("-n", help="Samples for every metric; by default what each asks for.")

@@ -1,4 +1,4 @@
-"""What ``ganzoo doctor`` looks at."""
+"""The checks of ``ganzoo doctor``."""
 
 import os
 import platform
@@ -16,16 +16,16 @@ _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxrunt
 
 
 def examine() -> dict[str, Any]:
-    """Return facts by name, and problems, each a sentence that says what to do."""
-    facts: dict[str, str] = {"ganzoo": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
+    """Return what is installed by name, and problems, each a sentence that says what to do."""
+    found: dict[str, str] = {"ganzoo": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     problems: list[str] = []
     for package in _PACKAGES:
         version = _version(package)
-        facts[package] = version or "not installed"
+        found[package] = version or "not installed"
         if version is None:
             problems.append(f"{package} is not installed; run: pip install {package}")
     runtimes = [name for name in _RUNTIMES if _version(name)]
-    facts["onnxruntime"] = ", ".join(f"{name} {_version(name)}" for name in runtimes) or "not installed"
+    found["onnxruntime"] = ", ".join(f"{name} {_version(name)}" for name in runtimes) or "not installed"
     if len(runtimes) > 1:
         problems.append(
             f"{' and '.join(runtimes)} share one folder and overwrite each other; run: pip uninstall -y "
@@ -33,28 +33,28 @@ def examine() -> dict[str, Any]:
         )
     elif not runtimes:
         problems.append("onnxruntime is not installed; run: pip install onnxruntime (or onnxruntime-gpu)")
-    facts["cpu"] = f"{os.cpu_count()} cores"
-    _examine_devices(facts, problems)
+    found["cpu"] = f"{os.cpu_count()} cores"
+    _examine_devices(found, problems)
     for plugin in load_registry().plugins:
         if plugin.status == "failed":
             problems.append(f"plugin {plugin} failed to load: {plugin.reason}")
-    return {"facts": facts, "problems": problems}
+    return {"facts": found, "problems": problems}
 
 
-def _examine_devices(facts: dict[str, str], problems: list[str]) -> None:
+def _examine_devices(found: dict[str, str], problems: list[str]) -> None:
     try:
         import torch
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        facts["torch runs on"] = ", ".join(names) or ("mps" if torch.backends.mps.is_available() else "cpu")
-        facts["torch threads"] = ", ".join([str(torch.get_num_threads()), *filter(None, [waiting()])])
+        found["torch runs on"] = ", ".join(names) or ("mps" if torch.backends.mps.is_available() else "cpu")
+        found["torch threads"] = ", ".join([str(torch.get_num_threads()), *filter(None, [waiting()])])
     except Exception as error:
         problems.append(f"torch cannot be imported: {error}; run: pip install --force-reinstall torch")
     try:
         import onnxruntime
 
         providers = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
-        facts["onnxruntime has"] = ", ".join(providers)
+        found["onnxruntime has"] = ", ".join(providers)
     except Exception as error:
         problems.append(f"onnxruntime cannot be imported: {error}; see above which packages are installed")
 

@@ -1,4 +1,4 @@
-"""``ganzoo list``, ``info``, ``plugins``, ``doctor`` and ``check``: the commands that look and change nothing."""
+"""``ganzoo list``, ``info``, ``plugins``, ``doctor`` and ``check``: commands that only read."""
 
 from __future__ import annotations
 
@@ -80,19 +80,25 @@ def _print(document: dict[str, Any]) -> None:
     if document.get("settings"):
         print("  settings, for --set NAME=VALUE:")
         prefix = {"model": "model.", "dataset": "data.", "loss": "loss."}.get(kind, f"{kind}.{key}.")
-        rows = document["settings"].items()
-        width = max(len(name) for name, _ in rows)
-        values = [_text(row["default"], "required" if row["required"] else "unset") for _, row in rows]
-        indent = min(max(len(value) for value in values), 20)
-        for (name, row), value in zip(rows, values, strict=True):
-            choices = f" ({', '.join(row['choices'])})" if row["choices"] else ""
-            print(f"    {prefix}{name:{width}}  {value:{indent}}  {row['description']}{choices}".rstrip())
+        _print_settings(document["settings"], prefix)
     if document.get("defaults"):
         print("  trained with, unless you say otherwise:")
         _print_table(document["defaults"])
     for preset, table in document.get("presets", {}).items():
         print(f"  --preset {preset}:")
         _print_table(table)
+    if document.get("training"):
+        print("  settings of every training, and their defaults:")
+        _print_settings(document["training"], "")
+
+
+def _print_settings(rows: Mapping[str, Any], prefix: str) -> None:
+    width = max(map(len, rows))
+    values = [_text(row["default"], "required" if row["required"] else "unset") for row in rows.values()]
+    indent = min(max(len(value) for value in values), 20)
+    for (name, row), value in zip(rows.items(), values, strict=True):
+        choices = f" ({', '.join(row['choices'])})" if row["choices"] else ""
+        print(f"    {prefix}{name:{width}}  {value:{indent}}  {row['description']}{choices}".rstrip())
 
 
 def _print_table(table: Mapping[str, Any]) -> None:

@@ -32,7 +32,8 @@ def train(
     preset: Annotated[str | None, typer.Option(help="A named set of settings of the model.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, such as a run's config.toml.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting, as model.width=24; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="A setting, as model.width=24; may be repeated; 'ganzoo info MODEL' lists them."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, latents and the order of the data.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,

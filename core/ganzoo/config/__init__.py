@@ -1,1 +1,1 @@
-"""From defaults, presets, files and flags to one resolved config."""
+"""Config layers (defaults, presets, files, flags) and how they are resolved into one config."""

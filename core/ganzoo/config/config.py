@@ -1,4 +1,4 @@
-"""A resolved config: what a training run is made of, and how that is made from it."""
+"""A resolved config: the plugins and settings of a training run, and how their objects are built."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Choice:
     def build(self, *args: Any) -> Any:
         """Make the object: its class takes the settings first.
 
-        Raises :class:`UserError` for whatever it fails with, such as torch's errors for sizes that overflow, but for
-        what the system or its memory lack.
+        Raises :class:`UserError` for any failure, such as torch's errors for sizes that overflow. Errors of the system
+        (files, memory) are raised as they are.
         """
         try:
             return self.entry.spec.load()(self.settings, *args)
@@ -55,10 +55,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Config:
-    """All that a training run is made of, resolved and validated.
+    """The plugins and settings of a training run, resolved and validated.
 
     ``left_out`` are the regularizers and metrics, by section and full name, that the user has switched off or that do
-    not fit, ``brought`` the keys of the metrics that came along unasked: with the data set, or with the model.
+    not fit. ``brought`` are the keys of metrics that the user has not named: the data set or the model adds them.
     """
 
     model: Choice

@@ -1,4 +1,4 @@
-"""What a plugin offers, as plain data: what it is, its settings and defaults."""
+"""Descriptions of what a plugin offers, as plain data: summary, settings and defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     """Return what an entry of the registry is; with ``settings`` also what can be set, which imports it.
 
     ``"settings"`` has a row for each setting by its dotted name: its default, whether it is required, its choices and
-    its description. ``"defaults"`` and ``"presets"`` are what a model suggests for the whole training. Raises
+    its description. ``"defaults"`` and ``"presets"`` are what a model suggests for the whole training, and
+    ``"training"`` are the settings of every training, as those above. Raises
     :class:`~ganzoo.UserError` if it cannot be imported.
     """
     spec = entry.spec
@@ -45,6 +46,10 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     }
     document["defaults"] = defaults
     document["presets"] = dict(cls.presets) if spec.kind == "model" else {}
+    if spec.kind == "model":
+        from ganzoo.config.train import TrainSettings
+
+        document["training"] = dict(_settings(TrainSettings))
     return document
 
 

@@ -1,4 +1,4 @@
-"""Layers of settings as plain dictionaries: reading them from flags, and laying one over another."""
+"""Config layers as plain dictionaries: parsing them from flags, and merging one over another."""
 
 import tomllib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ __all__ = ["flat", "merge", "parse_set"]
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay ``high`` over ``low``, table by table."""
+    """Return ``low`` with the values of ``high`` over it, table by table."""
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
@@ -41,7 +41,8 @@ def parse_set(text: str) -> dict[str, Any]:
         document = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):  # no TOML, or an endless integer
         document = {}
-    # More keys than one come from a line break in the value; dates are what somebody's folder is called.
+    # A line break in the value can give several keys: then it is no TOML value. A date is kept as text, since it is
+    # more likely the name of a folder, and no setting is a date.
     if document.keys() == {"value"} and not isinstance(document["value"], date | time):
         parsed = document["value"]
     for key in reversed(keys):

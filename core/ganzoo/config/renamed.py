@@ -1,4 +1,4 @@
-"""Old names that files may carry: what was renamed before 0.1.0, so that every run folder still loads."""
+"""Old names of settings, values and metrics that were renamed before 0.1.0, so that older run folders still load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _VALUES = {("data", "style", "coloured"): "colored"}
 
 
 def current(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config, or any part of one, by today's names; what has none of the old ones stays as it is."""
+    """Return a config, or any part of one, with old names replaced by the current ones."""
     renamed = {section: _current(section, table) for section, table in document.items()}
     if isinstance(metrics := renamed.get("metric"), dict):
         renamed["metric"] = {_metric(name): _current("metric", settings) for name, settings in metrics.items()}

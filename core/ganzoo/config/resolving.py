@@ -1,9 +1,9 @@
-"""From defaults, presets, files and flags to one resolved config.
+"""Resolving config layers (defaults, presets, files, flags) into one config.
 
-Layers, each laid over the one before: the core's defaults, the model's, its spec's, the preset, the config file,
-``--set``, flags. What the layers settle first is which model, data set and loss there are: a section that names another
-one than that is left out whole, since its settings were meant for the other. Settings that come without a name are
-for the one that is chosen, so that ``--data folder --set data.path=photos`` works in either order.
+The config layers, each over the one before: the core's defaults, the model's, its spec's, the preset, the config file,
+``--set``, flags. First it is decided which model, data set and loss are used. A section of a layer that names another
+one is dropped as a whole, since its settings were meant for the other plugin. Settings without a name are for the
+chosen one, so that ``--data folder --set data.path=images`` works in either order.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def load_config(
 ) -> Config:
     """Resolve a config from its layers.
 
-    ``file`` is a TOML file, or what such a file would hold; ``sets`` are ``"a.b=value"`` assignments, ``flags`` a layer
-    of its own on top. Raises :class:`UserError`, in one
-    sentence, for anything unknown (with the closest match), misspelt or out of range.
+    ``file`` is a TOML file, or what such a file would hold; ``sets`` are ``"a.b=value"`` assignments; ``flags`` is the
+    layer on top. Raises :class:`UserError`, in one sentence, for anything unknown (with the closest match), misspelled
+    or out of range.
     """
     from_file: Layer = {}
     if file is not None:
@@ -78,9 +78,9 @@ def load_config(
 
 
 def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) -> str:
-    """Return what an error says; if a name is unknown that a run's config.toml has, which distribution is missing.
+    """Return the text of an error; for an unknown name in a run's config.toml, name the missing distribution.
 
-    That is the one that the run recorded, if it is not installed, or is another version by now.
+    This is the distribution that the run recorded, if it is not installed or has another version now.
     """
     if not isinstance(error, UnknownNameError):
         return str(error)
@@ -88,7 +88,8 @@ def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) 
     environment = document.get("environment")
     plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
     version = plugins.get(distribution) if isinstance(plugins, Mapping) else None
-    # They go into a command that people type: nothing but what pip takes for a name and a version.
+    # Both go into a pip command that people copy, and the file may come from anyone: only what pip accepts as a name
+    # and a version is let through.
     if not (isinstance(version, str) and re.fullmatch(r"\w[\w.-]*@\w[\w.+!-]*", f"{distribution}@{version}", re.ASCII)):
         return str(error)
     here = [plugin for plugin in registry.plugins if plugin.distribution == distribution]
@@ -118,6 +119,7 @@ def _resolve(
     if plugin is None:
         raise UserError("name a model with --plugin, or a config file that does; 'ganzoo list model' shows them")
     entry = registry.get("model", plugin)
+    # A config file for another model: its data set, loss and steps are of use here, its model settings are not.
     for layer in user:
         if "plugin" in layer and registry.get("model", layer["plugin"]) != entry:
             layer.pop("model", None)
@@ -129,10 +131,14 @@ def _resolve(
         if preset not in trainer.presets:
             raise UserError(f"{plugin} has no preset {preset!r}{did_you_mean(preset, trainer.presets)}")
         layers.append(trainer.presets[preset])
+    # Defaults and presets are merged before the user's layers. Names are made full first, or "wgan" in one layer and
+    # "torch-ganzoo/wgan" in another would count as two plugins.
     merged: dict[str, Any] = {}
     for suggested in layers:
         merged = overlay(merged, _qualified(registry, suggested))
     user = [_qualified(registry, layer) for layer in user]
+    # The data set and the loss are decided before anything is merged: afterwards one could not tell any more which
+    # layer, and so which plugin, a setting was meant for.
     for section, kind, table in _NAMING:
         _settle(registry, merged, user, section, kind, table)
     for layer in user:
@@ -143,12 +149,13 @@ def _resolve(
         )
     for key in ("plugin", "preset"):
         merged.pop(key, None)
+    # Only what the user asked for by name must fit; a default metric that does not fit is left out with a note.
     named = {name for layer in user for name, table in layer.get("metric", {}).items() if table is not False}
     return _validate(registry, entry, merged, named)
 
 
 def _check_sections(layer: Layer) -> None:
-    """Raise :class:`UserError` where a layer has something else in place of a name or a table."""
+    """Raise :class:`UserError` where a layer has a value of another type in place of a name or a table."""
     for section, example in _AS.items():
         if not isinstance(layer.get(section, {}), Mapping):
             raise UserError(f"{section!r} is a table of settings, not {layer[section]!r}; write {example}")
@@ -173,26 +180,29 @@ def _last(key: str, layers: Sequence[Layer]) -> str | None:
 def _settle(
     registry: Registry, merged: dict[str, Any], user: list[dict[str, Any]], section: str, kind: Kind, table: Kind
 ) -> None:
-    """Leave in the layers only those sections that name the plugin that the last of them names, or none.
+    """Decide which plugin a section names (the last layer wins), and drop the sections that name another one.
 
-    What another plugin brought along (the regularizers of a loss, the metrics of a data set) goes with it.
+    The entries that a dropped plugin adds (the regularizers of a loss, the metrics of a data set) are dropped with it.
     """
     final = next((layer[section]["name"] for layer in reversed(user) if "name" in layer.get(section, {})), None)
     if final is None:
         return
+    # The model's default settings for its own default loss or data set do not fit the one that the user chose.
     if merged.get(section, {}).get("name") != final:
         merged[section] = {"name": final}
     for layer in user:
         other = layer.get(section, {}).get("name", final)
         if other != final:
             del layer[section]
+            # A run's config.toml lists these entries as if the user had chosen them: "--config run --loss other" must
+            # not keep the gradient penalty of the run's loss.
             brought = {registry.get(table, name).name for name in _brought(registry.get(kind, other))}
             if table in layer:
                 layer[table] = {name: settings for name, settings in layer[table].items() if name not in brought}
 
 
 def _brought(entry: Entry) -> Mapping[str, Any]:
-    """Return what a loss or a data set brings along: regularizers or metrics by name, with their settings."""
+    """Return what a loss or a data set adds by default: regularizers or metrics by name, with their settings."""
     cls = entry.spec.load()
     return dict(cls.regularizers) if entry.spec.kind == "loss" else {name: {} for name in cls.metrics}
 
@@ -208,6 +218,8 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
     tables: dict[Kind, dict[str, Any]] = {"regularizer": sections["regularizer"], "metric": sections["metric"]}
     if "loss" in entries:
         brought = _qualified(registry, {"regularizer": _brought(entries["loss"])})["regularizer"]
+        # A data set may suggest settings for regularizers, but never adds one: only those that the loss adds or the
+        # user names are kept. The user's own settings come last.
         suited = _qualified(registry, {"regularizer": entries["data"].spec.load().regularizers})["regularizer"]
         suited = {name: table for name, table in suited.items() if name in brought or name in tables["regularizer"]}
         tables["regularizer"] = merge(merge(brought, suited), tables["regularizer"])
@@ -220,6 +232,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
         for kind in tables
     }
 
+    # All names that a setting could have meant, for "did you mean": also those of other sections.
     settable = [*entries.items(), *((f"{k}.{each.spec.key}", each) for k, found in rows.items() for each, _ in found)]
     known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
     known += [name for section, each in settable for name in dotted(each.spec.load().Config, section)]
@@ -248,7 +261,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
 
 
 def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
-    """Write every plugin's name in a layer in full, so that layers that name it in either way meet."""
+    """Return the layer with every plugin's full name, so that short and full names of one plugin are merged."""
     qualified: dict[str, Any] = dict(layer)
     for section, kind, table in _NAMING:
         if "name" in layer.get(section, {}):
@@ -259,7 +272,7 @@ def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
 
 
 def overlay(low: Layer, high: Layer) -> dict[str, Any]:
-    """Merge, but where ``high`` names another data set or loss, nothing of ``low``'s settings for it is left."""
+    """Merge two layers; where ``high`` names another data set or loss, drop ``low``'s settings of that section."""
     kept = dict(low)
     for section, _, _ in _NAMING:
         name = high.get(section, {}).get("name")

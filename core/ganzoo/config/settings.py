@@ -1,4 +1,4 @@
-"""Validating settings, and saying what is wrong with them in one sentence that a person can act on."""
+"""Validation of settings, with errors of one sentence that says what to change."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,8 @@ Model = TypeVar("Model", bound=BaseModel)
 def validate(model: type[Model], section: str, values: Mapping[str, Any], known: Sequence[str] = ()) -> Model:
     """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known.
 
-    A setting of the type :class:`~pathlib.Path` is resolved here, from the current folder: a run may be gone on with in
-    another one. A path inside of something else is a :class:`~pathlib.PurePath`, and stays as it is.
+    A setting of the type :class:`~pathlib.Path` is made absolute here, from the current folder, since a run may be
+    resumed from another folder. A :class:`~pathlib.PurePath` (a path inside of an archive, say) stays as it is.
     """
     _check_values(section, values)
     try:
@@ -57,9 +57,9 @@ def validate(model: type[Model], section: str, values: Mapping[str, Any], known:
 
 
 def _check_values(where: str, value: Any) -> None:
-    """Raise :class:`UserError` for what no setting is, whatever its type: endless numbers, texts that are none.
+    """Raise :class:`UserError` for values that no setting may have: nonfinite or huge numbers, invalid text.
 
-    They pass for integers, floats and paths, and nobody expects them: neither torch nor NumPy nor TOML takes them.
+    pydantic accepts them as integers, floats and paths, but torch, NumPy and TOML fail on them later.
     """
     problem = ""
     if isinstance(value, BaseModel):
@@ -99,7 +99,7 @@ def _resolved(settings: Model) -> Model:
 
 
 def paths(settings: BaseModel, section: str) -> Iterator[str]:
-    """Yield the names of the settings below a section that are paths, in full: they say where, and not what."""
+    """Yield the full names of the settings below a section that are paths: they may change when files are moved."""
     for name, value in settings:
         if isinstance(value, Path):
             yield f"{section}.{name}"
@@ -108,7 +108,7 @@ def paths(settings: BaseModel, section: str) -> Iterator[str]:
 
 
 def _completed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay nested settings over the defaults that this model gives them: pydantic would take those of their class.
+    """Merge nested settings over the defaults that this model gives them: pydantic would use those of their class.
 
     Otherwise ``--set model.optimizer.name=adamw`` would also set the learning rate, to that of all optimizers.
     """

@@ -32,6 +32,6 @@ class TrainSettings(BaseModel):
     )
     lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
     log_every: int = Field(50, ge=1, description="steps between lines of metrics.jsonl")
-    sample_every: int = Field(500, ge=1, description="steps between sample sheets and metrics")
+    sample_every: int = Field(500, ge=1, description="steps between sample grids and metrics")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="how many checkpoints are kept")

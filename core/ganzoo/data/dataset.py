@@ -1,4 +1,4 @@
-"""Data sets: what a trainer learns from, gathered by index."""
+"""Data sets: finite sets of training samples, gathered by index."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class DataSpec:
 
     @property
     def conditions(self) -> tuple[Label | Attributes, ...]:
-        """The fields that a conditional model is told; raises :class:`UserError` if there are none."""
+        """The fields that a conditional model is given; raises :class:`UserError` if there are none."""
         found = tuple(field for field in self.fields[1:] if isinstance(field, Label | Attributes))
         if not found:
             raise UserError(
@@ -87,9 +87,9 @@ class Dataset(Configured[Settings], ABC):
     """A finite set of samples that can be gathered by index.
 
     A subclass, ``Dataset[ItsConfig]``, sets ``spec`` when it is made and implements :meth:`batch`. ``metrics`` names
-    the metrics that are computed on it while training unless the user says otherwise, and ``regularizers`` settings
-    that suit it (key to settings), which apply to regularizers that are used anyway. ``in_memory`` tells the stream
-    that gathering is cheap; otherwise worker processes do it.
+    the metrics that are computed during training unless the user chooses others. ``regularizers`` are settings that
+    suit the data (key to settings); they apply to regularizers that are used for other reasons, and add none.
+    ``in_memory`` says that gathering is cheap; otherwise worker processes do it.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ()
@@ -105,7 +105,7 @@ class Dataset(Configured[Settings], ABC):
         """Return the samples of these indices, int64 [N], on the CPU; augmentation draws from ``rng`` alone."""
 
     def examples(self, n: int) -> Batch:
-        """Return up to ``n`` samples, always the same, that networks which take images are shown and judged with.
+        """Return up to ``n`` samples, always the same, that networks which take images are shown and evaluated with.
 
         By default they are spread over the whole set; a data set that holds some out for this gives those.
         """

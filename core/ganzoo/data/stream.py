@@ -18,11 +18,11 @@ __all__ = ["Stream"]
 
 
 class Stream(Iterator[Batch]):
-    """Endless batches of a data set in an order that the seed alone decides.
+    """Endless batches of a data set in an order that depends on the seed alone.
 
-    Epoch after epoch is a fresh permutation, laid end to end and cut into batches, so that no sample is dropped and a
-    data set may be smaller than a batch. ``position`` counts the batches handed out and is all there is to resume:
-    batch ``k`` is the same whether the stream was read from the start or entered there, with or without workers.
+    Each epoch is a new permutation. The permutations are joined and then cut into batches, so no sample is dropped, and
+    a data set may be smaller than a batch. ``position`` counts the batches that were returned, and is the only state:
+    batch ``k`` is the same whether the stream starts at 0 or at ``k``, with or without workers.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int, position: int = 0, workers: int = 0) -> None:
@@ -43,9 +43,11 @@ class Stream(Iterator[Batch]):
                 num_workers=workers,
                 persistent_workers=True,
                 worker_init_fn=_leave_signals_to_the_parent,
-                # Its own generator: making the loader must not move the global one, which a resume restores.
+                # A generator of its own: the loader would draw a seed from the global one, and a run with workers would
+                # then use other latents than one without, and a resumed one others than before.
                 generator=torch.Generator().manual_seed(seed),
             )
+            # A new worker inherits blocked signals: it cannot be killed before it has set its own handlers.
             with _signals_held():
                 self._loader = iter(loader)
 
@@ -58,6 +60,8 @@ class Stream(Iterator[Batch]):
 
     def fetch(self, position: int) -> Batch:
         """Return batch number ``position``, without moving the stream."""
+        # Seeded by the position, so that augmentation does not depend on which worker makes the batch, nor on whether
+        # earlier batches were made in this process.
         rng = torch.Generator().manual_seed(_mix(self.seed, position, 1))
         return self.dataset.batch(self._indices(position), rng)
 
@@ -66,6 +70,7 @@ class Stream(Iterator[Batch]):
         parts = []
         while wanted:
             epoch, offset = divmod(start, size)
+            # Kept for the whole epoch: a permutation of a million samples for every batch would take longer than it.
             if epoch != self._epoch:
                 rng = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
                 self._permutation, self._epoch = torch.randperm(size, generator=rng), epoch
@@ -84,13 +89,13 @@ class _Fetch:
         try:
             return self.stream.fetch(position)
         except UserError as error:
-            # Handed over as it is: the loader would put the worker's traceback in place of the one clear sentence.
+            # Returned instead of raised: the loader would replace its one clear sentence by the worker's traceback.
             return error
 
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Hold back the signals that end a training, so that they do not meet a worker before it is ready for them."""
+    """Block the signals that end a training while workers start, until they have set their own handlers."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -104,9 +109,9 @@ def _signals_held() -> Iterator[None]:
 def _leave_signals_to_the_parent(worker: int) -> None:
     """Keep a data worker alive when a terminal or a scheduler sends a signal to every process of a training.
 
-    The parent finishes its step, for which it needs the data, and ends its workers itself: by a message or, if that
-    takes too long, by a SIGTERM, which is the only one that counts. A worker whose parent was killed ends by itself
-    within seconds: torch watches out for that.
+    The parent needs the data to finish its step, and ends its workers itself: by a message or, if that takes too long,
+    by a SIGTERM. Only a SIGTERM from the parent is obeyed. If the parent was killed, torch ends the worker within
+    seconds.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -124,7 +129,7 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 
 
 class _CountFrom:
-    """The numbers from ``start`` on, for ever."""
+    """The integers from ``start`` on, without an end."""
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -137,7 +142,8 @@ class _CountFrom:
 
 
 def _mix(seed: int, number: int, purpose: int) -> int:
-    """Return a 63-bit seed that differs for every (seed, number, purpose); SplitMix64's finaliser."""
+    """Return a 63-bit seed that differs for every (seed, number, purpose); SplitMix64's finalizer."""
+    # A sum such as seed + number would give seed 0 at position 1 the random numbers of seed 1 at position 0.
     value = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + purpose * 0x94D049BB133111EB + 1) % 2**64
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         value = (value ^ (value >> shift)) * factor % 2**64

@@ -1,4 +1,4 @@
-"""What goes into a network and what comes out, as data: one file a kind of field, and the signature of them.
+"""Fields describe a network's inputs and output as data: one module for each kind of field, and the signature.
 
 Sampling, ONNX export, the runtime, the commands and the conformance kit read the signature and know no network by
 name. Shapes are without the batch dimension, images are NCHW, and everything is float32 except labels, which are int64.

@@ -1,4 +1,4 @@
-"""The one way in and out for files: guarded reading, atomic writing, and the lock of who writes."""
+"""All reading and writing of files: guarded reading, atomic writing, and locks for writers."""
 
 from ganzoo.files.locks import Lock
 from ganzoo.files.reading import (

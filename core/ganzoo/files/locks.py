@@ -1,4 +1,4 @@
-"""Locks on files and folders, which the system gives back when their process dies, however it dies."""
+"""Locks on files and folders, which the system releases when their process ends, even if it is killed."""
 
 import contextlib
 import errno
@@ -27,10 +27,10 @@ _FAR = 2**30  # Windows locks bytes, which nobody else can read then: one that i
 
 
 class Lock:
-    """A lock file that says who has it: at most one process of all machines that see the folder.
+    """A lock file that names its owner: at most one process holds it, among all machines that see the folder.
 
-    It is there as long as the lock is held, or after its holder was killed; then it locks nothing. Where a file
-    system has no locks, everybody gets it.
+    The file exists while the lock is held. After its owner was killed the file remains, but locks nothing. On a file
+    system without locks every process gets the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,8 @@ class Lock:
                 owner = os.read(handle, 300).decode(errors="replace").strip()
                 os.close(handle)
                 return owner if owner.isprintable() and owner else "another process"
-            # Whoever had it may have deleted the file while we waited for the lock: then it is the lock of nobody.
+            # The former owner deletes the file when it releases the lock. If it did so between our open() and our lock,
+            # we have locked a file without a name, and another process can lock a new file of that name: try again.
             with contextlib.suppress(OSError):
                 if os.path.samestat(os.fstat(handle), os.lstat(self.path)):
                     self._handle = handle
@@ -79,7 +80,7 @@ class Lock:
         handle, self._handle = self._handle, None
         if os.name == "posix":
             with contextlib.suppress(OSError):
-                self.path.unlink()  # while it is held: afterwards it could be another's
+                self.path.unlink()  # while the lock is held: after closing, the file could be another process's lock
             os.close(handle)
         else:  # an open file cannot be deleted, and one that another process has opened is left to it
             os.close(handle)
@@ -102,7 +103,8 @@ _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    # A forked process shares its parent's locks, and data workers may outlive a parent that was killed.
+    # flock() locks belong to the open file, which a forked process shares. A data worker that outlives a killed parent
+    # would keep the run locked, so it closes its copies; the parent's lock stays.
     for lock in list(_held):
         lock.forget()
 
@@ -113,7 +115,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock of a file or folder itself, which :func:`is_held` tells others, where the system can."""
+    """Lock a file or folder itself, so that :func:`is_held` is true in other processes, where the system allows it."""
     if fcntl is None:
         yield
         return
@@ -143,7 +145,7 @@ def _try(handle: int) -> bool:
     """Lock an open file without waiting; return False if another has it. Without locks everybody is the first."""
     try:
         if fcntl is not None:
-            # Not lockf: that lock would go when this process closes the file anywhere else, after reading it, say.
+            # Not lockf: POSIX drops that lock when this process closes any handle of the file, after reading it, say.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             os.lseek(handle, _FAR, os.SEEK_SET)

@@ -1,8 +1,7 @@
-"""The one way in for files: guarded reading of what comes from outside.
+"""Guarded reading of files that may come from anyone.
 
-What is read may have been made by anybody. So only regular files are opened (a FIFO or a device would block for ever),
-their size is limited before a byte is read, nesting and numbers are checked, and whatever a parser stumbles over is one
-:class:`~ganzoo.UserError`.
+Only regular files are opened, since a FIFO or a device could block forever. Their size is limited before a byte is
+read, nesting and numbers are checked, and whatever a parser raises becomes one :class:`~ganzoo.UserError`.
 """
 
 import csv
@@ -226,7 +225,10 @@ def read_arrays(
 
 
 def _array(file: Any, size: int, most: int) -> "NDArray[np.generic]":
-    """Read an array of at most ``most`` bytes from a file of ``size``: NumPy's own would trust the header."""
+    """Read an array of at most ``most`` bytes from a file of ``size``.
+
+    NumPy's own reader would allocate what the header says before it looks at the file.
+    """
     import numpy as np
 
     version = np.lib.format.read_magic(file)
@@ -248,7 +250,7 @@ def _array(file: Any, size: int, most: int) -> "NDArray[np.generic]":
 
 
 def _check(value: Any, name: str, depth: int = 0) -> None:
-    """Raise :class:`UserError` for what no document holds: deep nesting, endless integers, texts that are none."""
+    """Raise :class:`UserError` for what no valid document holds: deep nesting, huge integers, invalid text."""
     problem = ""
     if isinstance(value, str):
         problem = "" if value.isascii() or not _SURROGATES.search(value) else "it holds a text that is none"

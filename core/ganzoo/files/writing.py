@@ -1,4 +1,4 @@
-"""The one way out for files: atomic writing, and one sentence when the disk refuses."""
+"""Atomic writing of files, and one clear sentence when the disk is full or cannot be written."""
 
 import errno
 import os
@@ -70,6 +70,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         yield temporary
+        # The content reaches the disk before the name does. Without the first fsync, a power cut after the rename could
+        # leave an empty file; without the second one, the rename itself could be lost.
         _sync(temporary)
         temporary.replace(path)
         fsync_folder(path.parent)
@@ -77,7 +79,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
-    """The same for a folder of files, which takes the place of one that is there already; errors call it ``name``."""
+    """Like :func:`atomic_path` for a folder of files; it replaces an existing one, and errors call it ``name``."""
     with temporary_path(path, name, folder=True) as temporary:
         yield temporary
         mode = temporary.stat().st_mode & 0o666
@@ -86,6 +88,8 @@ def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
                 file.chmod(mode)
             _sync(file)
         fsync_folder(temporary)
+        # rename() does not replace a folder that is not empty. For a moment there is no folder of that name, which
+        # callers have to allow for.
         remove(path)
         temporary.rename(path)
         fsync_folder(path.parent)
@@ -93,27 +97,33 @@ def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
 
 @contextmanager
 def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Iterator[Path]:
-    """Yield an empty file or folder beside ``path`` that is removed in the end, if it is still there.
+    """Yield an empty file or folder beside ``path``, and remove it afterwards if it still exists.
 
     If the process is killed before, :func:`remove_leftovers` finds it. Modes are those that the umask says. Errors are
     those of :func:`writing`.
     """
-    with writing(path, name):
-        _make_folder(path.parent)
-        temporary = _aside(path)
-        if folder:
-            temporary.mkdir()
-        else:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    made: list[Path] = []
+    temporary = _aside(path)
     try:
+        with writing(path, name):
+            _make_folder(path.parent, made)
+            if folder:
+                temporary.mkdir()
+            else:
+                os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        # It is locked while it is written: remove_leftovers() of another process can then tell it from what a killed
+        # process left behind.
         with writing(path, name), held(temporary):
             yield temporary
     finally:
         _remove(temporary)
+        for each in reversed(made):  # if nothing could be written
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes have left half-written in a folder; what one is writing just now stays."""
+    """Remove half-written files of killed processes from a folder; files that are being written now are kept."""
     with suppress(OSError):
         for path in [Path(entry.path) for entry in os.scandir(folder) if _LEFT.fullmatch(entry.name)]:
             if not is_held(path):
@@ -121,7 +131,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or folder if it is there, so that a crash leaves all of it or nothing under its name."""
+    """Delete a file or folder if it exists; after a crash, either all of it or nothing is left under its name."""
+    # Deleting a folder takes many operations: renamed first, it is never seen with half of its files.
     with suppress(OSError):
         _remove(path.rename(_aside(path)))
 
@@ -175,7 +186,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def _refusal(error: Exception, folder: Path) -> str:
-    """Return why the disk refused what ended in this error, or nothing if it did not."""
+    """Return why the disk refused to write, if that is what the error comes from; else an empty string."""
     if isinstance(error, OSError) and error.errno is not None and error.errno not in _FULL:
         return error.strerror or str(error)
     cause: BaseException | None = error
@@ -196,19 +207,24 @@ def _refusal(error: Exception, folder: Path) -> str:
     return reason(error) if isinstance(error, OSError) else ""
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each of them durable, as what is written into it is to be."""
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a folder and its parents, and make each of them durable, as the files in it will be; add them to ``made``."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        _make_folder(folder.parent, made)
         try:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir()
+            made.append(folder)
         except FileExistsError:
-            raise UserError(f"cannot write into {folder}: it is not a folder") from None
+            if not folder.is_dir():  # or another process has made it
+                raise UserError(f"cannot write into {folder}: it is not a folder") from None
         fsync_folder(folder.parent)
 
 
 def _aside(path: Path) -> Path:
-    """Return a name beside ``path`` with its suffix that nobody has, and nobody but :data:`_LEFT` knows."""
+    """Return an unused name beside ``path`` with the same suffix, which :data:`_LEFT` recognizes.
+
+    Libraries choose a file format by the suffix, and a rename is atomic only within one folder.
+    """
     return path.with_name(f".{path.name}.ganzoo-{secrets.token_hex(4)}{path.suffix}")
 
 

@@ -1,4 +1,4 @@
-"""A generator against a discriminator, under any loss and any regularizers."""
+"""Adversarial training of one generator and one discriminator, with any loss and any regularizers."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ class AdversarialConfig(TrainerConfig):
     """Settings of every GAN with one generator and one discriminator."""
 
     n_critic: int | None = Field(
-        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+        None, ge=1, description="discriminator steps for each generator step; left out: as in the loss's paper"
     )
-    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="optimizer of both players")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="optimizer of both networks")
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
@@ -53,7 +53,7 @@ Kind = TypeVar("Kind", bound=SignatureField)
 
 
 class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
-    """A generator against a discriminator.
+    """Adversarial training of one generator and one discriminator.
 
     A subclass, ``AdversarialTrainer[ItsConfig]`` or, if it draws other samples than images,
     ``AdversarialTrainer[ItsConfig, Image | Points]``, implements :meth:`build_generator` and
@@ -79,6 +79,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         super().__init__(config, data, loss, regularizers)
         sample = cast(Sample, self.scaled(data.sample))
         self.conditions = data.conditions if self.conditional else ()
+        # A batch that is not a multiple of pack could not be packed without dropping samples.
         self.batch_multiple = config.pack
         self.generator = self.build_generator(sample)
         self.discriminator = self.build_discriminator(_packed(sample, config.pack))
@@ -95,6 +96,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
                 "augment.target out"
             )
         self.augment = Augment(config.augment, self.pixel_range)
+        # Penalties on the discriminator belong to its objective, which also applies them lazily and projects weights.
+        # Penalties on the generator need it as a function of latents, and stay here.
         scored = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
         self.objective = DiscriminatorObjective(self.discriminator, loss, scored)
         self._generator_penalties = {
@@ -108,8 +111,9 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             "generator": optimizer.build(self.generator.parameters(), betas=betas),
             "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
         }
-        # One pass over real and fake spares a fully connected network a reading of its weights. Convolutions are slower
-        # on the joined maps, and layers that mix the samples of a batch would mix real and fake.
+        # Real and fake samples go through the discriminator in one pass where that is safe and faster: fully connected
+        # layers then read their weights once. Convolutions are slower on the larger batch. Batch norm and layers that
+        # mix samples would compute their statistics over real and fake samples together.
         apart = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
         self._joint = not any(
             isinstance(module, apart) or (isinstance(module, MixesSamples) and module.mixes_samples)
@@ -154,6 +158,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         Both are augmented and packed, and have no gradient.
         """
         real, condition = batch[self.data.sample.name], self.condition(batch)
+        # The discriminator's step never needs the generator's gradient: without a graph it saves memory and time.
         with torch.no_grad():
             fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
             return self.shown(real), self.shown(fake), condition
@@ -175,6 +180,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def scores(self, real: Tensor, fake: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
         """Return the scores of real and of fake samples, which must have equal shapes."""
         if self._joint:
+            # The condition is the same for real and fake, so it is repeated in the order of the joined samples.
             twice = tuple(torch.cat([part, part]) for part in condition)
             real_scores, fake_scores = self.score(torch.cat([real, fake]), twice).chunk(2)
             return real_scores, fake_scores
@@ -190,6 +196,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         self, real_scores: Tensor, fake_scores: Tensor, real: Tensor, fake: Tensor, condition: Condition
     ) -> dict[str, Tensor]:
         """Return the discriminator's loss for these scores with the penalties that are due in every step."""
+        # There is one score for each pack, but the strength of augmentation is adapted by the number of images.
         self.augment.adapt(real_scores, len(real) * self.config.pack)
         return self.objective.discriminator_loss(real_scores, fake_scores, self._score_of(condition), real, fake)
 
@@ -197,6 +204,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         """Return what the generator minimizes: the loss and the weighted penalties."""
         real, condition = batch[self.data.sample.name], self.condition(batch)
         fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+        # Only relativistic losses compare with real scores; for all others that pass would be wasted.
         real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
         loss = self.loss.generator(self.score(self.shown(fake), condition), real_scores)
         return self.with_penalties(loss, batch)
@@ -214,6 +222,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the loss, the regularizers and adaptive augmentation keep between steps."""
+        # Without the probability, a resumed run would start its adaptive augmentation from 0 again.
         return {**super().state_dict(), "augment": self.augment.probability}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -232,6 +241,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         def penalty(batch: Batch) -> Tensor | None:
             real, condition = batch[self.data.sample.name], self.condition(batch)
             z = draw_latent(self.generator, len(real), real.device)
+            # Such penalties differentiate the generator twice (path length, for example): bfloat16 is too coarse.
             with full_precision(z.device):
                 return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
 
@@ -260,7 +270,10 @@ def _packed(sample: Kind, pack: int) -> Kind:
 
 
 class _Spectral(_SpectralNorm):
-    """torch's spectral norm, in float32: the singular vectors that it keeps are, and a quotient of 8 bits is not 1."""
+    """torch's spectral norm, always computed in float32.
+
+    It keeps singular vectors in float32, and in bfloat16 the divided weights would not have a norm of 1.
+    """
 
     def forward(self, weight: Tensor) -> Tensor:
         with full_precision(weight.device):
@@ -272,7 +285,8 @@ def _normalize_spectrum(network: nn.Module) -> None:
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):
             if not module.weight.any():
-                # 0/0; and whatever stood in for it, one step would make the largest change of it that there can be.
+                # The norm is 0, so the division is 0/0. With a small constant instead, the first optimizer step would
+                # change the divided weights from zeros to a norm of 1 at once.
                 raise UserError(
                     f"spectral norm divides weights by their largest singular value, and the discriminator's layer "
                     f"{name} starts with zeros, which have none; leave model.spectral_norm out"

@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what the discriminator sees of real and of generated images alike."""
+"""Differentiable augmentation of the images that the discriminator sees, real and generated alike."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -35,9 +35,9 @@ class AugmentConfig(BaseModel):
 class Augment:
     """Color, translation and cutout that gradients pass through (Differentiable Augmentation, arXiv:2006.10738).
 
-    Applied to real and generated images in both players' steps, so that the generator is never asked to draw what only
-    augmentation makes. ``probability`` is fixed, or steered by the sign of the real scores, which tells overfitting
-    (Training Generative Adversarial Networks with Limited Data, arXiv:2006.06676, section 3).
+    It is applied to real and generated images, in the steps of both networks. If only real images were augmented, the
+    generator would learn to draw the augmentation. ``probability`` is fixed, or adapted to the sign of the real scores,
+    a measure of overfitting (Training Generative Adversarial Networks with Limited Data, arXiv:2006.06676, section 3).
     """
 
     def __init__(self, config: AugmentConfig, pixel_range: tuple[float, float]) -> None:
@@ -54,6 +54,8 @@ class Augment:
     def __call__(self, x: Tensor) -> Tensor:
         """Return images [N, C, H, W] of the same range, each changed in its own random way."""
         for name in self.config.policy:
+            # Every image is changed, then some changes are dropped: selecting rows first would give tensors of random
+            # sizes, which are slow on a GPU, and would draw a different number of random values.
             changed = self._parts[name](x)
             if self.probability < 1:
                 chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < self.probability
@@ -64,35 +66,39 @@ class Augment:
     def adapt(self, real_scores: Tensor, images: int) -> None:
         """Move the probability after a discriminator step on so many real images, if its strength is adaptive."""
         if self.config.target is not None:
+            # r_t = E[sign(D(real))] of arXiv:2006.06676: near 1 when the discriminator recognizes its training images,
+            # so more augmentation is needed. The step size is fixed, so the probability changes slowly.
             overfit = real_scores.sign().mean().item() > self.config.target
             step = images / self.config.images
             self.probability = min(max(self.probability + (step if overfit else -step), 0.0), 1.0)
 
     def _color(self, x: Tensor) -> Tensor:
-        """Brightness up to a quarter of the range, saturation by 0 to 2, contrast by 0.5 to 1.5; alpha is no color."""
+        """Shift brightness by up to a quarter of the range, scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""
+        # Alpha is not a color: it says where the image is, and brightness would make transparent parts opaque.
         if x.shape[1] == 4:
             return torch.cat([self._color(x[:, :3]), x[:, 3:]], dim=1)
         brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
         x = x + (brightness - 0.5) * self.half
         if x.shape[1] > 1:
-            grey = x.mean(dim=1, keepdim=True)
-            x = torch.lerp(grey, x, 2 * saturation)
+            gray = x.mean(dim=1, keepdim=True)
+            x = torch.lerp(gray, x, 2 * saturation)
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         return torch.lerp(mean, x, 0.5 + contrast)
 
 
 def _translation(x: Tensor) -> Tensor:
-    """Move each image by up to an eighth of its size either way; zeros come in."""
+    """Move each image by up to an eighth of its size in each direction; the free border is filled with zeros."""
     n, _, height, width = x.shape
     reach_y, reach_x = (height + 4) // 8, (width + 4) // 8
     rows = torch.randint(2 * reach_y + 1, (n, 1, 1), device=x.device) + torch.arange(height, device=x.device)[:, None]
     columns = torch.randint(2 * reach_x + 1, (n, 1, 1), device=x.device) + torch.arange(width, device=x.device)
+    # One gather with an index for each image replaces a loop over the batch; gradients flow through indexing.
     padded = pad(x, (reach_x, reach_x, reach_y, reach_y)).permute(0, 2, 3, 1)
     return padded[torch.arange(n, device=x.device)[:, None, None], rows, columns].permute(0, 3, 1, 2)
 
 
 def _cutout(x: Tensor) -> Tensor:
-    """Put zeros in a rectangle of half the height and width, somewhere; it may reach over the border."""
+    """Set a random rectangle of half the height and width to zero; it may reach over the border."""
     n, _, height, width = x.shape
 
     def covered(size: int) -> Tensor:

@@ -20,7 +20,7 @@ Generate = Callable[[Tensor], Tensor]
 
 
 class Stateful:
-    """Something that may keep numbers between steps, which checkpoints carry along."""
+    """Base of what may keep numbers between steps; checkpoints save and restore them."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept between steps: tensors, numbers, strings, lists and dicts of them."""
@@ -41,11 +41,11 @@ LossSettings = TypeVar("LossSettings", bound=LossConfig, default=LossConfig, cov
 
 
 class Loss(Configured[LossSettings], Stateful, ABC):
-    """An adversarial loss: what each player minimizes, given raw scores of any shape, batch first.
+    """An adversarial loss: what each network minimizes, given raw scores of any shape, batch first.
 
-    ``critic_steps`` is how many discriminator steps the loss's paper takes a generator step, and ``betas`` are the
-    decays that it gives Adam, for models and users that leave them open; the defaults are DCGAN's (arXiv:1511.06434).
-    ``regularizers`` are part of the loss (key to settings) and come along with it.
+    ``critic_steps`` is the number of discriminator steps for each generator step in the loss's paper. ``betas`` are the
+    decays that the paper gives Adam. Both are used where neither the model nor the user sets them; the defaults are
+    DCGAN's (arXiv:1511.06434). ``regularizers`` are part of the loss (key to settings) and are added with it.
     """
 
     critic_steps: ClassVar[int] = 1
@@ -61,7 +61,7 @@ class Loss(Configured[LossSettings], Stateful, ABC):
         """Return the scalar that the generator minimizes; ``real`` is None unless :attr:`needs_real` is set."""
 
     def after(self, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
-        """Take note of the scores of a discriminator step, without gradient; return what is worth logging.
+        """Update the loss's state from the scores of a discriminator step (no gradient); return values to log.
 
         For losses that keep something between steps (BEGAN's k); does nothing by default.
         """
@@ -114,7 +114,7 @@ class Regularizer(Configured[Settings], Stateful, ABC):
 
 
 class GeneratorRegularizer(Configured[Settings], Stateful, ABC):
-    """A penalty on the generator, added to its loss, or, with an interval, applied by itself."""
+    """A penalty on the generator: added to its loss, or, with an interval above 1, applied in a phase of its own."""
 
     @abstractmethod
     def penalty(self, generate: Generate, z: Tensor) -> Tensor:

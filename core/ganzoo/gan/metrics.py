@@ -34,17 +34,17 @@ Settings = TypeVar("Settings", bound=MetricConfig, default=MetricConfig, covaria
 class Metric(Configured[Settings], ABC):
     """Figures about samples, given the data set that they imitate.
 
-    Raises :class:`~ganzoo.UserError` when made for a data set that it cannot evaluate. Making one is cheap: what takes
-    long, such as training a classifier, waits for :meth:`prepare` or the first call.
+    The constructor raises :class:`~ganzoo.UserError` for a data set that the metric cannot evaluate, and is cheap: slow
+    work, such as training a classifier, is done by :meth:`prepare` or the first call.
 
-    ``conditional`` says that samples are compared with what they were drawn for, so that there is nothing to say about
-    a model that takes only latents. ``default_for`` names the kinds of samples (:attr:`ganzoo.Field.kind`, such as
-    ``"image"``) that it belongs to the default evaluation of: :func:`ganzoo.evaluate` computes it, in the order of the
-    registry, where neither the user nor the data set names metrics, a ``conditional`` one for conditional models only.
+    ``conditional`` says that samples are compared with the condition they were drawn for, so the metric does not apply
+    to a model that takes only latents. ``default_for`` names kinds of samples (:attr:`ganzoo.Field.kind`, such as
+    ``"image"``). :func:`ganzoo.evaluate` computes the metric by default for these kinds, in the order of the registry,
+    where neither the user nor the data set names metrics; a ``conditional`` one only for conditional models.
 
-    ``better`` says of each figure which way is good, by its name or the last part of it (``precision`` of
-    ``classifier_digits/precision``), ``""`` standing for all others. A figure that it does not name, such as a count
-    that others are compared with, has no direction.
+    ``better`` gives the good direction of each figure, by its name or the last part of it (``precision`` of
+    ``classifier_digits/precision``); ``""`` stands for all others. A figure that it does not name, such as a count that
+    others are compared with, has no direction.
     """
 
     conditional: ClassVar[bool] = False
@@ -56,7 +56,7 @@ class Metric(Configured[Settings], ABC):
         self.dataset = dataset
 
     def check(self, signature: Signature) -> None:
-        """Raise :class:`~ganzoo.UserError` if there is nothing to say about what a network of this signature draws."""
+        """Raise :class:`~ganzoo.UserError` if the metric does not apply to a network of this signature."""
         if self.conditional and all(isinstance(field, Latent) for field in signature.inputs):
             raise UserError("it compares samples with the condition they are drawn for, and this model takes none")
 
@@ -79,7 +79,7 @@ class Metric(Configured[Settings], ABC):
         """
 
     def metadata(self) -> dict[str, Any]:
-        """Return, as plain data, what else one must know to compare the figures: which evaluator, and how good."""
+        """Return, as plain data, what is needed to compare the figures: which evaluator was used, and its accuracy."""
         return {}
 
     def warnings(self) -> Sequence[str]:

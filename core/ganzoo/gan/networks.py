@@ -11,10 +11,10 @@ __all__ = ["Discriminator", "Generator", "MixesSamples", "Network"]
 
 
 class Network(nn.Module):
-    """A module that says what goes in and what comes out.
+    """A module with a signature: the fields of its inputs and of its output.
 
     ``forward`` takes the signature's inputs in their order, batch first, and returns its output. Sampling, export and
-    checks rely on the signature alone, so it must be honest.
+    checks rely on the signature alone, so it must be correct.
     """
 
     signature: Signature
@@ -24,7 +24,7 @@ class Network(nn.Module):
         self.signature = signature
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Apply the network to its inputs, in the signature's order; under mixed precision too, float32 comes out."""
+        """Apply the network to its inputs, in the signature's order; the output is always float32."""
         return widened(super().__call__(*inputs))
 
 

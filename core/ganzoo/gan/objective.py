@@ -1,4 +1,4 @@
-"""One discriminator's part of a GAN: the loss and the regularizers that it plays under."""
+"""The objective of one discriminator: its adversarial loss and its regularizers."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,11 +13,11 @@ from ganzoo.gan.trainer import Phase
 __all__ = ["DiscriminatorObjective", "lazy_phase"]
 
 Pair = Callable[[Batch], tuple[Score, Tensor, Tensor]]
-"""Makes of a batch the discriminator as a function of samples alone, real samples and as many generated ones."""
+"""Turns a batch into three things: the discriminator as a function of samples alone, real samples, generated ones."""
 
 
 class DiscriminatorObjective:
-    """A discriminator under a loss and regularizers.
+    """What a discriminator minimizes: a loss and the penalties of its regularizers.
 
     A trainer has one for each discriminator; they may share loss and regularizers. ``network`` is the discriminator's
     name among the trainer's networks, ``optimizer`` that of its optimizer. Raises :class:`~ganzoo.UserError` if there
@@ -54,8 +54,10 @@ class DiscriminatorObjective:
         ``score`` is the discriminator as a function of samples like ``real`` and ``fake``, which have no gradient.
         """
         loss = self.loss.discriminator(real_scores, fake_scores)
+        # Detached, so that what the loss keeps between steps (BEGAN's k) cannot hold the graph of this step in memory.
         real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
         logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
+        # A regularizer with an interval above 1 has a phase of its own; adding it here too would count it twice.
         for key, regularizer in self.penalties.items():
             if regularizer.config.interval == 1:
                 penalty = _penalty(regularizer, score, real, fake)
@@ -106,7 +108,9 @@ def lazy_phase(
     penalty: Callable[[Batch], Tensor | None],
     after: Callable[[], None] | None = None,
 ) -> Phase:
-    """Return the phase of a lazy regularizer, its weight multiplied by the interval so that the average is kept."""
+    """Return the phase of a lazy regularizer, which runs only every ``interval`` steps."""
+    # Lazy regularization (StyleGAN2, arXiv:1912.04958, appendix B): k times the weight at every k-th step gives the
+    # same average gradient. It runs as a step of its own, so a penalty of None would leave nothing to minimize.
     scale, interval = regularizer.config.weight * regularizer.config.interval, regularizer.config.interval
 
     def loss(batch: Batch) -> dict[str, Tensor]:
@@ -120,6 +124,8 @@ def lazy_phase(
 
 def _penalty(regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
     """Return the penalty, in float32 whatever the precision of the training."""
+    # Gradient penalties are derivatives of derivatives, and 8 bits of bfloat16 lose them; so the discriminator's passes
+    # inside of the penalty run in float32 too.
     real, fake = widened(real), widened(fake)
     with full_precision(real.device):
         return regularizer.penalty(score, real, fake)

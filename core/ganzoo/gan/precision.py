@@ -1,8 +1,8 @@
 """Mixed precision: networks compute in bfloat16, and everything between and around them in float32.
 
-A phase runs under autocast (:class:`~ganzoo.Loop`). What a network returns is widened when it leaves it, so that
-samples meet data, and scores meet losses, in one type. Penalties run outside of autocast, their passes through the
-networks too: derivatives of derivatives, and norms that are compared with a number, need more than 8 bits.
+A phase runs under autocast (:class:`~ganzoo.Loop`). The output of a network is converted to float32, so that samples
+have the type of the data, and scores the type that losses expect. Penalties run outside of autocast, including their
+passes through the networks: second derivatives, and norms that are compared with a constant, need more than 8 bits.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +17,7 @@ _NARROW = (torch.bfloat16, torch.float16)
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which nothing on the device is computed in less than float32."""
-    # Where there is no autocast to leave, an exporter must not find a trace of it.
+    # Only where autocast is on: a disabled autocast region would still be recorded in a traced or exported graph.
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
@@ -27,7 +27,7 @@ def mixed_precision(precision: str, device: torch.device) -> AbstractContextMana
 
 
 def widened(x: Tensor) -> Tensor:
-    """Return in float32 what autocast has made narrower, and anything else as it is."""
+    """Return a tensor that autocast has narrowed as float32, and anything else unchanged."""
     if isinstance(x, Tensor) and x.dtype in _NARROW and torch.is_autocast_enabled(x.device.type):
         return x.float()
     return x

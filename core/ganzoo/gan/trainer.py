@@ -1,7 +1,7 @@
-"""The interface of a GAN: its networks, its optimizers, and the phases in which they learn.
+"""The interface of a GAN: its networks, its optimizers, and the phases of a training step.
 
-An author writes networks and losses. Freezing, accumulation, mixed precision, clipping, stepping, averaging,
-checkpoints and resume are the core's work (:mod:`ganzoo.training.fit`), the same for every GAN.
+The author of a GAN writes networks and losses. The core does the rest for every GAN: freezing, accumulation, mixed
+precision, clipping, optimizer steps, averaging, checkpoints and resume (:mod:`ganzoo.training.fit`).
 """
 
 from abc import ABC, abstractmethod
@@ -141,7 +141,7 @@ class Trainer(Configured[Settings], ABC):
         """Return the phases of one training step, in order; called once, before training."""
 
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
-        """Name what can be sampled and exported, the main thing first, out of the averaged networks given: all."""
+        """Return the networks that can be sampled and exported, the main one first; by default all averaged ones."""
         exported = {}
         for name in self.averaged:
             network = networks[name]
@@ -186,6 +186,7 @@ class Trainer(Configured[Settings], ABC):
         prepared = {}
         for name, tensor in batch.items():
             if tensor.dtype == torch.uint8:
+                # Copied as bytes and converted there: a quarter of the traffic to the device.
                 tensor = tensor.to(device, non_blocking=True)
                 tensor = tensor.to(torch.float32, memory_format=torch.channels_last)
                 tensor = tensor.mul_((high - low) / 255)

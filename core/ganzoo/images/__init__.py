@@ -1,1 +1,1 @@
-"""Pictures: reading files of images, and drawing grids, plots and animations."""
+"""Images: reading image files, and drawing grids, plots and animations."""

@@ -1,4 +1,4 @@
-"""Films of arrays: animated GIFs, and MP4 where PyAV is installed."""
+"""Animations of arrays: animated GIFs, and MP4 where PyAV is installed."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,17 +16,17 @@ from ganzoo.images.reading import ImageReader, on_background
 __all__ = ["ANIMATIONS", "save_progress", "write_animation"]
 
 ANIMATIONS = (".gif", ".mp4")
-"""The suffixes of films."""
+"""The suffixes of animations."""
 
 FPS = 25
 """Frames a second; GIFs count in hundredths of a second."""
 
 
 def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF goes round for ever.
+    """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF repeats forever.
 
-    Transparency is laid on white: films know none, or only all or nothing. Raises :class:`UserError` for .mp4 without
-    PyAV.
+    Transparent images are put on white: MP4 has no transparency, and GIF only full transparency. Raises
+    :class:`UserError` for .mp4 without PyAV.
     """
     if frames[0].shape[-1] == 4:
         frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]
@@ -38,10 +38,10 @@ def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def _write_gif(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    pictures = [Pillow.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
-    if pictures[0].mode == "RGB":
-        pictures = [picture.quantize(256, dither=Pillow.Dither.NONE) for picture in pictures]
-    first, *others = pictures
+    images = [Pillow.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
+    if images[0].mode == "RGB":
+        images = [image.quantize(256, dither=Pillow.Dither.NONE) for image in images]
+    first, *others = images
     first.save(path, format="GIF", save_all=True, append_images=others, duration=1000 // FPS, loop=0)
 
 
@@ -49,7 +49,7 @@ def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
     try:
         av = import_module("av")
     except ImportError:
-        raise UserError("MP4 films need PyAV: pip install av; or write a .gif") from None
+        raise UserError("MP4 animations need PyAV: pip install av; or write a .gif") from None
     height, width = (size + size % 2 for size in frames[0].shape[:2])  # H.264 takes even sizes only
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS)
@@ -62,19 +62,19 @@ def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
         container.mux(stream.encode())
 
 
-def save_progress(path: Path, sheets: Sequence[Path], seconds: float = 8.0) -> None:
-    """Put sample sheets together to an animated GIF, at most 120 frames, the last one shown longest.
+def save_progress(path: Path, grids: Sequence[Path], seconds: float = 8.0) -> None:
+    """Join sample grids into an animated GIF, at most 120 frames, the last one shown longest.
 
-    Sheets that cannot be read are left out.
+    Grids that cannot be read are left out.
     """
-    if not sheets:
+    if not grids:
         return
-    stride = -(-len(sheets) // 120)
-    chosen = [*sheets[:-1][::stride], sheets[-1]]
+    stride = -(-len(grids) // 120)
+    chosen = [*grids[:-1][::stride], grids[-1]]
     frames, reader = list[Pillow.Image](), ImageReader()
-    for sheet in chosen:
+    for grid in chosen:
         with suppress(UserError):
-            frames.append(reader.read(sheet).convert("P", palette=Pillow.Palette.ADAPTIVE))
+            frames.append(reader.read(grid).convert("P", palette=Pillow.Palette.ADAPTIVE))
     if not frames:
         return
     each = int(min(500, max(50, 1000 * seconds / len(frames))))

@@ -16,15 +16,15 @@ from ganzoo_runtime.images import pixels as to_pixels
 __all__ = ["GRID", "grid", "grid_columns", "grid_size", "save_comparison", "save_grid"]
 
 GRID = 64
-"""Images on a sample sheet, unless its columns are classes."""
+"""Images on a sample grid, unless its columns are classes."""
 
 
 ROWS = 8
-"""Rows of a sample sheet whose columns are classes."""
+"""Rows of a sample grid whose columns are classes."""
 
 
 def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None:
-    """Return how many columns make every column of a sample sheet one class, if the model has at most 16 classes.
+    """Return how many columns make every column of a sample grid one class, if the model has at most 16 classes.
 
     They are the classes of the first label that is not ``fixed`` by name, since it changes fastest when samples are
     drawn. None is returned where there is no such label.
@@ -35,7 +35,7 @@ def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None
 
 
 def grid_size(signature: Signature) -> int:
-    """Return how many images a sample sheet of the model shows."""
+    """Return how many images a sample grid of the model shows."""
     columns = grid_columns(signature)
     return ROWS * columns if columns else GRID
 
@@ -47,7 +47,7 @@ def save_grid(
     real: NDArray[np.float32] | None = None,
     columns: int | None = None,
 ) -> None:
-    """Draw samples of a field: images in a grid; points as a density picture, beside that of ``real`` points if given.
+    """Draw samples of a field: images in a grid; points as a density plot, beside that of ``real`` points if given.
 
     The grid has so many ``columns``, or is nearly square.
     """
@@ -63,12 +63,12 @@ def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) ->
     n, height, width, channels = pixels.shape
     columns = max(1, min(n, columns or round((n * height / width) ** 0.5)))
     rows = -(-n // columns)
-    sheet = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
+    canvas = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
     for index, image in enumerate(pixels):
         top, left = pad + index // columns * (height + pad), pad + index % columns * (width + pad)
-        sheet[top : top + height, left : left + width] = image
-    scale = max(1, 640 // max(sheet.shape[:2]))
-    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+        canvas[top : top + height, left : left + width] = image
+    scale = max(1, 640 // max(canvas.shape[:2]))
+    return canvas.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
@@ -88,13 +88,13 @@ def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def _drawable(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keep grey, RGB and RGBA as they are; of any other number of channels show the first three, or the first."""
+    """Keep gray, RGB and RGBA as they are; of any other number of channels show the first three, or the first."""
     channels = pixels.shape[-1]
     return pixels if channels in (1, 3, 4) else pixels[..., : 3 if channels > 3 else 1]
 
 
 def _widened(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Turn grey to RGB where there are to be 3 channels, and either to opaque RGBA where there are to be 4."""
+    """Turn gray to RGB where there are to be 3 channels, and either to opaque RGBA where there are to be 4."""
     if channels > 1 and pixels.shape[-1] == 1:
         pixels = pixels.repeat(3, axis=-1)
     if channels > pixels.shape[-1]:

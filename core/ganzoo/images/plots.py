@@ -14,7 +14,7 @@ from ganzoo_runtime.text import shown
 __all__ = ["POINTS", "caption", "save_curves", "save_figure"]
 
 POINTS = 10_000
-"""Points in a density picture."""
+"""Points in a density plot."""
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Images from files: the one way in, whatever their format, mode, rotation and size, and made fit for a network.
+"""Reading image files of any format, mode, rotation and size, and fitting them to a network's input.
 
 Training, ``translate``, ``encode`` and masks all read by :class:`ImageReader`, so that a network is given in use what
 it was given in training.
@@ -43,6 +43,9 @@ ImageMode = Literal["grey", "rgb", "rgba"]
 
 MAX_PIXELS = 2**27
 """Pixels of an image that is read, unless the user says otherwise: 134 megapixels."""
+
+COLOR = "transparent pixels are laid on a color, which is a name such as white, or #RRGGBB, or rgb(255, 255, 255)"
+"""What is said of a background that is none."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """The suffixes by which images are found in folders."""
@@ -91,10 +94,7 @@ class ImageReader:
         except ValueError:
             opaque = False
         if not opaque:
-            raise UserError(
-                f"{self.background!r} is no color to lay transparent pixels on: it is a name such as white, or "
-                "#RRGGBB, or rgb(255, 255, 255)"
-            )
+            raise UserError(f"{COLOR}, not {self.background!r}")
 
     @property
     def channels(self) -> int:
@@ -199,12 +199,12 @@ def tell_skipped(root: Path, hidden: Sequence[str], problems: Sequence[str], tot
     """
     if len(problems) == total:
         raise UserError(f"no image in {root} can be used, of {total:,} that were tried: {problems[0]}")
-    told = [*problems, *(f"{root / file} is hidden" for file in hidden)]
-    if not told:
+    skipped = [*problems, *(f"{root / file} is hidden" for file in hidden)]
+    if not skipped:
         return
-    more = f"; and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
-    some = "; ".join(told[:_NAMED])
-    _log.warning("%d of %d images in %s are skipped: %s%s", len(told), total + len(hidden), root, some, more)
+    more = f"; and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
+    some = "; ".join(skipped[:_NAMED])
+    _log.warning("%d of %d images in %s are skipped: %s%s", len(skipped), total + len(hidden), root, some, more)
 
 
 def on_background(image: Pillow.Image, color: str = "white") -> Pillow.Image:
@@ -315,7 +315,7 @@ def _check_range(image: Pillow.Image) -> None:
 
 
 def _upper_bits(image: Pillow.Image) -> Pillow.Image:
-    """Return a 16-bit grey image in 8 bits, strip by strip, for it may be large."""
+    """Return a 16-bit gray image in 8 bits, converted in strips, since it may be large."""
     tags = getattr(image, "tag_v2", {})
     shift = 4 if tuple(tags.get(_BITS, ())) == (12,) else 8  # what Pillow does not scale
     inverted = tags.get(_PHOTOMETRIC) == 0  # and does not invert
@@ -323,8 +323,8 @@ def _upper_bits(image: Pillow.Image) -> Pillow.Image:
     plain = Pillow.new("L" if clear is None else "LA", image.size)
     for top in range(0, image.height, _STRIP):
         values = np.asarray(image.crop((0, top, image.width, min(top + _STRIP, image.height))))
-        grey = (values >> shift).astype(np.uint8)
-        bands = [Pillow.fromarray(255 - grey if inverted else grey)]
+        gray = (values >> shift).astype(np.uint8)
+        bands = [Pillow.fromarray(255 - gray if inverted else gray)]
         if clear is not None:
             bands.append(Pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
         plain.paste(bands[0] if clear is None else Pillow.merge("LA", bands), (0, top))

@@ -1,1 +1,1 @@
-"""Using trained models: opening them by any name, sampling, translating, encoding, judging."""
+"""Using trained models: loading, sampling, translating, encoding, evaluating and exporting them."""

@@ -1,4 +1,4 @@
-"""From images to latents: by an encoder, by projection on the generator, or by both."""
+"""Finding the latents of images: by an encoder, by projection on the generator, or by both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ganzoo.files import atomic_path
 from ganzoo.images.grids import save_comparison
 from ganzoo.images.reading import fitted
 from ganzoo.inference.opening import Model, load
-from ganzoo.inference.sources import each_image, image_reader
+from ganzoo.inference.sources import Sources, image_reader
 from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 
@@ -36,7 +36,7 @@ _LEADS = 64  # random latents of which the nearest is where gradients start
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """What :func:`encode` finds: a latent for each image."""
+    """The result of :func:`encode`: a latent for each image."""
 
     latents: Floats
     """float32 [N, *shape], as the generator takes them."""
@@ -133,7 +133,7 @@ def encode(
         image = Signature.from_json(encoder.metadata["signature"]).inputs[0]
     assert isinstance(image, Image)
     reader, size = image_reader(image, background, max_pixels), replace(image, multiple=None)
-    read = dict(each_image(Path(source), lambda path: fitted(reader.read(path), size), quiet=quiet))
+    read = dict(Sources.find(Path(source)).each(lambda path: fitted(reader.read(path), size), quiet=quiet))
     low, high = image.range
     images = np.stack(list(read.values())).astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     latents = encoder(images) if encoder is not None else None
@@ -190,7 +190,7 @@ def _improved(
     _, *condition = draw_inputs(network.signature, len(images), seed, **generator.asked)
     wanted = torch.from_numpy(images)
     if start is None:
-        # The best of some: gradients from a bad start end somewhere else.
+        # Start from the nearest of several random latents: from a bad start, gradients end in a poor local minimum.
         leads, *beside = draw_inputs(network.signature, _LEADS, seed, **generator.asked)
         drawn = run_batched(network, [leads, *beside])
         nearest = torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)

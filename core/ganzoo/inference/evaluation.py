@@ -1,4 +1,4 @@
-"""How good a trained model is: figures of its samples beside those of real ones."""
+"""Evaluation of a trained model: metrics of its samples, beside those of as many real samples."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ _BATCH = 64  # images at once through a network that takes images
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What :func:`evaluate` finds out about a model.
+    """The result of :func:`evaluate`.
 
     Figures are named ``metric/figure``, such as ``"prdc/classifier_mnist5k/recall"``. A figure that is not finite is
     named in ``warnings``.
     """
 
     figures: Mapping[str, float]
-    """What the model's samples get."""
+    """The figures of the model's samples."""
 
     reference: Mapping[str, float]
-    """What as many real samples get, where that is known: a model does better by chance alone."""
+    """The figures of as many real samples, where they are known; a model can be better than these only by chance."""
 
     better: Mapping[str, Direction | None]
     """Which way is good: ``"higher"``, ``"lower"``, or ``"as real"``, near the reference; None for a mere count."""
@@ -109,7 +109,7 @@ def evaluate(
     :func:`ganzoo.load`, and so is its ``network``. ``metrics`` are names of metrics; if there are none, those that the
     data set names, or else those that are :attr:`~ganzoo.Metric.default_for` such samples, as far as they can be
     computed here. ``data`` names the data set, by default the one that the model was trained on. ``sets`` are settings
-    of it and of the metrics, as ``"data.path=photos"`` or ``"metric.fid.extractor=inception"``. ``n`` samples are
+    of it and of the metrics, as ``"data.path=images"`` or ``"metric.fid.extractor=inception"``. ``n`` samples are
     drawn for every metric, by default as many as each asks for, from ``seed``. Progress goes to stderr unless
     ``quiet``. Nothing is written; see :meth:`Evaluation.save`. The data set and its classifier take memory, and
     training that classifier takes a minute the first time.

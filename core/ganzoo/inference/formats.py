@@ -27,7 +27,7 @@ class Sampler(Protocol):
     """What is known about the model, as JSON: model, signature, data, metrics ..."""
 
     device: str
-    """Where it runs, as told to the user: ``"cpu"``, ``"CUDAExecutionProvider"`` ..."""
+    """Where it runs, as shown to the user: ``"cpu"``, ``"CUDAExecutionProvider"`` ..."""
 
     def __call__(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         """Apply the network to arrays, [N, ...] each, in the signature's order."""
@@ -68,7 +68,7 @@ class Sampler(Protocol):
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        What may be asked for is told by :meth:`ganzoo_runtime.Generator.sample`. Raises ValueError for what this model
+        See :meth:`ganzoo_runtime.Generator.sample` for the requests it takes. Raises ValueError for what this model
         cannot be asked.
         """
         ...

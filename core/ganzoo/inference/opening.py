@@ -1,4 +1,4 @@
-"""From what a person calls a model to something that draws: a run folder, a file, or ``zoo:NAME``."""
+"""Loading a trained model by any of its names: a run folder, a file, or ``zoo:NAME``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an image to a latent that a generator draws it from: by gradients, or where there are none by search."""
+"""Projection: finding a latent from which a generator draws an image, by gradients or, without them, by search."""
 
 from collections.abc import Callable
 from math import log, sqrt
@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 Draw = Callable[[Floats], Floats]
 """A generator as a function of latents [N, ...] alone."""
 
-_PRIOR = 1e-3  # weight of a latent's mean square, so that it stays where the generator has learnt to draw
+_PRIOR = 1e-3  # weight of a latent's mean square, so that it stays where the generator has learned to draw
 _LEADS = 256  # latents that a search from nowhere begins with
 
 

@@ -1,7 +1,8 @@
-"""Drawing samples from a network in torch: the same ones for the same seed as from its exported file."""
+"""Drawing samples from a network in torch; a seed gives the same latents as for the exported file."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from torch import Tensor
 from ganzoo.errors import UserError
 from ganzoo.fields import Signature
 from ganzoo.gan.networks import Network
-from ganzoo_runtime.drawing import Drawing, draw_latents
+from ganzoo_runtime.drawing import Drawing, check_memory, draw_latents
 
 if TYPE_CHECKING:
     from ganzoo_runtime.drawing import Given, Labels, Vectors
@@ -37,9 +38,11 @@ def draw_inputs(
 ) -> list[Tensor]:
     """Return the inputs of ``n`` samples, in the signature's order, on the CPU.
 
-    They are those of :class:`ganzoo_runtime.drawing.Drawing`, which tells what the arguments mean; ``given`` are
-    tensors on the CPU. Raises :class:`UserError` for what cannot be drawn, and for what the model cannot be asked.
+    They are those of :class:`ganzoo_runtime.drawing.Drawing`, which also describes the arguments; ``given`` are tensors
+    on the CPU. Raises :class:`UserError` for inputs that cannot be drawn and requests that do not fit the model.
     """
+    # NumPy's Philox and not torch's generator: the runtime has no torch, and torch's numbers differ between the CPU and
+    # a GPU. They are drawn on the CPU for the same reason.
     rows = {name: part.numpy() for name, part in (given or {}).items()}
     asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
     with _user_errors():
@@ -60,7 +63,7 @@ def run_batched(network: Network, inputs: Sequence[Tensor], batch_size: int = BA
 
 
 class TorchSampler:
-    """Draws from a network in torch: what a run folder opens to."""
+    """Draws samples from a network in torch; loading a run folder returns one."""
 
     def __init__(self, network: Network, metadata: Mapping[str, Any]) -> None:
         self.network = network.eval()
@@ -97,7 +100,8 @@ class TorchSampler:
         with _user_errors():
             drawing = Drawing(self._fields, n, seed, means=self._means, **asked)
 
-        # A function of its own, so that a wrong request is refused at the call and not at the first piece.
+        # An inner generator function: were stream() itself one, nothing would run before the first next(), and a wrong
+        # request would raise there instead of at the call.
         def pieces() -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
             for done in range(0, drawing.n, BATCH):
                 inputs = drawing.take(min(BATCH, drawing.n - done))
@@ -116,13 +120,16 @@ class TorchSampler:
         latents: Given = None,
     ) -> NDArray[np.float32]:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; see :meth:`ganzoo.Sampler.sample`."""
+        output = self.network.signature.output
         pieces = self.stream(n, seed=seed, label=label, attributes=attributes, truncation=truncation, latents=latents)
+        with _user_errors():
+            check_memory(n, 4 * math.prod(output.shape))
         return np.concatenate([samples for samples, _ in pieces])
 
 
 @contextmanager
 def _user_errors() -> Iterator[None]:
-    """Raise what the runtime says of a request as :class:`UserError`, which it does not know."""
+    """Turn a ValueError of the runtime, which does not depend on the core, into :class:`UserError`."""
     try:
         yield
     except ValueError as error:

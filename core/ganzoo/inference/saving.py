@@ -1,7 +1,8 @@
-"""Samples into files: one image of a grid, arrays, or a stream by a sink."""
+"""Writing samples to files: a grid in one image, arrays, or a stream to a sink."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,6 +16,7 @@ from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
+from ganzoo_runtime.drawing import MOST, memory
 
 if TYPE_CHECKING:
     from ganzoo.inference.formats import Sampler, Sink
@@ -55,7 +57,17 @@ def save_samples(
         raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
     if n is None:
         n = _IMAGES if isinstance(output, Image) else _POINTS
+    if n > MOST:
+        raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
+    size = n * math.prod(output.shape) * (1 if output.to_json()["dtype"] == "uint8" else 4)
+    if suffix in (".png", ".npz") and size > memory():
+        # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
+        streamed = [*(["a folder"] if isinstance(output, Image) else []), *sinks]
+        raise UserError(
+            f"-n {n:,}: the samples take {size / 1e9:,.0f} GB, and a {suffix} is made in memory, of which this machine "
+            f"has {memory() / 1e9:,.0f} GB; any number can be written to {', '.join(streamed)}"
+        )
     try:
         if suffix == ".png":
             fixed = label if isinstance(label, Mapping) else ()

@@ -1,4 +1,4 @@
-"""Networks from image to image on images of any size: whole, or in overlapping tiles where that gives the same."""
+"""Image-to-image networks on images of any size: whole, or in overlapping tiles where the result is the same."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Box = tuple[int, int, int, int]
 class Translator:
     """A network that turns an image, with or without a mask, into another.
 
-    ``untiled`` is the most pixels of an image that is computed at once because it cannot be in tiles, and ``setting``
-    what the user raises that with.
+    ``untiled`` is the largest number of pixels of an image that cannot be computed in tiles; ``setting`` is the name of
+    the setting by which the user raises this limit.
     """
 
     def __init__(self, sampler: Sampler, untiled: int = UNTILED, setting: str = "untiled") -> None:
@@ -76,6 +76,9 @@ class Translator:
         if not self._large(image) or self.reach is None:
             pixels = self._pixels(self._run(image, mask, others))
             return _to_image(pixels if self.multiple is None else pixels[: image.height, : image.width])
+        # Tiles overlap by the reach of the network on each side, and only their inner parts are kept: every pixel that
+        # is kept has seen all that it depends on, so there are no seams. A tile is at least four times the reach wide,
+        # or most of the work would be thrown away.
         boxes = list(tiles(*padded_size(image, self.field), self.reach, max(_TILE, 4 * self.reach), self._step))
         drawn: Pillow.Image | None = None
         for done, (inner, outer) in enumerate(boxes, start=1):
@@ -91,19 +94,22 @@ class Translator:
 
     @cached_property
     def reach(self) -> int | None:
-        """How many pixels around a part of an image decide how it is drawn; None if all of them do.
+        """The receptive field: how many pixels around a part of an image its output depends on; None if on all.
 
-        It is measured, which is the same for a run and a file of any format: the middle of a strip of noise is drawn
-        by itself and as part of the strip, with other noise on both sides, and from some distance on both agree. They
-        never do where a network looks at all of the image (instance norm, attention) or at where in it something is.
+        It is measured, since that works for a run and for a file of any format. The network is applied to a strip of
+        noise and to the middle half of the strip alone. At some distance from the cut both outputs agree; that distance
+        is the reach. They never agree for a network that uses the whole image (instance norm, attention) or positions.
         """
+        # Both directions, since kernels need not be square; fine and coarse noise, since fine noise averages out in
+        # a network that blurs or downsamples, and would hide how far it sees.
         reach = 0
         for lying in (True, False):
             for grain in (1, 16):
                 if (found := self._reach(lying, grain)) is None:
                     return None
                 reach = max(reach, found)
-        # One multiple at least, for what is filled up beyond the border is reflected from there.
+        # At least one multiple: an image is filled up to a multiple by reflecting its border, so the last tile needs
+        # the pixels that are reflected.
         return max(1, -(-reach // self._step)) * self._step
 
     @property
@@ -156,7 +162,7 @@ class Translator:
         return np.asarray(apart.any(axis=(0, 3 if field.layout == "NHWC" else 1)))
 
     def _reach(self, lying: bool, grain: int) -> int | None:
-        """Return how far the network sees along a strip of noise with grains so large; None if there is no end."""
+        """Return the reach along a strip of noise whose grains are ``grain`` pixels large; None if it has no limit."""
         step = self._step
         breadth, length = 2 * step * -(-16 // (2 * step)), 4 * step * max(2, -(-256 // (4 * step)))
         others = {
@@ -180,7 +186,9 @@ class Translator:
             differs = self._differs(whole.take(range(start, stop), axis=along), part).any(axis=0 if lying else 1)
             left, right = np.split(differs, 2)
             found = max(_last(left), _last(right[::-1]))
-            if found <= 3 * length // 16:  # of length // 4: enough agrees for this to be no chance
+            # Each half of the middle is length // 4 long. A quarter of it has to agree, so that agreement by chance
+            # is not taken for the reach; otherwise a strip of twice the length is tried.
+            if found <= 3 * length // 16:
                 return found
             length *= 2
         return None
@@ -198,7 +206,7 @@ def draw_latents(signature: Signature, n: int, seed: int) -> dict[str, NDArray[n
 
 
 def tiles(height: int, width: int, reach: int, side: int, step: int) -> Iterator[tuple[Box, Box]]:
-    """Yield the parts that an image is put together of, and with each the larger part that decides how it is drawn.
+    """Yield the tiles of an image: the part that is kept, and the larger part around it that the network is given.
 
     The latter are at most ``side`` pixels high and wide, which is more than twice ``reach``, and all begin at multiples
     of ``step``.
@@ -212,7 +220,10 @@ def tiles(height: int, width: int, reach: int, side: int, step: int) -> Iterator
 
 
 def _noise(length: int, breadth: int, channels: int, grain: int) -> NDArray[np.uint8]:
-    """Return a strip of noise [breadth, length, C], darker in the middle half, so that means over it tell the two."""
+    """Return a strip of noise [breadth, length, C] that is darker in the middle half.
+
+    A network that uses the mean of the image (instance norm) then sees different means in the strip and its middle.
+    """
     shape = (-(-breadth // grain), -(-length // grain), channels)
     noise = np.random.default_rng(grain).integers(0, 128, shape, np.uint8)
     noise = noise.repeat(grain, axis=0).repeat(grain, axis=1)[:breadth, :length]

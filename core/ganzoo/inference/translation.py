@@ -15,9 +15,10 @@ from ganzoo.fields import Image, Latent, Signature
 from ganzoo.files import atomic_path
 from ganzoo.images.reading import ImageReader, transparent
 from ganzoo.inference.opening import Model, load
-from ganzoo.inference.sources import SETTING, each_image, image_reader
+from ganzoo.inference.sources import SETTING, Sources, image_reader
 from ganzoo.inference.tiling import UNTILED, Translator, draw_latents
 from ganzoo.terminal import print
+from ganzoo_runtime.drawing import MOST
 
 __all__ = ["translate"]
 
@@ -48,14 +49,16 @@ def translate(
 
     ``model`` is called as in :func:`ganzoo.load`, and so is its ``network``, such as ``"b_to_a"``. ``target`` is the
     image to write (png, jpg, webp, bmp or tiff), or a folder; for a folder of images it is one, and gets a .png of the
-    same place in it for each. An inpainting model fills where ``mask``, an image of the same size, is white, or, if
-    there is none, where the image is transparent. ``n`` different outputs are drawn by a model that takes a latent,
-    from ``seed``, into files that are numbered. Transparent pixels are laid on the color ``background``. Images of more
-    than ``max_pixels`` pixels are refused: by default 134 million, or 17 million if the network needs all of a large
-    image at once. Progress goes to stderr unless ``quiet``; what cannot be read in a folder is skipped, and named in a
-    warning of the logger ``ganzoo``. Images in memory are translated by :class:`ganzoo.Translator`.
+    same place in it for each; images that lie in it already are not translated. An inpainting model fills where
+    ``mask``, an image of the same size, is white, or, if there is none, where the image is transparent. ``n`` different
+    outputs are drawn by a model that takes a latent, from ``seed``, into files that are numbered. Transparent pixels
+    are laid on the color ``background``. Images of more than ``max_pixels`` pixels are refused: by default 134 million,
+    or 17 million if the network needs all of a large image at once. Progress goes to stderr unless ``quiet``; what
+    cannot be read in a folder is skipped, and named in a warning of the logger ``ganzoo``. Images in memory are
+    translated by :class:`ganzoo.Translator`.
 
-    Raises :class:`~ganzoo.UserError` if the model translates no images, and if a file cannot be read or written.
+    Raises :class:`~ganzoo.UserError` if the model translates no images, if a file cannot be read or written, and if
+    an image that is given would be overwritten.
     """
     source, target = Path(source), Path(target)
     sampler = load(model, network)
@@ -68,10 +71,17 @@ def translate(
         )
     if n > 1 and not any(isinstance(field, Latent) for field in signature.inputs):
         raise UserError("this model has one output for an image; leave -n out")
+    if n > MOST:
+        raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     if mask is not None and "mask" not in kinds:
         raise UserError("this model takes no mask; leave --mask out")
     folder = source.is_dir() or target.is_dir() or not target.suffix
     _check_target(source, target, folder, signature.output.channels)
+    latents = draw_latents(signature, n, seed)
+    sources = Sources.find(source, target)
+    outputs = _outputs(sources, target, folder, n)
+    given_besides = () if mask is None else (Path(mask),)
+    sources.refuse_overwriting((path for paths in outputs.values() for path in paths), *given_besides)
     reader = image_reader(taken, background, max_pixels)
     read_hole = _holes(reader, None if mask is None else Path(mask)) if "mask" in kinds else None
     translator = Translator(sampler, max_pixels or UNTILED, SETTING)
@@ -83,33 +93,42 @@ def translate(
             _check_side(target, max(image.size))
         return image, hole
 
-    latents = draw_latents(signature, n, seed)
-    done: set[Path] = set()
+    done = 0
     written: list[Path] = []
-    for path, given in each_image(source, read, quiet=quiet):
-        if source.is_dir():
-            out = target / path.relative_to(source).with_suffix(".png")
-            if out in done:  # two images that differ in their suffixes alone
-                out = out.with_name(f"{path.name}.png")
-        else:
-            out = target / f"{path.stem}.png" if folder else target
-        done.add(out)
-        for index in range(n):
+    for path, given in sources.each(read, quiet=quiet):
+        for index, out in enumerate(outputs[path]):
             others = {name: rows[index : index + 1] for name, rows in latents.items()}
             drawn = translator(*given, others, None if quiet else _show_progress)
             if index + 1 == n:
                 del given  # writing a large image may take as much memory again
-            written.append(out if n == 1 else out.with_stem(f"{out.stem}-{index}"))
-            _write(written[-1], drawn)
+            _write(out, drawn)
+            written.append(out)
+        done += 1
     if not quiet:
-        print(f"{len(done)} translated by {sampler.device}", file=sys.stderr)
+        print(f"{done} translated by {sampler.device}", file=sys.stderr)
     return written
 
 
+def _outputs(sources: Sources, target: Path, folder: bool, n: int) -> dict[Path, list[Path]]:
+    """Return the ``n`` files that each image is translated to."""
+    outputs: dict[Path, list[Path]] = {}
+    taken: set[Path] = set()
+    for path in sources.files:
+        if sources.source.is_dir():
+            out = target / path.relative_to(sources.source).with_suffix(".png")
+            if out in taken:  # two images that differ in their suffixes alone
+                out = out.with_name(f"{path.name}.png")
+        else:
+            out = target / f"{path.stem}.png" if folder else target
+        taken.add(out)
+        outputs[path] = [out] if n == 1 else [out.with_stem(f"{out.stem}-{index}") for index in range(n)]
+    return outputs
+
+
 def _check_target(source: Path, target: Path, folder: bool, channels: int) -> None:
-    """Raise :class:`UserError` if the target is not what is to be written, or would overwrite what is read."""
-    if source.is_dir() and target.exists() and not target.is_dir():
-        raise UserError(f"OUT is a folder, not {target}")
+    """Raise :class:`UserError` if the target is not what is to be written, or is the folder that is read."""
+    if source.is_dir() and not target.is_dir() and (target.exists() or target.suffix.lower() in _FORMATS):
+        raise UserError(f"IN is a folder, so OUT is one too, not {target}")
     if source.is_dir() and target.resolve() == source.resolve():
         raise UserError(f"OUT is {source} itself, whose images would be overwritten; name another folder")
     if folder:
@@ -142,8 +161,8 @@ def _holes(reader: ImageReader, mask: Path | None) -> Callable[[Path], tuple[Pil
             return reader.convert(image), hole
 
         return read
-    grey = ImageReader("grey", max_pixels=reader.max_pixels, setting=reader.setting).read(mask)
-    hole = grey.point(lambda value: 255 if value >= 128 else 0)
+    gray = ImageReader("grey", max_pixels=reader.max_pixels, setting=reader.setting).read(mask)
+    hole = gray.point(lambda value: 255 if value >= 128 else 0)
 
     def read_beside(path: Path) -> tuple[Pillow.Image, Pillow.Image]:
         image = reader.read(path)

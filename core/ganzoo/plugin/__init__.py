@@ -1,1 +1,1 @@
-"""Plugins: the hooks and specs that they implement, the registry that loads them, and what keeps them apart."""
+"""Plugins: the hooks and specs that they implement, the registry that loads them, and their isolation."""

@@ -1,4 +1,4 @@
-"""The hooks: everything that a plugin can tell ganzoo, and everything ganzoo tells a plugin.
+"""The hooks: what a plugin offers to ganzoo, and the events that ganzoo reports to plugins.
 
 A plugin is a module with functions marked ``@ganzoo.hookimpl``, named by an entry point of the group
 ``ganzoo.plugins``. It is imported for every command, so it imports nothing heavy: it returns specs that name the

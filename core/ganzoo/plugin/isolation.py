@@ -1,7 +1,8 @@
-"""Code of plugins is a guest in the process: what it changes there is put back, and what it raises is an Exception.
+"""Isolation of plugin code: global state that it changes is restored, and whatever it raises becomes an Exception.
 
-A plugin that sets a default dtype or seeds a generator while it is imported would change everybody else's training.
-:func:`isolated` is the one place that sees to it. Libraries are looked at only where somebody has imported them.
+A plugin that sets a default dtype or seeds a generator while it is imported would change every other training.
+:func:`isolated` prevents this. The state of a library is read only if the library has been imported: isolation must
+not import torch for a command that does not need it.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ _UNKNOWN = object()
 
 @dataclass(frozen=True)
 class State:
-    """Something that the whole process shares: what it is called, how it is read, and how it is put back.
+    """Global state of the process: its name, and how it is read and restored.
 
-    ``module`` is the one that has it, if it is not Python's own. Where that is first imported inside, ``fresh`` is the
-    value that it brings along; left out, it is another one each time. ``harmless`` says of what is no longer as it was
-    that nobody needs to be told.
+    ``module`` is the library that holds it, empty for Python itself. If the library is first imported inside the
+    isolated block, ``fresh`` is the value to restore; left out, nothing is restored. ``harmless`` decides from the
+    values before and after whether the change needs no report.
     """
 
     name: str
@@ -54,7 +55,7 @@ class State:
             return _UNKNOWN
 
     def put_back(self, before: Any) -> bool:
-        """Give it the value that it had, and return whether somebody should be told that it had another."""
+        """Restore the value ``before``, and return whether the change should be reported."""
         after = self.value()
         if before is _UNKNOWN or after is _UNKNOWN or before == after:
             return False
@@ -66,11 +67,11 @@ class State:
 
 @contextmanager
 def isolated(states: Sequence[State] | None = None) -> Iterator[list[str]]:
-    """Run what is inside as a guest; yields a list that afterwards holds the names of what it has changed.
+    """Run the block and restore global state after it; yields a list that then holds the names of what was changed.
 
-    Without ``states`` everything is put back, and what is printed goes to stderr: stdout is for what was asked for.
-    Only an Exception leaves the block, whatever is raised inside. But what the handler of a signal raises (Ctrl-C) is
-    the user's: it leaves the block as it is, even where the code inside has swallowed it.
+    Without ``states`` everything is restored, and what the block prints goes to stderr, since stdout is for the
+    command's output. Whatever the block raises leaves it as an Exception (a ``sys.exit()`` in a plugin does not end
+    ganzoo). Only what a signal handler raises (Ctrl-C) leaves it unchanged, even if the code inside has caught it.
     """
     changes: list[str] = []
     with _signals_apart(), ExitStack() as stack:
@@ -81,7 +82,8 @@ def isolated(states: Sequence[State] | None = None) -> Iterator[list[str]]:
         try:
             yield changes
         finally:
-            # The generators are the first and the last: to set the others may draw from them.
+            # In reverse order, so that the random generators, which were read first, are restored last: restoring
+            # another state may draw from them.
             changes += [state.name for state, value in reversed(before) if state.put_back(value)][::-1]
 
 
@@ -113,7 +115,7 @@ def _signals_apart() -> Iterator[None]:
 
 
 class _Relay:
-    """Stands in for the handler of a signal and remembers what that has raised."""
+    """Wraps the handler of a signal and remembers what it has raised."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -147,7 +149,7 @@ class _Relay:
 
 @contextmanager
 def _filters_put_back(changes: list[str]) -> Iterator[None]:
-    """Drop new warning filters that concern everybody, as ``simplefilter("ignore")`` makes them.
+    """Drop new warning filters that apply to every warning, as ``simplefilter("ignore")`` makes them.
 
     Those for a message, a module or a category of one's own stay: libraries add such, once, when they are imported.
     """
@@ -243,7 +245,9 @@ _ROUNDS, _WORDS = 10, 624
 
 
 def _python_drew(before: Any, after: Any) -> bool:
-    """Return whether the generator has gone on from where it was, as it does when a library draws from it."""
+    """Return whether the generator has only advanced from its former state, as it does when a library draws from it."""
+    # A seed gives an unrelated state; a few draws give one that is reached by walking on from the old one. Each round
+    # regenerates all 624 words, which is when the words change; between, only the position does.
     walker = random.Random()
     walker.setstate(before)
     for _ in range(_ROUNDS):
@@ -296,7 +300,8 @@ def _set_torch_random(before: Sequence[bytes] | None) -> None:
 
 
 def _torch_drew(before: Sequence[bytes] | None, after: Sequence[bytes]) -> bool:
-    if before is None:  # it seeds itself with 64 random bits, and people with fewer
+    # torch seeds itself with 64 random bits when it is imported; a seed that a person wrote is nearly always smaller.
+    if before is None:
         return bool(_library("torch").initial_seed() >= 2**32)
     return all(one[:8] == other[:8] for one, other in zip(before, after, strict=False))
 
@@ -322,7 +327,7 @@ def _device() -> str:
 
 
 def _set_device(before: str) -> None:
-    # With None, nothing stays between torch and its CPU.
+    # "cpu" would install a mode that intercepts every call of torch, and slows it down; None removes it.
     _library("torch").set_default_device(None if before == "cpu" else before)
 
 
@@ -391,4 +396,4 @@ EVERYTHING = (
         False,
     ),
 )
-"""All that is put back after an import. Not what modules do to each other: that cannot be told from their work."""
+"""All state that is restored after an import. Changes of other modules are not: they may be a plugin's purpose."""

@@ -1,8 +1,8 @@
-"""The registry: which plugins there are, what they offer under which name, and the telling of what happens.
+"""The registry: finds and loads plugins, looks up what they offer by name, and notifies them of events.
 
-Plugins are what the core itself offers, and the entry points of the group ``ganzoo.plugins``: loaded in the order
-core, bundled, then by distribution and name. A plugin that cannot be loaded is never fatal: nothing of it stays, it is
-listed with the reason, and the reason is quoted when a name is not found. Two environment variables change that:
+Plugins are the core's own, and the entry points of the group ``ganzoo.plugins``. They are loaded in this order: core,
+bundled, then by distribution and name. A plugin that cannot be loaded is never fatal: nothing of it is kept, it is
+listed with the reason, and the reason is quoted when a name is not found. Two environment variables change this:
 
 ``GANZOO_DISABLE_PLUGINS``
     plugins that are not loaded, by distribution, by name or as ``distribution/name``, separated by commas
@@ -52,7 +52,7 @@ log = logging.getLogger("ganzoo")
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin that was found, loaded or not. The distribution's name is spelt as PyPI normalizes it."""
+    """A plugin that was found, loaded or not. The distribution's name is spelled as PyPI normalizes it."""
 
     name: str
     distribution: str
@@ -74,7 +74,7 @@ class Plugin:
 
     @property
     def trouble(self) -> str:
-        """Why the plugin is not there, as a sentence; empty if it is."""
+        """Why the plugin is not loaded, as a sentence; empty if it is loaded."""
         if self.status == "failed":
             return f"plugin {self} failed to load: {self.reason}"
         return f"plugin {self} is {self.reason}" if self.status == "disabled" else ""
@@ -95,7 +95,7 @@ class Entry:
 
 
 class UnknownNameError(UserError):
-    """A name that nobody offers."""
+    """Raised for a name that no plugin offers."""
 
     def __init__(self, sentence: str, kind: Kind, name: str) -> None:
         super().__init__(sentence)
@@ -119,7 +119,9 @@ class Registry:
         self._hooks: list[tuple[Plugin, pluggy.HookRelay]] = []
         self._muted: set[Plugin] = set()
         self._noted: set[str] = set()
-        if path is None:  # not found but known: `ganzoo doctor` has to work where nothing can be found
+        # The core's commands are not found by an entry point: `ganzoo doctor` must work where the metadata of the
+        # installation is damaged, since that is what it is run for.
+        if path is None:
             version = next((found.version for found in metadata.distributions(name=BUNDLED)), "?")
             self.plugins.append(self._load(Plugin("core", BUNDLED, version, "ganzoo.plugin.core")))
         disabled = {_normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
@@ -152,6 +154,9 @@ class Registry:
             troubles = [p.trouble for p in self.plugins if p.trouble and (not slash or p.distribution == distribution)]
             quoted = "".join(f" ({trouble})" for trouble in troubles)
             raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}", kind, name)
+        # A collision of short keys. The bundled plugin keeps its key, so that installing a plugin never changes what an
+        # existing command or config means. Between two others there is no such reason, and guessing by the order of
+        # loading would depend on what else is installed: the user has to name one.
         first, others = found[0], " and ".join(entry.name for entry in found[1:])
         if others and first.distribution != BUNDLED:  # if one of them is bundled, it is the first
             raise UserError(f"the {said} {name!r} is offered by {first.name} and {others}: say which")
@@ -160,7 +165,7 @@ class Registry:
         return first
 
     def names(self, kind: Kind) -> dict[str, Entry]:
-        """Return everything of the kind by the shortest name that :meth:`get` takes without asking whose is meant."""
+        """Return everything of the kind by the shortest name that :meth:`get` accepts as unambiguous."""
         entries = self.specs(kind)
         keys = Counter(entry.spec.key for entry in entries)
         names: dict[str, Entry] = {}
@@ -170,9 +175,9 @@ class Registry:
         return names
 
     def for_networks(self) -> Registry:
-        """Return a registry that serves to make a finished run's networks: only their model has to be here.
+        """Return a registry for building a finished run's networks: only the plugin of the model must be installed.
 
-        A loss or regularizer that is not here, or cannot be loaded, has a stand-in; data sets and metrics always do.
+        A loss or regularizer that is missing or cannot be loaded gets a stand-in; data sets and metrics always do.
         """
         return _ForNetworks(self)
 
@@ -196,14 +201,14 @@ class Registry:
         return [self.get(kind, name) for kind in dict.fromkeys(found)]
 
     def listens(self, hook: str) -> bool:
-        """Return whether :meth:`notify` would tell anybody."""
+        """Return whether any plugin implements the hook and is still notified."""
         return any(True for _ in self._implementations(hook))
 
     def notify(self, hook: str, /, **arguments: Any) -> None:
-        """Tell every plugin that implements the hook, in loading order, each with the arguments that it takes.
+        """Call the hook in every plugin that implements it, in loading order, each with the arguments that it takes.
 
-        A plugin that raises is reported once in the log and told nothing more; the others are told all the same. What
-        it draws from the global random generators is put back: who listens does not change a training.
+        A plugin that raises is reported once in the log and is not called again; the others still are. The state of the
+        global random generators is restored after each call, so that plugins cannot change the results of a training.
         """
         assert arguments.keys() == set(_ARGUMENTS[hook]), f"{hook} takes {_ARGUMENTS[hook]}, not {tuple(arguments)}"
         for plugin, implementation in self._implementations(hook):
@@ -230,6 +235,7 @@ class Registry:
             with isolated() as changes:
                 hooks = _hooks(plugin.module)
                 specs = tuple(replace(spec, plugin=str(plugin)) for spec in _specs(hooks))
+            # Within one distribution a key must be unique: the full name "distribution/key" always has to work.
             taken = {(e.spec.kind, e.spec.key) for e in self._entries if e.distribution == plugin.distribution}
             for spec in specs:
                 if (spec.kind, spec.key) in taken:
@@ -237,13 +243,14 @@ class Registry:
                 taken.add((spec.kind, spec.key))
         except Exception as error:
             return _failed(plugin, error)
+        # Only a plugin that passed every check is registered, so that one that failed leaves nothing behind.
         plugin = replace(plugin, specs=specs, changes=tuple(changes))
         self._hooks.append((plugin, hooks))
         self._entries += [Entry(spec, plugin.distribution, plugin.version) for spec in specs]
         return plugin
 
     def _note(self, sentence: str) -> None:
-        """Log the sentence the first time; where nobody has set up logging, Python writes it to stderr as it is."""
+        """Log the sentence the first time; without any logging setup, Python writes it to stderr unchanged."""
         if sentence not in self._noted:
             self._noted.add(sentence)
             log.warning("%s", sentence)
@@ -280,15 +287,15 @@ def load_registry() -> Registry:
 
 
 def _discover(path: list[str]) -> Iterator[Plugin]:
-    """Yield the plugins on the path, not loaded yet. Of a distribution that is there twice, the first one counts."""
+    """Yield the plugins on the path, not loaded yet. If a distribution is found twice, the first one is used."""
     names = set()
     for distribution in metadata.distributions(path=path):
-        with suppress(Exception):  # files that cannot be read at all: nobody's plugin, and pip complains about them
+        with suppress(Exception):  # unreadable metadata of any installed package must not stop ganzoo; pip reports it
             if GROUP in (distribution.read_text("entry_points.txt") or ""):
                 names.add(_normalized(distribution.metadata["Name"]))
     for name in sorted(names, key=lambda name: (name != BUNDLED, name)):
         first = next(iter(metadata.distributions(name=name, path=path)), None)
-        if first is None:  # what pip leaves behind of a distribution that it could not remove
+        if first is None:  # remains of a distribution that pip could not remove completely
             continue
         version = first.version or "?"
         try:
@@ -302,7 +309,7 @@ def _discover(path: list[str]) -> Iterator[Plugin]:
 def _hooks(name: str) -> pluggy.HookRelay:
     """Import a plugin module and return its hook implementations, checked.
 
-    Every plugin has a plugin manager of its own, so that one that is refused half-way leaves nothing behind.
+    Every plugin has its own plugin manager, so that one that is refused after registration leaves nothing behind.
     """
     module = import_module(name)
     needed = getattr(module, "HOOK_API", HOOK_API)

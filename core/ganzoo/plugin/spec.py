@@ -1,4 +1,4 @@
-"""What a plugin offers: specs that name a class by string, and import it when it is used."""
+"""Specs: what a plugin offers, with the class named by a string and imported only when it is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 SAID: Mapping[Kind, str] = {kind: kind for kind in KINDS} | {"dataset": "data set", "pretrained": "pretrained model"}
-"""What people call the kinds."""
+"""The kinds as they are written in messages."""
 
 
 _BASES: Mapping[Kind, tuple[str, ...]] = {
@@ -80,10 +80,10 @@ class Spec:
     def load(self) -> Any:
         """Import and return the target; of a pretrained model it is the file, as an importlib resource.
 
-        Raises :class:`UserError` if it cannot be had or is not what the kind asks for: the plugin's fault, in one
-        sentence.
+        Raises :class:`UserError` in one sentence if the target cannot be imported or does not fit its kind, which is a
+        mistake of the plugin.
         """
-        bases = _bases(self.kind)  # before the target is: what they import and set is no doing of the plugin
+        bases = _bases(self.kind)  # first: what importing these changes must not be reported as the plugin's change
         try:
             target = self._target()
         except Exception as error:
@@ -113,7 +113,7 @@ def _bases(kind: Kind) -> tuple[type[Any], ...]:
 
 
 def _fault(kind: Kind, target: Any, bases: tuple[type[Any], ...]) -> str:
-    """Return what keeps a target from being used, said of it; nothing if it is as it should be."""
+    """Return why a target cannot be used, as the end of a sentence about it; empty if it can."""
     if kind == "pretrained":
         return "" if target.is_file() else "is not there"
     if kind in ("sink", "command"):

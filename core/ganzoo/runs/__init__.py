@@ -1,1 +1,1 @@
-"""What a training leaves: run folders, checkpoints and model cards, and how they are found and read."""
+"""What a training writes: run folders, checkpoints and model cards, and how they are found and read."""

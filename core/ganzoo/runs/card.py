@@ -1,4 +1,4 @@
-"""The model card: a run folder's README.md, which says what has been trained and what may be done with it."""
+"""The model card: a run folder's README.md, which says what was trained and how it may be used."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
     }
     lines = [f"# {config.name}", "", *(f"- {name}: {text}" for name, text in about.items() if text), ""]
     lines += _figures(config, run.metrics())
-    if sheets := run.sheets():
-        lines += [f"![samples after the last step](samples/{sheets[-1].name})", ""]
+    if grids := run.grids():
+        lines += [f"![samples after the last step](samples/{grids[-1].name})", ""]
     lines += [
         "## Use",
         "",
@@ -70,7 +70,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         "",
         "## License and data",
         "",
-        f"The weights are learnt from {data.name}: whether they may be used and passed on is a matter of its license,",
+        f"The weights are learned from {data.name}: whether they may be used and passed on is a matter of its license,",
         "and a generator can reproduce single training samples. No license is stated for the weights; add yours here.",
         "",
     ]

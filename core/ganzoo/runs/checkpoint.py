@@ -1,4 +1,4 @@
-"""Checkpoints: everything between two steps, on disk, complete or not there at all.
+"""Checkpoints: the whole state of a training between two steps, written completely or not at all.
 
 A checkpoint is a folder ``step-000500`` with
 
@@ -8,9 +8,9 @@ A checkpoint is a folder ``step-000500`` with
                             read with ``weights_only=True``)
     checkpoint.json         step, format and the SHA-256 of the files above
 
-It is written under another name, fsynced, and renamed; then ``last``, a file with its name, is replaced; only then
-are old ones deleted. So after a crash at any moment ``last`` names a complete checkpoint. The number in the name orders
-them, and not what they are called: step 1,000,000 comes after step 999,000.
+It is written under another name, fsynced and renamed. Then ``last``, a file with its name, is replaced. Only then are
+old ones deleted. So after a crash at any moment ``last`` names a complete checkpoint. Checkpoints are ordered by their
+number and not by their name: step 1,000,000 comes after step 999,000.
 """
 
 import hashlib
@@ -71,12 +71,15 @@ def save(
         save_file(_flatten(ema), temporary / "ema.safetensors")
         with (temporary / "state.pt").open("wb") as file:  # given a path, torch would not tell why it cannot write
             torch.save(dict(state), file)
+        # Hashed from the files as written, so that load_state() also notices a disk that has changed them since.
         manifest = {"format": FORMAT, "step": step, "sha256": {name: _sha256(temporary / name) for name in _FILES}}
         (temporary / "checkpoint.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         if before and path.is_dir() and pointer.is_file() and read_bytes(pointer).split() == [path.name.encode()]:
-            # A training that was given up has come to this step too. A folder cannot be replaced in one step, so while
-            # it has no name ``last`` names the checkpoint that this training came from.
+            # An abandoned training has written a checkpoint of this step too, and ``last`` names it. A folder cannot be
+            # replaced in one operation: between removing the old and renaming the new one, a crash would leave ``last``
+            # without its folder. So ``last`` first goes back to the checkpoint that this training came from.
             write_atomic(pointer, before[-1].name + "\n")
+    # From here on the new checkpoint counts. Deleting first could leave no checkpoint at all after a crash.
     write_atomic(pointer, path.name + "\n")
     for old in (*before[: max(len(before) + 1 - keep, 0)], *stale):
         if old != path:
@@ -85,7 +88,7 @@ def save(
 
 
 def steps(folder: Path) -> dict[int, Path]:
-    """Return the checkpoints of the folder by their step, in its order; whether they are intact is another matter."""
+    """Return the checkpoints of the folder by their step, in ascending order; they are not checked."""
     paths = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
     return dict(sorted((int(path.name.removeprefix("step-")), path) for path in paths))
 
@@ -111,7 +114,7 @@ def latest(folder: Path) -> Path:
     path = folder / name
     if not _NAME.fullmatch(name) or not path.is_dir():
         if pointer.exists() and read_bytes(pointer).decode(errors="replace").strip() != name:
-            return latest(folder)  # a training has replaced it meanwhile, and deleted what it named
+            return latest(folder)  # a training has replaced ``last`` meanwhile, and deleted the checkpoint it named
         raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run{_intact(folder)}")
     return path
 
@@ -150,7 +153,7 @@ def load_state(path: Path) -> tuple[int, dict[str, Any]]:
             warnings.simplefilter("ignore")  # torch's remarks on tensors that no checkpoint of ours holds
             state: dict[str, Any] = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
         return int(manifest["step"]), state
-    except Exception:  # what the unpickler stumbles over; torch's text would advise to load it unchecked
+    except Exception:  # whatever the unpickler raises; torch's own message would advise to load the file unchecked
         reason = "state.pt is cut short, or holds something else than tensors and plain values"
         raise _damaged(path, reason) from None
 
@@ -176,10 +179,11 @@ def random_state() -> dict[str, Any]:
 def restore_random_state(state: Mapping[str, Any]) -> None:
     """Take back what :func:`random_state` returned."""
     torch.set_rng_state(state["torch"])
+    # On another number of devices there is no state to give each of them; they keep that of the seed.
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
     name, keys, position, has_gauss, gauss = state["numpy"]
-    if not 0 <= position <= len(keys):  # NumPy believes it, and would read there
+    if not 0 <= position <= len(keys):  # NumPy does not check it, and would read outside of the keys
         raise ValueError("random.numpy is no state of a generator")
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, following = state["python"]
@@ -219,7 +223,7 @@ def _damaged(path: Path, reason: str) -> UserError:
 
 
 def _intact(folder: Path, but: Path | None = None) -> str:
-    """Return how to go on from the other checkpoints that are intact, to end a sentence with; nothing without any."""
+    """Return the end of a sentence that says how to resume from intact checkpoints; empty if there are none."""
     found = []
     for step, path in steps(folder).items():
         with suppress(ValueError):

@@ -13,7 +13,7 @@ ROOT = Path("runs")
 
 
 def is_name(name: str) -> bool:
-    """Return whether it is a name of a run that is no path: its number, or ``last``."""
+    """Return whether it names a run without a path: by its number, or as ``last``."""
     return name == "last" or (name.isascii() and name.isdecimal())
 
 
@@ -33,6 +33,8 @@ def locate(name: str | os.PathLike[str], root: Path = ROOT) -> Path:
     comes before a number. Raises :class:`UserError` if there is no such run, or if two have the number.
     """
     path, text = Path(name), os.fspath(name)
+    if not text:
+        raise UserError("a run has an empty name; name one by its path, by its number, or as 'last'")
     if path.exists():
         return path
     if not is_name(text):

@@ -1,4 +1,4 @@
-"""Run folders: what a training leaves behind, and all that sampling, export and resume need."""
+"""Run folders: what a training writes, and what sampling, export and resume read."""
 
 import json
 import platform
@@ -39,7 +39,7 @@ __all__ = ["Run"]
 
 
 class Run:
-    """A run folder, by its path; wherever the path of a run is taken, the run itself is taken too."""
+    """A run folder. Functions that take the path of a run also take the :class:`Run` itself."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def samples(self) -> Path:
-        """The folder of sample sheets."""
+        """The folder of sample grids."""
         return self.path / "samples"
 
     @classmethod
@@ -109,11 +109,11 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one who trains in the folder, and remove what one who was killed has left half-written.
+        """Hold the lock for training in the folder, and remove half-written files of a training that was killed.
 
-        What only reads a run, or exports it, needs no lock. In a run that has been made just now, or inside of another
-        ``locked()``, the lock is there already; it is given back at the end all the same. Raises :class:`UserError` if
-        another process trains here, or if a symbolic link would lead what is written to somewhere else.
+        Reading or exporting a run needs no lock. If this object holds the lock already (just created, or inside of
+        another ``locked()``), it is kept, and released at the end of this block. Raises :class:`UserError` if another
+        process trains here, or if there is a symbolic link in the folder, which could redirect what is written.
         """
         try:
             self._take()
@@ -130,12 +130,12 @@ class Run:
         for folder in (self.path, self.checkpoints, self.samples):
             remove_leftovers(folder)
 
-    def sheets(self) -> list[Path]:
-        """Return the sample sheets of the main network in the order of their steps."""
+    def grids(self) -> list[Path]:
+        """Return the sample grids of the main network in the order of their steps."""
         return sorted((path for path in self.samples.glob("*.png") if path.stem.isdecimal()), key=_step_of)
 
     def later(self, step: int) -> list[Path]:
-        """Return the checkpoints and the sample sheets of steps after this one."""
+        """Return the checkpoints and the sample grids of steps after this one."""
         found = [*checkpoint.steps(self.checkpoints).values(), *self.samples.glob("*.png")]
         return [path for path in found if _step_of(path) > step]
 
@@ -177,12 +177,12 @@ class Run:
         trainer = config.build_trainer(data)
         averaged = {key: trainer.networks[key] for key in trainer.averaged}
         exports = dict(trainer.exports(averaged))
-        judges = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
-        judges = {key: each for key, each in judges.items() if key not in {*averaged, *exports}}
+        discriminators = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
+        discriminators = {key: each for key, each in discriminators.items() if key not in {*averaged, *exports}}
         while True:
             try:
                 checkpoint.load_networks(path, averaged, "ema")
-                checkpoint.load_networks(path, judges)
+                checkpoint.load_networks(path, discriminators)
                 break
             except (OSError, UserError):
                 # A training may go on meanwhile, and delete this checkpoint as soon as it has newer ones.
@@ -195,7 +195,7 @@ class Run:
                 network.eval().requires_grad_(False),
                 {**metadata, "network": name, "signature": network.signature.to_json()},
             )
-            for name, network in {**exports, **judges}.items()
+            for name, network in {**exports, **discriminators}.items()
         }
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -222,8 +222,8 @@ class Run:
     def forget_after(self, step: int, *, later: bool = False) -> None:
         """Drop the lines of metrics.jsonl after ``step``: a resumed run writes them again.
 
-        With ``later`` that waits for :meth:`settle`, and new lines wait in memory: a training that has gone back to an
-        older checkpoint is given up by a crash before it has written one, and that newer one is still valid.
+        With ``later`` this waits for :meth:`settle`, and new lines wait in memory. A training that went back to an
+        older checkpoint may crash before it writes a new one; the newer checkpoint and its lines must still exist then.
         """
         self._waiting = (step, [])
         if not later:
@@ -268,6 +268,6 @@ def _environment(config: Config) -> dict[str, Any]:
 
 
 def _step_of(path: Path) -> int:
-    """Return the step in the name of a checkpoint or a sample sheet, ``000500-a_to_b.png`` as well; -1 without one."""
+    """Return the step in the name of a checkpoint or a sample grid, ``000500-a_to_b.png`` as well; -1 without one."""
     match = re.match(r"(?:step-)?([0-9]+)(?=[-.]|$)", path.name)
     return int(match[1]) if match else -1

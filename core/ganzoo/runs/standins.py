@@ -1,7 +1,7 @@
-"""What stands in for plugins that a finished run names and that are not here: networks are made without them.
+"""Stand-ins for plugins that a finished run names and that are not installed: its networks load without them.
 
-A loss, a regularizer, a data set and a metric decide how networks are trained, and not what they are. Nothing here can
-be trained with: only :meth:`ganzoo.Run.load_all` asks for it, and hands out networks alone.
+A loss, a regularizer, a data set and a metric decide how networks are trained, not their layers. Nothing here can be
+used for training: only :meth:`ganzoo.Run.load_all` uses it, and returns networks alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a checkpoint says is kept between steps, held against a freshly made training before anything of it is loaded.
+"""Checks of a checkpoint's state against the state of a newly built training, before any of it is loaded.
 
-A file from outside may say anything, and what reads it later believes it: a fused optimizer writes as far as its
-parameters reach, whatever the size of the moments that it was given. So every key, number and tensor has to be one that
-the same training, just made, has as well; and every tensor is copied into memory laid out as that one's.
+A file from outside may hold anything, and code that uses it does not check: a fused optimizer writes over the whole
+size of its parameters, even where the moments it was given are smaller. So every key, number and tensor must match one
+in the newly built training, and every tensor is copied into memory with the same layout.
 """
 
 import copy
@@ -72,6 +72,8 @@ def conformed_optimizer(found: Any, expected: Mapping[str, Any], where: str) -> 
 
 def state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the form of the state that the optimizer has once it has stepped: that of a copy that makes a step."""
+    # Optimizers create their state in the first step, so a new one has nothing to compare with. The copy makes a step
+    # with zero gradients; the real parameters are not touched.
     twin = copy.deepcopy(optimizer)
     for group in twin.param_groups:
         for parameter in group["params"]:
@@ -101,7 +103,7 @@ def _tensor(found: Any, expected: Tensor, where: str) -> Tensor:
 
 
 def _plain(found: Any, where: str) -> Any:
-    """Return a copy of something of which nothing is known but that it should be plain data."""
+    """Return a copy of a value of unknown form, which must be plain data."""
     match found:
         case Tensor():
             _check_memory(found, where)
@@ -116,7 +118,7 @@ def _plain(found: Any, where: str) -> Any:
 
 
 def _check_memory(found: Any, where: str) -> None:
-    """Refuse what is no ordinary tensor, or says that it is larger than its memory, as strides of 0 can."""
+    """Refuse what is no ordinary tensor, or has more elements than its memory holds, as strides of 0 allow."""
     if not isinstance(found, Tensor):
         _refuse(where, "is no tensor")
     plain = type(found) is Tensor and found.layout == torch.strided and not found.is_quantized

@@ -188,7 +188,7 @@ def draw(signature: Signature, n: int, seed: int = 0) -> list[Tensor]:
 
 @torch.no_grad()
 def first_outputs(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Return what each network answers, in eval mode, to the same few inputs every time."""
+    """Return what each network returns, in eval mode, to the same few inputs every time."""
     outputs = {}
     for name, network in networks.items():
         assert isinstance(network, Network)

@@ -49,7 +49,7 @@ def _build(dataset: Callable[[], Dataset]) -> None:
 
 
 def spec(registry: Registry, dataset: Dataset) -> None:
-    """The spec has fields with names of their own, the data set's length, and survives a run's config.toml."""
+    """The spec has fields with names of their own, the data set's length, and reads back from a run's config.toml."""
     names = [field.name for field in dataset.spec.fields]
     if not names or len(set(names)) < len(names):
         raise Fault(f"the fields of a data set have names of their own, not {names}")

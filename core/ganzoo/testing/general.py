@@ -92,7 +92,7 @@ def _fresh(code: str, *arguments: str) -> Any:
 
 def imported(registry: Registry, entry: Entry) -> None:
     """Importing the plugin's module and the target changes nothing of the process that is not the plugin's own."""
-    with suppress(UserError):  # what cannot be imported is told by the next check
+    with suppress(UserError):  # the next check reports what cannot be imported
         entry.spec.load()
     plugins = [p for p in registry.plugins if p.distribution == entry.distribution and entry.spec in p.specs]
     for module, changes in [*((p.module, p.changes) for p in plugins), (entry.spec.target, entry.spec.changes)]:

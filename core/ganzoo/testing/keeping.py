@@ -98,7 +98,7 @@ def run_folder(bench: Bench) -> None:
 
 
 def exported(bench: Bench, entry: Entry) -> None:
-    """Each export can be written as a file and opened again, and answers as torch does, at any batch size."""
+    """Each export can be written as a file and opened again, and returns what torch does, at any batch size."""
     with bench.trained() as (loop, run):
         for name in loop.exports():
             network, metadata = run.load(bench.registry, name)
@@ -108,11 +108,11 @@ def exported(bench: Bench, entry: Entry) -> None:
             both = TorchSampler(network, metadata), made.load(path)
             for n in (5, 1):
                 if drawable(network.signature):
-                    answers = [each.sample(n, seed=3) for each in both]
+                    outputs = [each.sample(n, seed=3) for each in both]
                 else:
                     inputs = [part.numpy() for part in draw(network.signature, n, seed=3)]
-                    answers = [each(*inputs) for each in both]
-                expected, found = (torch.from_numpy(np.array(answer)) for answer in answers)
+                    outputs = [each(*inputs) for each in both]
+                expected, found = (torch.from_numpy(np.array(output)) for output in outputs)
                 if found.shape != expected.shape:
                     raise Fault(f"{name!r} gives {list(found.shape)} from the file, {list(expected.shape)} in torch")
                 if (difference := _difference(network, found, expected)) > TOLERANCE:
@@ -128,7 +128,7 @@ def _advanced(bench: Bench, steps: int) -> Loop:
 
 
 def _disturb() -> None:
-    """Put every global random generator where nobody expects it."""
+    """Change the state of every global random generator."""
     torch.seed()
     np.random.seed(None)
     random.seed()

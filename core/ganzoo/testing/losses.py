@@ -76,7 +76,7 @@ def _declared(registry: Registry, loss: Loss) -> None:
 
 
 def scores(loss: Loss) -> None:
-    """Scores of any shape give a finite scalar for each player."""
+    """Scores of any shape give a finite scalar loss for each network."""
     for shape in SHAPES:
         for player, value in _values(loss, *_draw(shape)).items():
             if value.shape != () or not value.isfinite():
@@ -98,7 +98,7 @@ def gradients(loss: Loss) -> None:
 
 
 def adversarial(loss: Loss) -> None:
-    """Once the discriminator has told real from fake, the generator's loss pulls fake scores towards the real ones."""
+    """Once the discriminator separates real from fake, the generator's loss pulls fake scores towards the real ones."""
     real, fake = (part.requires_grad_() for part in _draw((64,)))
     for _ in range(50):
         value = _values(loss, real, fake)["discriminator"]

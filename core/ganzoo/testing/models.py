@@ -1,4 +1,4 @@
-"""Checks of models: settings, honest networks, and phases that do what they say."""
+"""Checks of models: settings, networks that match their signatures, and phases that do what they declare."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def build(bench: Bench) -> str:
 
 
 def presets(bench: Bench) -> None:
-    """Every preset is valid, survives the same round trip, and makes networks that are as honest as the others."""
+    """Every preset is valid, is unchanged by the same round trip, and builds networks that match their signatures."""
     named = bench.entry.spec.load().presets
     if not named:
         raise Skip("it has no presets")
@@ -99,7 +99,7 @@ def _trainable(owner: str, network: nn.Module) -> Iterator[tuple[str, nn.Paramet
 
 
 def signature(bench: Bench) -> None:
-    """Networks answer as their signatures say, before training and after a few steps, for one sample and several."""
+    """Networks return what their signatures say, before training and after a few steps, for one sample and several."""
     loop = bench.loop()
     for count in (0, STEPS):
         for _ in range(count):
@@ -118,37 +118,37 @@ def _honest(name: str, network: Network) -> None:
     last = list(network.modules())[-1]
     if isinstance(promised, Scores) and isinstance(last, nn.Sigmoid | nn.LogSigmoid):
         raise Fault(f"{name} ends in a {type(last).__name__}; scores are raw, the loss does the rest")
-    answers = {}
+    outputs = {}
     for n in (1, 3, 64):
         inputs = draw(network.signature, n)
         kept = [part.clone() for part in inputs]
-        answer = answers[n] = network(*inputs)
-        if not isinstance(answer, Tensor):
-            raise Fault(f"{name} returns a {type(answer).__name__}, not a tensor")
+        output = outputs[n] = network(*inputs)
+        if not isinstance(output, Tensor):
+            raise Fault(f"{name} returns a {type(output).__name__}, not a tensor")
         if any(not torch.equal(before, after) for before, after in zip(kept, inputs, strict=True)):
             raise Fault(f"{name} changes its input in place")
-        shape = (n, *(answer.shape[1:] if isinstance(promised, Scores) else promised.shape))
-        if tuple(answer.shape) != shape or answer.dtype != torch.float32:
+        shape = (n, *(output.shape[1:] if isinstance(promised, Scores) else promised.shape))
+        if tuple(output.shape) != shape or output.dtype != torch.float32:
             raise Fault(
-                f"{name} returns {answer.dtype} {list(answer.shape)} for a batch of {n}, "
+                f"{name} returns {output.dtype} {list(output.shape)} for a batch of {n}, "
                 f"and its signature says torch.float32 {list(shape)}"
             )
-        if not bool(answer.isfinite().all()):
+        if not bool(output.isfinite().all()):
             raise Fault(f"{name} returns values that are not finite")
         if isinstance(promised, Image):
-            _in_range(name, answer, promised.range)
+            _in_range(name, output, promised.range)
     inputs = draw(network.signature, 3)
-    if not torch.equal(network(*inputs), answers[3]):
+    if not torch.equal(network(*inputs), outputs[3]):
         raise Fault(f"{name} returns something else the second time; noise is an input, never drawn inside")
     alone = torch.cat([network(*(part[index : index + 1] for part in inputs)) for index in range(3)])
-    if not torch.allclose(alone, answers[3], rtol=1e-3, atol=1e-4):
+    if not torch.allclose(alone, outputs[3], rtol=1e-3, atol=1e-4):
         raise Fault(f"{name} returns something else for a sample alone than for the same one in a batch")
 
 
-def _in_range(name: str, answer: Tensor, promised: tuple[float, float]) -> None:
+def _in_range(name: str, output: Tensor, promised: tuple[float, float]) -> None:
     low, high = promised
     margin = 1e-4 * (high - low)
-    found = answer.min().item(), answer.max().item()
+    found = output.min().item(), output.max().item()
     if found[0] < low - margin or found[1] > high + margin:
         raise Fault(
             f"{name} returns values from {found[0]:.3g} to {found[1]:.3g}, and its signature says {low:g} to {high:g}"

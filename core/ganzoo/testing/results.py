@@ -1,4 +1,4 @@
-"""What a check says, and how one is run so that nothing but a result comes out of it."""
+"""The result of a check, and running checks so that every failure becomes a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a name to the checks of what goes by it."""
+"""Running the checks of a plugin's object by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training from the first step to the last, and the run folder that is written on the way."""
+"""Training from the first step to the last, and writing the run folder during it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def fit(
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
-    Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins; of a
-    run that has come to its last step, what is missing of these. ``from_step`` goes back to an older checkpoint, and
-    later ones are deleted as soon as the training has written its own. Nobody else can train in the folder meanwhile.
+    Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins. If
+    the run is at its last step already, only missing files are written. ``from_step`` goes back to an older checkpoint;
+    later ones are deleted when the training has written its first new one. No other process can train in the folder at
+    the same time.
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite raises :class:`~ganzoo.TrainingError`, a full disk :class:`~ganzoo.UserError`; both leave the
@@ -76,6 +77,8 @@ def _fit(
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     dataset = dataset if dataset is not None else config.build_dataset()
+    # Seeded right before the weights are drawn, on the CPU: the same seed gives the same weights on every device, and
+    # whatever built the data set cannot change them.
     checkpoint.seed_random(settings.seed)
     trainer = config.build_trainer(dataset.spec)
     trainer.to(device)
@@ -85,6 +88,7 @@ def _fit(
     elif (run.checkpoints / "last").exists():
         loop.restore(checkpoint.latest(run.checkpoints))
     run.forget_after(loop.step, later=from_step is not None)
+    # Workers start only now: earlier they would read batches from position 0, which restore() has just changed.
     loop.start_workers()
     metrics = config.build_metrics(dataset)
     sample_logger = _SampleLogger(run, loop, dataset, metrics, registry)
@@ -92,11 +96,13 @@ def _fit(
         metric.prepare(quiet=quiet)
 
     registry.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
+    # "failed" until the last line of the block has run, so that ganzoo_fit_end is right whatever is raised.
     outcome: Literal["done", "interrupted", "failed"] = "failed"
     try:
         with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
                 sample_logger.draw()
+            # The training was killed between its last checkpoint and its last grid.
             elif loop.step == settings.steps and not sample_logger.grid.is_file() and (figures := sample_logger.draw()):
                 run.log(loop.step, figures)
             _train(loop, run, registry, sample_logger, progress, signals)
@@ -111,6 +117,7 @@ def _fit(
         raise
     finally:
         registry.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
+    # Raised last: an interrupted run has its checkpoint and its model card, and plugins know that it ended.
     if stopped:
         sentence = f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}"
         raise Interrupted(sentence, signals.number)
@@ -122,13 +129,17 @@ def _train(
     settings = loop.settings
     started, since = time.perf_counter(), loop.step
     stale = run.later(loop.step)  # of a training that was killed after its last checkpoint, or that is given up
+    # The order within a step: check that all is finite, draw samples, log, save the checkpoint. The checkpoint is last,
+    # so that a run that is resumed from it has the lines and the grids of its step already, and never twice.
     while loop.step < settings.steps:
         loop.advance()
         progress.advance(loop.step)
         stop = bool(signals.number)  # read once: a signal that comes later in this step stops the next one
         last = loop.step == settings.steps or stop
         if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
-            _check(loop.nonfinite(), loop, run)  # before anything of it is kept
+            # Before anything of this step is saved: a checkpoint with NaN would replace the last usable one. Not in
+            # every step, since reading the result makes the CPU wait for the GPU.
+            _check(loop.nonfinite(), loop, run)
         metrics: dict[str, float] = {}
         if loop.step % settings.log_every == 0 or last:
             metrics = loop.take_logs()
@@ -142,10 +153,12 @@ def _train(
         if metrics:
             run.log(loop.step, metrics)
             registry.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
+            # Restarted after the samples and the plugins, whose time is not that of training.
             started, since = time.perf_counter(), loop.step
         if loop.step % settings.checkpoint_every == 0 or last:
             path = loop.save(run.checkpoints, [each for each in stale if each not in sample_logger.drawn])
             stale = []
+            # Only now, when the new checkpoint is on disk, are the old lines of metrics.jsonl given up for good.
             run.settle()
             registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
         if stop:
@@ -164,7 +177,7 @@ def _check(nonfinite: str, loop: Loop, run: Run) -> None:
 
 
 class _SampleLogger:
-    """Draws what people look at: sample grids from fixed latents, metrics on samples, the curves and the animation."""
+    """Draws sample grids from fixed latents, the loss curves and the animation, and computes metrics on samples."""
 
     def __init__(
         self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
@@ -203,6 +216,8 @@ class _SampleLogger:
     def _draw_samples(self, network: Network) -> dict[str, float]:
         field, seed = self.signature.output, self.loop.settings.seed
         count = grids.grid_size(self.signature) if isinstance(field, Image) else plots.POINTS
+        # One draw serves the grid and all metrics: each takes its first samples. The seed is fixed, so that the grids
+        # of different steps show the same latents.
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
@@ -252,17 +267,18 @@ class _SampleLogger:
     def finish(self) -> None:
         """Draw the curves, and join the grids to an animation."""
         plots.save_curves(self.run.path / "losses.png", self.run.metrics())
-        animation.save_progress(self.run.path / "progress.gif", self.run.sheets())
+        animation.save_progress(self.run.path / "progress.gif", self.run.grids())
 
 
 class _Signals:
-    """While entered, the first SIGINT or SIGTERM is remembered as ``number``; a second one ends everything at once."""
+    """While entered, remembers the first SIGINT or SIGTERM as ``number``; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Signals:
+        # Python allows handlers to be set in the main thread only; in other threads a training cannot be interrupted.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._remember)
@@ -275,4 +291,5 @@ class _Signals:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.number = number
+        # With the former handlers back, a second Ctrl-C works even if the current step hangs.
         self.__exit__()

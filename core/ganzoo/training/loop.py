@@ -1,4 +1,4 @@
-"""The training step: runs the phases of any GAN, and holds all that a checkpoint holds."""
+"""The training step: runs the phases of any GAN, and holds the state that checkpoints save."""
 
 import copy
 import math
@@ -23,10 +23,11 @@ __all__ = ["Loop"]
 
 
 class Loop:
-    """A GAN in training: :meth:`advance` runs one step, which is every phase once, as often as the phase says.
+    """A GAN in training: :meth:`advance` runs one step, which runs each phase that is due, as often as it repeats.
 
-    For each run of a phase the loop draws fresh batches, freezes what the phase does not update, accumulates, clips
-    and steps; after the step it updates the averaged networks. It holds all that a checkpoint holds.
+    For each run of a phase the loop draws fresh batches, freezes the networks that the phase does not update,
+    accumulates gradients, clips them and steps the optimizer. After all phases it updates the averaged networks. It
+    holds all state that a checkpoint saves.
     """
 
     def __init__(self, trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> None:
@@ -40,6 +41,8 @@ class Loop:
             name: copy.deepcopy(trainer.networks[name]).eval().requires_grad_(False) for name in trainer.averaged
         }
         self.logs: dict[str, list[Tensor]] = {}
+        # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
+        # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
         self._trainable = {
             name: [parameter for parameter in network.parameters() if parameter.requires_grad]
             for name, network in trainer.networks.items()
@@ -50,10 +53,15 @@ class Loop:
             self._check(phase)
         for optimizer in trainer.optimizers.values():
             for group in optimizer.param_groups:
+                # Schedules multiply this one. Multiplying the current rate instead would compound from step to step,
+                # and a resumed run would start from the rate that its checkpoint happened to hold.
                 group.setdefault("initial_lr", group["lr"])
 
     def _check(self, phase: Phase) -> None:
-        """Refuse a phase that could not do what it says: gradients that nobody applies would pile up."""
+        """Refuse a phase whose optimizer does not hold the parameters that it updates.
+
+        Gradients that no optimizer applies and resets would add up over all steps.
+        """
         optimizer = self.trainer.optimizers.get(phase.optimizer)
         if optimizer is None:
             raise ValueError(f"phase {phase.name!r} names the optimizer {phase.optimizer!r}, which does not exist")
@@ -73,6 +81,8 @@ class Loop:
                 for _ in range(phase.repeat):
                     self._run(phase)
         self.step += 1
+        # Warm-up of the average: with the full decay from the first step, the random initial weights would stay in the
+        # average for thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         for average in self._averages:
             average.update(decay)
@@ -80,29 +90,39 @@ class Loop:
     def _run(self, phase: Phase) -> None:
         self.differentiate(phase)
         optimizer = self.trainer.optimizers[phase.optimizer]
+        # The norm is taken over all networks of the phase together, so that their relative gradients are kept.
         if self.settings.clip_grad is not None:
             parameters = [parameter for name in phase.updates for parameter in self._trainable[name]]
             nn.utils.clip_grad_norm_(parameters, self.settings.clip_grad)
         optimizer.step()
+        # None instead of zeros: memory is freed before the next phase, and Adam skips a parameter without a gradient,
+        # where a gradient of zero would still move it by its momentum.
         optimizer.zero_grad(set_to_none=True)
         if phase.after is not None:
             phase.after()
 
     def differentiate(self, phase: Phase) -> None:
-        """Draw fresh batches for a run of a phase and leave the mean gradient of its loss on what it updates."""
+        """Draw fresh batches for a run of a phase, and leave the mean gradient in the networks that it updates."""
         self._focus(phase.updates)
         parts = self.settings.accumulate
         for _ in range(parts):
             batch = self.trainer.prepare(next(self.stream))
+            # Only the forward pass runs under autocast; torch recommends to run backward() outside of it. bfloat16 has
+            # the exponents of float32, so no gradient scaler is needed. Dividing each loss by the number of parts makes
+            # the sum of the gradients the mean over all accumulated batches.
             with mixed_precision(self.settings.precision, self.trainer.device):
                 results = phase.loss(batch)
                 loss = results["loss"] if parts == 1 else results["loss"] / parts
             loss.backward()
+            # Detached but not read: .item() in every step would make the CPU wait for the GPU.
             for key, value in results.items():
                 self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
 
     def _focus(self, names: tuple[str, ...]) -> None:
-        """Make the named networks trainable and freeze the others, unless that is so already."""
+        """Make the named networks trainable and freeze the others, unless they are already."""
+        # The generator's loss flows through the discriminator. Frozen, its weights get no gradients: that saves the
+        # time to compute them, and they cannot leak into the discriminator's next step. Setting the flags takes time
+        # too, so nothing is done while the same phase repeats.
         if names != self._focused:
             for name, parameters in self._trainable.items():
                 wanted = name in names
@@ -118,6 +138,7 @@ class Loop:
                 factor = 1 - self.step / self.settings.steps
             case "cosine":
                 factor = (1 + math.cos(math.pi * self.step / self.settings.steps)) / 2
+        # Warm-up limits the schedule instead of multiplying it: it never raises the rate above the schedule.
         factor = min(factor, (self.step + 1) / max(self.settings.lr_warmup, 1))
         for optimizer in self.trainer.optimizers.values():
             for group in optimizer.param_groups:
@@ -148,6 +169,8 @@ class Loop:
     def restore(self, path: Path) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
         step, found = checkpoint.load_state(path)
+        # The random state comes last, since loading a plugin's state may itself draw random numbers; step and position
+        # are set only when everything else has been loaded.
         try:
             state = self._conformed(found)
             checkpoint.load_networks(path, self.trainer.networks)
@@ -158,7 +181,7 @@ class Loop:
             checkpoint.restore_random_state(state["random"])
         except UserError:
             raise
-        except Exception as error:  # whatever a plugin's load_state_dict() makes of a foreign file
+        except Exception as error:  # whatever a plugin's load_state_dict() raises for a file of another training
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
         self.step, self.stream.position = step, state["position"]
@@ -166,7 +189,7 @@ class Loop:
     def _conformed(self, found: Any) -> dict[str, Any]:
         """Return the state of a checkpoint, checked against this training, which has just been made."""
         optimizers = {name: state_after_a_step(each) for name, each in self.trainer.optimizers.items()}
-        random = {**checkpoint.random_state(), "cuda": []}  # a run may have been begun on more or fewer devices
+        random = {**checkpoint.random_state(), "cuda": []}  # a run may have started on more or fewer devices
         rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0}
         given = dict(found) if isinstance(found, Mapping) else {}
         kept = given.pop("optimizers", None)
@@ -189,14 +212,17 @@ class Loop:
         return broken[0] if broken else ""
 
     def start_workers(self) -> None:
-        """Let worker processes read the data from here on, if it does not lie in memory."""
+        """Let worker processes read the data from now on, unless it is in memory."""
         self.stream = Stream(
             self.dataset, self.settings.batch_size, self.settings.seed, self.stream.position, self.settings.workers
         )
 
 
 class _Average:
-    """Keeps a network's exponential moving average up to date; buffers are copied."""
+    """Keeps a network's exponential moving average up to date; buffers are copied.
+
+    Buffers such as batch norm's running statistics are moving averages already, and some are integers.
+    """
 
     def __init__(self, average: nn.Module, network: nn.Module) -> None:
         self.averages: list[Tensor] = list(average.parameters())

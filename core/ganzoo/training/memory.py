@@ -1,4 +1,4 @@
-"""How much memory a training will take, from one tiny batch and without a step."""
+"""An estimate of the memory that a training takes, from one small batch and without an optimizer step."""
 
 import torch
 from torch import Tensor
@@ -31,8 +31,10 @@ def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> int
     probe = -(-PROBE // trainer.batch_multiple) * trainer.batch_multiple
     batch = trainer.prepare(dataset.batch(torch.arange(probe) % len(dataset), torch.Generator().manual_seed(0)))
     activations = 0
+    # The estimate must not change the training that may follow, so the random state is restored.
     with torch.random.fork_rng(devices=[]):
         for phase in trainer.phases():
+            # By storage, since autograd saves many views of one tensor; weights, which it saves too, are taken off.
             seen: dict[int, int] = {}
 
             def keep(tensor: Tensor, seen: dict[int, int] = seen) -> Tensor:

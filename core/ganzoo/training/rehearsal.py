@@ -1,6 +1,6 @@
-"""Everything that a training will need, made and tried once before there is a run folder, so that a mistake costs none.
+"""A trial of everything that a training needs, before a run folder is made, so that a mistake leaves no folder.
 
-``ganzoo train`` rehearses whether it begins, resumes or only shows: what one of them refuses, all of them do.
+``ganzoo train`` rehearses a new run, a resumed run and a dry run alike, so all three refuse the same mistakes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["rehearse"]
 
 
 def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config:
-    """Make all that training will need, and the gradients of every phase on a few samples.
+    """Build everything that the training needs, and compute the gradients of every phase on a few samples.
 
-    Returns the config without the metrics that nobody has named and that cannot be computed here, of which stderr is
-    told unless ``quiet``. Raises :class:`UserError` for anything else that would end the training in its first step.
-    What is made is thrown away; torch's random state is the seed's, as at the start of a training.
+    Returns the config without the metrics that the user has not named and that cannot be computed here; they are
+    reported on stderr unless ``quiet``. Raises :class:`UserError` for anything else that would end the training in its
+    first step. What was built is discarded; torch's random state is seeded again, as at the start of a training.
     """
     device = resolve_device(config.train.device)
     checkpoint.seed_random(config.train.seed)
@@ -45,18 +45,19 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
 
 
 def _least(config: Config, trainer: Trainer) -> int:
-    """Return the size of the smallest batch that shows what the config's would: two of what is scored together."""
+    """Return the size of the smallest batch that fails where the config's batch would: two groups scored together."""
     size, multiple = config.train.batch_size, trainer.batch_multiple
     if size % multiple:
         raise UserError(
             f"{config.model.key} scores {multiple} samples together here, so that batch_size is a multiple of that, "
             f"not {size}; take --set batch_size={max(size // multiple, 1) * multiple}"
         )
-    return min(size, 2 * multiple)  # more than one, where the config's is more: statistics of one are another matter
+    # Not one group, unless the config asks for it: batch norm refuses statistics of a single sample.
+    return min(size, 2 * multiple)
 
 
 def _unfit(config: Config, dataset: Dataset, signature: Signature) -> dict[str, str]:
-    """Return why metrics that came along do not fit; raises UserError for one that was named."""
+    """Return why metrics that were added by default do not fit; raises UserError for one that the user named."""
     unfit: dict[str, str] = {}
     for key, choice in config.metrics.items():
         try:

@@ -1,4 +1,4 @@
-"""Training by names and settings, as ``ganzoo train`` does."""
+"""Training from the names of plugins and their settings, as ``ganzoo train`` does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Prepared", "prepare", "train"]
 
 
 class Prepared(NamedTuple):
-    """What a training is made of, rehearsed; no step has been taken and nothing written."""
+    """A training that was resolved and tried once; no step has been taken and nothing written."""
 
     config: Config
     dataset: Dataset
@@ -60,8 +60,8 @@ def train(
     """Train a GAN into a new run folder, or go on with one; return the run.
 
     A new training: ``plugin`` names the model, ``data`` the data set, and ``loss`` the adversarial loss, by default
-    what the model suggests; ``regularizers`` are added, and regularizers and metrics that come along otherwise are left
-    out if they are named in ``without``. ``preset`` is a named set of settings of the model; ``config`` the path of a
+    what the model suggests; ``regularizers`` are added. ``without`` names regularizers and metrics to leave out that
+    would be used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a
     TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width":
     24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before
     ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides
@@ -70,15 +70,15 @@ def train(
     such as ``encoder_regression``.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
-    checkpoint, or from that of ``from_step``, in which case later ones are given up. ``steps``, ``device``, ``without``
+    checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``without``
     and ``sets`` may change it, nothing else.
 
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
     thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised.
 
-    Raises :class:`~ganzoo.UserError` for anything unknown or misspelt, for what does not go together, for a run that
-    somebody else trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite.
+    Raises :class:`~ganzoo.UserError` for anything unknown or misspelled, for settings that do not fit together, for a
+    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite.
     """
     run = None if resume is None else Run.open(resume)
     with nullcontext() if run is None else run.locked():
@@ -150,7 +150,8 @@ def prepare(
         if named := [name for name, value in fixed.items() if value is not None]:
             raise UserError(f"--{named[0]} cannot change a run that is resumed; leave it out, or start a new run")
         run = Run.open(resume)
-        # A run that is trained just now changes while it is read. One that comes as an object is locked already.
+        # Without the lock, a training of another process could change the run while it is read. A Run object comes from
+        # train(), which holds its lock already.
         with nullcontext() if isinstance(resume, Run) else run.locked():
             return _prepare_resumed(registry, run, sets, flags, from_step, quiet)
     if from_step is not None:
@@ -177,7 +178,7 @@ def _prepare_resumed(
     else:
         last = checkpoint.find(run.checkpoints, from_step)
     step, _ = checkpoint.load_state(last)
-    # What a training that was killed after its last checkpoint has not come to is made up for.
+    # A training that was killed after its last checkpoint may lack its card, curves or grid: they are written now.
     if step > config.train.steps or (step == config.train.steps and (from_step is not None or _complete(run, step))):
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
     try:
@@ -198,7 +199,7 @@ def _prepare_resumed(
 
 
 def _left_out(registry: Registry, names: Sequence[str]) -> dict[str, Any]:
-    """Return the settings that leave out what goes by these names, regularizers and metrics."""
+    """Return a config layer that leaves out the regularizers and metrics of these names."""
     layer: dict[str, dict[str, Any]] = {}
     for name in names:
         kinds: tuple[Kind, ...] = ("regularizer", "metric")
@@ -224,13 +225,13 @@ def _of_generator(run: Run) -> dict[str, Any]:
 
 
 def _complete(run: Run, step: int) -> bool:
-    """Return whether all is there that a training writes after its last checkpoint, the card last."""
+    """Return whether all files exist that a training writes after its last checkpoint."""
     files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
     return all(file.is_file() for file in files) and is_current(run, step, step)
 
 
 def _refuse_changes(before: Config, after: Config) -> None:
-    """Raise :class:`UserError` where a setting has changed that the checkpoint has decided: it would do nothing.
+    """Raise :class:`UserError` where a setting has changed whose value is fixed by the checkpoint.
 
     Paths may change, since folders are moved.
     """

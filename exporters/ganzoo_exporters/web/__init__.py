@@ -1,4 +1,4 @@
-"""A static page with a model in it, for any web host: no server of its own, and no network once it is loaded."""
+"""A static web page with a model in it, for any web host; after loading it needs neither a server nor a network."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _read_ort(source: Path) -> dict[str, bytes]:
 
 
 def _fetched() -> Path:
-    """Return the ``.tgz`` from the cache, fetched with npm if it is not there."""
+    """Return the ``.tgz`` from the cache; it is fetched with npm if it is missing."""
     name = f"onnxruntime-web-{ORT}.tgz"
     cached = cache_folder() / name
     if cached.is_file():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, ImageReader, Label, UserError
 from ganzoo.files import read_csv
-from ganzoo.images.reading import MAX_PIXELS, find_images, resized, tell_skipped
+from ganzoo.images.reading import COLOR, MAX_PIXELS, find_images, resized, tell_skipped
 
 _log = logging.getLogger("ganzoo")
 _TRIES = 256  # images that fail one after another before a lazy fetch gives up: then it is the disk and not the images
@@ -30,7 +30,10 @@ Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 def _color(text: str) -> str:
-    ImageReader(background=text)
+    try:
+        ImageReader(background=text)
+    except UserError:
+        raise ValueError(COLOR) from None  # pydantic says beside it what was given
     return text
 
 

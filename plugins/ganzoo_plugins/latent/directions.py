@@ -61,11 +61,15 @@ def check_directions(document: Any, signature: Signature, where: str) -> Directi
             low, high = entry["range"]
             numbers = [*entry["vector"], low, high]
             # As float32, which is what they are used as.
-            valid = all(abs(number) <= 3.4e38 for number in numbers) and low < high
+            finite = all(abs(number) <= 3.4e38 for number in numbers)
             size = sizes.get(entry["latent"])
         except (KeyError, TypeError, ValueError):
             raise UserError(f"the direction {name!r} in {where} has no latent, vector and range") from None
-        if len(numbers) - 2 != size or not valid:
+        if not finite:
+            raise UserError(f"the direction {name!r} in {where} has numbers that are not finite, as float32")
+        if not low < high:
+            raise UserError(f"the direction {name!r} in {where} has a range that does not go up: {low} to {high}")
+        if len(numbers) - 2 != size:
             latents = " and ".join(f"{latent!r} of {size} numbers" for latent, size in sizes.items())
             raise UserError(f"the direction {name!r} in {where} is not for this model, which takes {latents}")
     return document

@@ -52,8 +52,10 @@ class Editor:
         with np.errstate(all="ignore"):  # what is no number, or too large for float32, is refused below
             latents = np.asarray(found, np.float32)
         shape = self.field.shape
-        if latents.shape[-len(shape) :] != shape or latents.ndim > len(shape) + 1 or not np.isfinite(latents).all():
+        if latents.shape[-len(shape) :] != shape or latents.ndim > len(shape) + 1:
             raise UserError(f"{path} holds no latents of this model, which have the shape {list(shape)}")
+        if not np.isfinite(latents).all():
+            raise UserError(f"{path} holds latents that are not finite, as float32")
         return latents.reshape(-1, *shape)
 
     def combinations(self) -> int:
