@@ -40,7 +40,7 @@ def eval_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
 ) -> None:
-    """Evaluate a model: its samples beside as many real ones.
+    """Evaluate a trained model: its samples beside as many real ones.
 
     What translates or fills images is evaluated by its outputs for the data's.
     """
