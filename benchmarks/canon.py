@@ -1,20 +1,20 @@
-"""Every image model of the zoo at an equal CPU budget: digits judged by an independent classifier, shapes from pixels.
+"""Every image model at an equal CPU budget: digits evaluated by an independent classifier, shapes from pixels.
 
     python benchmarks/canon.py train MODEL ... --real MNIST_FOLDER [--data mnist|shapes] [--preset NAME] [--seed 0]
-    python benchmarks/canon.py judge MODEL --real MNIST_FOLDER
+    python benchmarks/canon.py evaluate MODEL --real MNIST_FOLDER
     python benchmarks/canon.py table
 
 ``train`` is ``ganzoo train --plugin MODEL`` at its defaults, which are made for at most twenty minutes of one core (ten
-of two); the CPU time is measured and reported. The judge (benchmarks/classifier.py) was trained on the full MNIST
+of two); the CPU time is measured and reported. The evaluator (benchmarks/classifier.py) was trained on the full MNIST
 training set and trains no GAN. Of 5,000 samples of the averaged generator, labels in equal parts:
 
-    quality     share to whose top class the judge gives a probability above 0.9
+    quality     share to whose top class the classifier gives a probability above 0.9
     diversity   exp of the entropy of the mean class distribution: how many classes are drawn, of 10
-    IS          Inception score of the judge's probabilities: exp(H(mean) - mean H)
-    FID         Fréchet distance in the judge's 64 features to the 10,000 MNIST test digits
+    IS          Inception score of the classifier's probabilities: exp(H(mean) - mean H)
+    FID         Fréchet distance in the classifier's 64 features to the 10,000 MNIST test digits
     labels      share whose top class is the label that they were drawn for (conditional models)
 
-The floor is the same for 5,000 real digits: the training digits of mnist5k.
+The reference is the same for 5,000 real digits: the training digits of mnist5k.
 
 Drawn shapes are measured by ``Shapes.measure``, which knows no network: the share of samples that are recognized as a
 shape at all, whose shape is the one that was asked for, and whose hue is (a sample that is not recognized is wrong).
@@ -54,10 +54,10 @@ def main() -> None:
     train.add_argument("--set", dest="sets", action="append", default=[], help="as for ganzoo train")
     train.add_argument("--runs", type=Path, default=Path("runs"))
     train.set_defaults(action=_train)
-    judge = commands.add_parser("judge", help="judge a trained model: a run folder, an .onnx file or zoo:NAME")
-    judge.add_argument("model")
-    judge.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
-    judge.set_defaults(action=_judge)
+    evaluate = commands.add_parser("evaluate", help="evaluate a trained model: a run folder, an .onnx file or zoo:NAME")
+    evaluate.add_argument("model")
+    evaluate.add_argument("--real", type=Path, required=True, help="a folder with MNIST as torchvision lays it out")
+    evaluate.set_defaults(action=_evaluate)
     table = commands.add_parser("table")
     table.set_defaults(action=_table)
     options = parser.parse_args()
@@ -79,14 +79,14 @@ def _train(options: argparse.Namespace) -> None:
             "minutes": round((time.perf_counter() - wall) / 60, 1),
             "threads": torch.get_num_threads(),
         }
-        _judged(str(run.path), options.real, spent)
+        _evaluate_model(str(run.path), options.real, spent)
 
 
-def _judge(options: argparse.Namespace) -> None:
-    _judged(options.model, options.real, {})
+def _evaluate(options: argparse.Namespace) -> None:
+    _evaluate_model(options.model, options.real, {})
 
 
-def _judged(model: str, real: Path, spent: dict) -> None:
+def _evaluate_model(model: str, real: Path, spent: dict) -> None:
     sampler = ganzoo.load(model)
     metadata = sampler.metadata
     signature = Signature.from_json(metadata["signature"])
@@ -101,7 +101,7 @@ def _judged(model: str, real: Path, spent: dict) -> None:
     labels = {field.name: part for field, part in inputs if field.kind == "label"}
     if shapes:
         labels = wanted if attributes else {"shape": labels.pop("y"), **labels}
-    judge = judge_shapes if shapes else Evaluator(real)
+    evaluator = evaluate_shapes if shapes else Evaluator(real)
     training = metadata["training"]
     row = {
         "model": metadata["model"]["key"],
@@ -109,10 +109,10 @@ def _judged(model: str, real: Path, spent: dict) -> None:
         **{key: training[key] for key in ("loss", "seed", "step")},
         **spent,
         "samples": SAMPLES,
-        "drawn": judge(images, labels),
+        "drawn": evaluator(images, labels),
     }
-    if isinstance(judge, Evaluator):
-        row["real"] = judge.floor()
+    if isinstance(evaluator, Evaluator):
+        row["real"] = evaluator.reference()
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{row['model']}-{row['data']}-{row['seed']}.json"
     path.write_text(json.dumps(row, indent=2) + "\n")
@@ -128,7 +128,7 @@ class Evaluator:
         from torchvision.datasets import MNIST
 
         self.classifier = load(WEIGHTS)
-        self.reference = _moments(self._look(MNIST(root, train=False).data[:, None] / 255)[0])
+        self.real_moments = _moments(self._look(MNIST(root, train=False).data[:, None] / 255)[0])
 
     @torch.no_grad()
     def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,13 +145,13 @@ class Evaluator:
             "quality": (top > 0.9).double().mean(),
             "diversity": marginal.exp(),
             "inception_score": (marginal - conditional).exp(),
-            "fid": _frechet(self.reference, _moments(features)),
+            "fid": _frechet(self.real_moments, _moments(features)),
         }
         if labels:
             figures["label_accuracy"] = (guess == labels["y"]).double().mean()
         return {name: round(float(value), 4) for name, value in figures.items()}
 
-    def floor(self) -> dict[str, float]:
+    def reference(self) -> dict[str, float]:
         config = load_config(load_registry(), "gan_fc", flags={"data": {"name": "mnist5k"}})
         tensors = config.build_dataset().tensors
         return self(tensors["x"] / 255, {"y": tensors["y"]})
@@ -163,7 +163,7 @@ def made_shapes(condition: str, size: int) -> Dataset:
     return load_config(load_registry(), "gan_fc", sets=sets, flags={"data": {"name": "shapes"}}).build_dataset()
 
 
-def judge_shapes(images: Tensor, asked: dict[str, Tensor]) -> dict[str, float]:
+def evaluate_shapes(images: Tensor, asked: dict[str, Tensor]) -> dict[str, float]:
     """Return how many samples are a shape at all, and how many are what was asked for."""
     found = made_shapes("none", 1).measure((images * 255).round().to(torch.uint8))
     figures = {"recognized": found["shape"] >= 0}

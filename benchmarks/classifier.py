@@ -1,6 +1,6 @@
-"""The independent judge of the MNIST benchmarks: a small digit classifier.
+"""The independent evaluator of the MNIST benchmarks: a small digit classifier.
 
-It is trained once on the full MNIST training set and only ever *judges* what a
+It is trained once on the full MNIST training set and only ever *evaluates* what a
 GAN draws; no GAN is trained with it. Train it (about three CPU minutes) with
 
     python benchmarks/classifier.py --root FOLDER_WITH_MNIST
@@ -8,7 +8,7 @@ GAN draws; no GAN is trained with it. Train it (about three CPU minutes) with
 where the folder is a ``torchvision.datasets.MNIST`` root. From other scripts:
 
     classifier = load("benchmarks/results/mnist_classifier.safetensors")
-    figures = judge(images, classifier)   # images: float [N, 1, 28, 28] in [0, 1]
+    figures = evaluate(images, classifier)   # images: float [N, 1, 28, 28] in [0, 1]
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Classifier(nn.Module):
 
 
 def load(path: str | Path = WEIGHTS) -> Classifier:
-    """The trained classifier, ready to judge (evaluation mode, no gradients)."""
+    """The trained classifier, ready to evaluate (evaluation mode, no gradients)."""
     classifier = Classifier()
     classifier.load_state_dict(load_file(str(path)))
     return classifier.eval().requires_grad_(False)
@@ -74,7 +74,7 @@ def probabilities(images: Tensor, classifier: Classifier, batch: int = 500) -> T
     return torch.cat([classifier(part).softmax(1) for part in images.split(batch)])
 
 
-def judge(images: Tensor, classifier: Classifier) -> dict:
+def evaluate(images: Tensor, classifier: Classifier) -> dict:
     """How digit-like and how varied float images in [0, 1], [N, 1, 28, 28], are.
 
     confident: share of images whose top class has a probability above 0.9
@@ -146,7 +146,7 @@ def main() -> None:
     weights = {name: value.contiguous() for name, value in classifier.state_dict().items()}
     save_file(weights, str(options.out))
     print(f"test accuracy {100 * accuracy(images, test.targets, classifier):.2f}%")
-    print("2,000 real test digits:", judge(images[:2000], classifier))
+    print("2,000 real test digits:", evaluate(images[:2000], classifier))
     print(f"{options.out}: {options.out.stat().st_size / 1000:.0f} kB")
 
 

@@ -1,4 +1,4 @@
-"""Judges a model that draws 28x28 digits by a classifier that it never saw, beside as many real digits.
+"""Evaluates a model that draws 28x28 digits by a classifier that it never saw, beside as many real digits.
 
     python benchmarks/classifier.py --root MNIST_FOLDER          # once; its weights are in benchmarks/results
     python benchmarks/digits.py MODEL [--real MNIST_FOLDER] [--out benchmarks/results/digits.json]
@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 import torch
-from classifier import WEIGHTS, judge, load
+from classifier import WEIGHTS, evaluate, load
 
 import ganzoo
 
@@ -42,12 +42,12 @@ def main() -> None:
     model = sampler.metadata["model"]
     training = sampler.metadata["training"]
     report = {"model": model, "training": training, "samples": SAMPLES, "seed": options.seed}
-    report["drawn"] = rounded(judge((samples - low) / (high - low), classifier))
+    report["drawn"] = rounded(evaluate((samples - low) / (high - low), classifier))
     if options.real:
         from torchvision.datasets import MNIST
 
         images = MNIST(options.real, train=False).data[:SAMPLES, None] / 255
-        report["real"] = rounded(judge(images, classifier))
+        report["real"] = rounded(evaluate(images, classifier))
     for name in ("drawn", "real"):
         if name in report:
             figures = report[name]

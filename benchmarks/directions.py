@@ -1,10 +1,10 @@
-"""Directions fitted on drawn shapes, scored by a judge that reads the factors off the pixels.
+"""Directions fitted on drawn shapes, scored by an evaluator that reads the factors off the pixels.
 
     python benchmarks/directions.py MODEL [--method difference|svm] [--plain] [--out FILE.json]
 
 MODEL is a generator of shapes: a run folder, an .onnx file or zoo:NAME. Half of the samples are labeled by
 ``Shapes.measure`` and a direction is fitted to each factor, by default without its share in the others; the other half
-are moved along each direction over its range, in ``STEPS`` steps, and judged again. Of every direction:
+are moved along each direction over its range, in ``STEPS`` steps, and measured again. Of every direction:
 
     monotone    share of latents whose factor never falls by more than ``NOISE`` along the way; a way on which the
                 shape is lost somewhere counts as not monotone
@@ -57,26 +57,28 @@ def main() -> None:
     known = editor.latents(range(options.samples))
     factors = measure(editor, known, np.arange(options.samples))
     spreads = {name: mean(distance(name, values, np.roll(values, 1))) for name, values in factors.items()}
-    plain, facts = {}, {}
+    plain, correlations = {}, {}
     for name, values in (factors | kinds(factors)).items():
         there = np.isfinite(values)
         if name not in ("hue", "rotation", "shape") and np.ptp(values[there]) > 0:
             plain[name] = fit(known[there], values[there], options.method)
-            facts[name] = held_out(known[there], values[there], options.method)
+            correlations[name] = held_out(known[there], values[there], options.method)
     fresh = editor.latents(range(options.samples, options.samples + options.latents))
     numbers = np.arange(options.samples, options.samples + options.latents)
     results = {}
     for name in FITTED:
         vector = plain[name]
         if not options.plain:
-            vector = project_out(vector, [other for key, other in plain.items() if key != name and facts[key] > KNOWN])
+            vector = project_out(
+                vector, [other for key, other in plain.items() if key != name and correlations[key] > KNOWN]
+            )
         low, high = describe(editor.field, vector, options.method)["range"]
         if options.reach is not None:
             low, high = -options.reach, options.reach
         step = vector.reshape(editor.field.shape).astype(np.float32)
         strengths = np.linspace(low, high, STEPS, dtype=np.float32)
         way = [measure(editor, fresh + strength * step, numbers) for strength in strengths]
-        results[name] = {"correlation": facts[name], "range": [low, high], **score(name, way, spreads)}
+        results[name] = {"correlation": correlations[name], "range": [low, high], **score(name, way, spreads)}
         show(name, results[name])
     lost = 1 - float(np.isfinite(factors["size"]).mean())
     print(f"{lost:.1%} of samples are not recognized; spreads: {json.dumps(spreads)}", file=sys.stderr)
@@ -88,12 +90,12 @@ def main() -> None:
 
 def measure(editor: Editor, latents: NDArray[np.float32], numbers: NDArray[Any]) -> Factors:
     """Return the factors of what latents, [N, ...], give, [N] each; not-a-number for what is not recognized."""
-    judge = Shapes(Shapes.Config(image_size=max(16, editor.output.height), size=1, condition="none")).measure
+    measure = Shapes(Shapes.Config(image_size=max(16, editor.output.height), size=1, condition="none")).measure
     parts = []
     for start in range(0, len(latents), 500):
         images = editor.draw(latents[start : start + 500], numbers[start : start + 500])
-        judged = judge(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
-        parts.append({name: values.double().numpy() for name, values in judged.items()})
+        measured = measure(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
+        parts.append({name: values.double().numpy() for name, values in measured.items()})
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     found["shape"] = np.where(found["shape"] < 0, np.nan, found["shape"])
     turn = 2 * np.pi * found["hue_turn"]

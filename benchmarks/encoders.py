@@ -6,12 +6,12 @@ MODEL is a run with a generator and an encoder, or its generator.onnx with encod
 on shapes. Of 1,000 images x, MNIST test digits or shapes of another seed, and G(E(x)):
 
     L1        mean difference, as a share of the range
-    label     digits: the judge (benchmarks/classifier.py) sees the same class in both
+    label     digits: the classifier (benchmarks/classifier.py) sees the same class in both
     shape, hue, place, size   shapes, measured from the pixels: the same shape, the same of six hues, the middle within
               a twelfth of the side, the radius within a fifth; "all" is how many have shape, hue and place right
     latent    for latents z: the correlation of E(G(z)) and z
 
-A conditional generator is told the labels of x.
+A conditional generator is given the labels of x.
 """
 
 import argparse
@@ -41,15 +41,15 @@ def main() -> None:
     signature = Signature.from_json(generator.metadata["signature"])
     latent, image = signature.inputs[0], signature.output
     low, high = image.range
-    x, labels, judge = _held_out(data, options.real)
+    x, labels, evaluate = _held_out(data, options.real)
 
     def draw(z: np.ndarray) -> Tensor:
-        told = [labels[field.name].numpy() for field in signature.inputs[1:]]
-        drawn = _apply(generator, [z, *told])
+        condition = [labels[field.name].numpy() for field in signature.inputs[1:]]
+        drawn = _apply(generator, [z, *condition])
         return (torch.from_numpy(drawn) - low) / (high - low)
 
     back = draw(_apply(encoder, [(x * (high - low) + low).numpy()]))
-    figures = {"l1": (back - x).abs().mean().item(), **judge(back)}
+    figures = {"l1": (back - x).abs().mean().item(), **evaluate(back)}
     z = draw_inputs(Signature((latent,), image), COUNT, 1)[0].numpy()
     again = _apply(encoder, [(draw(z) * (high - low) + low).numpy()])
     figures["latent"] = float(np.corrcoef(z.ravel(), again.ravel())[0, 1])
@@ -82,7 +82,7 @@ def _held_out(data: str, real: Path):
     batch = dataset.batch(torch.arange(COUNT), torch.Generator())
     truth = dataset.factors
 
-    def judge(back: Tensor) -> dict[str, float]:
+    def evaluate(back: Tensor) -> dict[str, float]:
         found = dataset.measure((back * 255).round().clamp(0, 255).byte())
         near = [(found[name] - truth[name]).abs() for name in ("left", "top")]
         right = {
@@ -94,7 +94,7 @@ def _held_out(data: str, real: Path):
         right["all"] = right["shape"] & right["hue"] & right["place"]
         return {name: hits.double().mean().item() for name, hits in right.items()}
 
-    return batch["x"] / 255, {name: part for name, part in batch.items() if name != "x"}, judge
+    return batch["x"] / 255, {name: part for name, part in batch.items() if name != "x"}, evaluate
 
 
 if __name__ == "__main__":

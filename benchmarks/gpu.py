@@ -50,8 +50,8 @@ def main() -> None:
         for name, open_path in paths(source, size, options.run).items():
             try:
                 call = open_path()
-                answer = call(*arrays)
-                found = np.asarray(answer.numpy() if hasattr(answer, "numpy") else answer, np.float32)
+                output = call(*arrays)
+                found = np.asarray(output.numpy() if hasattr(output, "numpy") else output, np.float32)
                 low, high = reference.signature["output"]["range"]
                 row[name] = {
                     "images_per_second": rate(call, arrays),

@@ -6,11 +6,11 @@ MODEL is a run or a file of ``inpaint`` or ``inpaint_z``, trained on mnist5k or 
 digits or shapes of another seed, each with a rectangular hole of a quarter to half of its sides. Beside the model: the
 hole filled with the mean of its surroundings (of the pixels around it, by channel), and with the pixels of the training
 image that is nearest, by L1, in what can be seen. L1 is the mean difference in the hole, as a share of the range;
-"recognized" is the share in which the judge (benchmarks/classifier.py for digits, ``Shapes.measure`` for shapes) sees
-the class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart" is
-the mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen (a
-pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two of
-the three are at least 0.25 apart. A second sheet shows the three in the 16 holes where they differ most.
+"recognized" is the share in which the evaluator (benchmarks/classifier.py for digits, ``Shapes.measure`` for shapes)
+sees the class of the whole image; for the whole images themselves it is the ceiling. Of a model with a latent, "apart"
+is the mean L1 in the hole between two fillings of the same hole; of 16 fillings the three that differ most are chosen
+(a pair, then the one that is farthest from its nearer one), and "three_apart" is the share of holes in which each two
+of the three are at least 0.25 apart. A second grid shows the three in the 16 holes where they differ most.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from ganzoo.inference.sampling import draw_inputs
 RESULTS = Path("benchmarks/results/inpainting")
 COUNT = 1000
 FILLINGS = 16
-SHOWN = 4  # fillings in the sheet of the first images
+SHOWN = 4  # fillings in the grid of the first images
 APART = 0.25  # L1 in the hole from which two fillings are called different
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     sampler = ganzoo.load(options.model)
     key, data = sampler.metadata["model"]["key"], sampler.metadata["data"]["name"]
-    train, x, labels, judge = _digits(options.real) if data == "mnist5k" else _shapes()
+    train, x, labels, recognized = _digits(options.real) if data == "mnist5k" else _shapes()
     signature = Signature.from_json(sampler.metadata["signature"])
     image = signature.inputs[0]
     low, high = image.range
@@ -67,7 +67,7 @@ def main() -> None:
         key: fillings[0],
     }
     for name, images in candidates.items():
-        rows.append({"filled by": name, "l1": _hole(images - x, mask), "recognized": judge(images, labels)})
+        rows.append({"filled by": name, "l1": _hole(images - x, mask), "recognized": recognized(images, labels)})
     document = {"model": key, "data": data, "training": sampler.metadata["training"], "images": COUNT, "rows": rows}
     several = len(signature.inputs) > 2
     if several:
@@ -78,10 +78,10 @@ def main() -> None:
     path = RESULTS / f"{key}-{data}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
     holes = torch.where(mask > 0, 1.0, x)
-    _sheet(path.with_suffix(".png"), [part[:32] for part in (holes, *fillings[: SHOWN if several else 1], x)])
+    _grid(path.with_suffix(".png"), [part[:32] for part in (holes, *fillings[: SHOWN if several else 1], x)])
     if several:
         most = apart.argsort(descending=True)[:16]
-        _sheet(path.with_name(f"{path.stem}-three.png"), [holes[most], *chosen[most].unbind(1), x[most]])
+        _grid(path.with_name(f"{path.stem}-three.png"), [holes[most], *chosen[most].unbind(1), x[most]])
     print(json.dumps(document, indent=2))
 
 
@@ -93,12 +93,12 @@ def _digits(root: Path):
     classifier = load(WEIGHTS)
 
     @torch.no_grad()
-    def judge(images: Tensor, labels: Tensor) -> float:
+    def recognized(images: Tensor, labels: Tensor) -> float:
         guess = classifier.head(classifier.features(images)).argmax(1)
         return (guess == labels).double().mean().item()
 
     train = load_config(load_registry(), "gan_fc", flags={"data": {"name": "mnist5k"}}).build_dataset().tensors["x"]
-    return train / 255, test.data[rows, None] / 255, test.targets[rows], judge
+    return train / 255, test.data[rows, None] / 255, test.targets[rows], recognized
 
 
 def _shapes():
@@ -110,13 +110,13 @@ def _shapes():
 
     held_out = images(1, COUNT)
 
-    def judge(images: Tensor, labels: Tensor) -> float:
+    def recognized(images: Tensor, labels: Tensor) -> float:
         return (held_out.measure((images * 255).round().byte())["shape"] == labels).double().mean().item()
 
     def pixels(dataset) -> Tensor:
         return dataset.batch(torch.arange(len(dataset)), torch.Generator())["x"] / 255
 
-    return pixels(images(0, 10_000)), pixels(held_out), held_out.factors["shape"], judge
+    return pixels(images(0, 10_000)), pixels(held_out), held_out.factors["shape"], recognized
 
 
 def _hole(difference: Tensor, mask: Tensor) -> float:
@@ -135,7 +135,7 @@ def _three(fillings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([fillings[row, index] for index in (first, second, third)], dim=1), least.amin(0)
 
 
-def _sheet(path: Path, columns: list[Tensor]) -> None:
+def _grid(path: Path, columns: list[Tensor]) -> None:
     save_comparison(path, [(part * 255).round().byte().permute(0, 2, 3, 1).numpy() for part in columns])
 
 

@@ -1,7 +1,7 @@
 """PacGAN's protocol on mixtures of Gaussians (arXiv:1712.04086, section 4.1): modes found, share of good samples, KL.
 
     python benchmarks/mixtures.py [--layout ring grid] [--recipe plain mixture] [--seeds 0-9] [--runs FOLDER]
-    python benchmarks/mixtures.py --picture benchmarks/results/mixtures.png --runs FOLDER
+    python benchmarks/mixtures.py --plot benchmarks/results/mixtures.png --runs FOLDER
 
 The ring has 8 modes at radius 1 with sigma 0.01, the grid 25 modes 2 apart with sigma 0.05. Of 2,500 samples, one is of
 high quality within 3 sigma of the nearest center, and a mode is covered by one such sample; KL is that of the good
@@ -53,7 +53,7 @@ def spread(samples: Tensor, dataset) -> float:
     return (good.square().mean() / 2).sqrt().item() if len(good) else 0.0
 
 
-def judge(samples: Tensor, config, dataset) -> dict:
+def evaluate(samples: Tensor, config, dataset) -> dict:
     figures = config.build_metrics(dataset)["modes"](samples, {})
     return {**figures, "spread": spread(samples, dataset)}
 
@@ -75,7 +75,7 @@ def train(registry, layout, recipe, seed, runs: Path) -> dict:
     fit(config, run, registry, dataset, quiet=True)
     seconds = time.perf_counter() - started
     samples = torch.from_numpy(ganzoo.load(run.path).sample(SAMPLES, seed=seed))
-    figures = {key: round(value, 5) for key, value in judge(samples, config, dataset).items()}
+    figures = {key: round(value, 5) for key, value in evaluate(samples, config, dataset).items()}
     row = {"layout": layout, "recipe": recipe, "seed": seed, "steps": config.train.steps, "seconds": round(seconds)}
     return {**row, **figures}
 
@@ -89,7 +89,7 @@ def perfect(registry, layout, seeds) -> dict:
         flags["data"]["sample_seed"] = seed + 1_000_000
         config = load_config(registry, flags=flags)
         dataset = config.build_dataset()
-        rows.append(judge(dataset.tensors["x"], config, dataset))
+        rows.append(evaluate(dataset.tensors["x"], config, dataset))
     return {key: mean(row[key] for row in rows) for key in (*FIGURES, "of")}
 
 
@@ -131,7 +131,7 @@ def show(registry, rows) -> None:
         line(layout, "perfect", 10, perfect(registry, layout, range(10)), "")
 
 
-def picture(registry, path: Path, runs: Path, seed: int) -> None:
+def plot(registry, path: Path, runs: Path, seed: int) -> None:
     """Draw the data and what each recipe's run of the seed draws, a row of panels for each layout."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -165,14 +165,14 @@ def main() -> None:
     parser.add_argument("--recipe", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--seeds", type=seed_range, default=range(10), help="as 3, or 0-9")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--runs", type=Path, help="keep the run folders here; --picture draws from them")
-    parser.add_argument("--picture", type=Path, help="draw samples of the first seed's runs beside data, train nothing")
+    parser.add_argument("--runs", type=Path, help="keep the run folders here; --plot draws from them")
+    parser.add_argument("--plot", type=Path, help="draw samples of the first seed's runs beside data, train nothing")
     options = parser.parse_args()
     registry = load_registry()
-    if options.picture:
+    if options.plot:
         if options.runs is None:
-            parser.error("--picture draws from kept runs; name their folder with --runs")
-        picture(registry, options.picture, options.runs, options.seeds[0])
+            parser.error("--plot draws from kept runs; name their folder with --runs")
+        plot(registry, options.plot, options.runs, options.seeds[0])
         return
     with tempfile.TemporaryDirectory() as temporary:
         for seed in options.seeds:

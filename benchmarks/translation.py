@@ -7,7 +7,7 @@
 ``train`` is ``ganzoo train --plugin MODEL`` on one thread. What counts are pairs that are never trained on: 500 of the
 data set's own, or 300 of the 1,336 emoji. L1 is the mean difference from the true counterpart, as a share of the range
 of pixels; the gain is how many times nearer the translation is than the image that went in; "matched" is the share of
-translations whose nearest neighbor, by L1, among all the true counterparts is their own. Both ways are judged.
+translations whose nearest neighbor, by L1, among all the true counterparts is their own. Both directions are evaluated.
 """
 
 import argparse
@@ -75,13 +75,13 @@ def _one(model: str, data: dict, name: str, options: argparse.Namespace) -> None
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{model}-{name}-{options.seed}.json"
     path.write_text(json.dumps(row, indent=2) + "\n")
-    for sheet in sorted(run.samples.glob(f"{config.train.steps:06d}*.png")):
-        shutil.copy(sheet, path.with_name(path.stem + sheet.stem.removeprefix(f"{config.train.steps:06d}") + ".png"))
+    for grid in sorted(run.samples.glob(f"{config.train.steps:06d}*.png")):
+        shutil.copy(grid, path.with_name(path.stem + grid.stem.removeprefix(f"{config.train.steps:06d}") + ".png"))
     print(run.path, row, flush=True)
 
 
 def write_emoji(file: Path, folder: Path) -> dict[str, str]:
-    """Write the emoji of an .npz as pictures, the last 300 apart, and return the settings of the data set."""
+    """Write the emoji of an .npz as images, the last 300 apart, and return the settings of the data set."""
     arrays = np.load(file, allow_pickle=False)
     order = np.random.default_rng(0).permutation(len(arrays["noto"]))
     parts = {"": order[:-HELD_OUT], "test_": order[-HELD_OUT:]}

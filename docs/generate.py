@@ -73,7 +73,7 @@ def _room(module: str) -> str:
     return ".".join([package, *parts[:1]]) if package == "ganzoo" else package
 
 
-def picture() -> str:
+def diagram() -> str:
     """Return the arrows between the rooms as Mermaid draws them; those that follow from others are left out."""
     arrows = rooms()
     below: dict[str, set[str]] = {
@@ -96,7 +96,7 @@ def picture() -> str:
 def architecture() -> str:
     """Return docs/architecture.md with the picture as it is now."""
     text = (HERE / "architecture.md").read_text(encoding="utf-8")
-    return re.sub(rf"(?<={re.escape(_FROM)}\n).*?(?=\n{re.escape(_TO)})", picture(), text, flags=re.DOTALL)
+    return re.sub(rf"(?<={re.escape(_FROM)}\n).*?(?=\n{re.escape(_TO)})", diagram(), text, flags=re.DOTALL)
 
 
 def main() -> None:

@@ -22,6 +22,9 @@ TINY = {
 }
 """Arguments of ``ganzoo train`` for models that train in no time."""
 
+ROOT = Path(__file__).parents[1]
+"""The checkout."""
+
 
 @dataclass(frozen=True)
 class Outcome:

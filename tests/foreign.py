@@ -313,7 +313,7 @@ def edit(case: Path, rng: random.Random) -> None:
         return
     from ganzoo.fields import Latent, Points, Signature
     from ganzoo_plugins.latent.directions import read_directions, write_directions
-    from ganzoo_runtime.latents import edit as move
+    from ganzoo_runtime.latent_arithmetic import edit as move
 
     known = read_directions(case / "directions.json", Signature((Latent((4,)),), Points(2)))
     moved = move(np.zeros((2, 4)), known, dict.fromkeys(known, 1.0))

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ganzoo_runtime import trust
+from ganzoo_runtime import file_checks as trust
 
 SIGNATURE = {
     "inputs": [{"kind": "latent", "name": "z", "dtype": "float32", "shape": [4], "distribution": "normal"}],

@@ -1,4 +1,4 @@
-"""Gives a trained run a home in the zoo: recipe, card, figures, sample sheet and .onnx files in a folder of its own.
+"""Adds a trained run to the zoo: a folder with config, model card, metrics, sample grid and .onnx files.
 
     python zoo/add.py RUN KEY --figures benchmarks/results/FIGURES.json [--license Apache-2.0]
 

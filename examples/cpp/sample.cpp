@@ -1,6 +1,6 @@
-// Draws a sheet of samples with onnxruntime's C++ API: the same pictures as in Python for the same seed.
+// Draws a grid of samples with onnxruntime's C++ API: the same images as in Python for the same seed.
 //
-//     sample generator.onnx sheet.ppm [n] [seed] [class]
+//     sample generator.onnx grid.ppm [n] [seed] [class]
 
 #include <onnxruntime_cxx_api.h>
 
@@ -64,11 +64,11 @@ std::vector<Ort::Value> draw(const json& inputs, std::int64_t n, std::uint64_t s
 }
 
 // Write images [n, channels, height, width] side by side as a PPM (PGM if they are grey, PAM if RGBA), as square as can be.
-void write_sheet(const std::string& path, const float* samples, std::int64_t n, const json& output) {
+void write_grid(const std::string& path, const float* samples, std::int64_t n, const json& output) {
   const std::int64_t channels = output.at("shape")[0], height = output.at("shape")[1], width = output.at("shape")[2];
   const float low = output.at("range")[0], scale = 255.0 / (output.at("range")[1].get<double>() - low);
   const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(n))), rows = (n + columns - 1) / columns;
-  std::string sheet(rows * columns * height * width * channels, '\0');
+  std::string grid(rows * columns * height * width * channels, '\0');
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t c = 0; c < channels; ++c) {
       for (std::int64_t y = 0; y < height; ++y) {
@@ -76,7 +76,7 @@ void write_sheet(const std::string& path, const float* samples, std::int64_t n, 
           const float value = std::floor((*samples++ - low) * scale + 0.5f);  // rounded half up, as in Python
           const std::int64_t row = i / columns * height + y, column = i % columns * width + x;
           const auto pixel = static_cast<unsigned char>(value > 0 ? std::min(value, 255.0f) : 0);  // 0 if not a number
-          sheet[(row * columns * width + column) * channels + c] = static_cast<char>(pixel);
+          grid[(row * columns * width + column) * channels + c] = static_cast<char>(pixel);
         }
       }
     }
@@ -84,16 +84,16 @@ void write_sheet(const std::string& path, const float* samples, std::int64_t n, 
   std::ofstream file(path, std::ios::binary);
   if (channels == 4) {
     file << "P7\nWIDTH " << columns * width << "\nHEIGHT " << rows * height
-         << "\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n" << sheet;
+         << "\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nENDHDR\n" << grid;
   } else {
-    file << (channels == 1 ? "P5\n" : "P6\n") << columns * width << ' ' << rows * height << "\n255\n" << sheet;
+    file << (channels == 1 ? "P5\n" : "P6\n") << columns * width << ' ' << rows * height << "\n255\n" << grid;
   }
   if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 
 int main(int argc, char** argv) try {
   if (argc < 3 || argc > 6) {
-    std::cerr << "usage: sample generator.onnx sheet.ppm [n] [seed] [class]\n";
+    std::cerr << "usage: sample generator.onnx grid.ppm [n] [seed] [class]\n";
     return 2;
   }
   const std::int64_t n = argc > 3 ? std::stoll(argv[3]) : 16;
@@ -123,7 +123,7 @@ int main(int argc, char** argv) try {
   const char* wanted = sample.get();
   const auto results = session.Run(Ort::RunOptions{}, pointers.data(), inputs.data(), inputs.size(), &wanted, 1);
 
-  write_sheet(argv[2], results[0].GetTensorData<float>(), n, output);
+  write_grid(argv[2], results[0].GetTensorData<float>(), n, output);
   std::cout << argv[2] << ": " << n << " samples\n";
   return 0;
 } catch (const std::exception& error) {

@@ -2,7 +2,8 @@
 
 GANZOO_MODEL=generator.onnx uvicorn service:app
 
-GET /samples.png and /samples.npz take n, seed, label and truncation; /model tells what the model is, /health how it is.
+GET /samples.png and /samples.npz take n, seed, label and truncation; /model describes the model, /health says whether
+it works.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from ganzoo_runtime import Generator, encode_png, pixels
 
 MOST = int(os.environ.get("GANZOO_MOST", "64"))  # samples a request may ask for, and samples computed at once
 WAIT = float(os.environ.get("GANZOO_WAIT", "0.005"))  # seconds that a request waits for others to share a run with
-QUEUE = int(os.environ.get("GANZOO_QUEUE", "256"))  # requests that wait; more are told to come again
+QUEUE = int(os.environ.get("GANZOO_QUEUE", "256"))  # requests that wait; beyond that, requests get 503
 
 Arrays = Sequence[NDArray[Any]]
 
@@ -37,13 +38,13 @@ class Batcher:
 
     async def __call__(self, inputs: Arrays) -> NDArray[Any]:
         """Return the samples of these inputs, [n, ...] each."""
-        answer: asyncio.Future[NDArray[Any]] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[NDArray[Any]] = asyncio.get_running_loop().create_future()
         try:
-            self.queue.put_nowait((inputs, answer))
+            self.queue.put_nowait((inputs, reply))
         except asyncio.QueueFull:
             raise HTTPException(503, "too many requests are waiting", {"Retry-After": "1"}) from None
         self.requests += 1
-        return await answer
+        return await reply
 
     async def run(self) -> None:
         """Serve until canceled."""
@@ -63,22 +64,22 @@ class Batcher:
                 else:
                     batch.append(request)
                     size += len(request[0][0])
-            await self.answer(batch)
+            await self.compute(batch)
 
-    async def answer(self, batch: list[tuple[Arrays, asyncio.Future[NDArray[Any]]]]) -> None:
+    async def compute(self, batch: list[tuple[Arrays, asyncio.Future[NDArray[Any]]]]) -> None:
         columns = [np.concatenate(column) for column in zip(*(inputs for inputs, _ in batch), strict=True)]
         self.runs += 1
         try:
             samples = await asyncio.to_thread(self.generator, *columns)
         except Exception as error:
-            for _, answer in batch:
-                if not answer.done():  # whoever hung up is not waiting any more
-                    answer.set_exception(HTTPException(500, str(error)))
+            for _, reply in batch:
+                if not reply.done():  # the client may have disconnected
+                    reply.set_exception(HTTPException(500, str(error)))
             return
         ends = np.cumsum([len(inputs[0]) for inputs, _ in batch])
-        for part, (_, answer) in zip(np.split(samples, ends[:-1]), batch, strict=True):
-            if not answer.done():
-                answer.set_result(part)
+        for part, (_, reply) in zip(np.split(samples, ends[:-1]), batch, strict=True):
+            if not reply.done():
+                reply.set_result(part)
 
 
 @asynccontextmanager
@@ -134,10 +135,10 @@ async def as_png(images: Pixels, response: Response) -> Response:
     n, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    sheet = np.zeros((rows * columns, height, width, channels), np.uint8)
-    sheet[:n] = images
-    sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
-    return Response(encode_png(sheet), media_type="image/png", headers=dict(response.headers))
+    grid = np.zeros((rows * columns, height, width, channels), np.uint8)
+    grid[:n] = images
+    grid = grid.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
+    return Response(encode_png(grid), media_type="image/png", headers=dict(response.headers))
 
 
 @app.get("/samples.npz", response_class=Response)

@@ -1,6 +1,6 @@
-// Draws a sheet of samples with onnxruntime-node: the same pictures as in Python for the same seed.
+// Draws a grid of samples with onnxruntime-node: the same images as in Python for the same seed.
 //
-//     node sample.mjs generator.onnx sheet.png [n] [seed] [class]
+//     node sample.mjs generator.onnx grid.png [n] [seed] [class]
 
 import { readFileSync, writeFileSync } from "node:fs";
 import * as ort from "onnxruntime-node";
@@ -11,7 +11,7 @@ import { Generator } from "../../exporters/ganzoo_exporters/web/generator.js";
 const [model, path, count = "16", seed = "0", label] = process.argv.slice(2);
 const n = Number(count);
 if (!path || !(Number.isInteger(n) && n > 0) || !/^[0-9]+$/.test(seed)) {
-  console.error("usage: node sample.mjs generator.onnx sheet.png [n] [seed] [class]");
+  console.error("usage: node sample.mjs generator.onnx grid.png [n] [seed] [class]");
   process.exit(2);
 }
 
@@ -24,13 +24,13 @@ try {
 
   const columns = Math.ceil(Math.sqrt(n));
   const { width, height } = generator.picture(samples, 0);
-  const sheet = new PNG({ width: columns * width, height: Math.ceil(n / columns) * height });
+  const grid = new PNG({ width: columns * width, height: Math.ceil(n / columns) * height });
   for (let i = 0; i < n; i++) {
     const tile = new PNG({ width, height });
     tile.data.set(generator.picture(samples, i).rgba);
-    PNG.bitblt(tile, sheet, 0, 0, width, height, (i % columns) * width, Math.floor(i / columns) * height);
+    PNG.bitblt(tile, grid, 0, 0, width, height, (i % columns) * width, Math.floor(i / columns) * height);
   }
-  writeFileSync(path, PNG.sync.write(sheet));
+  writeFileSync(path, PNG.sync.write(grid));
   console.log(`${path}: ${n} samples`);
 } catch (error) {
   console.error(error.message);

@@ -1,6 +1,6 @@
-"""Draw a sheet of samples with NumPy and onnxruntime alone, without torch and without the rest of ganzoo.
+"""Draw a grid of samples with NumPy and onnxruntime alone, without torch and without the rest of ganzoo.
 
-python sample.py generator.onnx sheet.png --n 16 --seed 0 [--label 7]
+python sample.py generator.onnx grid.png --n 16 --seed 0 [--label 7]
 """
 
 import argparse
@@ -13,9 +13,9 @@ from ganzoo_runtime import Generator, encode_png, pixels
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw a sheet of samples from a model that ganzoo exported.")
+    parser = argparse.ArgumentParser(description="Draw a grid of samples from a model that ganzoo exported.")
     parser.add_argument("model", type=Path, help="an .onnx file")
-    parser.add_argument("sheet", type=Path, help="the PNG to write")
+    parser.add_argument("grid", type=Path, help="the PNG to write")
     parser.add_argument("--n", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--label", type=int, help="a class; all in turn if left out")
@@ -27,8 +27,8 @@ def main() -> None:
     except ValueError as error:  # what is wrong with the file or with the wishes, in one sentence
         parser.error(str(error))
     output = generator.signature["output"]
-    options.sheet.write_bytes(encode_png(arrange(pixels(samples, output["range"], output.get("layout", "NCHW")))))
-    print(f"{options.sheet}: {options.n} samples, {generator.describe()}")
+    options.grid.write_bytes(encode_png(arrange(pixels(samples, output["range"], output.get("layout", "NCHW")))))
+    print(f"{options.grid}: {options.n} samples, {generator.describe()}")
 
 
 def arrange(images: np.ndarray) -> np.ndarray:
@@ -36,9 +36,9 @@ def arrange(images: np.ndarray) -> np.ndarray:
     n, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    sheet = np.zeros((rows * columns, height, width, channels), np.uint8)
-    sheet[:n] = images
-    return sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
+    grid = np.zeros((rows * columns, height, width, channels), np.uint8)
+    grid[:n] = images
+    return grid.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, -1, channels)
 
 
 if __name__ == "__main__":

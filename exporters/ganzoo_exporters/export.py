@@ -36,7 +36,7 @@ from ganzoo_exporters.parity import (
 )
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
-from ganzoo_runtime.document import check_document
+from ganzoo_runtime.metadata import check_document
 
 __all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "check", "draw_inputs", "export"]
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .errors import ModelError
     from .generator import Batch, Generator
     from .images import encode_png, pixels
-    from .latents import edit, interpolate, truncate
+    from .latent_arithmetic import edit, interpolate, truncate
     from .sinks import write_folder, write_npy, write_parquet, write_tar
 
 _HOME = {
     "errors": ("ModelError",),
     "generator": ("Batch", "Generator"),
     "images": ("encode_png", "pixels"),
-    "latents": ("edit", "interpolate", "truncate"),
+    "latent_arithmetic": ("edit", "interpolate", "truncate"),
     "sinks": ("write_folder", "write_npy", "write_parquet", "write_tar"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

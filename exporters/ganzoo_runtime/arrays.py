@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from .device import Value
-from .drawing import Fields, check_labels
+from .binding import Value
+from .random_inputs import Fields, check_labels
 
 __all__ = ["TYPES", "agree", "check_arrays"]
 

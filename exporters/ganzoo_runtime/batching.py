@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from statistics import median
 
-from .trust import read
+from .file_checks import read
 
 __all__ = ["LARGE", "Batching", "cache_folder"]
 

@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 
 from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
-from .device import Bound, Graphs, Value, graph_options, run_bound
-from .drawing import (
+from .binding import Bound, Graphs, Value, graph_options, run_bound
+from .errors import ModelError
+from .file_checks import Source, read, read_metadata
+from .providers import DEVICES, PROVIDERS, Provider, cores, open_session
+from .random_inputs import (
     GENERATOR,
     Drawing,
     Floats,
@@ -36,9 +39,6 @@ from .drawing import (
     streams,
     whole,
 )
-from .errors import ModelError
-from .session import DEVICES, PROVIDERS, Provider, cores, open_session
-from .trust import Source, read, read_metadata
 
 __all__ = ["Batch", "Generator"]
 

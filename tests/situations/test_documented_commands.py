@@ -17,22 +17,21 @@ import numpy as np
 import PIL.Image
 import pytest
 import typer
-from conftest import Command
+from conftest import ROOT, Command
 from small import small
 from typer.core import TyperGroup
 
 import ganzoo
 from ganzoo.cli import app
 
-ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 ELSEWHERE = {
     "pip install": "installs into the environment that the tests run in; .ci/run does it in a fresh one",
     "pytest": "is running",
-    "fidelity": "downloads InceptionV3; tests/test_fidelity_input.py runs it with other features",
+    "fidelity": "downloads InceptionV3; tests/plugins/metrics/test_fidelity_input.py runs it with other features",
     "python benchmarks/": "takes from minutes to days, some of it data that is not here",
-    "ganzoo plugins": "shows the guide's plugin, which tests/test_outsider.py installs, and runs this",
+    "ganzoo plugins": "shows the guide's plugin, which tests/core/plugin/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
     "ganzoo check res_mlp": "the same",
     "ganzoo average": "the same",
@@ -92,22 +91,22 @@ def shortened(words: list[str]) -> list[str]:
 
 
 def draw_files(folder: Path) -> None:
-    """Make the pictures that the documents speak of."""
+    """Make the images that the documents name."""
     rng = np.random.default_rng(0)
 
-    def picture(name: str, height: int = 40, width: int = 40) -> None:
+    def make(name: str, height: int = 40, width: int = 40) -> None:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         PIL.Image.fromarray(rng.integers(256, size=(height, width, 3), dtype=np.uint8)).save(path)
 
-    for name in ("drawing.png", "photo.png", "photo.jpg", "digit.png", "survey.tif"):
-        picture(name, 64, 64)
+    for name in ("drawing.png", "image.png", "image.jpg", "digit.png", "survey.tif"):
+        make(name, 64, 64)
     PIL.Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 22)).save(folder / "hole.png")
-    for kind in ("photos", "horses", "zebras"):
+    for kind in ("images", "horses", "zebras"):
         for index in range(5):
-            picture(f"{kind}/{index}.png")
+            make(f"{kind}/{index}.png")
     for index in range(5):
-        picture(f"facades/{index}.png", 32, 64)
+        make(f"facades/{index}.png", 32, 64)
     (folder / "icons").mkdir()
     for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
         pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
@@ -178,7 +177,7 @@ def test_python_runs_as_it_is_written(
     blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     for block in blocks:
-        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/test_house.py
+        if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/house/test_house.py
             capsys.readouterr()
             exec(block, names)
             if "print(" not in block:

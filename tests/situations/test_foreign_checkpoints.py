@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from ganzoo import load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
-from ganzoo.runs.state import conformed
+from ganzoo.runs.state_checks import conformed
 from ganzoo.training.loop import Loop
 
 State = dict[str, Any]

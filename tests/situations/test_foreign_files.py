@@ -210,7 +210,7 @@ def test_memory_out_of_range(cli: Command, value: str) -> None:
 def test_the_failures_of_a_validator_are_the_plugins(cli: Command) -> None:
     from pydantic import BaseModel, field_validator
 
-    from ganzoo.config.settings import validate
+    from ganzoo.config.validation import validate
     from ganzoo.errors import UserError
 
     class Strange(BaseModel):

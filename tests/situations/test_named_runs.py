@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY, Command
 from PIL import Image
 
-from ganzoo.runs.places import locate
+from ganzoo.runs.naming import locate
 
 
 @pytest.fixture

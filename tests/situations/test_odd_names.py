@@ -23,7 +23,7 @@ from ganzoo import Attributes, Label, Signature, UserError
 from ganzoo.cli.conditions import conditions
 from ganzoo.images.plots import caption, save_curves
 from ganzoo_runtime import Generator, ModelError
-from ganzoo_runtime.document import check_document
+from ganzoo_runtime.metadata import check_document
 from ganzoo_runtime.text import fits, same, shown
 
 NAMES = [

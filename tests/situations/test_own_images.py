@@ -418,7 +418,7 @@ def test_transparency_is_laid_on_a_color_of_ones_choice(cli, tmp_path):
     for color in ("nocolor", "#ffffff80", "rgb(", ""):
         cli(*arguments, "--background", color).refused(repr(color), "#RRGGBB")
     train = ("train", "-p", "wgan_gp_conv", "--data", "folder", "--set", "data.path=in")
-    cli(*train, "--set", "data.background=nocolor").refused("data.background", "no color")
+    cli(*train, "--set", "data.background=nocolor").refused("data.background", "laid on a color")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from conftest import TINY, Command, Outcome
+from conftest import ROOT, TINY, Command, Outcome
 
 from ganzoo import DataSpec, Image, Label, Metric, TensorDataset, UserError, load_registry
 from ganzoo_plugins.datasets.points import Curves, Gaussians
@@ -161,7 +161,7 @@ def test_a_training_says_it_once(cli: Command, caplog: pytest.LogCaptureFixture)
 
 
 def test_every_figure_says_which_way_is_good(cli: Command, digits: Path, trained: dict[str, Path]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     for key in METRICS:
         cls: type[Metric] = load_registry().get("metric", key).spec.load()
         assert cls.better, key

@@ -18,7 +18,7 @@ from warm import Warm
 
 from ganzoo import UserError, files
 from ganzoo.files.locks import Lock, held
-from ganzoo.runs import places
+from ganzoo.runs import naming
 from ganzoo.runs.run import Run
 
 RUN = Path("runs/0001-gan_fc-digits")
@@ -166,7 +166,7 @@ def test_a_number_that_another_process_takes_first(
     config = made.config(load_registry())
 
     def taken(root: Path) -> int:
-        number = places.next_number(root)
+        number = naming.next_number(root)
         if number < 3:
             (root / f"{number:04d}-{config.name}").mkdir()
         return number

@@ -34,10 +34,10 @@ _GENERATORS = {
 }
 
 _TRANSLATORS = {
-    "cyclegan-shapes": "Filled shapes to outlined ones and, by b_to_a.onnx, back, 32x32, learnt without pairs",
+    "cyclegan-shapes": "Filled shapes to outlined ones and, by b_to_a.onnx, back, 32x32, learned without pairs",
     "discogan-shapes": "Filled shapes to outlined ones in colors of its own choice, and back, 32x32, without pairs",
-    "dualgan-shapes": "Filled shapes to roughly outlined ones, and back, 32x32, learnt without pairs by WGANs",
-    "pix2pix-shapes": "Filled shapes to outlined ones, 32x32, learnt from pairs",
+    "dualgan-shapes": "Filled shapes to roughly outlined ones, and back, 32x32, learned without pairs by WGANs",
+    "pix2pix-shapes": "Filled shapes to outlined ones, 32x32, learned from pairs",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.errors import UserError, did_you_mean
-from ganzoo.runs.places import located
+from ganzoo.runs.naming import located
 from ganzoo_runtime.text import same
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ def _print_settings(rows: Mapping[str, Any], prefix: str) -> None:
 
 
 def _print_table(table: Mapping[str, Any]) -> None:
-    from ganzoo.config.layers import flat
+    from ganzoo.config.merging import flat
 
     for name, value in flat(table).items():
         print(f"    {name}={_text(value)}")
@@ -172,7 +172,7 @@ def check(
 
 def doctor(as_json: _AsJson = False) -> None:
     """Tell what is installed, what it runs on, and what is wrong."""
-    from ganzoo.cli.health import examine
+    from ganzoo.cli.doctor import examine
 
     report = examine()
     if as_json:

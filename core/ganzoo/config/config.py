@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.losses import RegularizerConfig
     from ganzoo.gan.metrics import Metric
     from ganzoo.gan.trainer import Trainer
-from ganzoo.config.train import TrainSettings
+from ganzoo.config.train_settings import TrainSettings
 
 __all__ = ["Choice", "Config"]
 

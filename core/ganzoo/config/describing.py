@@ -25,7 +25,7 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     document |= {"summary": spec.summary, "paper": spec.paper}
     if not settings or spec.kind in _PLAIN:
         return document
-    from ganzoo.config.layers import flat
+    from ganzoo.config.merging import flat
     from ganzoo.config.resolving import overlay
 
     cls, defaults, own = spec.load(), {}, dict(spec.defaults)
@@ -47,7 +47,7 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     document["defaults"] = defaults
     document["presets"] = dict(cls.presets) if spec.kind == "model" else {}
     if spec.kind == "model":
-        from ganzoo.config.train import TrainSettings
+        from ganzoo.config.train_settings import TrainSettings
 
         document["training"] = dict(_settings(TrainSettings))
     return document

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from ganzoo.config.layers import merge, parse_set
+from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.renamed import current
-from ganzoo.config.settings import dotted, validate
+from ganzoo.config.validation import dotted, validate
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.files import read_toml
 from ganzoo.plugin.registry import Entry, Registry, UnknownNameError
@@ -26,7 +26,7 @@ from ganzoo.plugin.spec import SAID, Kind
 if TYPE_CHECKING:
     from ganzoo.gan.trainer import Trainer
 from ganzoo.config.config import Choice, Config
-from ganzoo.config.train import TrainSettings
+from ganzoo.config.train_settings import TrainSettings
 
 __all__ = ["load_config", "overlay", "recorded"]
 

@@ -208,7 +208,7 @@ def _refusal(error: Exception, folder: Path) -> str:
 
 
 def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a folder and its parents, each of them as durable as the files in it will be; add them to ``made``."""
+    """Make a folder and its parents, and make each durable, as the files in it will be; add them to ``made``."""
     if not folder.is_dir():
         _make_folder(folder.parent, made)
         try:

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ganzoo.config.layers import flat
+from ganzoo.config.merging import flat
 from ganzoo.errors import UserError
 from ganzoo.files import read_json
 from ganzoo.gan.metrics import Direction, Metric

@@ -25,7 +25,7 @@ from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
     from ganzoo.inference.formats import Sampler
-    from ganzoo_runtime.drawing import Vectors
+    from ganzoo_runtime.random_inputs import Vectors
 
 __all__ = ["Encoding", "encode"]
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from ganzoo.config.config import Choice
-from ganzoo.config.layers import merge, parse_set
+from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.resolving import recorded
-from ganzoo.config.settings import validate
+from ganzoo.config.validation import validate
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Image, Latent, Signature
@@ -31,7 +31,7 @@ from ganzoo.inference.opening import Model, load
 from ganzoo.inference.outputs import to_data
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, load_registry
-from ganzoo.runs.places import located
+from ganzoo.runs.naming import located
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo_runtime.text import shown

@@ -10,7 +10,7 @@ from ganzoo.errors import UserError
 from ganzoo.fields import Image, Latent
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
-from ganzoo.runs.places import ROOT
+from ganzoo.runs.naming import ROOT
 from ganzoo.runs.run import Run
 
 __all__ = ["export"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.gan.networks import Network
-    from ganzoo_runtime.drawing import Given, Labels, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Vectors
 
     Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
     """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""

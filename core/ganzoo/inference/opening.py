@@ -9,7 +9,7 @@ from pathlib import Path
 from ganzoo.errors import UserError
 from ganzoo.inference.formats import Format, Sampler
 from ganzoo.plugin.registry import Registry, load_registry
-from ganzoo.runs.places import is_name
+from ganzoo.runs.naming import is_name
 
 __all__ = ["Model", "load"]
 

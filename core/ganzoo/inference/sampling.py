@@ -15,10 +15,10 @@ from torch import Tensor
 from ganzoo.errors import UserError
 from ganzoo.fields import Signature
 from ganzoo.gan.networks import Network
-from ganzoo_runtime.drawing import Drawing, check_memory, draw_latents
+from ganzoo_runtime.random_inputs import Drawing, check_memory, draw_latents
 
 if TYPE_CHECKING:
-    from ganzoo_runtime.drawing import Given, Labels, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Vectors
 
 __all__ = ["TorchSampler", "draw_inputs", "run_batched"]
 
@@ -38,8 +38,8 @@ def draw_inputs(
 ) -> list[Tensor]:
     """Return the inputs of ``n`` samples, in the signature's order, on the CPU.
 
-    They are those of :class:`ganzoo_runtime.drawing.Drawing`, which also describes the arguments; ``given`` are tensors
-    on the CPU. Raises :class:`UserError` for inputs that cannot be drawn and requests that do not fit the model.
+    They are those of :class:`ganzoo_runtime.random_inputs.Drawing`, which also describes the arguments; ``given`` are
+    tensors on the CPU. Raises :class:`UserError` for inputs that cannot be drawn and for requests that do not fit.
     """
     # NumPy's Philox and not torch's generator: the runtime has no torch, and torch's numbers differ between the CPU and
     # a GPU. They are drawn on the CPU for the same reason.

@@ -16,11 +16,11 @@ from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
-from ganzoo_runtime.drawing import MOST, memory
+from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
     from ganzoo.inference.formats import Sampler, Sink
-    from ganzoo_runtime.drawing import Labels, Vectors
+    from ganzoo_runtime.random_inputs import Labels, Vectors
 
 __all__ = ["save_samples"]
 

@@ -18,7 +18,7 @@ from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sources import SETTING, Sources, image_reader
 from ganzoo.inference.tiling import UNTILED, Translator, draw_latents
 from ganzoo.terminal import print
-from ganzoo_runtime.drawing import MOST
+from ganzoo_runtime.random_inputs import MOST
 
 __all__ = ["translate"]
 

@@ -123,7 +123,7 @@ class Registry:
         # installation is damaged, since that is what it is run for.
         if path is None:
             version = next((found.version for found in metadata.distributions(name=BUNDLED)), "?")
-            self.plugins.append(self._load(Plugin("core", BUNDLED, version, "ganzoo.plugin.core")))
+            self.plugins.append(self._load(Plugin("core", BUNDLED, version, "ganzoo.plugin.builtin")))
         disabled = {_normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
         for plugin in _discover(list(sys.path if path is None else path)):
             names = {plugin.distribution, _normalized(plugin.name), _normalized(plugin.full_name)}

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from ganzoo.errors import UserError
 from ganzoo.files import atomic_folder, open_regular, read_bytes, read_json, remove, write_atomic
-from ganzoo.runs.state import conformed
+from ganzoo.runs.state_checks import conformed
 
 __all__ = [
     "find",

@@ -32,7 +32,7 @@ from ganzoo.files.locks import Lock
 from ganzoo.gan.networks import Discriminator, Network
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
-from ganzoo.runs.places import ROOT, locate, next_number
+from ganzoo.runs.naming import ROOT, locate, next_number
 from ganzoo_runtime.text import NAME, fits
 
 __all__ = ["Run"]
@@ -94,7 +94,7 @@ class Run:
 
     @classmethod
     def open(cls, name: str | PathLike[str], root: Path = ROOT) -> "Run":
-        """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.places.locate`.
+        """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.naming.locate`.
 
         Raises :class:`UserError` if it is none of ours.
         """

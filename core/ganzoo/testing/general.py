@@ -16,8 +16,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel
 
-from ganzoo.config.layers import parse_set
-from ganzoo.config.settings import validate
+from ganzoo.config.merging import parse_set
+from ganzoo.config.validation import validate
 from ganzoo.errors import UserError
 from ganzoo.plugin.isolation import said
 from ganzoo.plugin.registry import STRICT, Entry, Registry

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganzoo.config.settings import validate
+from ganzoo.config.validation import validate
 from ganzoo.errors import UserError
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.plugin.registry import Entry, Registry

@@ -16,7 +16,7 @@ from ganzoo.config.resolving import load_config
 from ganzoo.fields import Image, Scores
 from ganzoo.gan.networks import Network
 from ganzoo.plugin.registry import Entry, Registry
-from ganzoo.testing import keeping
+from ganzoo.testing import persistence
 from ganzoo.testing.bench import STEPS, Bench, Probe, draw
 from ganzoo.testing.results import Check, Fault, Skip
 from ganzoo.training.loop import Loop
@@ -44,7 +44,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("steps", lambda: steps(bench))
     yield Check("n_critic", lambda: n_critic(bench))
     yield Check("intervals", lambda: intervals(bench))
-    yield from keeping.checks(bench)
+    yield from persistence.checks(bench)
 
 
 def config(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganzoo.config.train import TrainSettings
+from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
@@ -17,7 +17,8 @@ from ganzoo.gan.networks import Network
 from ganzoo.gan.precision import mixed_precision
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
-from ganzoo.runs.state import conformed, conformed_optimizer, state_after_a_step
+from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
+from ganzoo.training.averaging import Average
 
 __all__ = ["Loop"]
 
@@ -48,7 +49,7 @@ class Loop:
             for name, network in trainer.networks.items()
         }
         self._focused: tuple[str, ...] | None = None
-        self._averages = [_Average(self.ema[name], trainer.networks[name]) for name in trainer.averaged]
+        self._averages = [Average(self.ema[name], trainer.networks[name]) for name in trainer.averaged]
         for phase in self.phases:
             self._check(phase)
         for optimizer in trainer.optimizers.values():
@@ -81,11 +82,8 @@ class Loop:
                 for _ in range(phase.repeat):
                     self._run(phase)
         self.step += 1
-        # Warm-up of the average: with the full decay from the first step, the random initial weights would stay in the
-        # average for thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         for average in self._averages:
-            average.update(decay)
+            average.update(self.settings.ema, self.step)
 
     def _run(self, phase: Phase) -> None:
         self.differentiate(phase)
@@ -216,21 +214,3 @@ class Loop:
         self.stream = Stream(
             self.dataset, self.settings.batch_size, self.settings.seed, self.stream.position, self.settings.workers
         )
-
-
-class _Average:
-    """Keeps a network's exponential moving average up to date; buffers are copied.
-
-    Buffers such as batch norm's running statistics are moving averages already, and some are integers.
-    """
-
-    def __init__(self, average: nn.Module, network: nn.Module) -> None:
-        self.averages: list[Tensor] = list(average.parameters())
-        self.parameters: list[Tensor] = list(network.parameters())
-        self.copies = list(zip(average.buffers(), network.buffers(), strict=True))
-
-    @torch.no_grad()
-    def update(self, decay: float) -> None:
-        torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
-        for target, source in self.copies:
-            target.copy_(source)

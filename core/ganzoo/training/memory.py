@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ganzoo.config.train import TrainSettings
+from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import Dataset, TensorDataset
 from ganzoo.gan.precision import mixed_precision
 from ganzoo.gan.trainer import Trainer

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganzoo.config.config import Config
-from ganzoo.config.layers import flat
+from ganzoo.config.merging import flat
 from ganzoo.config.resolving import load_config, overlay
-from ganzoo.config.settings import paths
+from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.plugin.spec import Kind
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import is_current
-from ganzoo.runs.places import ROOT
+from ganzoo.runs.naming import ROOT
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo.training.fit import fit

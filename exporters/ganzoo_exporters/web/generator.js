@@ -2,7 +2,7 @@
 // for the same seed. The file says itself what goes in and what comes out.
 //
 //     const generator = await Generator.open(ort, bytes);
-//     const { width, height, rgba } = generator.picture(await generator.sample(16, { seed: 0 }), 3);
+//     const { width, height, rgba } = generator.image(await generator.sample(16, { seed: 0 }), 3);
 
 import { Philox } from "./philox.js";
 
@@ -106,8 +106,8 @@ export class Generator {
     return new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [n]);
   }
 
-  /** Picture i of samples, as 8-bit RGBA: rounded half up and clipped, as Python's pixels() does. */
-  picture(samples, i) {
+  /** Image i of samples, as 8-bit RGBA: rounded half up and clipped, as Python's pixels() does. */
+  image(samples, i) {
     const { shape, range, layout = "NCHW" } = this.output;
     const [channels, height, width] = layout === "NHWC" ? [shape[2], shape[0], shape[1]] : shape;
     const [low, high] = range.map(Math.fround);
@@ -115,7 +115,7 @@ export class Generator {
     const rgba = new Uint8ClampedArray(4 * width * height).fill(255);
     for (let at = 0; at < width * height; at++) {
       for (let c = 0; c < Math.max(channels, 3); c++) {
-        const channel = Math.min(c, channels - 1); // a grey picture is the same in red, green and blue
+        const channel = Math.min(c, channels - 1); // a grayscale image is the same in red, green and blue
         const offset = layout === "NHWC" ? at * channels + channel : channel * width * height + at;
         const value = samples[i * channels * width * height + offset];
         rgba[4 * at + c] =

@@ -1,4 +1,4 @@
-// The page: controls made from the model's signature, pictures drawn by the worker, everything else plain HTML.
+// The page: controls made from the model's signature, images drawn by the worker, everything else plain HTML.
 
 import { conditions } from "./generator.js";
 
@@ -6,11 +6,11 @@ const $ = (id) => document.getElementById(id);
 const form = $("controls");
 const STEPS = 17; // of a walk; every second one is in its strip
 let metadata;
-let drawn = {}; // what is on the page: requests, and the pictures they gave
+let drawn = {}; // what is on the page: requests, and the images they gave
 let busy = false;
 let stale = false;
 
-/** A worker with the model in it; ask(task, request) resolves to its answer. */
+/** A worker with the model in it; ask(task, request) resolves to the reply. */
 function start(backend) {
   const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   const waiting = new Map();
@@ -52,7 +52,7 @@ function request() {
   const common = { truncation: Number(values.truncation), strengths };
   const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
   return {
-    sheet: { task: "sample", count: Number(values.count), seed: values.seed, given, ...common },
+    grid: { task: "sample", count: Number(values.count), seed: values.seed, given, ...common },
     walk: { task: "walk", count: STEPS, from: values.from, to: values.to, given: chosen, ...common },
   };
 }
@@ -60,7 +60,7 @@ function request() {
 /** The class of sample i in words. */
 function classOf(i) {
   const { inputs } = metadata.signature;
-  const chosen = conditions(inputs, i, drawn.sheet.given);
+  const chosen = conditions(inputs, i, drawn.grid.given);
   return inputs
     .filter(({ kind }) => kind === "label")
     .map(({ name, names }) => `, class ${names?.[chosen[name]] ?? chosen[name]}`)
@@ -73,18 +73,18 @@ function buildControls() {
   const [channels, height, width] = output.layout === "NHWC" ? [output.shape[2], ...output.shape] : output.shape;
   document.title = data?.name ? `${name} · ${data.name}` : name;
   $("title").textContent = document.title;
-  const facts = {
+  const about = {
     Latent: signature.inputs.filter(({ kind }) => kind === "latent").map(({ shape }) => shape.join(" × ")).join(", "),
-    Picture: `${width} × ${height}, ${channels === 1 ? "grey" : "color"}`,
+    Image: `${width} × ${height}, ${channels === 1 ? "grayscale" : "color"}`,
     Paper: paper,
     License: license,
   };
-  for (const [term, value] of Object.entries(facts)) {
+  for (const [term, value] of Object.entries(about)) {
     if (!value) continue;
     const [div, dt, dd] = ["div", "dt", "dd"].map((name) => document.createElement(name));
     [dt.textContent, dd.textContent] = [term, value];
     div.append(dt, dd);
-    $("facts").append(div);
+    $("metadata").append(div);
   }
   const labels = signature.inputs.filter(({ kind }) => kind === "label");
   for (const { name, names, classes } of labels) {
@@ -115,7 +115,7 @@ function clone(template, name, text) {
   return [control, input];
 }
 
-/** The controls' values are in the address, so that a link shows the same pictures. */
+/** The controls' values are in the address, so that a link shows the same images. */
 function restore() {
   for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
     const control = form.elements.namedItem(name);
@@ -134,7 +134,7 @@ function remember() {
   }
 }
 
-// ---- pictures
+// ---- images
 
 /** Draw what the controls ask for; while one drawing is under way, the newest wish waits and older ones are dropped. */
 async function draw() {
@@ -146,7 +146,7 @@ async function draw() {
     stale = false;
     try {
       const wish = request();
-      const samples = await renew($("samples"), "sheet", wish.sheet, showSamples);
+      const samples = await renew($("samples"), "grid", wish.grid, showSamples);
       if (samples) say(samples);
       const walk = await renew($("walk"), "walk", wish.walk, showWalk);
       if (walk && !samples) say(walk);
@@ -157,34 +157,34 @@ async function draw() {
   busy = false;
 }
 
-/** Ask the model for pictures, unless they are there already, and show them; tells in words what was drawn. */
+/** Ask the model for images, unless they are there already, and show them; return a description of what was drawn. */
 async function renew(section, what, wish, show) {
   if (JSON.stringify(wish) === JSON.stringify(drawn[what])) return show();
   section.setAttribute("aria-busy", "true");
   const began = performance.now();
-  const pictures = await model.ask(wish.task, wish).finally(() => section.setAttribute("aria-busy", "false"));
-  drawn = { ...drawn, [what]: wish, [`${what}Pictures`]: pictures };
+  const images = await model.ask(wish.task, wish).finally(() => section.setAttribute("aria-busy", "false"));
+  drawn = { ...drawn, [what]: wish, [`${what}Images`]: images };
   show();
-  const of = what === "sheet" ? `seed ${wish.seed}` : `a walk from seed ${wish.from} to ${wish.to}`;
-  const samples = pictures.length === 1 ? "1 sample" : `${pictures.length} samples`;
+  const of = what === "grid" ? `seed ${wish.seed}` : `a walk from seed ${wish.from} to ${wish.to}`;
+  const samples = images.length === 1 ? "1 sample" : `${images.length} samples`;
   return `${samples} of ${of} in ${Math.round(performance.now() - began)} ms`;
 }
 
 function showSamples() {
-  const pictures = drawn.sheetPictures;
-  const sheet = $("sheet");
-  sheet.style.setProperty("--columns", columns(pictures));
-  while (sheet.children.length > pictures.length) sheet.lastChild.remove();
-  const chosen = Math.min(new FormData(form).get("chosen") ?? 0, pictures.length - 1);
-  pictures.forEach((picture, i) => {
-    if (!sheet.children[i]) sheet.append(tile(i));
-    const [input, canvas] = sheet.children[i].children;
+  const images = drawn.gridImages;
+  const grid = $("grid");
+  grid.style.setProperty("--columns", columns(images));
+  while (grid.children.length > images.length) grid.lastChild.remove();
+  const chosen = Math.min(new FormData(form).get("chosen") ?? 0, images.length - 1);
+  images.forEach((image, i) => {
+    if (!grid.children[i]) grid.append(tile(i));
+    const [input, canvas] = grid.children[i].children;
     input.setAttribute("aria-label", `Sample ${i + 1}${classOf(i)}`);
     input.checked = i === chosen;
-    paint(canvas, [picture]);
+    paint(canvas, [image]);
   });
-  paint($("chosen"), [pictures[chosen]]);
-  $("caption").textContent = `Sample ${chosen + 1} of seed ${drawn.sheet.seed}${classOf(chosen)}`;
+  paint($("chosen"), [images[chosen]]);
+  $("caption").textContent = `Sample ${chosen + 1} of seed ${drawn.grid.seed}${classOf(chosen)}`;
   $("chosen").setAttribute("aria-label", $("caption").textContent);
 }
 
@@ -200,32 +200,32 @@ function tile(i) {
 function showWalk() {
   const { from, to } = drawn.walk;
   const position = Number($("position").value);
-  paint($("strip"), drawn.walkPictures.filter((_, i) => i % 2 === 0));
-  paint($("frame"), [drawn.walkPictures[position]]);
+  paint($("strip"), drawn.walkImages.filter((_, i) => i % 2 === 0));
+  paint($("frame"), [drawn.walkImages[position]]);
   const percent = Math.round((100 * position) / (STEPS - 1));
   $("frame").setAttribute("aria-label", `${percent} % of the way from seed ${from} to ${to}`);
 }
 
-/** Put pictures into a canvas, row by row, at their own size; the style sheet scales it. */
-function paint(canvas, pictures, columns = pictures.length) {
-  const { width, height } = pictures[0];
+/** Put images into a canvas, row by row, at their own size; the stylesheet scales it. */
+function paint(canvas, images, columns = images.length) {
+  const { width, height } = images[0];
   canvas.width = columns * width;
-  canvas.height = Math.ceil(pictures.length / columns) * height;
+  canvas.height = Math.ceil(images.length / columns) * height;
   canvas.classList.toggle("small", width <= 64);
   const context = canvas.getContext("2d");
-  pictures.forEach(({ rgba }, i) => {
+  images.forEach(({ rgba }, i) => {
     context.putImageData(new ImageData(rgba, width, height), (i % columns) * width, Math.floor(i / columns) * height);
   });
   return canvas;
 }
 
-function columns(pictures) {
-  return Math.ceil(Math.sqrt(pictures.length));
+function columns(images) {
+  return Math.ceil(Math.sqrt(images.length));
 }
 
-function save(name, pictures, columns) {
-  if (!pictures) return;
-  paint(document.createElement("canvas"), pictures, columns).toBlob((blob) => {
+function save(name, images, columns) {
+  if (!images) return;
+  paint(document.createElement("canvas"), images, columns).toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = `${document.title.replace(/[^\p{L}\p{N}]+/gu, "-")}-${name}.png`;
@@ -254,12 +254,12 @@ function listen() {
     for (const input of $("directions").querySelectorAll("input")) input.value = 0;
     draw();
   };
-  $("save-sheet").onclick = () => save(`seed-${drawn.sheet?.seed}`, drawn.sheetPictures, columns(drawn.sheetPictures));
+  $("save-grid").onclick = () => save(`seed-${drawn.grid?.seed}`, drawn.gridImages, columns(drawn.gridImages));
   $("save-chosen").onclick = () => {
     const chosen = Number(new FormData(form).get("chosen"));
-    save(`seed-${drawn.sheet?.seed}-sample-${chosen + 1}`, [drawn.sheetPictures[chosen]]);
+    save(`seed-${drawn.grid?.seed}-sample-${chosen + 1}`, [drawn.gridImages[chosen]]);
   };
-  $("save-strip").onclick = () => save(`walk-${drawn.walk?.from}-${drawn.walk?.to}`, drawn.walkPictures);
+  $("save-strip").onclick = () => save(`walk-${drawn.walk?.from}-${drawn.walk?.to}`, drawn.walkImages);
 }
 
 /** Run on something else; if that fails, what ran before goes on. */

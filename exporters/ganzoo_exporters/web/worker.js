@@ -1,5 +1,5 @@
-// The model, on a thread of its own so that the page stays awake. The page asks by messages: {id, task, ...} is
-// answered by {id, result} or {id, error}.
+// Runs the model on a thread of its own, so that the page stays responsive. The page sends {id, task, ...} and gets
+// {id, result} or {id, error} back.
 
 import { Generator } from "./generator.js";
 
@@ -10,7 +10,7 @@ const BUILDS = {
 let generator;
 
 const tasks = {
-  /** Load onnxruntime and the model; answers with the model's metadata. */
+  /** Load onnxruntime and the model; resolves to the model's metadata. */
   async open({ backend }) {
     const { script, binary } = BUILDS[backend];
     const at = (name) => new URL(`ort/${name}`, import.meta.url).href;
@@ -24,16 +24,16 @@ const tasks = {
     return generator.metadata;
   },
 
-  /** Pictures of a seed's first samples. */
-  sample: ({ count, seed, ...options }) => pictures(count, generator.latents(count, seed), options),
+  /** Images of a seed's first samples. */
+  sample: ({ count, seed, ...options }) => images(count, generator.latents(count, seed), options),
 
-  /** Pictures on the way between two seeds. */
-  walk: ({ count, from, to, ...options }) => pictures(count, generator.walk(from, to, count), options),
+  /** Images on the way between two seeds. */
+  walk: ({ count, from, to, ...options }) => images(count, generator.walk(from, to, count), options),
 };
 
-async function pictures(count, latents, options) {
+async function images(count, latents, options) {
   const samples = await generator.generate(count, latents, options);
-  return Array.from({ length: count }, (_, i) => generator.picture(samples, i));
+  return Array.from({ length: count }, (_, i) => generator.image(samples, i));
 }
 
 self.onmessage = async ({ data: { id, task, ...request } }) => {

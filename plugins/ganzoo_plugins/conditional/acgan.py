@@ -1,4 +1,4 @@
-"""The auxiliary classifier GAN: the discriminator names the condition instead of being given it."""
+"""The auxiliary classifier GAN: the discriminator predicts the condition instead of being given it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -40,7 +40,7 @@ class AuxiliaryClassifierConfig(DCGANConfig):
 
 
 class ClassifyingDiscriminator(Discriminator):
-    """Images to scores, and with :meth:`heads` to what their conditions seem to be.
+    """Images to scores, and with :meth:`heads` also to predictions of their conditions.
 
     One body, and a linear head each for the score, for every label (logits) and for every attribute vector (values).
     With ``apart`` a label's head has twice as many logits: of the classes, and of the same classes as generated.
@@ -50,6 +50,8 @@ class ClassifyingDiscriminator(Discriminator):
         self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes], apart: bool = False
     ) -> None:
         super().__init__(Signature((sample,), Scores()))
+        # The classifier shares all layers but the last with the score, as in the paper: what it learns about classes
+        # shapes the features that real and fake are distinguished by.
         *body, head = DCGANDiscriminator(width, batch_norm, sample).body
         assert isinstance(head, nn.Linear)
         self.body = nn.Sequential(*body)
@@ -70,18 +72,18 @@ class ClassifyingDiscriminator(Discriminator):
 
 
 class AuxiliaryClassifierGAN(AdversarialTrainer[AuxiliaryClassifierConfig]):
-    """The discriminator classifies samples, and the generator is trained to be classified rightly (Conditional Image
+    """The discriminator classifies samples, and the generator is trained to be classified correctly (Conditional Image
     Synthesis with Auxiliary Classifier GANs, arXiv:1610.09585, section 3).
 
     With L_S the log-likelihood of the source, here whatever loss is chosen, and L_C that of the condition, the
-    discriminator maximizes L_S + L_C, L_C over real and generated samples alike, or over real ones alone with the
-    ``classifier`` ``"real"``, and the generator maximizes L_C - L_S. With ``"apart"`` (Conditional GANs with Auxiliary
-    Discriminative Classifier, arXiv:2107.10060) it tells classes c+ of real samples from classes c-
-    of generated ones, and the generator maximizes log C(c+) - log C(c-): a classifier that only knows real samples is
-    content with drawings of another class that have what it looks for, this one is not. ``class_weight`` multiplies
-    L_C. Labels are independent of each other given the sample; attributes are a Gaussian of unit variance, so half
-    their squared error stands for the cross entropy. The networks are those of ``dcgan``, for images of the sizes that
-    it takes.
+    discriminator maximizes L_S + L_C, and the generator maximizes L_C - L_S. L_C is taken over real and generated
+    samples, or over real ones only if ``classifier`` is ``"real"``. With ``"apart"`` (Conditional GANs with Auxiliary
+    Discriminative Classifier, arXiv:2107.10060) the classifier distinguishes the classes c+ of real samples from the
+    classes c- of generated ones, and the generator maximizes log C(c+) - log C(c-). A classifier that knows real
+    samples only may accept a generated sample of another class that has the features it looks for; this one does not.
+    ``class_weight`` multiplies L_C. Labels are modeled as independent of each other given the sample; attributes as a
+    Gaussian of unit variance, so that half their squared error takes the place of the cross entropy. The networks are
+    those of ``dcgan``, for images of the sizes that it takes.
 
     The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes, and
     ``shape_classes`` by their kind and hue alone.
@@ -127,14 +129,15 @@ class AuxiliaryClassifierGAN(AdversarialTrainer[AuxiliaryClassifierConfig]):
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the discriminator minimizes: -L_S - L_C and the weighted penalties."""
+        # Real and fake samples of a row have the same condition, so L_C compares like with like.
         real, fake, condition = self.pair(batch)
         real_scores, real_guess = self.discriminator.heads(real)
         fake_scores, fake_guess = self.discriminator.heads(fake)
         results = self.adversarial(real_scores, fake_scores, real, fake, condition)
-        on_real = self.misjudged(real_guess, condition)
-        on_fake = self.misjudged(fake_guess, self.generated(condition) if self.apart else condition)
-        learnt = on_real if self.config.classifier == "real" else on_real + on_fake
-        results["loss"] = results["loss"] + self.config.class_weight * learnt
+        on_real = self.classification_loss(real_guess, condition)
+        on_fake = self.classification_loss(fake_guess, self.generated(condition) if self.apart else condition)
+        classes = on_real if self.config.classifier == "real" else on_real + on_fake
+        results["loss"] = results["loss"] + self.config.class_weight * classes
         return {**results, "class_real": on_real.detach(), "class_fake": on_fake.detach()}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -143,20 +146,21 @@ class AuxiliaryClassifierGAN(AdversarialTrainer[AuxiliaryClassifierConfig]):
         fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
         real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
         scores, guess = self.discriminator.heads(self.shown(fake))
-        classes = self.misjudged(guess, condition)
+        classes = self.classification_loss(guess, condition)
         if self.apart:
-            classes = classes - self.misjudged(guess, self.generated(condition))
+            # Towards the real version of the class and away from the generated one.
+            classes = classes - self.classification_loss(guess, self.generated(condition))
         loss = self.loss.generator(scores, real_scores) + self.config.class_weight * classes
         return self.with_penalties(loss, batch)
 
     def generated(self, condition: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return labels as those of generated samples, which a classifier that tells them apart has besides."""
+        """Return the class indices of generated samples, which follow those of the real classes."""
         return tuple(
             part + field.classes if isinstance(field, Label) else part
             for field, part in zip(self.conditions, condition, strict=True)
         )
 
-    def misjudged(self, guess: tuple[Tensor, ...], condition: tuple[Tensor, ...]) -> Tensor:
+    def classification_loss(self, guess: tuple[Tensor, ...], condition: tuple[Tensor, ...]) -> Tensor:
         """Return -L_C: the sum over conditions of the mean cross entropy or half the mean squared error."""
         terms = [
             cross_entropy(each, truth) if isinstance(field, Label) else (each - truth).square().sum(1).mean() / 2

@@ -1,4 +1,4 @@
-"""The conditional GAN: both players are given the condition beside their input."""
+"""The conditional GAN: generator and discriminator are both given the condition."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,13 +19,13 @@ SHAPES: Mapping[str, Any] = {
     "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
     "model": {"batch_norm": "generator", "discriminator_lr": 2e-3, "optimizer": {"lr": 4e-3}},
 }
-"""Drawn shapes by all their attributes: what ``dcgan``'s networks need to draw corners at any angle."""
+"""Preset for drawn shapes with all their attributes: what ``dcgan``'s networks need to draw corners at any angle."""
 
 
 class PlanesDiscriminator(Discriminator):
     """Images [N, C, H, W] and conditions to scores [N].
 
-    The condition's code lies beside the image as constant planes.
+    The condition's code is appended to the image's channels as constant planes.
     """
 
     def __init__(self, width: int, batch_norm: bool, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
@@ -34,6 +34,7 @@ class PlanesDiscriminator(Discriminator):
         self.inner = DCGANDiscriminator(width, batch_norm, replace(sample, channels=sample.channels + self.encode.size))
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        # Planes, since the first layer is a convolution: so every place of the image sees the condition.
         return self.inner(torch.cat([x, planes(self.encode(*conditions), x)], 1))
 
 
@@ -41,9 +42,9 @@ class ConditionalGAN(AdversarialTrainer[DCGANConfig]):
     """The condition is joined to the latent and to the image (Conditional Generative Adversarial Nets,
     arXiv:1411.1784, eq. 2).
 
-    Labels go in as one-hot vectors, attributes as they are. The paper's players are multi-layer perceptrons with hidden
-    layers for the condition alone; these are the convolutional networks of ``dcgan``, as everyone trains it today, and
-    the discriminator sees the condition as constant planes beside the image's channels. Images of the sizes that
+    Labels go in as one-hot vectors, attributes as they are. The paper's networks are multi-layer perceptrons with
+    separate hidden layers for the condition. These are the convolutional networks of ``dcgan``, as is usual today, and
+    the discriminator sees the condition as constant planes beside the image's channels. Images must have sizes that
     ``dcgan`` takes. The preset ``shapes`` draws shapes of any kind, hue, size, place and rotation by their attributes.
     """
 

@@ -9,13 +9,13 @@ __all__ = ["MatchingAwareGAN", "mismatched"]
 
 
 class MatchingAwareGAN(ConditionalGAN):
-    """GAN-CLS, algorithm 1 of Generative Adversarial Text to Image Synthesis (arXiv:1605.05396), with the players of
+    """GAN-CLS, algorithm 1 of Generative Adversarial Text to Image Synthesis (arXiv:1605.05396), with the networks of
     ``cgan``.
 
-    The discriminator is shown three kinds of pairs: real samples with their own condition, generated ones with theirs,
-    and real ones with the condition of another sample of the batch. Both wrong kinds weigh half each, as in the paper,
-    whatever the loss: real scores stand against generated ones and again against mismatched ones. The paper's
-    conditions are embeddings of sentences, attributes here, as with the preset ``shapes``; labels do as well.
+    The discriminator sees three kinds of pairs: real samples with their own condition, generated ones with theirs, and
+    real ones with the condition of another sample of the batch. The two wrong kinds have a weight of one half each, as
+    in the paper, whatever the loss: real scores are compared with generated ones and again with mismatched ones. The
+    paper's conditions are embeddings of sentences; here they are attributes, as in the preset ``shapes``, or labels.
     """
 
     defaults = {**ConditionalGAN.defaults, "steps": 10_000}
@@ -26,6 +26,8 @@ class MatchingAwareGAN(ConditionalGAN):
         A sample for which the batch has no other condition makes no mismatched pair, and stands for itself once.
         """
         real_scores, fake_scores = super().scores(real, fake, condition)
+        # Without such pairs the discriminator could ignore the condition: the generator's samples are fake for other
+        # reasons, and nothing else shows that a real image with a wrong condition is wrong.
         partner, differs = mismatched(condition)
         wrong = self.score(real, tuple(part[partner] for part in condition))
         return torch.cat([real_scores, real_scores[differs]]), torch.cat([fake_scores, wrong[differs]])
@@ -34,10 +36,10 @@ class MatchingAwareGAN(ConditionalGAN):
 def mismatched(condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Return for each sample another one of a different condition, int64 [N], and whether there was one, bool [N].
 
-    The samples are laid out by condition, in a random order of the conditions, and each is given the one that is as far
-    along, round and round, as the most frequent condition is frequent: no condition reaches that far. Only if one
-    condition has more than half of the batch do some of its samples end up among themselves. With all conditions
-    different this is a random cycle.
+    The samples are sorted by condition, with the conditions in random order, and each gets the sample that is k places
+    further, around the end, where k is the count of the most frequent condition. No condition is longer than k, so the
+    partner has another one; only if one condition has more than half of the batch do some of its samples get a partner
+    of the same. With all conditions different this is a random cycle.
     """
     rows = torch.stack([column for part in condition for column in part.double().reshape(len(part), -1).unbind(1)], 1)
     _, group, counts = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)

@@ -106,6 +106,7 @@ class ProjectionDiscriminator(Discriminator):
             nn.init.xavier_uniform_(projection)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        # Summed, not averaged, as in the paper: each place adds evidence to the log density ratio.
         features = self.features(x).sum((2, 3))
         scores: Tensor = self.head(features).squeeze(1)
         for projection, condition in zip(self.projections, conditions, strict=True):
@@ -118,9 +119,10 @@ class ProjectionGAN(AdversarialTrainer[ProjectionConfig]):
     Discriminator, arXiv:1802.05637).
 
     Residual blocks and spectral norm as in ``sngan``. Several labels and attribute vectors each add a projection, and
-    each its part of the batch norms' weights and biases. Unlike the paper's, the generator has the condition beside the
-    latent as well, without which networks this small learn it late; ``join_latent`` decides. Images of the sizes that
-    ``sngan`` takes. The preset ``shapes`` draws shapes by all their attributes, with R1 in place of spectral norm.
+    each its part of the batch norms' weights and biases. Unlike the paper's, the generator gets the condition together
+    with the latent as well (``join_latent``): without that, networks this small learn the condition late. Images must
+    have sizes that ``sngan`` takes. The preset ``shapes`` draws shapes by all their attributes, with R1 in place of
+    spectral norm.
     """
 
     conditional = True

@@ -67,7 +67,7 @@ class FullyConnectedConditionalWGAN(AdversarialTrainer[FullyConnectedConditional
     """WGAN-GP (Improved Training of Wasserstein GANs, arXiv:1704.00028) whose players are given the condition as in
     Conditional Generative Adversarial Nets (arXiv:1411.1784).
 
-    Each player has an embedding of its own of every label and every attribute vector, learnt along with it, and joins
+    Each player has an embedding of its own of every label and every attribute vector, learned along with it, and joins
     it to its input. The gradient penalty is that of the sample alone.
     """
 

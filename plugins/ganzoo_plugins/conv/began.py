@@ -130,7 +130,7 @@ class BEGAN(AdversarialTrainer[BEGANConfig]):
     convolutions at each size, batch size and learning rate.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows; they are
-    halved down to maps of 7 to 16 pixels a side, as 8x8 in the paper.
+    downsampled to maps of 7 to 16 pixels a side, as 8x8 in the paper.
     """
 
     discriminator: BEGANDiscriminator
@@ -183,7 +183,7 @@ def repelling(codes: Tensor) -> Tensor:
 
 
 def _scales(sample: Image) -> tuple[int, int, int]:
-    """Return how often the image is halved, and height and width of the map that is left."""
+    """Return the number of downsampling steps, and height and width of the innermost map."""
     count, (height, width) = num_downsamples(sample)
     # Maps of 4 to 6 pixels are left at twice that size, which the paper stops at.
     return (count - 1, 2 * height, 2 * width) if min(height, width) < _SMALLEST else (count, height, width)

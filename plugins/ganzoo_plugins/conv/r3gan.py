@@ -77,7 +77,7 @@ class ResidualBlock(nn.Module):
 class Basis(nn.Module):
     """Latent [N, L] to the start map [N, C, h, w].
 
-    A learnt constant, each channel of it scaled by a linear function of z.
+    A learned constant, each channel of it scaled by a linear function of z.
     """
 
     def __init__(self, latent_dim: int, start: tuple[int, int, int]) -> None:
@@ -135,7 +135,7 @@ class R3GANGenerator(Generator):
 class R3GANDiscriminator(Discriminator):
     """Images [N, C, H, W] to one score each.
 
-    The generator's stages in the reverse order, the size halved between them.
+    The generator's stages in reverse order, with downsampling by 2 between them.
     """
 
     def __init__(self, config: R3GANConfig, sample: Image) -> None:
@@ -156,7 +156,7 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
     """The GAN is dead; long live the GAN! A Modern GAN Baseline (arXiv:2501.05441).
 
     The relativistic pairing loss with R1 and R2, and networks (configuration E) without normalization, injected noise,
-    mapping network or minibatch statistics: residual blocks of grouped convolutions, bilinear resampling, and a learnt
+    mapping network or minibatch statistics: residual blocks of grouped convolutions, bilinear resampling, and a learned
     basis for the smallest map, on either side. As in the paper, nothing bounds the generator's output; outside of
     training it is clamped to the range. A bounded activation saturates on black pixels, and the generator dies.
 

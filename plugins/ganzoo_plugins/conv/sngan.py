@@ -56,7 +56,7 @@ class SNGANDiscriminator(Discriminator):
 class SNGAN(AdversarialTrainer[SNGANConfig]):
     """Spectral Normalization for Generative Adversarial Networks (arXiv:1802.05957): its residual networks for CIFAR.
 
-    The generator has batch norm and as many blocks as the image is halved, the discriminator neither batch norm nor
+    The generator has batch norm and a block for each upsampling step, the discriminator neither batch norm nor
     any weight whose spectral norm is not 1. The preset ``paper`` has the paper's widths, 256 and 128, five critic steps
     and its optimizer; at 32x32 it is the network of table 4. The defaults are narrower, and instead of taking several
     steps the discriminator has the higher learning rate.

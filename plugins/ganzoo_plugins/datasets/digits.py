@@ -12,7 +12,7 @@ from ganzoo import DatasetConfig, DataSpec, Image, Label, TensorDataset, UserErr
 class Digits(TensorDataset):
     """1,797 handwritten digits of scikit-learn, about 180 of each class.
 
-    Fields: ``x`` uint8 [N, 1, 8, 8] in 0 .. 255, white ink on black, 17 levels of grey; ``y`` int64 [N], the digit.
+    Fields: ``x`` uint8 [N, 1, 8, 8] in 0 .. 255, white ink on black, 17 gray levels; ``y`` int64 [N], the digit.
     """
 
     def __init__(self, config: DatasetConfig) -> None:

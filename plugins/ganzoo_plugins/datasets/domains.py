@@ -19,10 +19,10 @@ _log = logging.getLogger("ganzoo")
 
 
 class DomainsConfig(ImagesConfig):
-    """What both have."""
+    """Settings of both data sets."""
 
     margin: int = Field(
-        0, ge=0, description="pixels that images are loaded larger than size, a place for the crop drawn anew each time"
+        0, ge=0, description="pixels by which images are loaded larger than size; the crop is drawn at random each time"
     )
 
 
@@ -30,7 +30,7 @@ Settings = TypeVar("Settings", bound=DomainsConfig, covariant=True)
 
 
 class _Domains(Dataset[Settings]):
-    """Loads, crops and flips."""
+    """Loads, crops and mirrors images of two domains."""
 
     metrics = ("translation",)
 
@@ -40,6 +40,7 @@ class _Domains(Dataset[Settings]):
         size = (config.size, config.size) if isinstance(config.size, int) else config.size
         if size is not None:
             size = size[0] + config.margin, size[1] + config.margin
+        # Mirroring happens here and not in the folder, since both images of a pair must be mirrored together.
         settings = {name: getattr(config, name) for name in ImagesConfig.model_fields}
         return kind(FolderConfig(path=path, labels=False, **settings | {"size": size, "flip": False}))
 
@@ -67,7 +68,7 @@ class _Domains(Dataset[Settings]):
 
 
 class _Left(Folder):
-    """The left halves of the images in a folder."""
+    """The left image of each file that holds two side by side."""
 
     right = False
 
@@ -83,7 +84,7 @@ class _Left(Folder):
 
 
 class _Right(_Left):
-    """The right halves."""
+    """The right image of each file."""
 
     right = True
 
@@ -98,7 +99,7 @@ class UnpairedConfig(DomainsConfig):
 
 
 class Unpaired(_Domains[UnpairedConfig]):
-    """Two folders of images of your own that need not belong together.
+    """Two folders of your own images, without pairs.
 
     Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255. A folder may have fewer images than the other: an epoch is
     as long as the larger one, and each image of ``b`` is drawn at random, so that chance pairs do not repeat. With
@@ -120,6 +121,7 @@ class Unpaired(_Domains[UnpairedConfig]):
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Gather the images of ``a``, and as many of ``b`` at random; each is cropped and mirrored by itself."""
+        # Random partners: with a fixed pairing the model would see the same accidental pairs in each epoch.
         partners = torch.randint(len(self._b), (len(indices),), generator=rng)
         a = self._a.batch(indices % len(self._a), rng)["x"]
         b = self._b.batch(partners, rng)["x"]
@@ -156,7 +158,7 @@ class Paired(_Domains[PairedConfig]):
 
     Fields: ``a`` and ``b``, uint8 [N, C, H, W] in 0 .. 255, row by row the same scene. Names are compared without their
     suffixes; images without a partner are left out, with a warning of the logger ``ganzoo``. Of files with both images,
-    ``path``, the left half is ``a`` (``swap``: the right half). Crops and mirrors are the same in both.
+    ``path``, the left one is ``a`` (``swap``: the right one). Crops and mirrors are the same in both.
     """
 
     def __init__(self, config: PairedConfig) -> None:

@@ -12,13 +12,13 @@ def ganzoo_specs() -> list[Spec]:
         Spec(
             "dataset",
             "mnist5k",
-            "5,000 real MNIST digits, 28 x 28 grey, 500 of each class; comes with the installation",
+            "5,000 real MNIST digits, 28 x 28 grayscale, 500 of each class; comes with the installation",
             f"{_HERE}.mnist5k:Mnist5k",
         ),
         Spec(
             "dataset",
             "digits",
-            "1,797 handwritten digits, 8 x 8 grey, ten classes; comes with the installation",
+            "1,797 handwritten digits, 8 x 8 grayscale, ten classes; comes with the installation",
             f"{_HERE}.digits:Digits",
         ),
         Spec(
@@ -50,20 +50,20 @@ def ganzoo_specs() -> list[Spec]:
         Spec(
             "dataset",
             "mnist",
-            "MNIST, 70,000 handwritten digits, 28 x 28 grey; downloaded on first use",
+            "MNIST, 70,000 handwritten digits, 28 x 28 grayscale; downloaded on first use",
             f"{_HERE}.torchvision_sets:Mnist",
         ),
         Spec(
             "dataset",
             "fashion_mnist",
-            "Fashion-MNIST, 70,000 pieces of clothing, 28 x 28 grey; downloaded on first use",
+            "Fashion-MNIST, 70,000 pieces of clothing, 28 x 28 grayscale; downloaded on first use",
             f"{_HERE}.torchvision_sets:FashionMnist",
             paper="Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, arXiv:1708.07747",
         ),
         Spec(
             "dataset",
             "cifar10",
-            "CIFAR-10, 60,000 photographs of animals and vehicles, 32 x 32 RGB; downloaded on first use",
+            "CIFAR-10, 60,000 images of animals and vehicles, 32 x 32 RGB; downloaded on first use",
             f"{_HERE}.torchvision_sets:Cifar10",
         ),
         Spec(

@@ -10,7 +10,7 @@ from torch import Tensor
 from ganzoo import DatasetConfig, DataSpec, Points, TensorDataset
 
 # In a plane whose distances are about 1, WGAN-GP's weight of 10 pins the critic to straight slopes and nothing finer
-# than the whole cloud is learnt; the paper's own toy experiments use 0.1 (gan_toy.py).
+# than the whole cloud is learned; the paper's own toy experiments use 0.1 (gan_toy.py).
 _SMALL_SCALE = {"gradient_penalty": {"weight": 0.1}}
 _MOST = 10_000_000  # points: 80 MB
 

@@ -26,7 +26,7 @@ _SIZES, _PLACES = (0.20, 0.32), (0.36, 0.64)
 _SPANS = (_SIZES, _PLACES, _PLACES)
 _AREAS = torch.tensor([pi * (1 - q * q) if n == 0 else n * q * sin(pi / n) for _, n, q in _SHAPES])  # at radius 1
 _JITTER = 0.025  # turns that a hue strays from its class's; classes are 1/6 apart
-_BACKGROUND, _VALUE, _SATURATION = 0.1, 0.95, 0.9  # the background is grey, so that it changes no hue at the edges
+_BACKGROUND, _VALUE, _SATURATION = 0.1, 0.95, 0.9  # the background is gray, so that it changes no hue at the edges
 _ATTRIBUTES = (*_NAMES, "hue_cos", "hue_sin", "size", "left", "top", "rotation_cos", "rotation_sin")
 _MEMORY = 1 << 29  # bytes of pixels; above, images are drawn when they are fetched
 _CHUNK = 500  # images worked on at once
@@ -46,13 +46,13 @@ class ShapesConfig(DatasetConfig):
     sample_seed: int = Field(0, ge=0, lt=2**63, description="seed of the shapes themselves")
     condition: Literal["classes", "class", "attributes", "none"] = Field(
         "classes",
-        description="what is told about an image: its shape and hue as two labels, its shape, the vector of all "
-        "its factors, or nothing",
+        description="condition of an image. classes: its shape and hue as two labels; class: its shape; attributes: "
+        "the vector of all its factors; none: nothing",
     )
 
 
 class Shapes(Dataset[ShapesConfig]):
-    """One plain colored shape on dark grey: circle, square, triangle, star or ring, its edge anti-aliased.
+    """One plain colored shape on dark gray: circle, square, triangle, star or ring, its edge anti-aliased.
 
     Fields: ``x`` uint8 [N, 3, S, S] in 0 .. 255; with ``condition`` ``"classes"`` also ``y`` int64 [N], the shape, and
     ``hue`` int64 [N], one of six hues; with ``"class"`` ``y`` alone; with ``"attributes"`` ``y`` float32 [N, 12], all

@@ -53,7 +53,7 @@ class ShapesStylesConfig(DatasetConfig):
 
 
 class ShapesStyles(_Styles[ShapesStylesConfig]):
-    """Colored shapes on dark grey (:class:`~ganzoo_plugins.datasets.shapes.Shapes`), filled and outlined.
+    """Colored shapes on dark gray (:class:`~ganzoo_plugins.datasets.shapes.Shapes`), filled and outlined.
 
     Fields: ``a``, filled, and ``b``, outlined, uint8 [N, 3, S, S] in 0 .. 255. No scene of ``a`` is one of ``b``,
     unless ``paired`` is set: then row by row they are the same. :meth:`examples` are 500 further pairs.

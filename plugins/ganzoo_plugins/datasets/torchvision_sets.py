@@ -70,7 +70,7 @@ class FashionMnist(TensorDataset[TorchvisionConfig]):
 
 
 class Cifar10(TensorDataset[TorchvisionConfig]):
-    """CIFAR-10: 50,000 small photographs to train on and 10,000 to test with.
+    """CIFAR-10: 50,000 small images to train on and 10,000 to test with.
 
     Fields: ``x`` uint8 [N, 3, 32, 32] in 0 .. 255, RGB; ``y`` int64 [N], one of ten named classes.
     """

@@ -19,17 +19,17 @@ class AAEConfig(ConditionalAutoencoderConfig):
     latent_dim: int = Field(16, ge=1, description="size of the latent")
     hidden: int = Field(256, ge=1, description="width of the discriminator of codes")
     adversarial_weight: float = Field(
-        0.02, ge=0, description="weight of the adversarial loss beside the mean squared error of an autoencoder"
+        0.02, ge=0, description="weight of the adversarial loss, relative to the mean squared error of the autoencoder"
     )
 
 
 class AAE(AutoencoderTrainer[AAEConfig]):
     """Adversarial Autoencoders (arXiv:1511.05644), with a deterministic encoder.
 
-    Encoder and generator (the paper's decoder) minimize mean (G(E(x)) - x)^2; the discriminator tells latents drawn
-    from the prior from codes, which the encoder is to prevent. The paper takes turns between the two aims with a rate
-    for each; here the encoder minimizes their weighted sum in one step. The setting ``conditional`` is the paper's
-    section 4: the generator is given the label, and codes are left with the style.
+    Encoder and generator (the paper's decoder) minimize mean (G(E(x)) - x)^2; the discriminator learns to distinguish
+    latents of the prior from codes, and the encoder learns to prevent that. The paper alternates between the two
+    objectives with a learning rate for each; here the encoder minimizes their weighted sum in one step. The setting
+    ``conditional`` is the paper's section 4: the generator is given the label, so codes represent the style alone.
     """
 
     discriminator: CodeDiscriminator
@@ -54,6 +54,7 @@ class AAE(AutoencoderTrainer[AAEConfig]):
         x = batch[self.data.sample.name]
         code = self.encoder(x)
         error = (self.generator(code, *self.condition(batch)) - x).square().mean()
+        # The prior's latents are the real samples here, and the codes the fake ones.
         real_scores = self.discriminator(self.prior(x)) if self.loss.needs_real else None
         adversarial = self.loss.generator(self.discriminator(code), real_scores)
         loss = error + self.config.adversarial_weight * adversarial

@@ -16,7 +16,7 @@ __all__ = ["BiGAN", "BiGANConfig"]
 class BiGANConfig(AutoencoderConfig):
     """Settings of BiGAN."""
 
-    hidden: int = Field(256, ge=1, description="width of the discriminator's layers behind images and latents")
+    hidden: int = Field(256, ge=1, description="width of the discriminator's layers that join images and latents")
     reconstruction_weight: float = Field(
         0.0, ge=0, description="weight of mean |G(E(x)) - x|, which the paper does without"
     )
@@ -25,9 +25,10 @@ class BiGANConfig(AutoencoderConfig):
 class BiGAN(AutoencoderTrainer[BiGANConfig]):
     """Adversarial Feature Learning (arXiv:1605.09782); the same as Adversarially Learned Inference, arXiv:1606.00704.
 
-    The discriminator tells pairs (x, E(x)) from pairs (G(z), z); encoder and generator together deceive it, each from
-    its side: E's pairs are to look generated, and G's to look real. Where they succeed, G and E are each other's
-    inverse (theorem 2). So the loss must take real for fake and fake for real if all scores change their sign.
+    The discriminator learns to distinguish pairs (x, E(x)) from pairs (G(z), z). Encoder and generator are trained
+    together against it: E's pairs should look generated, and G's should look real. At the optimum G and E are each
+    other's inverse (theorem 2). This needs a loss that exchanges the roles of real and fake when all scores change
+    their sign.
     """
 
     discriminator: PairDiscriminator
@@ -54,8 +55,9 @@ class BiGAN(AutoencoderTrainer[BiGANConfig]):
         z, code = self.prior(x), self.encoder(x)
         real, fake = self.discriminator(x, code), self.discriminator(self.generator(z), z)
         if self.loss.needs_real:
-            loss = self.loss.generator(fake, real)  # it moves both scores as it is
+            loss = self.loss.generator(fake, real)  # it has gradients in both scores already
         else:
+            # The encoder's pairs have the real role, so for them the generator's loss applies to minus the score.
             loss = self.loss.generator(fake, None) + self.loss.generator(-real, None)
         if not self.config.reconstruction_weight:
             return {"loss": loss}
@@ -66,6 +68,8 @@ class BiGAN(AutoencoderTrainer[BiGANConfig]):
         """Return the score of images and latents laid flat beside each other, and real and generated ones."""
         x = batch[self.data.sample.name]
         z = self.prior(x)
+        # Regularizers take one tensor for each side, so a pair is one flat row: gradients and points between real and
+        # fake cover the image and its latent together.
         with torch.no_grad():
             real, fake = _join(x, self.encoder(x)), _join(self.generator(z), z)
 
@@ -81,9 +85,10 @@ def _join(x: Tensor, z: Tensor) -> Tensor:
 
 
 def _check_symmetric(loss: Loss) -> None:
+    # Tried on numbers, since a loss of another plugin cannot say it; a generator of its own keeps the random state.
     real, fake = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
     if not torch.allclose(loss.discriminator(real, fake), loss.discriminator(-fake, -real), atol=1e-5):
         raise UserError(
-            "bigan asks the same of real pairs as of generated ones, which this loss treats differently; take "
+            "bigan needs a loss that treats real and generated pairs alike, and this one does not; take "
             "non_saturating, hinge, wgan_gp or relativistic"
         )

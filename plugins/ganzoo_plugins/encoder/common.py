@@ -1,4 +1,4 @@
-"""What the models with an encoder of their own share: settings, networks and exports."""
+"""Settings and networks shared by the models that train an encoder with their generator."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class AutoencoderConfig(TrainerConfig):
 
 
 class ConditionalAutoencoderConfig(AutoencoderConfig):
-    """Settings of those whose generator may be conditioned on labels."""
+    """Settings of the models whose generator can be conditioned on labels."""
 
     conditional: bool = Field(
         False, description="the generator is given the labels or attributes of images, so that codes leave them out"
@@ -53,7 +53,7 @@ Settings = TypeVar("Settings", bound=AutoencoderConfig, covariant=True)
 
 
 class AutoencoderTrainer(Trainer[Settings]):
-    """DCGAN's generator and its discriminator turned encoder, between images and normal latents.
+    """A DCGAN generator, and an encoder with the layers of DCGAN's discriminator, for normal latents.
 
     ``players`` are the networks that each optimizer trains. With the setting ``conditional`` of
     :class:`ConditionalAutoencoderConfig` the generator is also given every label and attribute vector of the data, as
@@ -94,6 +94,8 @@ class AutoencoderTrainer(Trainer[Settings]):
         self.discriminator = self.build_discriminator()
         self.networks = {"generator": self.generator, "encoder": self.encoder, "discriminator": self.discriminator}
         self.objective = DiscriminatorObjective(self.discriminator, loss, regularizers)
+        # An optimizer for each group that is trained on one loss: AAE and BiGAN train encoder and generator jointly,
+        # VAE/GAN each for itself.
         for optimizer, names in self.players.items():
             parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
             rate = config.discriminator_lr if optimizer == "discriminator" else None

@@ -13,9 +13,9 @@ __all__ = ["CodeDiscriminator", "Encoder", "FeatureDiscriminator", "PairDiscrimi
 
 
 class Encoder(Network):
-    """Images to latents, through DCGAN's discriminator with as many outputs.
+    """Images to latents: the layers of DCGAN's discriminator, with an output for each number of the latent.
 
-    With ``spread`` it also knows a variance: :meth:`moments`; it returns the mean.
+    With ``spread`` it also predicts a variance (:meth:`moments`). A call returns the mean.
     """
 
     def __init__(self, image: Image, latent: Latent, width: int, *, spread: bool = False) -> None:
@@ -73,7 +73,7 @@ class PairDiscriminator(Discriminator):
 
 
 class FeatureDiscriminator(Discriminator):
-    """Images [N, C, H, W] to one score each, and to the features that it is made of."""
+    """Images [N, C, H, W] to one score each; ``features`` returns the map that the score is computed from."""
 
     def __init__(self, image: Image, width: int) -> None:
         super().__init__(Signature((image,), Scores()))

@@ -28,7 +28,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "aae",
-            "Adversarial autoencoder: a discriminator makes its codes a normal distribution",
+            "Adversarial autoencoder: a discriminator matches its codes to a normal distribution",
             f"{_HERE}.aae:AAE",
             "Adversarial Autoencoders, arXiv:1511.05644",
         ),

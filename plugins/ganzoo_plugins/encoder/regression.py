@@ -1,4 +1,4 @@
-"""An encoder that learns what latent a generator has drawn an image from."""
+"""An encoder that learns to predict the latent from which a generator drew an image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ from ganzoo import (
     draw_latent,
     load_registry,
 )
-from ganzoo.config.settings import validate
+from ganzoo.config.validation import validate
 from ganzoo_plugins.encoder.networks import Encoder
 
 __all__ = ["EncoderRegression", "EncoderRegressionConfig"]
@@ -50,10 +50,10 @@ class EncoderRegressionConfig(TrainerConfig):
 class EncoderRegression(Trainer[EncoderRegressionConfig]):
     """An encoder E beside a generator G, trained to return the latent: it minimizes mean (E(G(z)) - z)^2.
 
-    (Invertible Conditional GANs for image editing, arXiv:1611.06355, section 3.1.) With ``image_weight`` also the
-    distance of real images from what comes back of them. The generator is trained by its own model at the same time, or
-    taken from a finished run as it is (``ganzoo train --plugin encoder_regression --generator RUN``). A conditional
-    generator is given the labels of the images; the encoder is not.
+    (Invertible Conditional GANs for image editing, arXiv:1611.06355, section 3.1.) With ``image_weight`` it also
+    minimizes the distance between real images and their reconstructions. The generator is trained by its own model at
+    the same time, or taken from a finished run as it is (``ganzoo train --plugin encoder_regression --generator RUN``).
+    A conditional generator is given the labels of the images; the encoder is not.
     """
 
     averaged = ("generator", "encoder")
@@ -112,11 +112,13 @@ class EncoderRegression(Trainer[EncoderRegressionConfig]):
     def encoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the encoder minimizes."""
         x, condition = batch[self.data.sample.name], self.gan.condition(batch)
+        # The truth is known for drawn images only, so the labels are those of the batch and the latents are new.
         z = draw_latent(self.generator, len(x), x.device)
         with torch.no_grad():
             drawn = self.generator(z, *condition)
         error = (self.encoder(drawn) - z).square().mean()
         logs = {"latent": error.detach()}
+        # Real images have no known latent; their reconstruction is what can be compared.
         if self.config.image_weight:
             distance = (self.generator(self.encoder(x), *condition) - x).abs().mean()
             error = error + self.config.image_weight * distance

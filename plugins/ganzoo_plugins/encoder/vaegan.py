@@ -17,7 +17,7 @@ class VAEGANConfig(ConditionalAutoencoderConfig):
     """Settings of VAE/GAN."""
 
     prior_weight: float = Field(
-        0.02, ge=0, description="weight of the divergence of codes from the prior, for each number of the latent"
+        0.02, ge=0, description="weight of the mean divergence of codes from the prior, over the numbers of the latent"
     )
     feature_weight: float = Field(
         1.0, ge=0, description="weight of the squared error in the discriminator's features (gamma), for the generator"
@@ -59,6 +59,8 @@ class VAEGAN(AutoencoderTrainer[VAEGANConfig]):
         """Return what the encoder minimizes."""
         x = batch[self.data.sample.name]
         mean, log_variance = self.encoder.moments(x)
+        # KL(N(mu, sigma^2) || N(0, 1)) in closed form; a mean over the latent's numbers, so that the weight does not
+        # depend on its size.
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).mean() / 2
         drawn = self.generator(self._drawn(mean, log_variance), *self.condition(batch))
         error = self._error(drawn, x)
@@ -70,6 +72,8 @@ class VAEGAN(AutoencoderTrainer[VAEGANConfig]):
         x = batch[self.data.sample.name]
         with torch.no_grad():
             codes = self._drawn(*self.encoder.moments(x))
+        # Two kinds of samples: reconstructions, and samples of the prior as they are drawn in use. Codes have no
+        # gradient here, so the adversarial loss does not train the encoder (algorithm 1).
         condition = self.condition(batch)
         returned, drawn = self.generator(codes, *condition), self.generator(self.prior(x), *condition)
         real_scores = self.discriminator(x) if self.loss.needs_real else None
@@ -86,6 +90,7 @@ class VAEGAN(AutoencoderTrainer[VAEGANConfig]):
         return error
 
     def _drawn(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        # Reparametrized: the noise is separate, so mean and variance have gradients.
         return mean + (log_variance / 2).exp() * torch.randn_like(mean)
 
     def _pair(self, batch: Batch) -> tuple[Score, Tensor, Tensor]:
@@ -93,5 +98,6 @@ class VAEGAN(AutoencoderTrainer[VAEGANConfig]):
         x = batch[self.data.sample.name]
         with torch.no_grad():
             codes = self._drawn(*self.encoder.moments(x))
+            # As many fakes as real images, since regularizers pair them; so both kinds share the batch.
             codes[::2] = self.prior(x)[::2]
             return self.discriminator, x, self.generator(codes, *self.condition(batch))

@@ -24,7 +24,7 @@ class FullyConnectedConfig(AdversarialConfig):
 
     latent_dim: int = Field(64, ge=1, description="size of the latent")
     components: int = Field(
-        1, ge=1, description="Gaussians that the latent is a mixture of, their means learnt; 1: the plain latent"
+        1, ge=1, description="Gaussians that the latent is a mixture of, their means learned; 1: the plain latent"
     )
     component_width: float = Field(0.015, gt=0, description="standard deviation of each of several components")
     hidden: tuple[int, ...] = Field((256, 256, 256), min_length=1, description="widths of the hidden layers")

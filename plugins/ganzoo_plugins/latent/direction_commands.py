@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo import UserError, cli, did_you_mean
-from ganzoo_plugins.latent.commands import done, only_png, open_editor, save_images, save_rows
+from ganzoo_plugins.latent.editing_commands import done, only_png, open_editor, save_images, save_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,7 +176,7 @@ def grid(
     """
     import numpy as np
 
-    from ganzoo_runtime.latents import edit as move
+    from ganzoo_runtime.latent_arithmetic import edit as move
 
     only_png(out)
     editor = open_editor(model, label, attribute, seed, truncation)

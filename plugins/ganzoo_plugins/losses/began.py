@@ -1,4 +1,4 @@
-"""BEGAN: the discriminator is an autoencoder, and both players are kept in balance."""
+"""BEGAN: the discriminator is an autoencoder, and a feedback loop balances its two reconstruction errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +16,14 @@ class BEGANConfig(LossConfig):
     """Settings of BEGAN."""
 
     gamma: float = Field(
-        0.5, ge=0, le=1, description="diversity ratio: how badly fakes are to be reconstructed, relative to real ones"
+        0.5,
+        ge=0,
+        le=1,
+        description="diversity ratio: reconstruction error of fake samples over that of real ones, at the equilibrium",
     )
-    lambda_k: float = Field(0.001, ge=0, description="step of k, which steers how much the discriminator minds fakes")
+    lambda_k: float = Field(
+        0.001, ge=0, description="step size of k, the weight of fake samples in the discriminator's loss"
+    )
 
 
 class BEGAN(Loss[BEGANConfig]):
@@ -31,6 +36,7 @@ class BEGAN(Loss[BEGANConfig]):
     generator step that goes with it. A score's sign means nothing.
     """
 
+    # Scores are minus an error, so they are negative for real and fake samples alike.
     signed = False
 
     def __init__(self, config: BEGANConfig) -> None:
@@ -43,10 +49,13 @@ class BEGAN(Loss[BEGANConfig]):
 
     def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """Return L(G(z))."""
+        # k weighs fakes for the discriminator alone: the generator always has the full gradient.
         return -fake.mean()
 
     def after(self, real: Tensor, fake: Tensor) -> Mapping[str, Tensor]:
         """Move k and return it with the measure of convergence."""
+        # Proportional control: if fakes are reconstructed too well for gamma, the balance is positive, k grows, and
+        # the discriminator raises their error; in the other case it attends to real samples.
         of_real, of_fake = -real.mean(), -fake.mean()
         balance = self.config.gamma * of_real - of_fake
         # A new tensor, as the backward pass of this step still needs the old k.
@@ -64,6 +73,7 @@ class BEGAN(Loss[BEGANConfig]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return k."""
+        # k integrates over the whole training; a resumed run that began at 0 would lose the balance.
         return {"k": self._k}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -16,13 +16,15 @@ class Hinge(LabeledLoss):
     """
 
     def as_real(self, scores: Tensor) -> Tensor:
-        """Return how far the score stays below 1."""
+        """Return how far the score is below 1, at least 0."""
+        # Samples beyond the margin have no gradient, so the discriminator learns from the hard ones.
         return relu(1 - scores)
 
     def as_fake(self, scores: Tensor) -> Tensor:
-        """Return how far the score stays above -1."""
+        """Return how far the score is above -1, at least 0."""
         return relu(1 + scores)
 
     def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """Return -E[D(G(z))]."""
+        # Linear, without a margin (eq. 17): the gradient stays the same however far the fakes are from real.
         return -fake.mean()

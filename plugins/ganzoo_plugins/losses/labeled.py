@@ -1,4 +1,4 @@
-"""What the losses share that compare each score with a label: smoothed and noisy labels."""
+"""Base of the losses that compare each score with a label, with smoothed and noisy labels."""
 
 from abc import abstractmethod
 
@@ -17,7 +17,7 @@ class LabelConfig(LossConfig):
     """Settings of the labels that the discriminator learns from."""
 
     label_noise: float = Field(
-        0.0, ge=0, le=1, description="chance of each sample to be called the other thing in a discriminator step"
+        0.0, ge=0, le=1, description="probability that a sample has the wrong label in a discriminator step"
     )
 
 
@@ -35,8 +35,8 @@ Settings = TypeVar("Settings", bound=LabelConfig, default=LabelConfig, covariant
 class LabeledLoss(Loss[Settings]):
     """The discriminator minimizes E[as_real(D(x))] + E[as_fake(D(G(z)))].
 
-    With ``label_noise`` p, each sample changes sides with probability p, both terms keeping their samples: a trick of
-    practice from Soumith Chintala's "How to Train a GAN?" (github.com/soumith/ganhacks, number 6), not of a paper. In
+    With ``label_noise`` p, the label of each sample is wrong with probability p; the sample stays in its term. This is
+    a trick from Soumith Chintala's "How to Train a GAN?" (github.com/soumith/ganhacks, number 6), not from a paper. In
     expectation the real term is then (1 - p) as_real + p as_fake, and the fake one likewise.
     """
 
@@ -51,13 +51,14 @@ class LabeledLoss(Loss[Settings]):
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the sum of the means of both terms."""
         of_real, of_fake = self.as_real(real), self.as_fake(fake)
+        # Each term keeps its own samples and mean, so that a batch with few flips does not change the terms' weights.
         if self.config.label_noise:
             of_real = torch.where(self._swapped(real), self.as_fake(real), of_real)
             of_fake = torch.where(self._swapped(fake), self.as_real(fake), of_fake)
         return of_real.mean() + of_fake.mean()
 
     def _swapped(self, scores: Tensor) -> Tensor:
-        """Draw whose label is wrong: one draw a sample [N, 1, ...], also where a sample has a map of scores."""
+        """Draw which labels are wrong, [N, 1, ...]: one draw for each sample, also where it has a map of scores."""
         return torch.rand(len(scores), *[1] * (scores.dim() - 1), device=scores.device) < self.config.label_noise
 
 
@@ -71,8 +72,11 @@ class CrossEntropy(LabeledLoss[SmoothedLabelConfig]):
 
     def as_real(self, scores: Tensor) -> Tensor:
         """Return the cross entropy with the label 1 - smoothing."""
+        # softplus(s) - t s with t = 1 - smoothing, and softplus(s) - s = softplus(-s).
         return softplus(-scores) + self.config.smoothing * scores
 
     def as_fake(self, scores: Tensor) -> Tensor:
         """Return the cross entropy with the label 0."""
+        # Not smoothed: a fake label above 0 would make the discriminator's optimum favor the generator's present
+        # samples where there is no data (arXiv:1606.03498, section 3.4).
         return softplus(scores)

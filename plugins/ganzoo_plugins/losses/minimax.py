@@ -1,4 +1,4 @@
-"""The loss of the first GAN paper, as its theory has it."""
+"""The saturating loss of the first GAN paper."""
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -9,13 +9,15 @@ __all__ = ["Minimax"]
 
 
 class Minimax(CrossEntropy):
-    """Both players share one value; the generator minimizes it (Generative Adversarial Networks, arXiv:1406.2661).
+    """One value function for both networks; the generator minimizes what the discriminator maximizes (Generative
+    Adversarial Networks, arXiv:1406.2661).
 
     Discriminator: -E[log D(x)] - E[log(1 - D(G(z)))]; generator: E[log(1 - D(G(z)))], eq. 1 without the term that does
     not depend on it. It saturates: the generator's gradient, sigmoid(s) of each score s, vanishes where the
-    discriminator is sure, which is why ``non_saturating`` is what is used in practice.
+    discriminator is sure, which is why ``non_saturating`` is used in practice.
     """
 
     def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """Return E[log(1 - D(G(z)))], which is negative."""
+        # log(1 - sigmoid(s)) = -softplus(s): in this form it stays finite where D is sure.
         return -softplus(fake).mean()

@@ -20,16 +20,16 @@ def ganzoo_specs() -> Iterable[Spec]:
         _loss("minimax", "Cross entropy; G minimizes log(1 - D(G(z)))", "minimax:Minimax", _GAN),
         _loss("non_saturating", "Cross entropy; G maximizes log D(G(z))", "non_saturating:NonSaturating", _GAN),
         _loss("lsgan", "Squared distance of scores from labels", "lsgan:LeastSquares", _LSGAN),
-        _loss("hinge", "A margin of 1 on either side of 0", "hinge:Hinge", _HINGE),
+        _loss("hinge", "Hinge: margins at scores 1 and -1", "hinge:Hinge", _HINGE),
         _loss("wgan", "Wasserstein distance, weights clipped", "wasserstein:Wasserstein", _WGAN),
         _loss("wgan_gp", "Wasserstein distance with gradient penalty", "wasserstein:WassersteinGP", _WGAN_GP),
         _loss(
             "relativistic",
-            "Cross entropy of each real sample against a fake one",
+            "Cross entropy on score differences of real and fake pairs",
             "relativistic:Relativistic",
             _RELATIVISTIC,
         ),
-        _loss("began", "Reconstruction errors of an autoencoder, in balance", "began:BEGAN", _BEGAN),
+        _loss("began", "Balanced reconstruction errors of an autoencoder", "began:BEGAN", _BEGAN),
     ]
 
 

@@ -13,10 +13,11 @@ class Relativistic(Loss):
     dead; long live the GAN! A Modern GAN Baseline, arXiv:2501.05441, eq. 2: RpGAN).
 
     Discriminator: E[softplus(-(D(x) - D(G(z))))]; generator: E[softplus(-(D(G(z)) - D(x)))], the same with real and
-    fake changed round, and not the discriminator's negative: that is its non-saturating form. Each score of the real
+    fake exchanged. It is not minus the discriminator's loss: this is the non-saturating form. Each score of the real
     batch is paired with the fake one at its place. Only differences matter, so a score's sign means nothing.
     """
 
+    # The generator's loss depends on the real scores too, and only differences of scores have a meaning.
     needs_real = True
     signed = False
 

@@ -1,4 +1,4 @@
-"""The Wasserstein distance between real and fake, by its dual."""
+"""The Wasserstein-1 distance between real and fake samples, in its dual form."""
 
 from torch import Tensor
 
@@ -13,8 +13,12 @@ class Wasserstein(Loss):
     Only differences of scores matter, so a score's sign means nothing.
     """
 
+    # The estimate of the distance is only as good as the critic, so it is trained more often than the generator
+    # (algorithm 1, n_critic = 5). Momentum made training unstable (section 4), hence beta1 = 0; (0, 0.9) are the
+    # values of WGAN-GP for Adam.
     critic_steps = 5
     betas = (0.0, 0.9)
+    # The dual form holds for Lipschitz critics alone; without one of the two regularizers the critic is unbounded.
     regularizers = {"weight_clip": {}}
     signed = False
 

@@ -39,7 +39,7 @@ class ClassifierScore(Metric):
         return scores(self.evaluator.extract(to_uint8(samples)).logits)
 
     def reference(self) -> dict[str, float]:
-        """Return the figures of the tenth that the classifier has not learnt."""
+        """Return the figures of the tenth that the classifier has not learned."""
         rows = self.evaluator.held_out[: self.config.samples]
         (images,) = gather(self.dataset, rows, self.dataset.spec.sample.name)
         return scores(self.evaluator.extract(images).logits)

@@ -20,12 +20,12 @@ __all__ = ["FID", "KID", "PRDC", "InceptionScore"]
 
 
 class _Distance(Metric):
-    """A figure about drawn images beside a reference half of the data set, in features.
+    """A metric that compares features of generated images with those of one half of the data set.
 
-    The data set is cut into two halves, the same ones always. As many drawn samples as reference images are compared:
-    ``samples``, or half of the data set if that is less. The reference is what as many images of the other half get
-    beside the same reference: no sampler of this distribution does better but by chance. The GAN has seen both halves,
-    and so has the data set's own classifier where it is the extractor.
+    The data set is split into two halves, always the same. As many drawn samples as reference images are compared:
+    ``samples``, or half of the data set if that is less. The reference figure is that of as many images of
+    the other half: no sampler of this distribution does better except by chance. The GAN was trained on both halves,
+    and so was the data set's own classifier where it is the extractor.
     """
 
     Config: ClassVar[type[ExtractorConfig]] = ExtractorConfig
@@ -74,6 +74,7 @@ class _Distance(Metric):
 
     def _figures(self, images: Tensor) -> dict[str, float]:
         self._check(len(images))  # what translates the data's examples may have got fewer than were asked for
+        # Equal counts on both sides: the bias of FID and the balls of PRDC depend on the count.
         n = min(len(images), len(self._halves[0]))
         drawn, real = (self.extractor.extract(part[:n]) for part in (images, self._halves[0]))
         figures = self.compare(drawn, real)
@@ -154,7 +155,7 @@ class PRDC(_Distance):
 
         k, (fakes, reals) = self.config.neighbors, (part.features.double() for part in (drawn, real))
         figures = prc_features_to_metric(fakes, reals, prc_neighborhood=k, verbose=False)
-        # The nearest of a real image is itself.
+        # k + 1, because the nearest real image of each is itself. In chunks: the full matrix may not fit in memory.
         radius = torch.cat([torch.cdist(part, reals).kthvalue(k + 1).values for part in reals.split(1000)])
         pairs = zip(reals.split(1000), radius.split(1000), strict=True)
         inside = torch.cat([(torch.cdist(part, fakes) <= reach[:, None]).sum(dim=1) for part, reach in pairs])
@@ -169,7 +170,7 @@ class PRDC(_Distance):
 class InceptionScore(_Distance):
     """The Inception Score of Salimans et al. (arXiv:1606.03498): exp of the mean KL(p(y|x) || p(y)), high is better.
 
-    As everybody, torch-fidelity takes the mean over ten parts of the samples, which lowers it a little when they are
+    As is usual, torch-fidelity takes the mean over ten parts of the samples, which lowers it a little when they are
     few. The classes are ImageNet's, or the data set's own where its classifier is the extractor. No image is compared
     with another: the reference is there for the count alone.
     """

@@ -1,4 +1,4 @@
-"""The evaluator of a labeled data set: a small classifier that is trained on it once, and kept."""
+"""The evaluator of a labeled data set: a small classifier that is trained on it once and cached."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ _RECIPE = 1
 """Part of the name of the kept weights; a change to the network or its training raises it."""
 
 _STEPS, _BATCH, _RATE = 600, 100, 0.005
-_SHOWN = 256  # samples of the data set that tell it apart from others of the same name
+_SHOWN = 256  # samples whose hash distinguishes data sets of the same name
 _CHUNK = 500
 _LEAST_KAPPA, _LEAST_IMAGES = 0.75, 20
 _MEMORY: OrderedDict[tuple[str, str], "Extracted"] = OrderedDict()
@@ -55,7 +55,7 @@ class EvaluatorConfig(BaseModel):
 
 
 class Extracted(NamedTuple):
-    """What an evaluator makes of N images: features, float32 [N, D], and logits, float32 [N, classes]."""
+    """What an evaluator computes from N images: features, float32 [N, D], and logits, float32 [N, classes]."""
 
     features: Tensor
     logits: Tensor
@@ -105,7 +105,7 @@ class Classifier(nn.Module):
 
 
 class _Trained(NamedTuple):
-    """A classifier, the share of held-out images that it is right about, and that of always the same best guess."""
+    """A classifier, its accuracy on held-out images, and the accuracy of always guessing the most frequent class."""
 
     net: Classifier
     accuracy: float
@@ -115,10 +115,10 @@ class _Trained(NamedTuple):
 class Evaluator:
     """The classifier of one label of a data set: the first one, unless ``field`` names another.
 
-    Nine tenths of the samples train it, the rest tells its ``accuracy`` (0..1); :meth:`warnings` says whether that is
-    enough to evaluate with. It is trained when it is first needed (:meth:`prepare`) and kept in :func:`cache_folder`,
-    by what the data set says of itself, a few hundred of its samples and the settings. Its ``name`` is part of the
-    figures' names, so that figures of two evaluators are not compared.
+    It is trained on nine tenths of the samples; the rest measures its ``accuracy`` (0..1), and :meth:`warnings` says
+    whether that is enough to evaluate with. It is trained when it is first needed (:meth:`prepare`) and cached in
+    :func:`cache_folder`, keyed by the data set's metadata, a few hundred of its samples and the settings. Its ``name``
+    is part of the figures' names, so that figures of two evaluators are not compared.
 
     Raises :class:`~ganzoo.UserError` for data without labels, or with images that are too few or below 8 x 8.
     """
@@ -139,16 +139,17 @@ class Evaluator:
         self.name = f"classifier_{spec.name}"
         self.name += f"_{self.label.name}" if self.label != first else ""
         self.name += f"_{config.steps}_steps" if config.steps != _STEPS else ""
+        # A fixed split, so that a cached classifier is always evaluated on images that it was not trained on.
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
-        self.held_out, self.learnt = order.tensor_split([len(dataset) // 10])
+        self.held_out, self.training_rows = order.tensor_split([len(dataset) // 10])
 
     @property
     def accuracy(self) -> float:
-        """The share of the held-out tenth that it classifies rightly."""
+        """The share of the held-out tenth that it classifies correctly."""
         return self._ready().accuracy
 
     def warnings(self) -> list[str]:
-        """Return, in a sentence, why its figures say little, and what to do; nothing if it is good enough."""
+        """Return a sentence that says why its figures are unreliable and what to do; nothing if it is good enough."""
         remedy = (
             f"train it longer (--set metric.NAME.classifier.steps={5 * self.config.steps}), give it more data, or let "
             "the metrics that compare features take others (--set metric.NAME.extractor=inception)"
@@ -159,7 +160,8 @@ class Evaluator:
         """Load the classifier, or train and keep it, with progress on stderr unless ``quiet``."""
         path = cache_folder() / "classifiers" / f"{self.dataset.spec.name}-{self._key()}.safetensors"
         if path not in _EVALUATORS:
-            # First weights and dropout come from the global random state, which a training around it must find again.
+            # Initial weights and dropout use the global random state; a GAN training that is running must find it as
+            # it was, or evaluating would change what it trains.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 _EVALUATORS[path] = self._load(path) or self._train(path, quiet)
@@ -191,6 +193,7 @@ class Evaluator:
         return _EVALUATORS[self._used]
 
     def _key(self) -> str:
+        # The samples are part of the key, as a folder can change while its name and size stay the same.
         rows = torch.linspace(0, len(self.dataset) - 1, min(_SHOWN, len(self.dataset))).long()
         images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
         about = json.dumps([_RECIPE, self.config.steps, self.label.name, self.dataset.spec.to_json()])
@@ -219,10 +222,10 @@ class Evaluator:
             torch.manual_seed(2)
             net = Classifier(self.image, self.label.classes).to(memory_format=torch.channels_last)
             optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.01)
-            order = self.learnt[:0]
+            order = self.training_rows[:0]
             for step in range(steps):
-                if len(order) < min(_BATCH, len(self.learnt)):
-                    order = self.learnt[torch.randperm(len(self.learnt), generator=rng)]
+                if len(order) < min(_BATCH, len(self.training_rows)):
+                    order = self.training_rows[torch.randperm(len(self.training_rows), generator=rng)]
                 rows, order = order[:_BATCH], order[_BATCH:]
                 images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
                 done = (step + 0.5) / steps  # the rate rises for three tenths of the steps and falls to 0
@@ -235,6 +238,8 @@ class Evaluator:
                 if step % 50 == 49 or step == steps - 1:
                     pace = (step + 1) * _BATCH / (time.perf_counter() - started)
                     progress.update(step + 1, {"images_per_second": pace, "classifier/loss": loss.item()})
+        # Channels last trained faster; the usual layout gives the same sums whether trained now or loaded from the
+        # cache.
         net = net.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
         right, seen = 0, torch.zeros(self.label.classes, dtype=torch.int64)
         for rows in self.held_out.split(_CHUNK):
@@ -288,12 +293,13 @@ def gather(dataset: Dataset, rows: Tensor, *names: str) -> Sequence[Tensor]:
 
 
 def to_uint8(samples: Tensor) -> Tensor:
-    """Round samples in 0..255 to whole levels, as the data has them, so that no evaluator tells them apart by that."""
+    """Round samples in 0..255 to whole levels like the data's, so that no evaluator can distinguish them by that."""
     return (samples + 0.5).floor().clamp(0, 255).to(torch.uint8)
 
 
 def remembered(evaluator: str, images: Tensor, work: Callable[[], Extracted]) -> Extracted:
-    """Return what ``work`` makes of the images, or what it made of the same ones before: metrics share the work."""
+    """Return what ``work`` computes from the images, cached, so that metrics share it."""
+    # Keyed by content: each metric gets its own tensor of the same samples.
     key = (
         evaluator,
         hashlib.sha256(repr(tuple(images.shape)).encode() + images.contiguous().numpy().tobytes()).hexdigest(),
@@ -301,6 +307,7 @@ def remembered(evaluator: str, images: Tensor, work: Callable[[], Extracted]) ->
     if key not in _MEMORY:
         _MEMORY[key] = work()
     _MEMORY.move_to_end(key)
+    # Bounded, least recently used first: a training evaluates new samples again and again.
     while len(_MEMORY) > 8:
         _MEMORY.popitem(last=False)
     return _MEMORY[key]
@@ -314,7 +321,7 @@ def _hash(net: nn.Module) -> str:
 
 
 def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Move each image by up to a fourteenth of its side both ways, the edge's pixels coming in."""
+    """Move each image by up to a fourteenth of its side in both directions, repeating the pixels of the edge."""
     count, channels, height, width = images.shape
     reach = max(1, min(height, width) // 14)
     padded = F.pad(images.float(), [reach] * 4, mode="replicate")

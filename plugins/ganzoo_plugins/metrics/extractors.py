@@ -1,4 +1,4 @@
-"""What images are compared in: the features of InceptionV3, or of the data set's own classifier."""
+"""Feature extractors for comparing images: InceptionV3, or the data set's own classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +34,12 @@ class ExtractorConfig(MetricConfig):
 
 
 class Extractor(Protocol):
-    """Makes features and logits of images; its ``name`` is part of the figures' names."""
+    """Computes features and logits of images; its ``name`` is part of the figures' names."""
 
     name: str
 
     def prepare(self, *, quiet: bool = False) -> None:
-        """Load it, or train it if it is to be trained."""
+        """Load or train it."""
         ...
 
     def extract(self, images: Tensor) -> Extracted:
@@ -51,14 +51,14 @@ class Extractor(Protocol):
         ...
 
     def warnings(self) -> Sequence[str]:
-        """Return, a sentence each, why its features say little about the data set's images."""
+        """Return sentences that say why its features are unreliable for the data set's images."""
         ...
 
 
 class InceptionV3:
     """The InceptionV3 of the Fréchet and Kernel Inception Distance, by torch-fidelity, with TensorFlow's weights.
 
-    Features are its 2,048 pooled ones, logits the 1,008 without bias. Grey images are shown to it as RGB; images of
+    Features are its 2,048 pooled ones, logits the 1,008 without bias. Grayscale images are repeated to RGB; images of
     any size are resized to 299 x 299 as TensorFlow does. It takes about a tenth of a second an image on a CPU.
     """
 
@@ -66,7 +66,7 @@ class InceptionV3:
 
     def __init__(self, image: Image, weights: Path | None) -> None:
         if image.channels not in (1, 3):
-            raise UserError(f"InceptionV3 takes grey or RGB images, not {image.channels} channels")
+            raise UserError(f"InceptionV3 takes grayscale or RGB images, not {image.channels} channels")
         if weights is not None and not weights.expanduser().is_file():
             raise UserError(f"there is no file {weights} with InceptionV3's weights")
         self.weights = weights.expanduser() if weights is not None else None
@@ -106,7 +106,7 @@ class InceptionV3:
         return {"evaluator": self.name, "weights": str(self.weights or self.cached())}
 
     def warnings(self) -> Sequence[str]:
-        """Return nothing: it is what the papers compare in."""
+        """Return nothing: it is the extractor of the papers."""
         return []
 
 

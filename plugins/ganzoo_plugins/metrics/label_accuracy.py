@@ -31,8 +31,8 @@ class LabelAccuracy(Metric):
 
     Where the data set :class:`Measures` labels itself, the figure is named after the field. Otherwise a classifier
     that is trained on the data set evaluates (:class:`Evaluator`), and the figure is named after it. The reference is
-    how often the measured labels of real images are right: of ``samples`` random ones, or of the tenth that the
-    classifier has not learnt. Where these err, a perfect sampler does no better.
+    the accuracy of the measured labels on real images: on ``samples`` random ones, or on the tenth that the classifier
+    was not trained on. A perfect sampler gets no higher accuracy than that.
     """
 
     conditional = True

@@ -26,7 +26,7 @@ _ROWS, _NEIGHBORS = 10, 5
 
 
 class Memorization(Metric):
-    """How near samples lie to training images, beside how near these lie to each other: is the GAN copying?
+    """Nearest-neighbor distances from samples to training images, relative to those between training images.
 
     ``ratio`` is the median distance of a sample to its nearest training image, over the same of a training image to
     its nearest other one (leave-one-out). New samples of the data's distribution have 1, copies 0; far above 1 samples
@@ -56,13 +56,14 @@ class Memorization(Metric):
         self.image = require_images(dataset)
         if len(dataset) < _LEAST:
             raise UserError(
-                f"memorization is told from distances between training images, at least {_LEAST} of them; "
+                f"memorization is measured by distances between at least {_LEAST} training images; "
                 f"{dataset.spec.name} has {len(dataset)}"
             )
         labeled = any(isinstance(field, Label) for field in dataset.spec.fields)
         by_features = config.space == "classifier" or (config.space == "auto" and labeled)
         self.evaluator = Evaluator(dataset, config.classifier) if by_features else None
         self.space = self.evaluator.name if self.evaluator else "pixels"
+        # Random but fixed rows: a data set sorted by class would otherwise be cut to its first classes.
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
         self.rows = order[: config.compared]
 
@@ -73,6 +74,7 @@ class Memorization(Metric):
 
     def reference(self) -> dict[str, float]:
         """Return the figures of one half of the training images beside the other half."""
+        # One half stands for samples that copy nothing, the other for the training set.
         seen, unseen = self._training.tensor_split(2)
         distances, _ = nearest(unseen[: self.config.samples], seen)
         return self._figures(distances[:, 0], self._usual(seen))
@@ -133,6 +135,7 @@ class Memorization(Metric):
     def _embed(self, images: Tensor, *, once: bool = False) -> Tensor:
         if self.evaluator:
             return self.evaluator.extract(images, once=once).features
+        # Without labels there is no classifier. Pixels are averaged down, so that fine noise does not decide distances.
         images = images.float()
         height, width = images.shape[2:]
         if max(height, width) > _SIDE:
@@ -145,6 +148,7 @@ def nearest(points: Tensor, others: Tensor, k: int = 1) -> tuple[Tensor, Tensor]
 
     k is M if there are not so many.
     """
+    # In blocks that keep the k best so far, so that memory does not grow with N times M.
     k = min(k, len(others))
     found = []
     for part in points.split(_CHUNK):

@@ -1,4 +1,4 @@
-"""How many modes of a mixture of Gaussians are covered, and how well."""
+"""Mode coverage for mixtures of Gaussians."""
 
 import math
 from collections.abc import Mapping
@@ -42,6 +42,7 @@ class Modes(Metric):
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
         """Return ``covered``, ``of``, ``high_quality`` (0..1) and ``kl`` of samples [N, D]."""
+        # Only samples near a mode count for coverage and KL: those between the modes belong to none.
         distance, nearest = torch.cdist(samples, self.centers).min(dim=1)
         good = nearest[distance <= 3 * self.sigma]
         counts = torch.bincount(good, minlength=len(self.centers)).double()

@@ -28,7 +28,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "metric",
             "classifier",
-            "how clear and how varied samples are to a classifier trained on the data set",
+            "quality and diversity of samples by a classifier trained on the data set",
             f"{_HERE}.classifier:ClassifierScore",
             "Improved Techniques for Training GANs, arXiv:1606.03498",
         ),
@@ -42,14 +42,14 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "metric",
             "kid",
-            "kernel distance of features, which is unbiased whatever the number of samples",
+            "kernel distance of features, unbiased for any number of samples",
             f"{_HERE}.distances:KID",
             "Demystifying MMD GANs, arXiv:1801.01401",
         ),
         Spec(
             "metric",
             "prdc",
-            "precision, recall, density and coverage: quality and variety apart, by neighbors in features",
+            "precision, recall, density and coverage: quality and diversity separately, by neighbors in features",
             f"{_HERE}.distances:PRDC",
             "Reliable Fidelity and Diversity Metrics for Generative Models, arXiv:2002.09797",
         ),
@@ -63,20 +63,20 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "metric",
             "memorization",
-            "whether samples are copies of training images: distances to the nearest, beside real ones'",
+            "whether samples are copies of training images, by nearest-neighbor distances",
             f"{_HERE}.memorization:Memorization",
             "A Non-Parametric Test to Detect Data-Copying in Generative Models, arXiv:2004.05675",
         ),
         Spec(
             "metric",
             "label_accuracy",
-            "how often a conditional model draws the class that it was asked for",
+            "how often a conditional model draws the requested class",
             f"{_HERE}.label_accuracy:LabelAccuracy",
         ),
         Spec(
             "metric",
             "translation",
-            "distance of translations from their true counterparts, and how many are nearest to their own",
+            "distance of translations from their true counterparts, and how often the own one is the nearest",
             f"{_HERE}.translation:Translation",
         ),
     ]

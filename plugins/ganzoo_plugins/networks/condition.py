@@ -28,7 +28,7 @@ class OneHot(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Conditions as one learnt vector: an embedding of each label, a linear map of each attribute vector, joined."""
+    """Conditions as one learned vector: an embedding of each label, a linear map of each attribute vector, joined."""
 
     def __init__(self, conditions: Sequence[Label | Attributes], dim: int) -> None:
         super().__init__()

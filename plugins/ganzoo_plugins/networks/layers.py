@@ -17,7 +17,7 @@ __all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
 class LayerNorm2d(nn.Module):
     """Layer normalization over a whole feature map, C, H and W, with a weight and a bias for each element.
 
-    ``nn.LayerNorm`` would answer in NCHW layout and make every convolution around it convert; this one keeps
+    ``nn.LayerNorm`` would return NCHW layout, so that every convolution around it had to convert; this one keeps
     channels-last maps as they are. With ``slope`` a leaky ReLU follows, in place, which a layer behind this one could
     not do: what it returns is a view. (Layer Normalization, arXiv:1607.06450.)
     """

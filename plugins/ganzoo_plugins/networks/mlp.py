@@ -62,8 +62,8 @@ class MixtureLatent(nn.Module):
 
     mu_k + sigma * noise: the first number of the latent picks the component k = floor(K Phi(z)), each as likely as any
     other, and the others are the noise. A network is continuous: for latents between those of two modes it draws points
-    between the modes. A mixture needs no latents there. mu is learnt with the network, as in the paper; sigma, which
-    the paper learns too and holds up with a penalty, is fixed: learnt without one it fell to nearly 0, and points were
+    between the modes. A mixture needs no latents there. mu is learned with the network, as in the paper; sigma, which
+    the paper learns too and holds up with a penalty, is fixed: learned without one it fell to nearly 0, and points were
     drawn in place of Gaussians.
     """
 

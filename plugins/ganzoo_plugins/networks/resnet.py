@@ -1,4 +1,4 @@
-"""SNGAN's residual networks: blocks that double or halve the size of their maps."""
+"""SNGAN's residual networks: blocks that upsample or downsample their maps by 2."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,7 +24,7 @@ class SNGANConfig(AdversarialConfig):
 
     width: int = Field(48, ge=1, description="channels of the generator's first map")
     discriminator_width: int = Field(48, ge=1, description="channels of the discriminator's last map")
-    taper: bool = Field(True, description="halve the channels whenever the size doubles; the paper's stay the same")
+    taper: bool = Field(True, description="half as many channels whenever the size doubles; the paper's stay the same")
     latent_dim: int = Field(128, ge=1, description="size of the latent")
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step")
     spectral_norm: bool = Field(
@@ -52,68 +52,69 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', 2 H, 2 W]."""
         inner = torch.relu(self.norm1(x, *condition))
-        inner = torch.relu(self.norm2(_convolve_doubled(inner, self.conv1), *condition))
-        return self.conv2(inner) + _doubled(self.shortcut(x))
+        inner = torch.relu(self.norm2(_convolve_upsampled(inner, self.conv1), *condition))
+        return self.conv2(inner) + _upsampled(self.shortcut(x))
 
 
 class DownBlock(nn.Module):
     """The residual block of SNGAN's discriminator (arXiv:1802.05957, appendix B.4), without normalization.
 
-    ReLU, 3x3 convolution, ReLU, 3x3 convolution, and with ``halve`` 2x2 average pooling; beside it a 1x1 convolution
-    and the same pooling, here in the other order, or the input itself where neither channels nor size change. The
-    ``first`` block has no ReLU in front: it would cut off the image's lower half.
+    ReLU, 3x3 convolution, ReLU, 3x3 convolution, and with ``downsample`` 2x2 average pooling; beside it a 1x1
+    convolution and the same pooling, here in the other order, or the input itself where neither channels nor size
+    change. The ``first`` block has no ReLU in front: it would cut off the image's lower half.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, halve: bool = True, first: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, *, downsample: bool = True, first: bool = False) -> None:
         super().__init__()
-        self.halve, self.first = halve, first
+        self.downsample, self.first = downsample, first
         self.conv1 = _convolution(inputs, outputs, 3)
         self.conv2 = _convolution(outputs, outputs, 3)
-        self.shortcut = _convolution(inputs, outputs, 1) if halve or inputs != outputs else nn.Identity()
+        self.shortcut = _convolution(inputs, outputs, 1) if downsample or inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', H, W], or half the size, rounded down."""
         inner = torch.relu(self.conv1(x if self.first else torch.relu(x)))
-        if self.halve:
-            return _convolve_halved(inner, self.conv2) + self.shortcut(avg_pool2d(x, 2))
+        if self.downsample:
+            return _convolve_downsampled(inner, self.conv2) + self.shortcut(avg_pool2d(x, 2))
         return self.conv2(inner) + self.shortcut(x)
 
 
 def residual_features(sample: Image, width: int, *, taper: bool = False) -> nn.Sequential:
     """Return SNGAN's discriminator up to its pooling: images to features [N, width, h, w], behind their ReLU.
 
-    Two blocks that halve and two that do not, as in the paper's table for 32x32 images; larger images are halved more
-    often, so that maps of about 8x8 are left. With ``taper`` the blocks that halve have the widths of :func:`tapered`.
+    Two blocks that downsample and two that do not, as in the paper's table for 32x32 images; larger images get more
+    such blocks, so that maps of about 8x8 are left. With ``taper`` the blocks that downsample have the widths of
+    :func:`tapered`.
     """
     count = max(2, num_downsamples(sample)[0] - 1)
     widths = [sample.channels, *([width] * (count + 1) if not taper else reversed(tapered(width, count + 1)))]
     blocks = [DownBlock(*pair, first=index == 0) for index, pair in enumerate(pairwise(widths[:-1]))]
-    blocks += [DownBlock(*pair, halve=False) for pair in ((widths[-2], width), (width, width))]
+    blocks += [DownBlock(*pair, downsample=False) for pair in ((widths[-2], width), (width, width))]
     return nn.Sequential(*blocks, nn.ReLU())
 
 
 def tapered(width: int, count: int) -> list[int]:
-    """Return the channels of so many maps from the smallest on: halved whenever the size doubles, down to an eighth."""
+    """Return the channels of ``count`` maps, the smallest first: divided by 2 at each upsampling, down to an eighth."""
     return [max(width // min(2**index, 8), 1) for index in range(count)]
 
 
-def _doubled(x: Tensor) -> Tensor:
+def _upsampled(x: Tensor) -> Tensor:
     return interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _convolve_doubled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+def _convolve_upsampled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Return the 3x3 convolution of the doubled map, as one transposed convolution of the small one.
 
     Of the nine pixels under the kernel at most four differ, so that it takes four multiplications instead of nine. In
     exports it is what it stands for.
     """
     if torch.compiler.is_compiling():
-        return convolution(_doubled(x))
+        return convolution(_upsampled(x))
     kernel = _overlaid(convolution.weight).flip(2, 3).transpose(0, 1)
     return conv_transpose2d(x, _channels_last(kernel), convolution.bias, stride=2, padding=1)
 
 
-def _convolve_halved(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+def _convolve_downsampled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Return the pooled 3x3 convolution, as one convolution of stride 2: 16 multiplications instead of 36."""
     if torch.compiler.is_compiling():
         return avg_pool2d(convolution(x), 2)

@@ -1,4 +1,4 @@
-"""Consistency: the discriminator says the same of a sample and of a slightly changed one."""
+"""Consistency: a sample and a slightly changed copy of it should get the same score."""
 
 import torch
 from pydantic import Field
@@ -13,10 +13,10 @@ class ConsistencyConfig(RegularizerConfig):
     """Settings of consistency regularization."""
 
     weight: float = Field(10.0, ge=0, description="weight of the penalty")
-    fake: bool = Field(False, description="fake samples are to be scored consistently too (balanced, bCR)")
+    fake: bool = Field(False, description="apply the penalty to fake samples too (balanced, bCR)")
     flip: bool = Field(False, description="images: half of them are mirrored left to right (not for digits or letters)")
-    shift: int = Field(4, ge=0, description="images: pixels that they are moved at most, either way")
-    jitter: float = Field(0.1, ge=0, description="anything else: standard deviation of the normal noise that is added")
+    shift: int = Field(4, ge=0, description="images: largest shift in pixels, in each direction")
+    jitter: float = Field(0.1, ge=0, description="other samples: standard deviation of the normal noise that is added")
 
 
 class Consistency(Regularizer[ConsistencyConfig]):
@@ -25,9 +25,9 @@ class Consistency(Regularizer[ConsistencyConfig]):
     Regularization for GANs, arXiv:2002.04724: bCR).
 
     D is the raw score, and a map of scores counts by its sum of squares. T mirrors images [N, C, H, W] if ``flip`` is
-    set and moves them by up to ``shift`` whole pixels, the border being repeated; the paper does both, but digits are
-    not to be mirrored, so that is off unless asked for. Samples of other shapes, of which the paper says nothing, get
-    normal noise.
+    set and shifts them by up to ``shift`` whole pixels, with the border repeated. The paper does both, but mirrored
+    digits are not digits, so ``flip`` is off by default. For samples of other shapes, which the paper does not treat,
+    T adds normal noise.
     """
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
@@ -36,13 +36,14 @@ class Consistency(Regularizer[ConsistencyConfig]):
         return value + self._difference(score, fake) if self.config.fake else value
 
     def change(self, x: Tensor) -> Tensor:
-        """Return T(x): images [N, C, H, W] moved and mirrored, other samples [N, ...] with noise, each in its way."""
+        """Return T(x): images [N, C, H, W] shifted and mirrored at random, other samples [N, ...] with noise."""
         if x.dim() != 4:
             return x + self.config.jitter * torch.randn_like(x)
         n, _, height, width = x.shape
         rows, columns = self._moved(n, height, x.device), self._moved(n, width, x.device)
         if self.config.flip:
             columns = torch.where(torch.rand(n, 1, device=x.device) < 0.5, columns.flip(1), columns)
+        # One gather with an index for each sample does all shifts and flips at once, without a loop over the batch.
         every = torch.arange(n, device=x.device)[:, None, None]
         return x[every, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 

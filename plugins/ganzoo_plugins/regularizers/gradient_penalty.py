@@ -27,6 +27,8 @@ class GradientPenalty(Regularizer[GradientPenaltyConfig]):
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch."""
+        # One epsilon for each sample, not for each element: x_hat lies on the straight line between the pair, where the
+        # optimal critic has gradient norm 1 (proposition 1 and algorithm 1).
         epsilon = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
         return _pull(score, torch.lerp(fake, real, epsilon), self.config.center)
 
@@ -41,12 +43,13 @@ class DRAGAN(Regularizer[GradientPenaltyConfig]):
 
     The paper draws delta from N(0, c I). Its authors' code, which is followed here, takes 0.5 std(x) u instead, with u
     uniform in [0, 1) for each element and std(x) one number for the whole batch, and then goes a uniformly random part
-    of the way from x to x + delta, for each sample its own. Weight 10 and norm 1 are the paper's lambda and k. A
+    of the way from x to x + delta, drawn for each sample. Weight 10 and norm 1 are the paper's lambda and k. A
     discriminator with batch norm is refused, as its gradients mix the samples of a batch.
     """
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch; fake samples play no part."""
+        # The noise is scaled by the spread of the data, so that it fits any value range.
         delta = 0.5 * real.std(correction=0) * torch.rand_like(real)
         part = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
         return _pull(score, real + part * delta, self.config.center)

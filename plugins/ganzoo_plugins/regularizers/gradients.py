@@ -1,4 +1,4 @@
-"""What the regularizers on the gradient of the scores share."""
+"""Functions shared by the regularizers on the gradient of the scores."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ def per_sample_gradient(score: Score, x: Tensor) -> Tensor:
     ``x`` is [N, ...]. The gradient of the sum of all scores is taken, which holds each sample's own gradient if no
     score depends on another sample; of a map of scores, it is the gradient of its sum.
     """
+    # A leaf: the penalty trains the scoring network alone, not the generator that made x.
     x = x.detach().requires_grad_()
+    # create_graph, because the penalty on this gradient is itself differentiated with respect to the weights.
     (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
     return gradient.flatten(1)
 

@@ -18,8 +18,8 @@ class PathLengthConfig(RegularizerConfig):
     """Settings of path length regularization."""
 
     weight: float = Field(2.0, ge=0, description="weight of the penalty")
-    interval: int = Field(4, ge=1, description="generator steps from one application to the next")
-    decay: float = Field(0.99, ge=0, lt=1, description="decay of the running mean of lengths, a step of the penalty")
+    interval: int = Field(4, ge=1, description="apply the penalty in every such generator step")
+    decay: float = Field(0.99, ge=0, lt=1, description="decay of the running mean of lengths, for each application")
 
 
 class PathLength(GeneratorRegularizer[PathLengthConfig]):
@@ -27,8 +27,8 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
 
     J is the Jacobian of a sample with respect to its latent z, here the latent that the generator is given, where the
     paper takes StyleGAN's w; y is normal noise of the sample's shape, for images [N, C, H, W] divided by sqrt(H W) as
-    in the authors' code; a is the running mean of the lengths, from 0, the present ones counting, and a constant to
-    the gradient. Weight 2, interval 4 and decay 0.99 are the authors' code's too. A generator with batch norm is
+    in the authors' code. a is the running mean of the lengths; it starts at 0, includes the lengths of this step, and
+    has no gradient. Weight 2, interval 4 and decay 0.99 are those of the authors' code. A generator with batch norm is
     refused, as its gradients mix the samples of a batch.
     """
 
@@ -40,11 +40,14 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
         """Return the mean squared distance of the lengths from their running mean, and move that."""
         z = z.detach().requires_grad_()
         samples = generate(z)
+        # J^T y without J: the gradient of <G(z), y> with respect to z (section 3.2 of the paper).
         noise = torch.randn_like(samples)
         if samples.dim() == 4:
+            # So that the expected length does not grow with the resolution.
             noise = noise / sqrt(samples.shape[2] * samples.shape[3])
         (gradient,) = torch.autograd.grad((samples * noise).sum(), z, create_graph=True)
         lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        # Detached: the target is what lengths are now, not a way to lower the penalty.
         self._mean = torch.lerp(lengths.detach().mean(), self._mean.to(lengths), self.config.decay)
         return (lengths - self._mean).square().mean()
 

@@ -24,10 +24,13 @@ def ganzoo_specs() -> Iterable[Spec]:
             _WGAN_GP,
         ),
         _regularizer("dragan", "Pulls the gradient norm to 1 around real samples", "gradient_penalty:DRAGAN", _DRAGAN),
-        _regularizer("r1", "Keeps the gradient small at real samples", "zero_centered:R1", _R1R2),
-        _regularizer("r2", "Keeps the gradient small at fake samples", "zero_centered:R2", _R1R2),
+        _regularizer("r1", "Penalizes the gradient norm at real samples", "zero_centered:R1", _R1R2),
+        _regularizer("r2", "Penalizes the gradient norm at fake samples", "zero_centered:R2", _R1R2),
         _regularizer(
-            "consistency", "The same score for a sample slightly changed", "consistency:Consistency", _CONSISTENCY
+            "consistency",
+            "Penalizes score changes under small changes of a sample",
+            "consistency:Consistency",
+            _CONSISTENCY,
         ),
         _regularizer(
             "virtual_adversarial",
@@ -35,10 +38,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "virtual_adversarial:VirtualAdversarial",
             _LIPSCHITZ,
         ),
-        _regularizer("weight_clip", "Clips the critic's weights to a box", "weight_clip:WeightClip", _WGAN),
+        _regularizer("weight_clip", "Clips the critic's weights to a fixed range", "weight_clip:WeightClip", _WGAN),
         _regularizer(
             "path_length",
-            "For the generator: equal steps of z, equal changes of samples",
+            "For the generator: equal steps in z change samples equally",
             "path_length:PathLength",
             _STYLEGAN2,
         ),

@@ -1,4 +1,4 @@
-"""Weight clipping, WGAN's first way to keep the critic Lipschitz."""
+"""Weight clipping, which the first WGAN paper uses to keep the critic Lipschitz."""
 
 import torch
 from pydantic import Field
@@ -25,6 +25,7 @@ class WeightClip(Regularizer[WeightClipConfig]):
     @torch.no_grad()
     def project(self, discriminator: nn.Module) -> None:
         """Clip the weights in place."""
+        # Fused in-place operations: this runs after every critic step, and a loop over tensors launches many kernels.
         parameters: list[Tensor] = [parameter for parameter in discriminator.parameters() if parameter.requires_grad]
         torch._foreach_clamp_min_(parameters, -self.config.limit)
         torch._foreach_clamp_max_(parameters, self.config.limit)

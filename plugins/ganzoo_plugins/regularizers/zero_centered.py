@@ -1,4 +1,4 @@
-"""R1 and R2: the discriminator's gradient is kept small at the real samples, or at the fake ones."""
+"""R1 and R2: penalties on the discriminator's gradient at real samples, or at fake ones."""
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -45,4 +45,5 @@ class R2(Regularizer[ZeroCenteredConfig]):
 
 
 def _half_square(score: Score, x: Tensor) -> Tensor:
+    # The square of the norm, not the norm: it is smooth at 0, which is where the penalty leads.
     return per_sample_gradient(score, x).square().sum(1).mean() / 2

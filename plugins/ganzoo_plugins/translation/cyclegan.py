@@ -1,4 +1,4 @@
-"""CycleGAN: two domains, a generator each way, and the demand that there and back again is where one was."""
+"""CycleGAN: two domains, a generator for each direction, and a loss for what a round trip changes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -46,12 +46,13 @@ class CycleGANConfig(TrainerConfig):
     depth: int | None = Field(
         None,
         ge=1,
-        description="how often a U-Net halves the image; left out: down to a map of 1 to 3 pixels a side, without skip "
-        "connections 4 to 7",
+        description="downsampling steps of a U-Net; left out: down to a map of 1 to 3 pixels a side, without "
+        "skip connections 4 to 7",
     )
     repaint: bool = Field(
         False,
-        description="generators paint over the image instead of drawing all anew, if domains have as many channels",
+        description="generators change the image instead of drawing a new one; only where both domains have "
+        "as many channels",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the innermost maps of a U-Net that is dropped")
     discriminator: Literal["patch", "image"] = Field(
@@ -69,19 +70,23 @@ class CycleGANConfig(TrainerConfig):
     cycle_weight: float = Field(
         5.0,
         ge=0,
-        description="weight of that distance; 5 beside the loss lsgan, which halves its squares, is the paper's 10",
+        description="weight of that distance; 5 is the paper's 10, as the loss lsgan has a factor of 1/2 here",
     )
     identity_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of the distance from an image of a domain to its translation into the same one, if domains "
-        "have as many channels",
+        description="weight of the distance from an image to its translation into its own domain; used where both "
+        "domains have as many channels",
     )
-    pool: int = Field(50, ge=0, description="earlier translations that discriminators are shown besides; 0: none")
+    pool: int = Field(
+        50, ge=0, description="earlier translations that are kept and shown to discriminators as well; 0: none"
+    )
     n_critic: int | None = Field(
-        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+        None, ge=1, description="discriminator steps for each generator step; left out: as in the paper of the loss"
     )
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both players")
+    optimizer: OptimizerConfig = Field(
+        OptimizerConfig(lr=1e-3), description="optimizer of generators and discriminators"
+    )
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminators, if not the generators'"
     )
@@ -96,19 +101,19 @@ class CycleGAN(Trainer[CycleGANConfig]):
         + identity_weight (|a_to_b(b) - b| + |b_to_a(a) - a|),
 
     and each discriminator minimizes L on real images and on translations, half of them from a pool of earlier ones
-    (arXiv:1612.07828). Networks start from N(0, 0.02^2). Unlike in the paper, generators of ``cyclegan`` paint
-    over the image (``repaint``), as with instance norm a short training does not learn that colors are to stay; and
-    R1 stands for the discriminators' instance norm, to which the brightness of flat areas was invisible, so that the
-    generators hid in it what their inverse needs. The preset ``paper`` has neither, but the authors' networks for
-    128x128 and their batch size, identity loss (half the cycle's weight) and rate, which falls over the whole training,
-    not over its second half alone.
+    (arXiv:1612.07828). Weights are initialized from N(0, 0.02^2). Two things differ from the paper. The generators of
+    ``cyclegan`` change the image instead of drawing a new one (``repaint``), because with instance norm a short
+    training does not learn to keep colors. And the discriminators have R1 in place of instance norm: instance norm
+    removes the brightness of flat areas, so the generators could hide there what their inverse needs. The preset
+    ``paper`` has neither; it has the authors' networks for 128x128, batch size, identity loss (half the cycle's weight)
+    and learning rate, which decays over the whole training here and over its second half in the paper.
 
-    DiscoGAN (arXiv:1703.05192) is the same with an encoder and a decoder for a generator, DCGAN's discriminator,
-    cross entropy and squared distances; DualGAN (arXiv:1704.02510) with U-Nets, Wasserstein's loss with clipped
-    weights, RMSProp and a large cycle weight. Its dropout is off outside of training, and its generators paint over the
-    image too, which the paper's do not.
+    DiscoGAN (arXiv:1703.05192) is the same with an encoder-decoder as generator, DCGAN's discriminator, cross entropy
+    and squared distances. DualGAN (arXiv:1704.02510) is the same with U-Nets, the Wasserstein loss with clipped
+    weights, RMSProp and a large cycle weight. Unlike in its paper, dropout is on in training only, and generators
+    change the image (``repaint``).
 
-    Data has the domains ``a`` and ``b``, paired or not; batches are taken as if they were not.
+    The data has the domains ``a`` and ``b``. If it has pairs, they are not used.
     """
 
     loss: Loss
@@ -150,6 +155,7 @@ class CycleGAN(Trainer[CycleGANConfig]):
         super().__init__(config, data, loss, regularizers)
         domains = two_domains(self)
         alike = domains["a"].channels == domains["b"].channels
+        # Both need an input and an output of the same shape: one adds to the input, one compares with it.
         self.identity_weight = config.identity_weight if alike else 0.0
         self.repaint = config.repaint and alike
         for way, (source, target) in _WAYS.items():
@@ -164,22 +170,26 @@ class CycleGAN(Trainer[CycleGANConfig]):
         for network in self.networks.values():
             network.apply(initialize)
         self.pools = {domain: ImagePool(config.pool, image.shape) for domain, image in domains.items()}
+        # One optimizer for both generators and one for both discriminators, as in the authors' code: the cycle loss has
+        # gradients in both generators, so they are trained on one sum.
         players = {"generators": tuple(_WAYS), "discriminators": ("discriminator_a", "discriminator_b")}
         for key, names in players.items():
             parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
             rate = config.discriminator_lr if key == "discriminators" else None
             self.optimizers[key] = config.optimizer.build(parameters, lr=rate, betas=self.loss.betas)
-        self._translated: list[dict[str, Tensor]] = []  # within a step alone
+        self._translated: list[dict[str, Tensor]] = []  # handed from the generators' phase to the discriminators'
 
     def build_generator(self, source: Image, target: Image) -> Network:
         """Return the generator of one way."""
         config = self.config
+        # With repaint the body draws what is added, what is placed, and a mask of one channel (Translator).
         outputs = 2 * target.channels + 1 if self.repaint else target.channels
         if config.generator == "resnet":
             body: nn.Module = ResNet(source.channels, outputs, config.width, config.blocks)
             return Translator(body, source, target, ResNet.multiple, repaint=self.repaint)
         skips = config.generator == "unet"
-        smallest = 1 if skips else 3  # bits of the innermost map's side
+        # Bits of the innermost map's side. Without skips everything passes through that map, so it must keep places.
+        smallest = 1 if skips else 3
         depth = config.depth or max(1, min(source.height, source.width).bit_length() - smallest)
         body = UNet(source.channels, outputs, config.width, depth, dropout=config.dropout, skips=skips)
         return Translator(body, source, target, 2**depth, repaint=self.repaint)
@@ -195,6 +205,8 @@ class CycleGAN(Trainer[CycleGANConfig]):
         """Both generators, then both discriminators with the same images, then lazy regularizers of each."""
         names = ("discriminator_a", "discriminator_b")
         steps = self.config.n_critic or self.loss.critic_steps
+        # Generators first: the discriminators' phase then scores the translations that exist already, so that a step
+        # translates each image once.
         phases = [
             Phase("generators", self.generator_loss, updates=tuple(_WAYS)),
             Phase("discriminators", self.discriminator_loss, updates=names, repeat=steps, after=self._project),
@@ -214,7 +226,9 @@ class CycleGAN(Trainer[CycleGANConfig]):
             there, objective = self.networks[way](batch[source]), self.objectives[target]
             real_scores = objective.discriminator(batch[target]) if self.loss.needs_real else None
             adversarial = adversarial + self.loss.generator(objective.discriminator(there), real_scores)
+            # Cycle consistency: without it any mapping onto the other domain would satisfy the discriminators.
             cycle = cycle + distance(self.networks[back](there), batch[source])
+            # An image that is in the target domain already should not change; this keeps colors (section 5.2).
             if self.identity_weight:
                 identity = identity + distance(self.networks[way](batch[target]), batch[target])
             translated[target] = there.detach()
@@ -227,7 +241,7 @@ class CycleGAN(Trainer[CycleGANConfig]):
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what both discriminators minimize together, each against its pool."""
-        # The generators' phase has just translated; further critic steps need further images.
+        # The first critic step takes what the generators' phase has translated; further ones translate their own batch.
         translated = self._translated.pop(0) if self._translated else self._translate(batch)
         loss, logs = torch.zeros((), device=self.device), dict[str, Tensor]()
         for domain, objective in self.objectives.items():

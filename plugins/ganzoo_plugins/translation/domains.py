@@ -1,4 +1,4 @@
-"""What image to image models ask of their data."""
+"""The two image fields that translation models require of their data."""
 
 from ganzoo import Image, Trainer, UserError
 
@@ -8,7 +8,7 @@ __all__ = ["two_domains"]
 def two_domains(trainer: Trainer, *, paired: bool = False) -> dict[str, Image]:
     """Return the image fields ``a`` and ``b`` of the trainer's data, in its range of pixels.
 
-    Raises :class:`~ganzoo.UserError` if the data has other fields, or no pairs where they are needed.
+    Raises :class:`~ganzoo.UserError` if the data has other fields or sizes, or no pairs where they are needed.
     """
     data = trainer.data
     fields = {name: trainer.scaled(data[name]) for name in ("a", "b") if name in data}

@@ -42,9 +42,11 @@ class InpaintConfig(TrainerConfig):
 
     width: int = Field(16, ge=1, description="channels of the generator's first map, doubled up to 8 times")
     depth: int | None = Field(
-        None, ge=1, description="how often the generator halves the image; left out: as often as it can be halved"
+        None, ge=1, description="downsampling steps of the generator; left out: as many as the image size allows"
     )
-    latent_dim: int = Field(0, ge=0, description="size of the latent that decides between fillings; 0: there is one")
+    latent_dim: int = Field(
+        0, ge=0, description="size of the latent that decides between fillings; 0: no latent, one filling for each hole"
+    )
     discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's first map")
     patch_layers: int = Field(
         2, ge=1, description="stride-2 layers in the discriminator: patches of 16, 34, 70 ... pixels"
@@ -52,19 +54,19 @@ class InpaintConfig(TrainerConfig):
     hole_weight: float = Field(20.0, ge=0, description="weight of the mean distance to the truth in the hole")
     rest_weight: float = Field(5.0, ge=0, description="weight of the same outside of the hole")
     diversity_weight: float = Field(
-        0.0, ge=0, description="weight of the mode seeking term, which parts the fillings of two latents"
+        0.0, ge=0, description="weight of the mode seeking term, which makes the fillings of two latents differ"
     )
     n_critic: int | None = Field(
-        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+        None, ge=1, description="discriminator steps for each generator step; left out: as in the paper of the loss"
     )
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both players")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of generator and discriminator")
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
 
 
 class Inpainter(Generator):
-    """An image and a mask, and with a latent also that, to the image with its hole filled.
+    """Maps an image, a mask and perhaps a latent to the image with its hole filled.
 
     Images of any height and width that are multiples of ``2**depth`` are taken.
     """
@@ -79,7 +81,8 @@ class Inpainter(Generator):
         self.middle = sum(image.range) / 2
 
     def draw(self, x: Tensor, mask: Tensor, z: Tensor | None = None) -> Tensor:
-        """Return the whole image [N, C, H, W] as the network draws it, the rest of it too."""
+        """Return the whole image [N, C, H, W] as the network draws it, also outside of the hole."""
+        # The hole is filled with the middle of the value range; the mask is an input too, since gray may be content.
         erased = x * (1 - mask) + self.middle * mask
         return widened(self.activation(self.body(torch.cat([erased, mask], dim=1), z)))
 
@@ -91,7 +94,7 @@ class Inpainter(Generator):
 class Inpaint(Trainer[InpaintConfig]):
     """Context Encoders: Feature Learning by Inpainting (arXiv:1604.07379), with a U-Net that is shown the mask.
 
-    The hole is a rectangle of a quarter to half of the height and of the width, drawn anew for every image. The
+    The hole is a rectangle of a quarter to half of the height and of the width, drawn at random for every image. The
     generator minimizes
 
         L(D(filled, mask)) + hole_weight mean |draw - x| in the hole + rest_weight mean |draw - x| elsewhere
@@ -101,7 +104,7 @@ class Inpaint(Trainer[InpaintConfig]):
     that it is minimized), without which the latent is ignored; distances are means over elements, images' those over
     the hole. The discriminator scores patches of images, and is shown the mask too.
 
-    Images that can be halved at least twice.
+    Height and width must be multiples of 4.
     """
 
     loss: Loss
@@ -131,8 +134,8 @@ class Inpaint(Trainer[InpaintConfig]):
         depth = config.depth or _num_downsamples(image)
         if depth < 2 or image.height % 2**depth or image.width % 2**depth:
             raise UserError(
-                f"this model fills holes in images that can be halved {max(depth, 2)} times, not {image.height}x"
-                f"{image.width}; resize them, or set model.depth"
+                f"this model fills holes in images whose height and width are multiples of {2 ** max(depth, 2)}, not "
+                f"{image.height}x{image.width}; resize them, or set model.depth"
             )
         self.generator = Inpainter(image, config.width, depth, config.latent_dim)
         fields = (image, Mask(image.height, image.width))
@@ -155,6 +158,8 @@ class Inpaint(Trainer[InpaintConfig]):
         """Return what the generator minimizes."""
         config, x = self.config, batch[self.data.sample.name]
         mask, z = self._mask(x), self._latent(x)
+        # The discriminator sees the filled image, as the user will; the distances are taken on all that was drawn, so
+        # that the network also learns to continue what surrounds the hole.
         drawn = self.generator.draw(x, mask, z)
         filled = x * (1 - mask) + drawn * mask
         real_scores = self.discriminator(x, mask) if self.loss.needs_real else None
@@ -162,10 +167,13 @@ class Inpaint(Trainer[InpaintConfig]):
         logs = {"adversarial": loss.detach()}
         error = (drawn - x).abs().mean(1, keepdim=True)
         for name, weight, where in (("hole", config.hole_weight, mask), ("rest", config.rest_weight, 1 - mask)):
+            # A mean over the region, so that the weights do not depend on how large the hole is.
             distance = (error * where).sum() / where.sum()
             loss = loss + weight * distance
             logs[name] = distance.detach()
         if config.diversity_weight:
+            # Mode seeking: latents that differ must give fillings that differ. The distance to the truth pulls all
+            # fillings to one image, so without this term the latent would be ignored.
             other = self._latent(x)
             assert z is not None
             assert other is not None
@@ -189,6 +197,7 @@ class Inpaint(Trainer[InpaintConfig]):
 
     def _mask(self, x: Tensor) -> Tensor:
         """Return masks [N, 1, H, W] with a rectangle each."""
+        # Whole-tensor operations: one rectangle for each image without a loop over the batch.
         n, _, *sides = x.shape
         covered = []
         for side in sides:

@@ -14,15 +14,15 @@ __all__ = ["ResNet", "Translator"]
 class Translator(Network):
     """An image [N, C, H, W] of one domain to the image [N, C', H, W] of another.
 
-    It is a body without its output's activation, and the activation. ``multiple`` is what height and width are
-    multiples of; images of any such size are taken. With ``repaint`` the body draws three things: what to add to the
-    image, what to put in its place, and a mask that mixes the two,
+    It is a body followed by the activation of the output. Images of any size are accepted whose height and width are
+    multiples of ``multiple``. With ``repaint`` the body returns three things: what to add to the image, what to put in
+    its place, and a mask that mixes the two,
 
         (1 - m) tanh(artanh(0.98 x) + added) + m tanh(placed),  m = sigmoid(mask).
 
-    So it need not draw what stays, and erases with one color whatever had another; 0.98 leaves black and white within
-    reach. GANimation (arXiv:1807.09251, section 4.1) mixes the image itself with what is drawn: then a mask that closes
-    before anything worth drawing is learnt never opens again.
+    So it need not draw what stays the same, and can replace a region by one color. The factor 0.98 keeps artanh finite
+    for black and white. GANimation (arXiv:1807.09251, section 4.1) mixes the image itself with what is drawn. There, a
+    mask that closes early gives the drawn part no gradient, and never opens again.
     """
 
     def __init__(self, body: nn.Module, source: Image, target: Image, multiple: int, *, repaint: bool = False) -> None:
@@ -39,6 +39,7 @@ class Translator(Network):
         drawn = widened(self.body(x))
         if not self.repaint:
             return self.activation(drawn)
+        # In the space before tanh an addition cannot leave the value range, and adding zero keeps the image.
         channels = x.shape[1]
         added, placed, mask = drawn.split([channels, channels, 1], dim=1)
         return torch.lerp(self.activation(torch.atanh(0.98 * x) + added), self.activation(placed), mask.sigmoid())
@@ -68,7 +69,7 @@ class ResNet(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with reflection padding and instance norm, added to what goes in; no ReLU behind."""
+    """Two 3x3 convolutions with reflection padding and instance norm, added to the input; no ReLU after the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

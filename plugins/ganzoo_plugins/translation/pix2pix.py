@@ -1,4 +1,4 @@
-"""pix2pix: translation learnt from pairs."""
+"""pix2pix: translation learned from pairs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +33,7 @@ class Pix2PixConfig(TrainerConfig):
 
     width: int = Field(12, ge=1, description="channels of the generator's first map, doubled up to 8 times")
     depth: int | None = Field(
-        None, ge=1, description="how often the generator halves the image; left out: down to a map of 1 to 3 pixels"
+        None, ge=1, description="downsampling steps of the generator; left out: down to a map of 1 to 3 pixels"
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the generator's innermost maps that is dropped")
     discriminator_width: int = Field(32, ge=1, description="channels of the discriminator's first map")
@@ -42,9 +42,9 @@ class Pix2PixConfig(TrainerConfig):
     )
     l1_weight: float = Field(100.0, ge=0, description="weight of the distance from the translation to the truth")
     n_critic: int | None = Field(
-        None, ge=1, description="discriminator steps a generator step; left out: what the loss's paper takes"
+        None, ge=1, description="discriminator steps for each generator step; left out: as in the paper of the loss"
     )
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both players")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of generator and discriminator")
     discriminator_lr: float | None = Field(
         None, gt=0, description="learning rate of the discriminator, if not the generator's"
     )
@@ -53,10 +53,11 @@ class Pix2PixConfig(TrainerConfig):
 class Pix2Pix(Trainer[Pix2PixConfig]):
     """Image-to-Image Translation with Conditional Adversarial Networks (arXiv:1611.07004).
 
-    From ``a`` to ``b``: the generator minimizes L(D(a, G(a))) + l1_weight |G(a) - b|, the discriminator tells pairs
-    (a, b) from (a, G(a)), patch by patch. The paper halves the discriminator's loss; here its rate can be lowered. Its
-    dropout, which stays on when it translates, is off outside of training: an exported network gives one answer. The
-    preset ``paper`` has its networks for 256x256 and its batch size and rate.
+    From ``a`` to ``b``: the generator minimizes L(D(a, G(a))) + l1_weight |G(a) - b|, the discriminator learns to
+    distinguish pairs (a, b) from (a, G(a)), for each patch. The paper multiplies the discriminator's loss by 1/2; here
+    ``discriminator_lr`` can be lowered instead. The paper keeps dropout on when it translates; here it is on in
+    training only, so that an exported network is deterministic. The preset ``paper`` has the paper's networks for
+    256x256, its batch size and its learning rate.
 
     Data has the domains ``a`` and ``b`` in pairs.
     """
@@ -119,7 +120,9 @@ class Pix2Pix(Trainer[Pix2PixConfig]):
         a, b = batch["a"], batch["b"]
         fake = self.generator(a)
         real_scores = self.discriminator(a, b) if self.loss.needs_real else None
+        # The discriminator sees the input as well: a sharp image that does not fit its input is a fake (section 3.1).
         adversarial = self.loss.generator(self.discriminator(a, fake), real_scores)
+        # L1 blurs less than L2 (section 3.1). It enforces low frequencies, the patches the high ones (section 3.2.2).
         distance = nn.functional.l1_loss(fake, b)
         loss = adversarial + self.config.l1_weight * distance
         return {"loss": loss, "adversarial": adversarial.detach(), "l1": distance.detach()}
@@ -128,4 +131,5 @@ class Pix2Pix(Trainer[Pix2PixConfig]):
         a, real = batch["a"], batch["b"]
         with torch.no_grad():
             fake = self.generator(a)
+        # The input is bound, so that regularizers take the gradient with respect to the output image alone.
         return lambda images: self.discriminator(a, images), real, fake

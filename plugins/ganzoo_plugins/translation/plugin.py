@@ -14,7 +14,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "cyclegan",
-            "CycleGAN: translation between two domains, both ways, learnt without pairs",
+            "CycleGAN: translation between two domains, both ways, learned without pairs",
             _CYCLEGAN,
             "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, arXiv:1703.10593",
             {
@@ -66,7 +66,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "pix2pix",
-            "pix2pix: translation learnt from pairs, by a U-Net and a discriminator of patches",
+            "pix2pix: translation learned from pairs, by a U-Net and a discriminator of patches",
             "ganzoo_plugins.translation.pix2pix:Pix2Pix",
             "Image-to-Image Translation with Conditional Adversarial Networks, arXiv:1611.07004",
         ),

@@ -7,10 +7,11 @@ __all__ = ["ImagePool"]
 
 
 class ImagePool:
-    """Shows a discriminator earlier generated images in place of half of the new ones.
+    """Replaces about half of the generated images that a discriminator sees by earlier ones.
 
-    (Learning from Simulated and Unsupervised Images through Adversarial Training, arXiv:1612.07828, section 2.3.) As
-    in CycleGAN's code an image is kept until another takes its place at random. ``images`` is [up to ``size``, *shape].
+    (Learning from Simulated and Unsupervised Images through Adversarial Training, arXiv:1612.07828, section 2.3.) As in
+    CycleGAN's code, a kept image stays until it is shown; a new one then takes its place. ``images`` is [up to
+    ``size``, *shape].
     """
 
     def __init__(self, size: int, shape: tuple[int, ...]) -> None:
@@ -29,9 +30,12 @@ class ImagePool:
         if not self.size:
             return images
         self.images = self.images.to(images.device) if len(self.images) else images[:0]
+        # A discriminator that sees only the newest images forgets earlier mistakes of the generator, and the two can
+        # oscillate. The random numbers are drawn at once on the CPU: no wait for a GPU, the same draws on any device.
         shown = images.clone()
         chances, places = torch.rand(2, len(images))
         for index, image in enumerate(images):
+            # Until the pool is full, new images are kept and shown unchanged.
             if len(self.images) < self.size:
                 self.images = torch.cat([self.images, image[None]])
             elif chances[index] < 0.5:

@@ -1,0 +1,34 @@
+"""The settings of every training, whatever the GAN."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["TrainSettings"]
+
+
+class TrainSettings(BaseModel):
+    """The settings of every training, whatever the GAN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(10_000, ge=1, le=10**15, description="generator steps")
+    batch_size: int = Field(64, ge=1, le=2**24, description="samples a phase sees at once")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides weights, latents and the order of the data")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps ...")
+    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; left out: torch's choice")
+    workers: int = Field(2, ge=0, le=1024, description="processes that read a data set too large for memory")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: mixed precision")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that samples are drawn with")
+    lr_schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="how the learning rate falls to 0 over the run"
+    )
+    lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
+    log_every: int = Field(50, ge=1, description="steps between lines of metrics.jsonl")
+    sample_every: int = Field(500, ge=1, description="steps between sample grids and metrics")
+    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="how many checkpoints are kept")

@@ -1,0 +1,301 @@
+"""Checks of a model file before onnxruntime opens it. A file from outside may have been made to do harm.
+
+Its bytes are parsed here, field by field. Allowed are operators that only compute, weights in the file or beside it,
+and metadata that fits its schema; functions and control flow are refused. Then :mod:`limits` limits the memory and the
+computation that the graph would need.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+from . import limits
+from .errors import ModelError
+from .limits import Refused
+from .metadata import Document, read_document
+
+__all__ = ["Source", "read", "read_metadata"]
+
+Source = str | os.PathLike[str] | bytes
+
+_PARTS = 1_000_000  # fields of protobuf in a file; reading so many takes a second or two
+_NODES = 10_000
+_RANK = 8
+_ATTRIBUTE = 2**16  # no kernel, stride, pad or axis is larger
+_POSITIVE = {"dilations", "group", "strides", "kernel_shape", "blocksize"}
+# Bytes of an element by the number of its type: float, uint8, int8, int32, int64, bool, float16, double, bfloat16.
+_TYPES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
+_OPERATORS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast
+        CastLike Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace
+        DequantizeLinear Div Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gelu Gemm
+        GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GridSample GroupNormalization HardSigmoid HardSwish
+        Hardmax Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
+        LpNormalization MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not OneHot Or PRelu Pad
+        Pow QuantizeLinear RMSNormalization Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+        ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round ScatterElements ScatterND
+        Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub
+        Sum Swish Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
+        """,
+    )
+)
+
+
+def read(source: Source, name: str, limit: int) -> bytes:
+    """Return the content of the file, unless it has more than ``limit`` bytes."""
+    try:
+        if isinstance(source, bytes):
+            size = len(source)
+        else:
+            status = os.stat(source)
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise ModelError(f"{source!s} cannot be read: it is not a file")
+            size = status.st_size
+        if size > limit:
+            raise ModelError(f"{name} has {size} bytes, more than the limit of {limit}")
+        return source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise ModelError(f"{source!s} cannot be read: {error.strerror or error}") from None
+
+
+def read_metadata(content: bytes, name: str, folder: Path | None = None) -> Document:
+    """Check the whole file and return its document. onnxruntime is not used, since it would trust the file.
+
+    Weights may lie in other files of ``folder``, if one is given. Raises :class:`ModelError`, one sentence.
+    """
+    try:
+        model = _Model(folder).read(content)
+        if model.text is None:
+            raise Refused("has no ganzoo metadata: it was not exported by ganzoo")
+        document = read_document(model.text, name)
+        if model.inputs != [field["name"] for field in document["signature"]["inputs"]]:
+            raise Refused("is inconsistent: the inputs of its graph are not those of its signature")
+        limits.check(model.graph, document["signature"])
+    except Refused as error:
+        raise ModelError(f"{name} {error}") from None
+    return document
+
+
+@dataclass
+class _Model:
+    """Reads a model: a ``ModelProto`` of onnx.proto, whose numbers of fields are used below."""
+
+    folder: Path | None
+    text: bytes | None = None
+    inputs: list[str] = field(default_factory=list)
+    graph: limits.Graph = field(default_factory=lambda: limits.Graph())
+    _left: int = _PARTS
+
+    def read(self, content: bytes) -> _Model:
+        # protobuf merges repeated messages: with two graphs, a parser that takes the last one would check another graph
+        # than the one that onnxruntime runs. The same holds for tensors of an attribute, below.
+        parts = [*self._fields(memoryview(content))]
+        graphs = [_message(part) for number, part in parts if number == 7]
+        if len(graphs) != 1:
+            raise _malformed()
+        for number, part in parts:
+            match number:
+                case 8:
+                    opset = dict(self._fields(_message(part)))
+                    if _text(opset.get(1, b"")) not in ("", "ai.onnx"):
+                        raise Refused(f"needs operators of {_text(opset[1])!r}, which are not ONNX's own")
+                    self.graph.opsets.append(bytes(_message(part)))
+                case 14:
+                    entry = dict(self._fields(_message(part)))
+                    if _text(entry.get(1, b"")) == "ganzoo":
+                        self.text = bytes(_message(entry.get(2, b"")))
+                case 20 | 25:  # training, functions
+                    raise Refused("has functions or a training graph of its own, which a file of ganzoo's never has")
+        for number, part in self._fields(graphs[0]):
+            match number:
+                case 1:
+                    self._node(_message(part))
+                case 5:
+                    self.graph.weights.append(self._tensor(_message(part)))
+                case 11:
+                    self.inputs.append(_text(dict(self._fields(_message(part))).get(1, b"")))
+                case 12:
+                    self.graph.outputs.append(_text(dict(self._fields(_message(part))).get(1, b"")))
+                case 15:
+                    raise Refused("has sparse weights, which a file of ganzoo's never has")
+        return self
+
+    def _node(self, message: memoryview) -> None:
+        node = limits.Node(bytes(message))
+        operator = domain = ""
+        for number, part in self._fields(message):
+            match number:
+                case 1:
+                    node.inputs.append(_text(part))
+                case 2:
+                    node.outputs.append(_text(part))
+                case 4:
+                    operator = _text(part)
+                case 5:
+                    self._attribute(_message(part), node)
+                case 7 | 8:
+                    domain = domain or _text(part)
+        # A list of what is allowed, not of what is forbidden: a new version of onnxruntime may add operators that read
+        # files or run subgraphs.
+        if domain not in ("", "ai.onnx") or operator not in _OPERATORS:
+            what = f"{domain}.{operator}" if domain else operator
+            raise Refused(f"cannot be opened: it has the operator {what[:80]!r}, which a file of ganzoo's never has")
+        node.operator = operator
+        self.graph.nodes.append(node)
+        if len(self.graph.nodes) > _NODES:
+            raise Refused(f"has more than {_NODES} operators")
+
+    def _attribute(self, message: memoryview, node: limits.Node) -> None:
+        name, numbers, tensors = "", list[int](), list[memoryview]()
+        for number, part in self._fields(message):
+            match number:
+                case 1:
+                    name = _text(part)
+                case 3 | 8:
+                    numbers += _integers(part)
+                case 5:
+                    tensors.append(_message(part))
+                case 2 | 4 | 7 | 9 | 13 | 20:  # numbers, strings, what kind it is
+                    pass
+                case _:
+                    raise Refused("has graphs inside of operators, which a file of ganzoo's never has")
+        if len(tensors) > 1:
+            raise _malformed()
+        for tensor in tensors:
+            self._tensor(tensor)
+        # Attributes such as value_ints hold data. All others are sizes, axes and modes, where a huge number would make
+        # a kernel allocate or loop without end.
+        if not name.startswith("value"):
+            least = 1 if name in _POSITIVE else -_ATTRIBUTE
+            if any(not least <= value <= _ATTRIBUTE for value in numbers):
+                raise Refused(f"has an operator whose attribute {name[:80]!r} makes no sense")
+            node.attributes[name] = numbers
+
+    def _tensor(self, message: memoryview) -> limits.Weight:
+        weight, stored, raw, entries = limits.Weight(), 0, None, dict[str, str]()
+        for number, part in self._fields(message):
+            match number:
+                case 1:
+                    weight.shape += _integers(part)
+                case 2:
+                    weight.type = part if isinstance(part, int) else 0
+                case 4 | 5 | 7 | 10 | 11:
+                    stored += len(part) if isinstance(part, memoryview) else 1
+                case 8:
+                    weight.name = _text(part)
+                case 9:
+                    raw = len(_message(part))
+                case 13:
+                    entry = dict(self._fields(_message(part)))
+                    entries[_text(entry.get(1, b""))] = _text(entry.get(2, b""))
+                case 3 | 6:
+                    raise Refused("has weights of a kind that a file of ganzoo's never has")
+        # A shape is a promise of the file: limited before it is multiplied, and compared with the bytes that are there.
+        size = _TYPES.get(weight.type)
+        if size is None or len(weight.shape) > _RANK or any(not 0 <= each < 2**40 for each in weight.shape):
+            raise Refused("has weights of a type or shape that a file of ganzoo's never has")
+        weight.size = prod(weight.shape) * size
+        if entries:
+            self._beside(entries, weight.size)
+        elif weight.size != raw if raw is not None else prod(weight.shape) > stored:
+            raise _malformed()
+        elif weight.size <= limits.SMALL:
+            weight.message = bytes(message)
+        return weight
+
+    def _beside(self, entries: dict[str, str], size: int) -> None:
+        """Check that weights lie in a file of our folder, and are all there."""
+        place = entries.get("location", "")
+        if self.folder is None:
+            raise Refused("keeps weights in another file, so it has to be opened by its path")
+        # A name with separators, a drive, a stream or ".." could lead out of the folder, on Windows too.
+        if not place or place != os.path.basename(place) or set(place) & set("/\\:\0") or place in (".", ".."):
+            raise Refused(f"keeps weights in {place[:80]!r}, which is no file of its own folder")
+        try:
+            status = os.lstat(self.folder / place)
+            start, length = (
+                int(entries.get(key, default)) for key, default in (("offset", "0"), ("length", str(size)))
+            )
+        except (OSError, ValueError):
+            raise Refused(f"keeps weights in {place[:80]!r}, which is not beside it") from None
+        # lstat: a symbolic or hard link could make the model read a private file as weights, and return it as samples.
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise Refused(f"keeps weights in {place[:80]!r}, which is a link")
+        if length != size or start < 0 or start + length > status.st_size:
+            raise Refused(f"keeps weights in {place[:80]!r}, which is cut short")
+
+    def _fields(self, message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+        """Yield number and content of each field of a message of protobuf: an integer, or bytes."""
+        position, end = 0, len(message)
+        while position < end:
+            # A few megabytes of empty fields would keep this loop busy for minutes: the number of parts is limited.
+            self._left -= 1
+            if self._left < 0:
+                raise Refused("has more parts than any network needs")
+            key, position = _varint(message, position)
+            number, wire = divmod(key, 8)
+            if wire == 0:
+                value, position = _varint(message, position)
+                yield number, value
+                continue
+            if wire == 2:
+                size, position = _varint(message, position)
+            elif wire in (1, 5):
+                size = 8 if wire == 1 else 4
+            else:
+                raise _malformed()
+            if number == 0 or position + size > end:
+                raise _malformed()
+            yield number, message[position : position + size]
+            position += size
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    for byte in message[position : position + 10]:
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise _malformed()
+
+
+def _integers(part: memoryview | int) -> list[int]:
+    """Return one integer of 64 bits with a sign, or those that are packed."""
+    values, position = [], 0
+    if isinstance(part, int):
+        values.append(part)
+    else:
+        if len(part) > 2**20:
+            raise _malformed()
+        while position < len(part):
+            value, position = _varint(part, position)
+            values.append(value)
+    return [value - 2**64 if value >= 2**63 else value for value in values]
+
+
+def _malformed() -> Refused:
+    return Refused("is not an ONNX file, or it is cut short")
+
+
+def _message(part: memoryview | bytes | int) -> memoryview:
+    if isinstance(part, int):
+        raise _malformed()
+    return memoryview(part)
+
+
+def _text(part: memoryview | bytes | int) -> str:
+    try:
+        return str(_message(part), "utf-8")
+    except UnicodeDecodeError:
+        raise _malformed() from None

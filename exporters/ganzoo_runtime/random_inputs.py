@@ -1,0 +1,335 @@
+"""The inputs of a network: latents and masks drawn from a seed, labels and attributes as requested.
+
+Both the network in torch and the exported file use this module. So both accept the same requests, refuse the same ones
+with the same message, and use the same inputs for a seed. Fields are the inputs of a signature as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .latent_arithmetic import pick, truncate
+from .text import did_you_mean
+
+__all__ = [
+    "GENERATOR",
+    "MOST",
+    "Classes",
+    "Drawing",
+    "Fields",
+    "Floats",
+    "Given",
+    "Labels",
+    "Vectors",
+    "check_labels",
+    "check_memory",
+    "draw_latents",
+    "memory",
+    "noise",
+    "streams",
+    "whole",
+]
+
+MOST = 2**53
+"""The most samples that there can be: more are numbered by no float64 and drawn in no lifetime."""
+
+GENERATOR = "numpy.random.Philox"
+"""What ``"latent_generator"`` in the metadata names, and where it is absent: the source of latents."""
+
+Fields = Sequence[Mapping[str, Any]]
+"""The inputs of a signature, as JSON."""
+Floats = NDArray[np.float32]
+Classes = int | Sequence[int] | NDArray[np.integer[Any]]
+"""A class for all samples, or one for each."""
+Labels = Classes | Mapping[str, Classes] | None
+"""The labels of a request; see :meth:`Generator.sample`."""
+Vectors = ArrayLike | Mapping[str, float] | None
+"""The attributes of a request; see :meth:`Generator.sample`."""
+Given = ArrayLike | Mapping[str, ArrayLike] | None
+"""Latents to use in place of drawn ones; see :meth:`Generator.sample`."""
+
+_LARGEST = float(np.finfo(np.float32).max)
+_PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
+_DRAWN = ("latent", "mask", "label")
+
+
+class Drawing:
+    """The inputs of ``n`` samples, drawn in pieces; the values do not depend on the sizes of the pieces.
+
+    ``label``, ``attributes``, ``truncation`` and ``latents`` are what :meth:`Generator.sample` takes. ``given`` are
+    inputs of any kind that are not drawn, by name, [any, ...] each: their rows are used in turn, and names that the
+    network does not take are ignored. A mask that is not given is one random rectangle. ``means`` are the means of
+    latents by name, row-major, where they are not 0. Raises ValueError for a request that does not fit the model.
+    """
+
+    def __init__(
+        self,
+        fields: Fields,
+        n: int,
+        seed: int = 0,
+        *,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: float = 1.0,
+        latents: Given = None,
+        given: Mapping[str, NDArray[Any]] | None = None,
+        means: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
+        self.n = n = whole(n, 1, "the number of samples")
+        if n > MOST:
+            raise ValueError(f"n, the number of samples, is at most {MOST:,}, not {n:,}")
+        self._fields, self._truncation, self._done = fields, _truncation(truncation), 0
+        self._rows = _label_rows(fields, n, label) | _attribute_rows(fields, n, attributes)
+        self._rows |= _latent_rows(fields, n, latents)
+        self._rows.update(given or {})
+        missing = [
+            f"{field['kind']} {field['name']!r}"
+            for field in fields
+            if field["kind"] not in _DRAWN and field["name"] not in self._rows
+        ]
+        if missing:
+            what = " and ".join(missing)
+            raise ValueError(f"this model cannot be sampled from noise alone: it takes {what}; call it with arrays")
+        # Each input has a random stream of its own. With a shared one, the numbers of two inputs would alternate, and
+        # the latents would depend on the size of the pieces. Latents come first, so that a model with a mask draws the
+        # same latents as one without.
+        drawn = [field["name"] for field in fields if field["kind"] == "latent"]
+        drawn += [field["name"] for field in fields if field["kind"] == "mask"]
+        self._streams = dict(zip(drawn, streams(seed, len(drawn)), strict=True))
+        self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()} if means else {}
+
+    def take(self, count: int) -> dict[str, NDArray[Any]]:
+        """Return the next ``count`` rows of every input, by its name."""
+        index = rest = np.arange(self._done, self._done + count)
+        self._done += count
+        inputs: dict[str, NDArray[Any]] = {}
+        for field in self._fields:
+            name, kind = field["name"], field["kind"]
+            if (rows := self._rows.get(name)) is not None:
+                inputs[name] = rows[index % len(rows)]
+            elif kind == "latent":
+                values, mean = noise(self._streams[name], field, count), self._means.get(name)
+                middle = 0.0 if mean is None else mean.reshape(field["shape"])  # it is row-major
+                inputs[name] = truncate(values, self._truncation, middle)
+            elif kind == "mask":
+                inputs[name] = _rectangles(self._streams[name], field, count)
+            else:
+                # Labels that were not requested take all their combinations in turn, the first label changing fastest:
+                # the digits of the sample's number, so any piece can be computed without those before it.
+                inputs[name], rest = rest % field["classes"], rest // field["classes"]
+        return inputs
+
+
+def draw_latents(
+    fields: Fields,
+    n: int | Sequence[int],
+    seed: int = 0,
+    name: str | None = None,
+    *,
+    truncation: float = 1.0,
+    means: Mapping[str, ArrayLike] | None = None,
+) -> Floats:
+    """Return the latents that :class:`Drawing` gives for this seed; see :meth:`Generator.latents`."""
+    latents = [field for field in fields if field["kind"] == "latent"]
+    if not latents:
+        raise ValueError("this model takes no latents")
+    names = [field["name"] for field in latents]
+    name = names[0] if name is None else name
+    if name not in names:
+        raise _unknown("latent", name, names)
+    if not isinstance(n, Sequence | np.ndarray):
+        drawing = Drawing(latents, n, seed, truncation=truncation, means=means)
+        return drawing.take(drawing.n)[name]
+
+    def pieces() -> Iterator[Floats]:
+        # Philox can jump, but normal numbers use a varying count of random words (ziggurat), so sample 1000 is found
+        # only by drawing those before it: in pieces, to keep the memory small.
+        drawing = Drawing(latents, max(n) + 1, seed, truncation=truncation, means=means)
+        size = max(1, _PIECE // sum(math.prod(field["shape"]) for field in latents))
+        for done in range(0, drawing.n, size):
+            yield drawing.take(min(size, drawing.n - done))[name]
+
+    return pick(pieces(), n)
+
+
+def streams(seed: int, count: int = 1) -> list[np.random.Generator]:
+    """Return a stream of random numbers for each of ``count`` inputs; raises ValueError for a wrong seed."""
+    # jumped() moves by 2**128 draws, so the streams of one seed cannot overlap. Philox is named in the metadata, since
+    # another generator would draw other samples for the same seed.
+    first = np.random.Philox(whole(seed, 0, "the seed"))
+    return [np.random.Generator(first.jumped(index) if index else first) for index in range(count)]
+
+
+def noise(random: np.random.Generator, field: Mapping[str, Any], n: int) -> Floats:
+    """Return the next ``n`` latents of the stream, [n, *shape]."""
+    shape = (n, *field["shape"])
+    if field["distribution"] == "normal":
+        return random.standard_normal(shape, dtype=np.float32)
+    return random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1)
+
+
+def _rectangles(random: np.random.Generator, field: Mapping[str, Any], n: int) -> Floats:
+    """Return masks, [n, 1, H, W], of one rectangle each, a quarter to a half as high and as wide as the image."""
+    sides = np.array(field["shape"][1:])
+    rolls = random.random((n, 2, 2))
+    sizes = np.maximum(1, np.round(sides * (0.25 + 0.25 * rolls[:, 0]))).astype(np.int64)
+    starts = np.floor((sides - sizes + 1) * rolls[:, 1]).astype(np.int64)
+    inside = [
+        (np.arange(side) >= start[:, None]) & (np.arange(side) < (start + size)[:, None])
+        for side, start, size in zip(sides, starts.T, sizes.T, strict=True)
+    ]
+    holes: NDArray[np.bool_] = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return holes.astype(np.float32)
+
+
+def whole(value: int, least: int, what: str) -> int:
+    """Return the whole number; raises ValueError if it is none, or less than ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{what} is a whole number of at least {least}, not {_shown(value)}")
+    return number
+
+
+def memory() -> int:
+    """Return the bytes of memory that this machine has; a tebibyte where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**40
+
+
+def check_memory(n: int, size: int) -> None:
+    """Raise ValueError if ``n`` samples of ``size`` bytes are more than this machine's memory."""
+    if n * size > memory():
+        raise ValueError(
+            f"n = {n:,} samples are an array of {n * size / 1e9:,.0f} GB, and this machine has "
+            f"{memory() / 1e9:,.0f} GB of memory; stream() yields any number, a piece at a time"
+        )
+
+
+def check_labels(name: str, labels: NDArray[Any], classes: int) -> None:
+    """Raise ValueError unless all of them are in 0 .. classes - 1."""
+    if (wrong := labels[(labels < 0) | (labels >= classes)]).size:
+        raise ValueError(f"there is no class {wrong.flat[0]}: the label {name!r} has the classes 0 .. {classes - 1}")
+
+
+def _truncation(value: float) -> float:
+    try:
+        right = math.isfinite(value) and 0 <= float(value) <= _LARGEST
+    except (TypeError, OverflowError):
+        right = False
+    if not right:
+        raise ValueError(f"the truncation is a finite number of at least 0, not {_shown(value)}")
+    return value
+
+
+def _label_rows(fields: Fields, n: int, label: Labels) -> dict[str, NDArray[Any]]:
+    """Return the classes that are asked for, int64 [1] or [n], by the name of the label."""
+    classes = {field["name"]: field["classes"] for field in fields if field["kind"] == "label"}
+    if label is None:
+        return {}
+    if not isinstance(label, Mapping):
+        if not classes:
+            raise ValueError("this model has no labels; leave the label out")
+        if len(classes) > 1:
+            raise ValueError(
+                f"this model has the labels {', '.join(classes)}; name the one that is meant: {{name: class}}"
+            )
+        label = dict.fromkeys(classes, label)
+    rows = {}
+    for name, value in label.items():
+        if name not in classes:
+            raise _unknown("label", name, classes)
+        try:
+            row = np.asarray(value)
+        except ValueError:  # lists of several lengths
+            row = np.empty(0)
+        if row.dtype.kind not in "iu" or row.shape not in ((), (n,)):
+            raise ValueError(
+                f"the label {name!r} is one whole number, the index of a class, or one for each of the {n} samples"
+            )
+        check_labels(name, row, classes[name])
+        rows[name] = row.reshape(-1).astype(np.int64)
+    return rows
+
+
+def _attribute_rows(fields: Fields, n: int, attributes: Vectors) -> dict[str, NDArray[Any]]:
+    """Return the vectors that take turns, float32 [any, dim], by the name of the field."""
+    fields = [field for field in fields if field["kind"] == "attributes"]
+    if attributes is not None and len(fields) != 1:
+        several = f"several vectors of attributes ({', '.join(field['name'] for field in fields)})"
+        raise ValueError(f"this model has {several if fields else 'no attributes'}; leave the attributes out")
+    rows = {}
+    for field in fields:
+        (dim,) = field["shape"]
+        if attributes is None or isinstance(attributes, Mapping):
+            values = _finite(field["examples"] or [[0.0] * dim], "attributes")
+            names = field["names"] or [str(index) for index in range(dim)]
+            for name, value in (attributes or {}).items():
+                key = name if field["names"] else str(name)  # an index is no name, also where names are numbers
+                if key not in names:
+                    raise _unknown("attribute", name, names)
+                if (number := _finite(value, "attributes")).ndim:
+                    raise ValueError(f"the attribute {name!r} is one number for all samples")
+                values[:, names.index(key)] = number
+            rows[field["name"]] = values
+        else:
+            rows[field["name"]] = _vectors(attributes, "attributes", [dim], n)
+    return rows
+
+
+def _latent_rows(fields: Fields, n: int, latents: Given) -> dict[str, NDArray[Any]]:
+    """Return the latents that are given, float32 [1 or n, *shape], by name."""
+    shapes = {field["name"]: field["shape"] for field in fields if field["kind"] == "latent"}
+    if latents is None:
+        return {}
+    if not shapes:
+        raise ValueError("this model takes no latents")
+    if not isinstance(latents, Mapping):
+        latents = {next(iter(shapes)): latents}
+    rows = {}
+    for name, values in latents.items():
+        if name not in shapes:
+            raise _unknown("latent", name, shapes)
+        rows[name] = _vectors(values, "latents", shapes[name], n)
+    return rows
+
+
+def _unknown(what: str, name: Any, names: Iterable[str]) -> ValueError:
+    return ValueError(f"this model has no {what} {name!r}{did_you_mean(str(name), names)}")
+
+
+def _vectors(values: Any, what: str, shape: Sequence[int], n: int) -> Floats:
+    """Return one vector for all samples, or one for each, as float32 [1 or n, *shape]."""
+    vectors = _finite(values, what)
+    if list(vectors.shape) not in ([*shape], [n, *shape]):
+        raise ValueError(
+            f"the {what} of {n} samples of this model have the shape {[*shape]} or {[n, *shape]}, "
+            f"not {list(vectors.shape)}"
+        )
+    return vectors.reshape(-1, *shape)
+
+
+def _shown(value: object) -> str:
+    """Return any value in one line that is not long, whatever was given in place of a number."""
+    return " ".join(repr(value).split())[:100]
+
+
+def _finite(values: Any, what: str) -> Floats:
+    try:
+        numbers = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{what} are numbers, as many for every sample") from None
+    if not (np.abs(numbers) <= _LARGEST).all():
+        raise ValueError(f"{what} are finite numbers that float32 can hold")
+    return numbers.astype(np.float32)

@@ -1,0 +1,301 @@
+"""``ganzoo interpolate``, ``ganzoo grid`` and ``ganzoo edit``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganzoo import Image, Signature, UserError, cli, did_you_mean, files, load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo_plugins.latent.editing import Editor
+
+__all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "save_images", "save_rows"]
+
+ANIMATIONS = (".gif", ".mp4")
+"""The suffixes of animations."""
+
+TILES = 16
+"""Classes that an interpolation shows side by side."""
+
+LONGEST = 7
+"""Digits of a sample's number: all latents up to it are drawn."""
+
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        "--latent",
+        help="Start from latents in a .npy, or under 'z' or 'latents' in an .npz, instead of drawing them.",
+    ),
+]
+
+
+def interpolate(
+    model: cli.Model,
+    keys: Annotated[
+        str | None,
+        typer.Option(metavar="0,7,3", help="The numbers of the samples to go through; the first five if left out."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames from one to the next; 30 in an animation, 8 elsewhere, if left out."),
+    ] = None,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="Along straight lines; along great circles where latents are normal.")
+    ] = False,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
+    latent: Start = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="FILE.gif or FILE.mp4 for an animation, FILE.png for a grid, or a folder for the frames."),
+    ] = Path("interpolation.gif"),
+) -> None:
+    """Go from sample to sample through the space of latents.
+
+    Classes that are not chosen by --label are shown side by side. Animations return to where they started.
+    """
+    import numpy as np
+
+    from ganzoo import grid as lay_out
+    from ganzoo import write_animation
+    from ganzoo_runtime.latent_arithmetic import interpolate as way
+
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix not in ("", ".png", *ANIMATIONS):
+        raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
+    animated = suffix in ANIMATIONS
+    editor = open_editor(model, label, attribute, seed, truncation)
+    points, _ = _start(editor, keys, latent, 5)
+    if len(points) < 2:
+        raise UserError("an interpolation takes at least two samples")
+    classes = editor.combinations()
+    if classes > TILES:
+        raise UserError(f"{classes} classes side by side are too many; choose with --label")
+    spherical = editor.field.distribution == "normal" and not linear
+    steps = steps or (30 if animated else 8)
+    path = way(points, steps, spherical=spherical, loop=animated)
+    pixels = editor.draw(np.repeat(path, classes, axis=0), np.arange(len(path) * classes), [0])
+    tiles = pixels.reshape(len(path), classes, *pixels.shape[1:])
+    if animated:
+        write_animation(out, [lay_out(frame) for frame in tiles])
+    elif suffix:
+        if classes > 1:  # a row for each class
+            rows = list(tiles.swapaxes(0, 1))
+        else:
+            rows = [tiles[start * steps : (start + 1) * steps + 1, 0] for start in range(len(points) - 1)]
+        save_rows(out, np.concatenate(rows), len(rows[0]))
+    else:
+        save_images(out, np.stack([lay_out(frame) for frame in tiles]))
+    done(f"{len(path)} frames by {editor.sampler.device}", out)
+
+
+def grid(
+    model: cli.Model,
+    rows: Annotated[int, typer.Option("-n", min=1, help="How many rows: latents.")] = 8,
+    keys: Annotated[
+        str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples whose latents are the rows.")
+    ] = None,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
+    latent: Start = None,
+    out: Annotated[Path, typer.Option(help="The .png file.")] = Path("grid.png"),
+) -> None:
+    """Draw the same latents for every class.
+
+    A row is one latent, so one style; a column is one class.
+    """
+    import numpy as np
+
+    only_png(out)
+    editor = open_editor(model, label, attribute, seed, truncation)
+    classes = editor.combinations()
+    if classes < 2:
+        raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a grid")
+    points, _ = _start(editor, keys, latent, rows)
+    pixels = editor.draw(np.repeat(points, classes, axis=0), np.arange(len(points) * classes), [0])
+    save_rows(out, pixels, classes)
+    done(f"{len(points)} latents for {classes} classes by {editor.sampler.device}", out)
+
+
+def edit(
+    model: cli.Model,
+    direction: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=STRENGTH", help="Move the latents so far along this direction (repeatable)."),
+    ] = None,
+    directions: Annotated[
+        Path | None, typer.Option(help="The file of directions; those in the model file if left out.")
+    ] = None,
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="'3,8 - 5 + 1'",
+            help="Start from a sum of samples by their numbers; those with commas between them are averaged.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples to edit.")] = 8,
+    keys: Annotated[str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples to edit.")] = None,
+    label: cli.Classes = None,
+    attribute: cli.Attribute = None,
+    seed: cli.Seed = 0,
+    truncation: cli.Truncation = 1.0,
+    latent: Start = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="FILE.png for a grid with the samples above and what became of them below, a folder for a .png "
+            "of each edited one, or FILE.npz for their pixels and latents."
+        ),
+    ] = Path("edited.png"),
+) -> None:
+    """Change samples along directions, or add them up."""
+    import numpy as np
+
+    from ganzoo_runtime.latent_arithmetic import edit as move
+
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix not in ("", ".png", ".npz"):
+        raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
+    editor = open_editor(model, label, attribute, seed, truncation)
+    known = editor.directions(directions)
+    strengths = _strengths(direction or [], known)
+    if not strengths and arithmetic is None:
+        raise UserError(f"say what to change: --direction NAME=STRENGTH, or --arithmetic; {_have(known)}")
+    if arithmetic is not None:
+        signs, groups = zip(*_terms(arithmetic), strict=True)
+        before = np.stack([editor.latents(group).mean(axis=0) for group in groups])
+        start = np.tensordot(signs, before, axes=1)[None].astype(np.float32)
+        numbers = np.full(len(before), groups[0][0])
+    else:
+        before, numbers = _start(editor, keys, latent, n)
+        start = before
+    after = move(start, known, strengths)
+    edited = editor.draw(after, numbers[: len(after)])
+    if suffix == ".npz":
+        with files.atomic_path(out) as temporary, temporary.open("wb") as file:
+            np.savez(file, pixels=edited, latents=after)
+    elif suffix:
+        drawn = editor.draw(before, numbers)
+        save_rows(out, np.concatenate([drawn, edited]), len(drawn) + (len(edited) if arithmetic else 0))
+    else:
+        save_images(out, edited)
+    done(f"{len(edited)} edited by {editor.sampler.device}", out)
+
+
+def open_editor(
+    model: str, label: list[str] | None, attribute: list[str] | None, seed: int, truncation: float
+) -> Editor:
+    """Open the model with what the options ask of it."""
+    from ganzoo_plugins.latent.editing import Editor
+
+    sampler = load(model)
+    signature = Signature.from_json(sampler.metadata["signature"])
+    return Editor(sampler, cli.conditions(signature, seed, truncation, label, attribute))
+
+
+def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Return the latents that a command starts from, and the numbers of their samples."""
+    import numpy as np
+
+    if file is not None and keys is not None:
+        raise UserError("--latent and --keys both say where to start; give one of them")
+    if file is not None:
+        latents = editor.read_latents(file)
+        return latents, np.arange(len(latents))
+    numbers = _numbers(keys) if keys is not None else list(range(n))
+    return editor.latents(numbers), np.array(numbers)
+
+
+def _numbers(text: str) -> list[int]:
+    """Read '0,7,3'."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"the numbers of samples are written like 0,7,3, not {text!r}")
+    if any(len(part) > LONGEST for part in parts):
+        raise UserError(f"the numbers of samples have at most {LONGEST} digits, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def _terms(text: str) -> list[tuple[int, list[int]]]:
+    """Read '3,8 - 5 + 1' as signs and numbers."""
+    terms, sign = [], 1
+    for part in text.replace("+", " + ").replace("-", " - ").replace(", ", ",").split():
+        if part in "+-":
+            sign = 1 if part == "+" else -1
+        else:
+            terms.append((sign, _numbers(part)))
+            sign = 1
+    if not terms:
+        raise UserError(f"a sum of samples is written like '3,8 - 5 + 1', not {text!r}")
+    return terms
+
+
+def _strengths(texts: list[str], known: Mapping[str, Any]) -> dict[str, float]:
+    strengths: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            strength = float(number)
+        except ValueError:
+            strength = float("nan")
+        if not name or not isfinite(strength):
+            raise UserError(f"--direction is NAME=STRENGTH, such as smile=1.5, not {text!r}")
+        if name not in known:
+            raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}; {_have(known)}")
+        strengths[name] = strength
+    return strengths
+
+
+def _have(known: Mapping[str, Any]) -> str:
+    if known:
+        return f"there is {', '.join(known)}"
+    return "there are no directions yet: see 'ganzoo directions --help', and give them with --directions FILE"
+
+
+def only_png(out: Path) -> None:
+    """Raise :class:`UserError` unless it is the name of a .png."""
+    if out.is_dir() or out.suffix.lower() != ".png":
+        raise UserError(f"--out is a .png, not {out}")
+
+
+def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
+    """Write images, uint8 [N, H, W, C], to a .png, in so many columns."""
+    from ganzoo import save_grid
+
+    save_grid(out, pixels, _field(pixels), columns=columns)
+
+
+def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
+    from ganzoo_runtime.sinks import write_folder
+
+    try:
+        with files.writing(folder):
+            write_folder(folder, [(pixels, {})], len(pixels), {"inputs": [], "output": _field(pixels).to_json()})
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _field(pixels: NDArray[np.uint8]) -> Image:
+    """Return what images, uint8 [N, H, W, C], are as a network's output."""
+    _, height, width, channels = pixels.shape
+    return Image(channels, height, width, range=(0.0, 255.0), layout="NHWC")
+
+
+def done(what: str, out: Path) -> None:
+    """Tell what was done, and on standard output where it is."""
+    cli.print(what, file=sys.stderr)
+    cli.print(out)

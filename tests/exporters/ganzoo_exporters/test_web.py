@@ -1,0 +1,204 @@
+"""The web page's random numbers against NumPy, and its folder."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from conftest import ROOT, Command
+from handmade import write_model
+
+from ganzoo import Image, Label, Latent, Points, Signature, UserError
+from ganzoo_exporters import web
+from ganzoo_exporters.web import write_page
+from ganzoo_runtime import Generator
+
+WEB = Path(web.__file__).parent
+ZOO = ROOT / "zoo" / "ganzoo_zoo"
+EDGE = 3.6541528853610088  # where the ziggurat's tail begins
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
+
+
+def node(script: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+    """Run JavaScript that imports the page's modules from ``WEB``."""
+    script = script.replace("WEB", WEB.as_uri())
+    command = ["node", "--input-type=module", "-e", script, "--", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False)
+
+
+# ---- the numbers
+
+DRAW = """
+import { Philox } from "WEB/philox.js";
+const [seed, jumps, n, kind] = process.argv.slice(1);
+const random = new Philox(seed, jumps);
+const draw = { normal: () => random.normal(), uniform: () => random.uniform() * 2 - 1 }[kind];
+process.stdout.write(new Uint8Array(Float32Array.from({ length: Number(n) }, draw).buffer));
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**32 - 1, 2**32, 2**64 + 5, 2**200 + 9])
+@pytest.mark.parametrize("jumps", [0, 2])
+def test_normal_numbers_are_those_of_numpy(seed: int, jumps: int) -> None:
+    stream = np.random.Philox(seed)
+    expected = np.random.Generator(stream.jumped(jumps) if jumps else stream).standard_normal(40_000, dtype=np.float32)
+    drawn = np.frombuffer(node(DRAW, seed, jumps, 40_000, "normal").stdout, np.float32)
+    tail = np.abs(expected) > EDGE
+    assert tail.any()  # the rarest branch was taken; the wedges are taken in one number of seventy
+    np.testing.assert_array_equal(drawn[~tail], expected[~tail])
+    np.testing.assert_array_max_ulp(drawn[tail], expected[tail], maxulp=2)  # NumPy takes the C library's log1pf there
+
+
+@needs_node
+@pytest.mark.parametrize("seed", [0, 12345678901234567890])
+def test_uniform_numbers_are_those_of_numpy(seed: int) -> None:
+    expected = np.random.Generator(np.random.Philox(seed)).random(40_000, dtype=np.float32) * np.float32(2) - 1
+    np.testing.assert_array_equal(np.frombuffer(node(DRAW, seed, 0, 40_000, "uniform").stdout, np.float32), expected)
+
+
+@needs_node
+def test_a_negative_seed_is_refused() -> None:
+    assert b"a seed is a whole number of at least 0" in node(DRAW, -1, 0, 1, "normal").stderr
+
+
+READ = """
+import { readFileSync } from "node:fs";
+import { readMetadata } from "WEB/generator.js";
+console.log(JSON.stringify(readMetadata(readFileSync(process.argv[1]))));
+"""
+
+
+@needs_node
+def test_javascript_reads_the_metadata_of_a_file(tmp_path: Path) -> None:
+    path = ZOO / "cgan-mnist5k" / "generator.onnx"
+    assert json.loads(node(READ, path).stdout) == Generator(path).metadata
+    data = path.read_bytes()
+    for name, wrong, message in (
+        ("cut", data[:-100], b"the model is not an ONNX file, or it is cut short"),
+        ("text", b"\xff" * 500, b"the model is not an ONNX file, or it is cut short"),
+        ("empty", b"", b"the model was not exported by ganzoo"),
+        ("foreign", data.replace(b"\x0a\x06ganzoo", b"\x0a\x06others"), b"the model was not exported by ganzoo"),
+    ):
+        (tmp_path / name).write_bytes(wrong)
+        assert message in node(READ, tmp_path / name).stderr, name
+
+
+# ---- the folder
+
+IMAGE = Signature((Latent((6,)), Label(3)), Image(3, 4, 5))
+
+
+@pytest.fixture
+def ort(tmp_path: Path) -> Path:
+    """Files named like those of onnxruntime-web."""
+    dist = tmp_path / "onnxruntime-web" / "dist"
+    dist.mkdir(parents=True)
+    for name in web._ORT_FILES:
+        (dist / name).write_text(name)
+    return dist.parent
+
+
+def test_the_folder_is_whole(tmp_path: Path, ort: Path) -> None:
+    model, folder = write_model(tmp_path / "m.onnx", IMAGE), tmp_path / "site" / "digits"
+    for source in (ort, ort / "dist", ort.parent):  # and a second time over the first
+        write_page(model, folder, ort=source)
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    binaries = {f"ort/{name.replace('.mjs', '.js')}" for name in web._ORT_FILES}
+    assert files == {*web._PAGE_FILES, "generator.onnx", "ort/LICENSE.txt", *binaries}
+    assert not [name for name in files if name.endswith(".mjs")]
+    assert (folder / "generator.onnx").read_bytes() == model.read_bytes()
+    assert (folder / "ort" / "ort-wasm-simd-threaded.wasm").read_text() == "ort-wasm-simd-threaded.wasm"
+    for name in web._PAGE_FILES:
+        addresses = re.findall(r"https?://\S+", (folder / name).read_text(encoding="utf-8"))
+        assert {urlsplit(address).hostname for address in addresses} <= {"localhost", "www.w3.org"}, name
+
+
+@pytest.mark.parametrize(
+    ("signature", "message"),
+    [
+        (Signature((Latent((2,)),), Points(2)), "the output of m.onnx is of the kind 'points'"),
+        (Signature((Image(1, 2, 2),), Image(1, 2, 2)), "m.onnx takes inputs of the kind 'image'"),
+    ],
+)
+def test_models_that_are_none_for_a_page(tmp_path: Path, ort: Path, signature: Signature, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        write_page(write_model(tmp_path / "m.onnx", signature), tmp_path / "site", ort=ort)
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_model_too_large_for_a_page(tmp_path: Path, ort: Path) -> None:
+    model = write_model(tmp_path / "m.onnx", IMAGE, weights_in="m.data")
+    with pytest.raises(UserError, match=r"m\.onnx keeps its weights in another file, since it is too large"):
+        write_page(model, tmp_path / "site", ort=ort)
+    assert not (tmp_path / "site").exists()
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path, ort: Path) -> None:
+    (tmp_path / "m.onnx").write_text("no model")
+    with pytest.raises(UserError, match="not an ONNX file"):
+        write_page(tmp_path / "m.onnx", tmp_path / "site", ort=ort)
+
+
+def test_the_page_of_somebody_else_is_kept(tmp_path: Path, ort: Path) -> None:
+    (tmp_path / "index.html").write_text("<p>My home page")
+    with pytest.raises(UserError, match=r"index\.html is not a page of ganzoo's: choose another folder"):
+        write_page(write_model(tmp_path / "m.onnx", IMAGE), tmp_path, ort=ort)
+    assert (tmp_path / "index.html").read_text() == "<p>My home page"
+
+
+def test_an_onnxruntime_that_is_none(tmp_path: Path, ort: Path) -> None:
+    model = write_model(tmp_path / "m.onnx", IMAGE)
+    (ort / "dist" / "ort.jspi.min.mjs").unlink()
+    with pytest.raises(UserError, match=r"not an unpacked onnxruntime-web: ort\.jspi\.min\.mjs is missing"):
+        write_page(model, tmp_path / "site", ort=ort)
+    with pytest.raises(UserError, match="is not the package onnxruntime-web"):
+        write_page(model, tmp_path / "site", ort=model)
+    with pytest.raises(UserError, match=r"cannot read .*: No such file"):
+        write_page(model, tmp_path / "site", ort=tmp_path / "nowhere.tgz")
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in for npm is a shell script")
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (None, "there is no npm to fetch it with: install Node.js, or get the package .* with --ort"),
+        ("exit 1", "npm cannot fetch onnxruntime-web@.*: check the network, or get the package"),
+        ("echo forged > $5/onnxruntime-web-VERSION.tgz", "with another SHA-512 than the published one"),
+    ],
+)
+def test_fetching_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, message: str) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    if script:
+        (tools / "npm").write_text(f"#!/bin/sh\n{script.replace('VERSION', web.ORT)}\n")
+        (tools / "npm").chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=message):
+        write_page(write_model(tmp_path / "m.onnx", IMAGE), tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_command_writes_a_page(cli: Command, trained: dict[str, Path], ort: Path, tmp_path: Path) -> None:
+    outcome = cli("export", trained["digits"], "--onnx", "--out", "m.onnx", "--web", "site", "--ort", ort)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == "m.onnx\n"
+    assert "python -m http.server --directory site" in outcome.err
+    assert (tmp_path / "site" / "generator.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+
+
+def test_the_command_refuses_in_a_sentence(cli: Command, trained: dict[str, Path], ort: Path) -> None:
+    cli("export", trained["digits"], "--onnx", "--ort", ort).refused("--ort is for the page: give --web DIR too")
+    outcome = cli("export", trained["gaussians"], "--onnx", "--out", "m.onnx", "--web", "site", "--ort", ort)
+    assert outcome.code == 2
+    assert "the page shows images" in outcome.err

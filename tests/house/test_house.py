@@ -1,0 +1,106 @@
+"""The house itself: the public surface, the README's commands, the zoo, and what a wheel carries."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import ganzoo
+from ganzoo import Signature, load_registry
+from ganzoo.testing.bench import draw, drawable
+
+PUBLIC = """
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset
+DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
+GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
+Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores
+Signature Sink Spec Stream TensorDataset Trainer TrainerConfig TrainingError Translator UserError __version__ cli
+compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid hookimpl load
+load_config load_registry save_grid testing train translate widened write_animation
+"""
+
+
+def test_the_public_surface_changes_on_purpose_only():
+    assert sorted(ganzoo.__all__) == sorted(PUBLIC.split())
+    for name in ganzoo.__all__:
+        assert getattr(ganzoo, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        ganzoo.nothing  # noqa: B018
+
+
+def test_ci_runs_the_readmes_test_command():
+    commands = re.findall(r"```sh\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(commands[1].splitlines()) == 1
+    assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_readmes_python_runs_where_there_is_no_torch(tmp_path):
+    code, _ = re.findall(r"```python\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "digits.onnx").write_bytes(
+        files("ganzoo_zoo").joinpath("wgan_gp_conv-mnist5k", "generator.onnx").read_bytes()
+    )
+    code = f"import sys; sys.modules['torch'] = None\n{code}\nassert drawn.shape == (16, 28, 28, 1), drawn.shape"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path)
+
+
+def test_the_changelog_and_the_version_agree():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ganzoo.__version__)
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def zoo():
+    return [entry for entry in load_registry().specs("pretrained") if entry.distribution == "torch-ganzoo"]
+
+
+@pytest.mark.parametrize("entry", zoo(), ids=lambda entry: entry.spec.key)
+def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
+    folder = files("ganzoo_zoo").joinpath(entry.spec.key)
+    model = entry.spec.target.rpartition("/")[2]
+    for name in ("config.toml", "README.md", "metrics.json", "samples.png", model):
+        assert folder.joinpath(name).is_file(), f"{entry.spec.key} lacks {name}"
+    for file in folder.iterdir():
+        assert len(file.read_bytes()) < 3e6, f"{file} is too large"
+    recipe = tomllib.loads(folder.joinpath("config.toml").read_text())
+    assert json.loads(folder.joinpath("metrics.json").read_text())
+    sampler = ganzoo.load(f"zoo:{entry.spec.key}")
+    signature = Signature.from_json(sampler.metadata["signature"])
+    if drawable(signature):
+        samples = sampler.sample(16, seed=3)
+    else:
+        samples = sampler(*(part.numpy() for part in draw(signature, 16)))
+    assert samples.shape == (16, *signature.output.shape)
+    assert np.isfinite(samples).all()
+    assert samples.std(axis=0).mean() > 0.05, "the samples differ"
+    assert sampler.metadata["model"]["key"] == recipe["plugin"].rpartition("/")[2]
+
+
+def test_the_wheel_runs_without_the_checkout(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("torch_ganzoo-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "ganzoo/cli/__init__.py",
+        "ganzoo_plugins/fc/gan_fc.py",
+        "ganzoo_runtime/providers.py",
+        "py.typed",
+    ):
+        assert any(wanted in name for name in names), wanted
+    assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
+    target = tmp_path / "elsewhere"
+    zipfile.ZipFile(wheel).extractall(target)
+    code = (
+        "import ganzoo, ganzoo_zoo, sys; from ganzoo.cli import main; "
+        f"assert ganzoo.__file__.startswith({str(target)!r}), ganzoo.__file__; "
+        "sys.argv[1:] = ['sample', 'zoo:wgan_gp_conv-mnist5k', '--out', 'digits.png']; main()"
+    )
+    environment = {"PYTHONPATH": str(target), "PATH": ""}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path, env=environment)
+    assert (tmp_path / "digits.png").stat().st_size > 1000
