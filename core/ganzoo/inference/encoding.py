@@ -25,7 +25,7 @@ from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
     from ganzoo.inference.formats import Sampler
-    from ganzoo_runtime.random_inputs import Labels, Vectors
+    from ganzoo_runtime.random_inputs import Vectors
 
 __all__ = ["Encoding", "encode"]
 
@@ -86,7 +86,10 @@ class _Conditioned:
     asked: Mapping[str, Any]
 
     def __call__(self, latents: Floats) -> Floats:
-        return self.sampler.sample(len(latents), latents=latents, **self.asked)
+        try:
+            return self.sampler.sample(len(latents), latents=latents, **self.asked)
+        except ValueError as error:  # of classes and attributes that the model does not have
+            raise UserError(str(error)) from None
 
 
 def encode(
@@ -95,7 +98,7 @@ def encode(
     *,
     optimize: bool = False,
     steps: int = 200,
-    label: Labels = None,
+    label: int | Mapping[str, int] | None = None,
     attributes: Vectors = None,
     reconstruct: bool = False,
     background: str = "white",
@@ -107,8 +110,9 @@ def encode(
 
     ``model`` is called as in :func:`ganzoo.load`. Its encoder is asked, if it has one; with ``optimize`` what the
     encoder finds is improved, or found without one, so that the drawn pixels come near: in so many ``steps`` of
-    gradients for a run, of a search without gradients for a file. A conditional generator draws the class ``label`` and
-    the ``attributes``, as in :meth:`ganzoo.Sampler.sample`; every label has to be given. With ``reconstruct`` the
+    gradients for a run, of a search without gradients for a file. A conditional generator is
+    given the class ``label``, an index, or a class for each of several labels by its name, and ``attributes`` as in
+    :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With ``reconstruct`` the
     generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
 
     Images are scaled and cut to the size that the network takes. Transparent pixels are laid on the color
@@ -156,7 +160,7 @@ def _encoder(model: Model, *, required: bool) -> Sampler | None:
     return encoder
 
 
-def _generator(model: Model, label: Labels, attributes: Vectors) -> _Conditioned:
+def _generator(model: Model, label: int | Mapping[str, int] | None, attributes: Vectors) -> _Conditioned:
     """Return the model's generator, conditioned; raises :class:`UserError` if it is none that can be encoded for."""
     sampler = load(model, "generator")
     signature = Signature.from_json(sampler.metadata["signature"])

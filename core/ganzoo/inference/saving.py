@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ganzoo.errors import UserError
 from ganzoo.fields import Image, Signature
@@ -18,10 +19,10 @@ from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Pieces, Sampler, Sink
+    from ganzoo.inference.formats import Sampler, Sink
     from ganzoo_runtime.random_inputs import Labels, Vectors
 
-__all__ = ["save_samples", "write_samples"]
+__all__ = ["save_samples"]
 
 _IMAGES, _POINTS = 64, 10_000  # samples in a grid, and in a density
 
@@ -44,9 +45,9 @@ def save_samples(
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """
-    path = Path(path)
+    registry, path = load_registry(), Path(path)
     suffix = "" if path.is_dir() else path.suffix.lower()
-    sinks = [f".{entry.spec.key}" for entry in load_registry().specs("sink") if entry.spec.key != "folder"]
+    sinks = [f".{entry.spec.key}" for entry in registry.specs("sink") if entry.spec.key != "folder"]
     if suffix not in ("", ".png", ".npz", *sinks):
         many = f"; or, for many samples, {', '.join(sinks)}" if sinks else ""
         raise UserError(f"--out is a .png, an .npz or a folder, not {path}{many}")
@@ -59,12 +60,9 @@ def save_samples(
     if n > MOST:
         raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
-    if suffix not in (".png", ".npz"):
-        pieces = sampler.stream(n, **asked)
-        return n, write_samples(path, suffix.removeprefix(".") or "folder", pieces, n, sampler.metadata["signature"])
-    # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
     size = n * math.prod(output.shape) * (1 if output.to_json()["dtype"] == "uint8" else 4)
-    if size > memory():
+    if suffix in (".png", ".npz") and size > memory():
+        # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
         streamed = [*(["a folder"] if isinstance(output, Image) else []), *sinks]
         raise UserError(
             f"-n {n:,}: the samples take {size / 1e9:,.0f} GB, and a {suffix} is made in memory, of which this machine "
@@ -74,28 +72,19 @@ def save_samples(
         if suffix == ".png":
             fixed = label if isinstance(label, Mapping) else ()
             save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
-        else:
+        elif suffix == ".npz":
             _save_arrays(path, list(sampler.stream(n, **asked)))
+        else:
+            write: Sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
+            pieces = sampler.stream(n, **asked)
+            with writing(path):
+                path = write(path, pieces, n, sampler.metadata["signature"])
     except ValueError as error:
         raise UserError(str(error)) from None
     return n, path
 
 
-def write_samples(path: Path, sink: str, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
-    """Write a stream of samples by the :class:`~ganzoo.Sink` of this name; return what it says it has written.
-
-    Raises :class:`~ganzoo.UserError` if it cannot be written.
-    """
-    write: Sink = load_registry().get("sink", sink).spec.load()
-    try:
-        with writing(path):
-            return write(path, pieces, n, signature)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
-def _save_arrays(path: Path, pieces: Pieces) -> None:
-    pieces = list(pieces)
+def _save_arrays(path: Path, pieces: Sequence[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> None:
     arrays: dict[str, Any] = {name: np.concatenate([inputs[name] for _, inputs in pieces]) for name in pieces[0][1]}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays, samples=np.concatenate([samples for samples, _ in pieces]))

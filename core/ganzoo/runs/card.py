@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
-from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.text import shown
 
 if TYPE_CHECKING:
@@ -19,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["is_current", "write_card"]
 
 
-def write_card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> None:
-    """Write README.md into the run folder, for the state after ``step``."""
-    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step)))
+def write_card(
+    run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str] = ()
+) -> None:
+    """Write README.md into the run folder, for the state after ``step``; it can be exported to the ``formats``."""
+    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step, formats)))
 
 
 def is_current(run: Run, step: int, steps: int) -> bool:
@@ -33,7 +34,7 @@ def is_current(run: Run, step: int, steps: int) -> bool:
     return found is None or found[1] == f"{step:,} of {steps:,}"
 
 
-def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int) -> str:
+def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str]) -> str:
     entry, settings = config.model.entry, config.train
     exports = trainer.exports({name: trainer.networks[name] for name in trainer.averaged})
     signature = next(iter(exports.values())).signature
@@ -61,7 +62,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int)
         "In the folder above this one; neither needs the training data:",
         "",
         f"    ganzoo sample {run.path.name} --out samples.png",
-        *(f"    ganzoo export {run.path.name} --{entry.spec.key}" for entry in load_registry().specs("format")[:1]),
+        *(f"    ganzoo export {run.path.name} --{suffix}" for suffix in formats[:1]),
         "",
         "Train the same again, or go on:",
         "",

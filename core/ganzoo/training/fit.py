@@ -97,7 +97,8 @@ def _fit(
         stopped = signals.number and loop.step < settings.steps
         if not stopped:
             sample_logger.finish()
-        write_card(run, config, trainer, dataset.spec, loop.step)
+        formats = [entry.spec.key for entry in registry.specs("format")]
+        write_card(run, config, trainer, dataset.spec, loop.step, formats)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:
         with suppress(UserError):  # the curves show what went wrong; that is what to say, even if the disk is full
