@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 # The tests run side by side; a thread each is fastest, and torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell turns Ctrl-C off for what it runs in the background; tests send it, to this process and to its children.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "digits": ("-p", "wgan_gp_conv", "--data", "digits", "--set", "model.width=2", "--set", "model.latent_dim=4"),
