@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from built import CPU, IMAGE, POINTS, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_runtime import CPU, IMAGE, POINTS, build
 
 from ganzoo_runtime import Generator, ModelError
 from ganzoo_runtime.batching import _SIZES, Batching

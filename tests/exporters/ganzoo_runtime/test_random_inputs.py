@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from built import CPU, build
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_runtime import CPU, build
 from torch import Tensor
 
 from ganzoo import Attributes, Image, Label, Latent, Mask, Points, Signature, UserError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built import CPU, IMAGE, build
 from conftest import ROOT
-from test_runtime import CPU, IMAGE, build
 
 import ganzoo
 import ganzoo_runtime as runtime

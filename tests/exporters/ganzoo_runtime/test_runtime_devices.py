@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from test_runtime import CPU, IMAGE, POINTS, build
+from built import CPU, IMAGE, POINTS, build
 
 from ganzoo import Image, Latent, Signature
 from ganzoo_runtime import Generator, ModelError, providers

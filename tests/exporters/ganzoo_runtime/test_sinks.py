@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built import CPU, IMAGE, POINTS, build
 from conftest import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image as Pillow
-from test_runtime import CPU, IMAGE, POINTS, build
 
 import ganzoo
 from ganzoo import Attributes, Image, Label, Latent, Signature, load_registry

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from built import CPU, build
 from conftest import Command
 from PIL import Image as Pillow
 from test_latent import GREY, images, shown
-from test_runtime import CPU, build
 from torch import Tensor, nn
 
 from ganzoo import Image, Label, Latent, Signature, UserError

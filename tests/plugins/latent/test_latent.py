@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from built import CPU, POINTS, build
 from conftest import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image as Pillow
-from test_runtime import CPU, POINTS, build
 from torch import Tensor, nn
 
 import ganzoo_runtime as runtime
