@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import invalidate_caches
 from pathlib import Path
 
-from ganzoo.plugin.registry import Registry
+from ganzoo.plugin.registry import Registry, load_registry
 
 
 @dataclass
@@ -38,13 +38,16 @@ class Site:
 
 @contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Put the folder on sys.path, and forget afterwards what was imported from it."""
-    sys.path.insert(0, str(folder))
+    """Put the folder on sys.path, and forget afterwards what was imported from it, and the registry that knows it."""
+    path = sys.path  # a test may put another list in its place
+    path.insert(0, str(folder))
     invalidate_caches()
+    load_registry.cache_clear()
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        path.remove(str(folder))
+        load_registry.cache_clear()
         for name, module in list(sys.modules.items()):
             if (getattr(module, "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]
