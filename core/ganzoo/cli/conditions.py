@@ -20,7 +20,6 @@ __all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
 _SHOWN = 20  # names of classes in a sentence
 _LONGEST = 18  # digits of a class's number
 
-
 Model = Annotated[
     str,
     typer.Argument(help="A run (folder, number or 'last'), an exported file, or zoo:NAME.", callback=located),

@@ -32,16 +32,12 @@ __all__ = ["load_config", "overlay", "recorded"]
 
 Layer = Mapping[str, Any]
 
-
 Model = TypeVar("Model", bound=BaseModel)
-
 
 _UNREAD = ("environment", "data_spec")  # tables of a run's config.toml that record and do not configure
 
-
 _NAMING: tuple[tuple[str, Kind, Kind], ...] = (("data", "dataset", "metric"), ("loss", "loss", "regularizer"))
 """Sections that name a plugin, and the table that takes entries from the plugin named."""
-
 
 _AS = {
     "model": "model.SETTING=VALUE",

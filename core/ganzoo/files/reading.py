@@ -38,32 +38,23 @@ __all__ = [
 LIMIT = 2**24
 """Bytes of a document, unless the caller says otherwise; objects in memory are some twenty times as large."""
 
-
 TABLE = 2**26
 """Bytes of a table, which is read row by row."""
-
 
 ARRAYS = 2**29
 """Bytes of the arrays that are read from a file."""
 
-
 _TOML = 2**22  # the parser is written in Python: these take seconds
-
 
 _LINE = 2**16  # bytes of a record
 
-
 _RECORDS = 2**30  # bytes of a file of records
-
 
 _DEPTH = 32  # how deep tables and lists may be nested
 
-
 _WHOLE = 2**64  # no honest number of a document is larger
 
-
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
 
 _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_DEPTH}}}""")
 

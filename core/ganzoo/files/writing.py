@@ -34,7 +34,6 @@ __all__ = [
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 """What systems say when a file cannot become longer, or cannot be written any more."""
 
-
 _LEFT = re.compile(
     r"\..+\.ganzoo-[0-9a-f]{8}(\.[^.]+)?"
     r"|\.step-[0-9]+\.tmp|\.last\.\w+|\.[0-9]+(-\w+)?\.png\.\w+\.png"  # of the first version

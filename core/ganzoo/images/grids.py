@@ -18,7 +18,6 @@ __all__ = ["GRID", "grid", "grid_columns", "grid_size", "save_comparison", "save
 GRID = 64
 """Images on a sample grid, unless its columns are classes."""
 
-
 ROWS = 8
 """Rows of a sample grid whose columns are classes."""
 

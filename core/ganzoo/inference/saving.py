@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ganzoo.errors import UserError
 from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
-from ganzoo.images.grids import grid_columns, save_grid
+from ganzoo.images.grids import GRID, grid_columns, save_grid
+from ganzoo.images.plots import POINTS
 from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.random_inputs import MOST, memory
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from ganzoo_runtime.random_inputs import Labels, Vectors
 
 __all__ = ["save_samples"]
-
-_IMAGES, _POINTS = 64, 10_000  # samples in a grid, and in a density
 
 
 def save_samples(
@@ -56,7 +55,7 @@ def save_samples(
     if not suffix and not isinstance(output, Image):
         raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
     if n is None:
-        n = _IMAGES if isinstance(output, Image) else _POINTS
+        n = GRID if isinstance(output, Image) else POINTS
     if n > MOST:
         raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}

@@ -23,9 +23,7 @@ __all__ = ["HOOK_API", "Hooks", "hookimpl"]
 HOOK_API = 1
 """The version of the hooks below. A plugin module that sets ``HOOK_API`` to a higher number is refused."""
 
-
 hookspec = pluggy.HookspecMarker("ganzoo")
-
 
 hookimpl = pluggy.HookimplMarker("ganzoo")
 """Marks a function of a plugin module as the implementation of the hook of that name."""

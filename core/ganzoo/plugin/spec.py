@@ -15,13 +15,10 @@ __all__ = ["KINDS", "SAID", "Kind", "Spec"]
 
 Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "format", "sink", "pretrained", "command"]
 
-
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
 
 SAID: Mapping[Kind, str] = {kind: kind for kind in KINDS} | {"dataset": "data set", "pretrained": "pretrained model"}
 """The kinds as they are written in messages."""
-
 
 _BASES: Mapping[Kind, tuple[str, ...]] = {
     "model": ("Trainer",),
@@ -32,7 +29,6 @@ _BASES: Mapping[Kind, tuple[str, ...]] = {
     "format": ("Format",),
 }
 """What the target is a subclass of, by kind; those of the other kinds are no classes."""
-
 
 _CHANGES: dict[str, tuple[str, ...]] = {}
 

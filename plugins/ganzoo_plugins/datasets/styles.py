@@ -15,7 +15,6 @@ __all__ = ["MnistStyles", "ShapesStyles"]
 
 _HELD_OUT = 500  # pairs that are never trained on
 
-
 Settings = TypeVar("Settings", bound=DatasetConfig, covariant=True)
 
 

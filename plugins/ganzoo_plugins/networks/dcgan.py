@@ -12,7 +12,6 @@ from ganzoo_plugins.networks.sizes import num_downsamples
 
 __all__ = ["DCGANConfig", "DCGANDiscriminator", "DCGANGenerator", "initialize", "strided"]
 
-
 _MOST = 8
 
 

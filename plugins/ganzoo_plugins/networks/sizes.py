@@ -4,7 +4,6 @@ from ganzoo import Image, UserError
 
 __all__ = ["num_downsamples"]
 
-
 _SMALLEST, _LARGEST = 4, 16
 
 
