@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganzoo.data.dataset import Batch
+from ganzoo.errors import place, sentence
 from ganzoo.runs import checkpoint
 from ganzoo.training.snapshot import Snapshot
 from ganzoo.training.tape import Tape, Uncapturable, Watch
@@ -80,7 +81,7 @@ class CudaGraphs:
             while error.__context__ is not None:
                 error = error.__context__  # type: ignore[assignment]
             self._heal()
-            raise CaptureFailed(" ".join(str(error).split())[:200]) from error
+            raise CaptureFailed(f"{sentence(error)[:200]}{place(error)}") from error
         return graph.replay
 
     def _heal(self) -> None:
@@ -171,7 +172,7 @@ class Captures:
 
     def refuse(self, name: str, reason: str) -> bool:
         """Note and say once why something is not captured; return False."""
-        if name not in self.refused:
+        if name not in self.refused and self._device.type == "cuda":
             log.warning("%s runs without a CUDA graph: it %s", name, reason)
         self.refused[name] = reason
         return False
@@ -191,9 +192,9 @@ class Captures:
                 self._broken = True
                 return self.refuse(name, f"cannot be captured, and so does everything else: {error}")
             except Uncapturable as error:
-                return self.refuse(name, str(error))
+                return self.refuse(name, f"{error}{place(error)}")
             except Exception as error:  # whatever a run raises; if it is no matter of capturing, it is raised again
-                return self.refuse(name, f"cannot be captured: {' '.join(str(error).split())[:200]}")
+                return self.refuse(name, f"cannot be captured: {sentence(error)[:200]}{place(error)}")
             finally:
                 state.restore()
 

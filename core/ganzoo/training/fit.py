@@ -20,6 +20,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
 from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress
+from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 from ganzoo.training.sample_logger import SampleLogger
@@ -47,7 +48,7 @@ def fit(
     is no longer finite raises :class:`~ganzoo.TrainingError`, a full disk :class:`~ganzoo.UserError`; both leave the
     last checkpoint as it was.
     """
-    with run.locked(), _Signals() as signals:
+    with run.locked(), determinism(config.train.deterministic), _Signals() as signals:
         _fit(config, run, registry, dataset, quiet, from_step, signals)
 
 
