@@ -1,0 +1,157 @@
+"""Convolutions with a fast second derivative: gradient penalties spend most of their time on it on a CPU.
+
+A convolution is linear in its input and linear in its weights. So each of its derivatives, of any order, is one of
+three operations: the convolution itself, its gradient for the input, and its gradient for the weights. Autograd's
+second derivative does not use the third: it convolves with batch and channels exchanged, so that the kernel is as
+large as a feature map, which takes two to seven times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["FastSecondDerivatives"]
+
+Size = int | Sequence[int]
+
+
+class FastSecondDerivatives(TorchFunctionMode):
+    """While entered, every two-dimensional convolution on the CPU is such a one, whichever network it belongs to."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return _REPLACED.get(func, func)(*args, **(kwargs or {}))
+
+
+class _Geometry(NamedTuple):
+    """The arguments that all three operations take, in aten's order."""
+
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    transposed: bool
+    output_padding: Sequence[int]
+    groups: int
+
+
+def _conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Any:
+    if not _ours(input) or isinstance(padding, str):
+        return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[arg-type]
+    geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), False, [0, 0], groups)
+    return _Convolution.apply(input, weight, bias, geometry)
+
+
+def _conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Any:
+    if not _ours(input):
+        return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[arg-type]
+    geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), True, _pair(output_padding), groups)
+    return _Convolution.apply(input, weight, bias, geometry)
+
+
+_REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    functional.conv2d: _conv2d,
+    functional.conv_transpose2d: _conv_transpose2d,
+}
+
+
+def _ours(input: Tensor) -> bool:
+    # Autocast converts types, which the functions below do not. On a GPU the gain has not been measured.
+    return input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+def _pair(size: Size) -> Sequence[int]:
+    return [size, size] if isinstance(size, int) else size
+
+
+class _Convolution(Function):
+    """The convolution: ``x``, ``weight``, ``bias`` -> ``y``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
+        ctx.geometry = geometry
+        ctx.save_for_backward(x, weight)
+        return torch.ops.aten.convolution(x, weight, bias, *geometry)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            _InputGradient.apply(dy, x, weight, ctx.geometry) if wanted[0] else None,
+            _WeightGradient.apply(dy, x, weight, ctx.geometry) if wanted[1] else None,
+            dy.sum((0, 2, 3)) if wanted[2] else None,
+            None,
+        )
+
+
+class _InputGradient(Function):
+    """``dy``, ``weight`` -> ``dx``; of ``x`` only the shape and the layout matter."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+        ctx.geometry = geometry
+        ctx.save_for_backward(dy, weight)
+        return _gradients(dy, x, weight, geometry, (True, False, False))[0]
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
+        # <v, dx> = <dy, v * weight>, so that v takes the place of x in both gradients.
+        (dy, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            _Convolution.apply(v, weight, None, ctx.geometry) if wanted[0] else None,
+            None,
+            _WeightGradient.apply(dy, v, weight, ctx.geometry) if wanted[2] else None,
+            None,
+        )
+
+
+class _WeightGradient(Function):
+    """``dy``, ``x`` -> ``dweight``; of ``weight`` only the shape and the layout matter."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+        ctx.geometry = geometry
+        ctx.save_for_backward(dy, x)
+        return _gradients(dy, x, weight, geometry, (False, True, False))[1]
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
+        # <v, dweight> = <dy, x * v>
+        (dy, x), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            _Convolution.apply(x, v, None, ctx.geometry) if wanted[0] else None,
+            _InputGradient.apply(dy, x, v, ctx.geometry) if wanted[1] else None,
+            None,
+            None,
+        )
+
+
+def _gradients(
+    dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry, wanted: tuple[bool, bool, bool]
+) -> tuple[Tensor, ...]:
+    found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(dy, x, weight, None, *geometry, wanted)
+    return found
