@@ -99,59 +99,41 @@ class _Convolution(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        (x, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        return (
-            _InputGradient.apply(dy, x, weight, ctx.geometry) if wanted[0] else None,
-            _WeightGradient.apply(dy, x, weight, ctx.geometry) if wanted[1] else None,
-            dy.sum((0, 2, 3)) if wanted[2] else None,
-            None,
-        )
+        for_x, for_weight, for_bias, _ = ctx.needs_input_grad
+        dx, dweight = _Gradients.apply(dy, *ctx.saved_tensors, ctx.geometry, (for_x, for_weight, False))
+        return dx, dweight, dy.sum((0, 2, 3)) if for_bias else None, None
 
 
-class _InputGradient(Function):
-    """``dy``, ``weight`` -> ``dx``; of ``x`` only the shape and the layout matter."""
+class _Gradients(Function):
+    """Its gradients: ``dy``, ``x``, ``weight`` -> ``dx``, ``dweight``, where they are wanted.
+
+    ``dx`` depends on ``dy`` and ``weight``, ``dweight`` on ``dy`` and ``x``. Of the third only the shape matters.
+    """
 
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    def forward(
+        ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry, wanted: tuple[bool, bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
         ctx.geometry = geometry
-        ctx.save_for_backward(dy, weight)
-        return _gradients(dy, x, weight, geometry, (True, False, False))[0]
+        ctx.save_for_backward(dy, x, weight)
+        ctx.set_materialize_grads(False)
+        dx, dweight, _ = torch.ops.aten.convolution_backward(dy, x, weight, None, *geometry, wanted)
+        return dx, dweight
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
-        # <v, dx> = <dy, v * weight>, so that v takes the place of x in both gradients.
-        (dy, weight), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        return (
-            _Convolution.apply(v, weight, None, ctx.geometry) if wanted[0] else None,
-            None,
-            _WeightGradient.apply(dy, v, weight, ctx.geometry) if wanted[2] else None,
-            None,
-        )
-
-
-class _WeightGradient(Function):
-    """``dy``, ``x`` -> ``dweight``; of ``weight`` only the shape and the layout matter."""
-
-    @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
-        ctx.geometry = geometry
-        ctx.save_for_backward(dy, x)
-        return _gradients(dy, x, weight, geometry, (False, True, False))[1]
-
-    @staticmethod
-    def backward(ctx: Any, v: Tensor) -> tuple[Tensor | None, ...]:
-        # <v, dweight> = <dy, x * v>
-        (dy, x), wanted = ctx.saved_tensors, ctx.needs_input_grad
-        return (
-            _Convolution.apply(x, v, None, ctx.geometry) if wanted[0] else None,
-            _InputGradient.apply(dy, x, v, ctx.geometry) if wanted[1] else None,
-            None,
-            None,
-        )
-
-
-def _gradients(
-    dy: Tensor, x: Tensor, weight: Tensor, geometry: _Geometry, wanted: tuple[bool, bool, bool]
-) -> tuple[Tensor, ...]:
-    found: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(dy, x, weight, None, *geometry, wanted)
-    return found
+    def backward(ctx: Any, v: Tensor | None, w: Tensor | None) -> tuple[Tensor | None, ...]:
+        # With x * weight for the convolution, <v, dx> = <dy, v * weight> and <w, dweight> = <dy, x * w>: so v takes
+        # the place of x, and w that of the weight.
+        (dy, x, weight), geometry = ctx.saved_tensors, ctx.geometry
+        for_dy, for_x, for_weight, *_ = ctx.needs_input_grad
+        of_dy = of_x = of_weight = None
+        if for_dy and v is not None:
+            of_dy = _Convolution.apply(v, weight, None, geometry)
+        if for_dy and w is not None:
+            more = _Convolution.apply(x, w, None, geometry)
+            of_dy = more if of_dy is None else of_dy + more
+        if for_x and w is not None:
+            of_x, _ = _Gradients.apply(dy, x, w, geometry, (True, False, False))
+        if for_weight and v is not None:
+            _, of_weight = _Gradients.apply(dy, v, weight, geometry, (False, True, False))
+        return of_dy, of_x, of_weight, None, None
