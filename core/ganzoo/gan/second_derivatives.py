@@ -52,7 +52,7 @@ def _conv2d(
     groups: int = 1,
 ) -> Any:
     if not _ours(input) or isinstance(padding, str):
-        return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[arg-type]
+        return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
     geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), False, [0, 0], groups)
     return _Convolution.apply(input, weight, bias, geometry)
 
@@ -68,7 +68,7 @@ def _conv_transpose2d(
     dilation: Size = 1,
 ) -> Any:
     if not _ours(input):
-        return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[arg-type]
+        return functional.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
     geometry = _Geometry(_pair(stride), _pair(padding), _pair(dilation), True, _pair(output_padding), groups)
     return _Convolution.apply(input, weight, bias, geometry)
 
@@ -95,7 +95,8 @@ class _Convolution(Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
         ctx.geometry = geometry
         ctx.save_for_backward(x, weight)
-        return torch.ops.aten.convolution(x, weight, bias, *geometry)
+        y: Tensor = torch.ops.aten.convolution(x, weight, bias, *geometry)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
