@@ -88,7 +88,7 @@ def test_a_penalty_convolves_with_no_kernel_as_large_as_a_map(kernel: int) -> No
 @pytest.mark.parametrize("regularizer", ["gradient_penalty", "path_length"])
 def test_penalties_in_training_use_them(regularizer: str) -> None:
     sets = ["batch_size=4", "model.width=4", f"regularizer.{regularizer}.weight=1"]
-    config = load_config(load_registry(), "dcgan", sets=[*sets])
+    config = load_config(load_registry(), "wgan_gp_conv", sets=sets)
     dataset = config.build_dataset()
     trainer = config.build_trainer(dataset.spec)
     batch = trainer.prepare(next(Stream(dataset, 4, 0)))
