@@ -94,6 +94,8 @@ class Tape(Watch):
         """Run an operation and note it."""
         kwargs = kwargs or {}
         inputs = {_key(each): each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+        if func is _aten.lift_fresh.default:  # a number, which Watch looks after
+            self._made |= inputs
         for key, each in inputs.items():
             if key and key not in self._made and key not in self._leaves:
                 if self._known is not None and key not in self._known:
