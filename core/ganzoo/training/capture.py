@@ -22,7 +22,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.training.snapshot import Snapshot
 from ganzoo.training.tape import Tape, Uncapturable, Watch
 
-__all__ = ["Captures", "CudaGraphs", "Graphs", "Tapes", "hold_rates", "obstacle", "portable"]
+__all__ = ["Captures", "CudaGraphs", "Graphs", "Tapes", "hold_rates", "portable", "refuse_to_capture"]
 
 log = logging.getLogger("ganzoo")
 
@@ -151,6 +151,8 @@ class Captures:
 
     def clear(self) -> None:
         """Forget all graphs; functions are captured anew after their next run."""
+        if self._known and self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # they may be running
         self._known.clear()
 
     def run(
@@ -158,7 +160,8 @@ class Captures:
     ) -> Logs:
         """Run a function, known by ``key`` and called ``name`` in messages, on prepared batches.
 
-        ``ahead`` returns the batches of :data:`PROBES` - 1 later runs, which a graph is tried on.
+        ``ahead`` returns the batches of :data:`PROBES` - 1 later runs, which a graph is tried on; it raises
+        Uncapturable if that is known already.
         """
         known = None if self._broken else self._known.get(key)
         if known is None:
@@ -170,7 +173,7 @@ class Captures:
             return known(batches)
         return run(batches)
 
-    def refuse(self, name: str, reason: str) -> bool:
+    def _refuse(self, name: str, reason: str) -> bool:
         """Note and say once why something is not captured; return False."""
         if name not in self.refused and self._device.type == "cuda":
             log.warning("%s runs without a CUDA graph: it %s", name, reason)
@@ -190,11 +193,11 @@ class Captures:
             except CaptureFailed as error:
                 self.clear()
                 self._broken = True
-                return self.refuse(name, f"cannot be captured, and so does everything else: {error}")
+                return self._refuse(name, f"cannot be captured, nor is anything from now on: {error}")
             except Uncapturable as error:
-                return self.refuse(name, f"{error}{place(error)}")
+                return self._refuse(name, f"{error}{place(error)}")
             except Exception as error:  # whatever a run raises; if it is no matter of capturing, it is raised again
-                return self.refuse(name, f"cannot be captured: {sentence(error)[:200]}{place(error)}")
+                return self._refuse(name, f"cannot be captured: {sentence(error)[:200]}{place(error)}")
             finally:
                 state.restore()
 
@@ -203,16 +206,20 @@ class Captures:
         state.restore()
         eager = partial(self._eager, state, run)
         # Twice: kernels that add up in any order make two runs differ, and a graph may differ from either as much.
-        first, second = (self._tried(state, eager, tries) for _ in range(2))
+        self._try(eager, tries)
+        first = state.read()
+        moved, size = state.distances(first, state.copies), state.distances(first)
+        state.restore()
+        self._try(eager, tries)
+        noise = state.distances(first, state.tensors)
+        state.restore()
         replay = _Replay([_copied(batch) for batch in tries[0]])
         replay.capture(run, self._graphs)
         if changed := state.changed():
             raise Uncapturable(f"changes its state: {changed}")
         state.restore()
-        third = self._tried(state, replay, tries)
-        before, none = state.read(), state.differences
-        moved, noise, size = none(first, before), none(first, second), none(first)
-        for group, difference in none(first, third).items():
+        self._try(replay, tries)
+        for group, difference in state.distances(first, state.tensors).items():
             # 2% of what the runs move the group, or three times the noise: a graph that reads an old batch, or a frozen
             # learning rate, is off by many times that. Weights are not compared one by one, since Adam turns the
             # rounding error of a gradient of zero into a whole step.
@@ -239,16 +246,13 @@ class Captures:
         _stacked(logs)
         return logs
 
-    def _tried(self, state: Snapshot, run: Run, tries: list[list[dict[str, Tensor]]]) -> list[Tensor]:
-        """Return the state after some runs on different batches, each at half the learning rate of the last one."""
+    def _try(self, run: Run, tries: list[list[dict[str, Tensor]]]) -> None:
+        """Run a function on different batches, each time at half the learning rate."""
         for index, batches in enumerate(tries):
             if index:
                 for rate in self.rates:
                     rate.mul_(0.5)
             run(batches)
-        found = state.read()
-        state.restore()
-        return found
 
     def _drawn(self) -> str:
         """Return what tells whether random numbers are drawn on the host."""
@@ -257,17 +261,16 @@ class Captures:
         return str([[each.tolist() if isinstance(each, Tensor) else each for each in random[kind]] for kind in kinds])
 
 
-def obstacle(networks: Mapping[str, nn.Module], optimizer: Optimizer) -> str:
-    """Return why a phase with these networks and this optimizer cannot be captured; empty if nothing is known."""
+def refuse_to_capture(networks: Mapping[str, nn.Module], optimizer: Optimizer) -> None:
+    """Raise Uncapturable if a phase with these networks and this optimizer has what a graph would leave out."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     for name, network in networks.items():
         if any(getattr(module, each) for module in network.modules() for each in hooks):
-            return f"has hooks on {name!r}, which a graph would not call"
+            raise Uncapturable(f"has hooks on {name!r}, which a graph would not call")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
-        return "has hooks on its optimizer, which a graph would not call"
+        raise Uncapturable("has hooks on its optimizer, which a graph would not call")
     if not all(_holds_rate(group) for group in optimizer.param_groups):
-        return f"has an optimizer, {type(optimizer).__name__}, that has its learning rate in Python"
-    return ""
+        raise Uncapturable(f"has an optimizer, {type(optimizer).__name__}, that has its learning rate in Python")
 
 
 def hold_rates(optimizer: Optimizer, device: torch.device) -> list[Tensor]:

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.averaging import Average
-from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, hold_rates, obstacle, portable
+from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, hold_rates, portable, refuse_to_capture
 
 __all__ = ["Loop"]
 
@@ -79,7 +80,7 @@ class Loop:
         """Forget all graphs, and keep in tensors what is set from step to step."""
         captures.clear()
         self._factor, self._revision = None, self.trainer.revision
-        self._new_share = torch.zeros((), device=self.trainer.device)
+        self._share, self._new_share = 0.0, torch.zeros((), device=self.trainer.device)
         rates = [hold_rates(optimizer, self.trainer.device) for optimizer in self.trainer.optimizers.values()]
         captures.rates = [self._new_share, *(rate for each in rates for rate in each)]
 
@@ -118,21 +119,20 @@ class Loop:
         if self.trainer.revision != self._revision:
             self.captures.clear()
             self._revision = self.trainer.revision
-        name, optimizer = f"the phase {phase.name!r}", self.trainer.optimizers[phase.optimizer]
-        if reason := obstacle(self.trainer.networks, optimizer):
-            self.captures.refuse(name, reason)
-            logs = self._update(phase, batches)
-        else:
-            logs = self.captures.run(phase, name, lambda given: self._update(phase, given), batches, self._ahead)
-        self._log(logs)
+        name, update = f"the phase {phase.name!r}", partial(self._update, phase)
+        self._log(self.captures.run(phase, name, update, batches, partial(self._ahead, phase)))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the prepared batches of one run."""
         for _ in range(self.settings.accumulate):
             yield self.trainer.prepare(next(self.stream))
 
-    def _ahead(self) -> list[Sequence[Batch]]:
-        """Return the batches of the next runs without taking them from the stream, for a capture to be tried on."""
+    def _ahead(self, phase: Phase) -> list[Sequence[Batch]]:
+        """Return the batches of the next runs without taking them from the stream, for a capture to be tried on.
+
+        Raises Uncapturable if it is known that the phase cannot be captured.
+        """
+        refuse_to_capture(self.trainer.networks, self.trainer.optimizers[phase.optimizer])
         parts, position = self.settings.accumulate, self.stream.position
         return [
             [self.trainer.prepare(self.stream.fetch(position + index * parts + part)) for part in range(parts)]
@@ -192,7 +192,9 @@ class Loop:
                 average.update(self._new_share)
             return []
 
-        self._new_share.fill_(share)
+        if share != self._share:
+            self._share = share
+            self._new_share.fill_(share)
         self.captures.run("averages", "the averaging of weights", update, [], lambda: [[]] * (PROBES - 1))
 
     def _focus(self, names: tuple[str, ...]) -> None:

@@ -39,20 +39,26 @@ class Snapshot:
         # Copies of the containers' contents; what is in them is not copied.
         self._restores = [restore for place in self._places.values() if (restore := _restore(place.value)) is not None]
         self._random = checkpoint.random_state()
-        self._tensors = [place for place in self._places.values() if isinstance(place.value, Tensor)]
-        self._copies = self.read()
+        places = [place for place in self._places.values() if isinstance(place.value, Tensor)]
+        self.tensors: list[Tensor] = [place.value.detach() for place in places]
+        """The tensors themselves."""
+        self.copies = self.read()
+        """What they held when the snapshot was taken."""
+        self._groups = [place.group for place in places]
 
     def read(self) -> list[Tensor]:
-        """Return copies of what the tensors hold now, in a fixed order."""
-        return [place.value.detach().clone() for place in self._tensors]
+        """Return copies of what the tensors hold now."""
+        return [tensor.clone() for tensor in self.tensors]
 
     def restore(self) -> None:
         """Put back what was there when the snapshot was taken; gradients are dropped."""
         for restore in self._restores:
             restore()
-        for place, copy in zip(self._tensors, self._copies, strict=True):
-            place.value.detach().copy_(copy)
-            place.value.grad = None
+        for tensor, copy in zip(self.tensors, self.copies, strict=True):
+            tensor.copy_(copy)
+        for place in self._places.values():
+            if isinstance(place.value, nn.Parameter):
+                place.value.grad = None
         checkpoint.restore_random_state(self._random)
 
     def changed(self) -> str:
@@ -72,18 +78,16 @@ class Snapshot:
         new = next((path for path in now if path not in self._places), "")
         return f"{_INNER.sub('', new)} is added in Python; keep state in tensors, changed in place" if new else ""
 
-    def differences(self, first: list[Tensor], second: list[Tensor] | None = None) -> dict[str, Tensor]:
-        """Return the norm of the difference of two readings, or of one, for each group of tensors.
+    def distances(self, first: list[Tensor], second: list[Tensor] | None = None) -> dict[str, Tensor]:
+        """Return the norm of the difference of two readings for each group of tensors; left out: that of one reading.
 
         A group is a network, one kind of an optimizer's moments, or a tensor that belongs to none.
         """
         squares: dict[str, Tensor] = {}
-        for index, place in enumerate(self._tensors):
-            value = first[index].double() if first[index].device.type != "mps" else first[index].float()
-            if second is not None:
-                value = value - second[index]
-            square = value.abs().square().sum()
-            squares[place.group] = squares[place.group] + square if place.group in squares else square
+        for index, (group, value) in enumerate(zip(self._groups, first, strict=True)):
+            value = value.float() if second is None else value.float() - second[index]
+            square = value.square().sum()
+            squares[group] = squares[group] + square if group in squares else square
         return {group: square.sqrt() for group, square in squares.items()}
 
 

@@ -17,7 +17,7 @@ from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 from ganzoo.runs import checkpoint
-from ganzoo.training.capture import Tapes
+from ganzoo.training.capture import CaptureFailed, Tapes
 from ganzoo.training.determinism import determinism
 from ganzoo.training.loop import Loop
 from ganzoo.training.snapshot import Snapshot
@@ -299,6 +299,23 @@ def test_hooks_and_unknown_optimizers_are_not_captured():
     assert len(calls) == 4
     loop = advanced(game(optimizer=lambda parameters: torch.optim.SGD(parameters, 0.01)), 4)
     assert "SGD, that has its learning rate in Python" in loop.captures.refused["the phase 'net'"]
+
+
+def test_when_cuda_ends_a_capture_all_goes_on_without():
+    calls = []
+
+    class Failing(Tapes):
+        def record(self, function):
+            function()
+            calls.append(1)
+            raise CaptureFailed("out of everything")
+
+    captured, eager = (advanced(game(graphs=kind), 6) for kind in (Failing, None))
+    assert list(captured.captures.refused.values()) == [
+        "cannot be captured, nor is anything from now on: out of everything"
+    ]
+    assert_same(state(captured, averages=False), state(eager, averages=False))
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(
