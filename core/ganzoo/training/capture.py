@@ -19,10 +19,11 @@ from torch.optim import Optimizer
 from ganzoo.data.dataset import Batch
 from ganzoo.errors import place, sentence
 from ganzoo.runs import checkpoint
+from ganzoo.training.rates import holds_rate
 from ganzoo.training.snapshot import Snapshot
 from ganzoo.training.tape import Tape, Uncapturable, Watch
 
-__all__ = ["Captures", "CudaGraphs", "Graphs", "Tapes", "hold_rates", "portable", "refuse_to_capture"]
+__all__ = ["Captures", "CudaGraphs", "Graphs", "Tapes", "refuse_to_capture"]
 
 log = logging.getLogger("ganzoo")
 
@@ -269,41 +270,8 @@ def refuse_to_capture(networks: Mapping[str, nn.Module], optimizer: Optimizer) -
             raise Uncapturable(f"has hooks on {name!r}, which a graph would not call")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise Uncapturable("has hooks on its optimizer, which a graph would not call")
-    if not all(_holds_rate(group) for group in optimizer.param_groups):
+    if not all(holds_rate(group) for group in optimizer.param_groups):
         raise Uncapturable(f"has an optimizer, {type(optimizer).__name__}, that has its learning rate in Python")
-
-
-def hold_rates(optimizer: Optimizer, device: torch.device) -> list[Tensor]:
-    """Let an optimizer read its learning rates from tensors, as graphs need it, and return those that it has now."""
-    rates, gpu = [], device.type == "cuda"
-    for group in optimizer.param_groups:
-        if gpu and "capturable" in group:
-            group["capturable"] = True
-        # On the CPU only fused optimizers read a tensor without asking for its value.
-        if (gpu and _holds_rate(group)) or group.get("fused"):
-            group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32 if gpu else torch.float64, device=device)
-            rates.append(group["lr"])
-    for state in optimizer.state.values():
-        if gpu and isinstance(state.get("step"), Tensor):
-            state["step"] = state["step"].to(device)
-    # torch warns of steps outside of a capture, such as the first one.
-    optimizer._warned_capturable_if_run_uncaptured = True
-    return rates
-
-
-def portable(state: Mapping[str, object]) -> dict[str, object]:
-    """Return the state of an optimizer as checkpoints have it, whatever it was trained on: rates are plain numbers."""
-    groups = state["param_groups"]
-    assert isinstance(groups, list)
-    plain = [
-        {**group, "lr": float(group["lr"]), **({"capturable": False} if "capturable" in group else {})}
-        for group in groups
-    ]
-    return {**state, "param_groups": plain}
-
-
-def _holds_rate(group: Mapping[str, object]) -> bool:
-    return "capturable" in group or bool(group.get("fused"))
 
 
 def _stacked(logs: Logs) -> tuple[tuple[str, ...], Tensor | None]:

@@ -20,7 +20,8 @@ from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.averaging import Average
-from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, hold_rates, portable, refuse_to_capture
+from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, refuse_to_capture
+from ganzoo.training.rates import hold_rates, portable
 
 __all__ = ["Loop"]
 

@@ -17,6 +17,7 @@ from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 from ganzoo.runs import checkpoint
+from ganzoo.testing.models import capture
 from ganzoo.training.capture import CaptureFailed, Tapes
 from ganzoo.training.determinism import determinism
 from ganzoo.training.loop import Loop
@@ -289,6 +290,19 @@ def test_a_phase_that_cannot_be_captured_trains_as_before_and_says_why(spoil, wo
     assert captured.trainer.count == eager.trainer.count
     assert captured.trainer.seen == eager.trainer.seen
     assert captured.take_logs() == eager.take_logs()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(None, ""), (reads, "the phase 'net' would run without a CUDA graph: it reads a")]
+)
+def test_the_kit_remarks_what_cannot_be_captured(spoil, words):
+    class Bench:
+        def loop(self, graphs):
+            return game(spoil, graphs)
+
+    remark = capture(Bench())
+    assert remark.startswith(words)
+    assert bool(remark) == bool(words)
 
 
 def test_hooks_and_unknown_optimizers_are_not_captured():
