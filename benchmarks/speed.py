@@ -1,14 +1,14 @@
 """How fast ganzoo trains, beside the loop that a textbook would write, with the same networks and the same losses.
 
-    python benchmarks/speed.py                      # all, adds to benchmarks/results/speed.json
+    python benchmarks/speed.py                      # all; adds to benchmarks/results/speed.json, and to docs/results.md
     python benchmarks/speed.py --quick              # three minutes, to see roughly; adds nothing
     python benchmarks/speed.py --only dcgan64 cyclegan --place "cpu 1" --quick
     python benchmarks/speed.py --check              # 50 steps of both; exit 1 if the losses differ
 
-Textbook and ganzoo take turns in one process; a ratio is the median of the rounds' ratios. Peak memory is each
-side's in a process of its own, imports and data included (on CUDA: what torch allocated there). In the same run the machine's
-rates of matrix products and of a copy are measured; ``share`` is the rate of a side's floating-point operations
-relative to the product's in its precision.
+Textbook and ganzoo take turns; a ratio is the median of the rounds' ratios. Peak memory is each
+side's, imports and data included (on CUDA: what torch allocated there). In the same run the machine's rates of matrix
+products and of a copy are measured; ``share`` is the rate of a side's floating-point operations relative to the
+product's in its precision. A ratio that fell by more than 5% since the last run on such a machine is named.
 
 What the textbook does is in ``training_speed/textbook.py``: PIL images through ``ToTensor`` in a ``DataLoader``, and
 the loops of tutorials. It keeps no average of the weights; ganzoo's side does, as always. How losses are compared is in
@@ -20,16 +20,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from training_speed import machine
+from training_speed import machine, report
 from training_speed.cases import CASES, make_case
 from training_speed.checking import TOLERANCE, check
 from training_speed.measuring import measure
 from training_speed.sides import NAMES, Arena
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "results.md"
 CHECKED = {"conv": 32, "dcgan64": 8}  # a part of the batch: the textbook's networks are slow in float64
 
 
@@ -46,14 +48,29 @@ def main() -> None:
     if options.check:
         sys.exit(int(compare(options.only, options.steps)))
     sides = [side for side in NAMES if side in {"textbook", *options.side}]
+    rounds, seconds = (3, 0.3) if options.quick else (options.rounds, 2.0)
+    result: report.Result = {
+        "machine": machine.describe(),
+        "commit": machine.commit(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "limits": {},
+        "cases": {name: {} for name in options.only},
+    }
     for place, (device, threads) in machine.places(options.place).items():
         torch.set_num_threads(threads)
-        limits = machine.limits(device)
-        print(place, json.dumps(limits), flush=True)
+        limits = result["limits"][place] = machine.limits(device)
+        print(f"{place}: {json.dumps(limits)}", flush=True)
         for name in options.only:
-            rounds, seconds = (3, 0.3) if options.quick else (options.rounds, 2.0)
-            found = measure(Arena(name, device), sides, threads, limits, rounds, seconds, memory=not options.quick)
-            print(place, name, json.dumps(found), flush=True)
+            found = measure(Arena(name, device), sides, threads, limits, rounds, seconds)
+            result["cases"][name][place] = found
+            for side, figures in found["sides"].items():
+                print(f"{place}, {name}, {side}: {json.dumps(figures)}", flush=True)
+    before = report.load(RESULTS)
+    for sentence in report.falls(before, result):
+        print(f"fell: {sentence}")
+    if not options.quick:
+        report.add(RESULTS, result)
+        report.write_table(DOCUMENT, [*before, result])
 
 
 def compare(names: list[str], steps: int) -> bool:

@@ -78,7 +78,8 @@ class Case:
                 group = trainer.optimizers[phase.optimizer].param_groups[0]
                 settings = {key: group[key] for key in ("lr", "betas", "weight_decay")} | {"lr": float(group["lr"])}
                 parameters = [each for name in phase.updates for each in built[name].parameters()]
-                optimizers[phase.optimizer] = type(trainer.optimizers[phase.optimizer])(parameters, **settings)
+                plain = getattr(torch.optim, type(trainer.optimizers[phase.optimizer]).__name__)
+                optimizers[phase.optimizer] = plain(parameters, **settings)
         r1 = trainer.regularizers.get("r1")
         first = getattr(trainer, "generator", None)
         setup = textbook.Setup(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ganzoo import UserError
 from ganzoo.config.train_settings import TrainSettings
-from training_speed.cases import CASES, Case, make_case
+from ganzoo.training.process import fast_process
+from training_speed.cases import Case, make_case
 
-Steps = Callable[[int], None]
+Steps = Callable[[int], object]
 """Trains so many generator steps further."""
 
 OURS: dict[str, dict[str, str]] = {
@@ -46,32 +48,29 @@ class Arena:
         return max(phase.every for phase in self.case().ours().phases)
 
 
-def build(arena: Arena, side: str) -> Steps:
-    """Return a side, begun with the same weights as all others; raises :class:`NotUsable` with the reason."""
-    assert arena.name in CASES
+@contextmanager
+def opened(arena: Arena, side: str) -> Iterator[Steps]:
+    """Begin a side, with the same weights as all others; raises :class:`NotUsable` with the reason why it cannot be."""
     if side == "textbook":
         case = arena.case()
         textbook = case.textbook(case.ours(), case.loader())
-
-        def steps(count: int) -> None:
-            for _ in range(count):
-                next(textbook)
-
-        return steps
+        yield lambda count: [next(textbook) for _ in range(count)]
+        return
     if side in ON_CUDA_ALONE and arena.device == "cpu":
         raise NotUsable("is for CUDA")
     settings = {key: value for key, value in OURS[side].items() if key in TrainSettings.model_fields}
     missing = [key for key, value in OURS[side].items() if key not in settings and value != "off"]
     if missing:
         raise NotUsable(f"ganzoo has no setting {missing[0]}")
-    try:
-        loop = arena.case(settings).ours()
-    except UserError as error:
-        raise NotUsable(str(error)) from None
+    with fast_process():  # as in every training by `ganzoo train`
+        try:
+            loop = arena.case(settings).ours()
+        except UserError as error:
+            raise NotUsable(str(error)) from None
 
-    def advance(count: int) -> None:
-        for _ in range(count):
-            loop.advance()
-        loop.take_logs()  # as fit does every so often: reads what the steps have logged
+        def advance(count: int) -> None:
+            for _ in range(count):
+                loop.advance()
+            loop.take_logs()  # as a training does every so often: reads what the steps have logged
 
-    return advance
+        yield advance

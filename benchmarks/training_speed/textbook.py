@@ -1,7 +1,7 @@
 """The textbook: training loops as tutorials show them, which yield the losses of each generator step.
 
-A forward pass each for real and fake samples, every parameter requiring its gradient all the time (but CycleGAN's,
-whose authors freeze the discriminators), the optimizer as it comes, ``loss.item()`` at every step, and no averaged weights.
+A forward pass each for real and fake samples, every parameter requiring its gradient all the time (CycleGAN's authors
+alone freeze the discriminators), the optimizer as it comes, ``loss.item()`` at every step, no averaged weights.
 """
 
 from __future__ import annotations
