@@ -123,7 +123,8 @@ def verdict(report: dict[str, Any], model: str, figure: str) -> tuple[str, str, 
 
 def table(report: dict[str, Any]) -> None:
     """Print the tables in Markdown."""
-    print(f"{report['environment']}\n\n| model | steps | figure | fp32 | bf16 | within the spread |\n|---|---|---|---|---|---|")
+    print(f"{report['environment']}\n\n| model | steps | figure | fp32 | bf16 | within the spread |")
+    print("|---|---|---|---|---|---|")
     for model, figure in product(STEPS, FIGURES):
         full, mixed, same = verdict(report, model, figure)
         print(f"| `{model}` | {STEPS[model]:,} | {FIGURES[figure][1]} | {full} | {mixed} | {'yes' if same else 'no'} |")

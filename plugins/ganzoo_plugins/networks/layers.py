@@ -9,9 +9,21 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import layer_norm, leaky_relu_, pad
 
-from ganzoo import Field, Image
+from ganzoo import Field, Image, widened
 
-__all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
+__all__ = ["InstanceNorm2d", "LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """torch's instance normalization, always computed in float32.
+
+    Without weights, torch's kernel for the CPU rounds mean and deviation to the type of its input: under mixed
+    precision to the 8 bits of bfloat16.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize each map of [N, C, H, W]."""
+        return super().forward(widened(input))
 
 
 class LayerNorm2d(nn.Module):
