@@ -22,6 +22,7 @@ from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
+from ganzoo.training.process import fast_process
 from ganzoo.training.sample_logger import SampleLogger
 
 __all__ = ["fit"]
@@ -47,7 +48,7 @@ def fit(
     is no longer finite raises :class:`~ganzoo.TrainingError`, a full disk :class:`~ganzoo.UserError`; both leave the
     last checkpoint as it was.
     """
-    with run.locked(), _Signals() as signals:
+    with run.locked(), _Signals() as signals, fast_process():
         _fit(config, run, registry, dataset, quiet, from_step, signals)
 
 
