@@ -72,6 +72,9 @@ def _fit(
     trainer = config.build_trainer(dataset.spec)
     trainer.to(device)
     loop = Loop(trainer, dataset, settings)
+    if settings.precision == "auto":  # of a config that was not rehearsed
+        config = config.with_precision(loop.settings.precision)
+        run.write_config(config, dataset.spec)
     if from_step is not None:
         loop.restore(checkpoint.find(run.checkpoints, from_step))
     elif (run.checkpoints / "last").exists():

@@ -14,7 +14,7 @@ from ganzoo.data.dataset import Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
 from ganzoo.gan.networks import Network
-from ganzoo.gan.precision import mixed_precision
+from ganzoo.gan.precision import choose_precision, mixed_precision, products
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
@@ -33,7 +33,9 @@ class Loop:
 
     def __init__(self, trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> None:
         self.trainer = trainer
-        self.settings = settings
+        # What "auto" depends on is known here: the device, and what is drawn.
+        precision = choose_precision(settings.precision, trainer.device, dataset.spec.sample)
+        self.settings = settings.model_copy(update={"precision": precision})
         self.step = 0
         self.dataset = dataset
         self.stream = Stream(dataset, settings.batch_size, settings.seed)
@@ -108,10 +110,12 @@ class Loop:
             # Only the forward pass runs under autocast; torch recommends to run backward() outside of it. bfloat16 has
             # the exponents of float32, so no gradient scaler is needed. Dividing each loss by the number of parts makes
             # the sum of the gradients the mean over all accumulated batches.
-            with mixed_precision(self.settings.precision, self.trainer.device):
-                results = phase.loss(batch)
-                loss = results["loss"] if parts == 1 else results["loss"] / parts
-            loss.backward()
+            precision, device = self.settings.precision, self.trainer.device
+            with products(precision, device):
+                with mixed_precision(precision, device):
+                    results = phase.loss(batch)
+                    loss = results["loss"] if parts == 1 else results["loss"] / parts
+                loss.backward()
             # Detached but not read: .item() in every step would make the CPU wait for the GPU.
             for key, value in results.items():
                 self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())

@@ -109,7 +109,8 @@ def train(
         if not quiet:
             named = f", loss {settings.loss.key}" if settings.loss else ""
             print(
-                f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}",
+                f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}, "
+                f"{settings.train.precision}",
                 file=sys.stderr,
             )
             print(f"run folder: {run.path}", file=sys.stderr)
