@@ -45,7 +45,7 @@ def test_the_trace_read_back(few, tmp_path, name):
         threads.setdefault(each["tid"], []).append((each["ts"], each["ts"] + each["dur"]))
     spans = [span for each in threads.values() for span in each]
     whole = max(end for _, end in spans) - min(start for start, _ in spans)
-    assert found.busy == pytest.approx(sum(map(module._union, threads.values())) / whole, abs=0.1)
+    assert found.busy == pytest.approx(sum(map(module._union, threads.values())) / whole, abs=0.2)
     updates = sum(each["name"] == "aten::_fused_adam_" for each in operators)
     assert updates == 3 * 2, "three steps of two phases"
     assert found.images_per_second == pytest.approx(20 / (found.milliseconds / 1e3))
