@@ -47,11 +47,11 @@ class Stream(Iterator[Batch]):
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.int64)
         device = torch.device("cpu") if device is None else device
-        self._rows = placed(dataset.rows, device)
+        self._rows = placed(dataset.rows if dataset.in_memory else None, device)
         self._copies = Copies(device) if device.type == "cuda" and self._rows is None else None
         self._ahead: tuple[int, Started] | None = None
         self._loader: Iterator[Batch | UserError] | None = None
-        if workers and not dataset.in_memory and self._rows is None:
+        if workers and not dataset.in_memory:
             loader: DataLoader[Batch | UserError] = DataLoader(
                 _Fetch(self),  # type: ignore[arg-type]
                 sampler=_CountFrom(position),
