@@ -114,8 +114,8 @@ class Dataset(Configured[Settings], ABC):
     def rows(self) -> Batch | None:
         """All samples in order, where a batch is rows of these tensors and nothing else; otherwise None.
 
-        If they are in memory, training gathers its batches from them, on the device if they fit there, and does not call
-        :meth:`batch`. A data set that crops, mirrors or changes samples in any other way has none.
+        If the data is in memory, training gathers batches from them, on the device if they fit there, and does not
+        call :meth:`batch`. A data set that crops, mirrors or changes samples in any other way has none.
         """
         return None
 

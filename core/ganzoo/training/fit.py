@@ -24,6 +24,7 @@ from ganzoo.terminal import Progress, print
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import peak, smaller
+from ganzoo.training.process import fast_process
 from ganzoo.training.profile import profile as profile_training
 from ganzoo.training.sample_logger import SampleLogger
 
@@ -52,7 +53,7 @@ def fit(
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
     :class:`~ganzoo.UserError`; all leave the last checkpoint as it was.
     """
-    with run.locked(), _Signals() as signals:
+    with run.locked(), _Signals() as signals, fast_process():
         _fit(config, run, registry, dataset, quiet, from_step, profile, signals)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import layer_norm, leaky_relu
 
-from ganzoo_plugins.networks.layers import LayerNorm2d, ThinConv2d, same_conv2d
+from ganzoo_plugins.networks.layers import AdaptiveAvgPool2d, AvgPool2d, LayerNorm2d, ThinConv2d, same_conv2d
 
 BENCHMARK = ROOT / "benchmarks" / "speed.py"
 
@@ -109,6 +109,27 @@ def test_a_thin_convolution_and_its_derivatives(inputs, outputs, kernel):
         torch.testing.assert_close(ours, theirs)
     assert gradcheck(layer, (x,))
     assert gradgradcheck(layer, (x,), check_undefined_grad=False)
+
+
+@pytest.mark.parametrize(
+    ("ours", "reference", "size"),
+    [
+        (AvgPool2d(), nn.AvgPool2d(2), (4, 6)),
+        (AvgPool2d(), nn.AvgPool2d(2), (5, 4)),
+        (AdaptiveAvgPool2d((7, 6), (4, 4)), nn.AdaptiveAvgPool2d(4), (7, 6)),
+        (AdaptiveAvgPool2d((3, 8), (4, 2)), nn.AdaptiveAvgPool2d((4, 2)), (3, 8)),
+    ],
+)
+def test_pooling_and_its_derivatives(ours, reference, size):
+    torch.manual_seed(0)
+    ours = ours.double()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+        torch.testing.assert_close(ours(x), reference(x))
+        for one, other in zip(penalized(ours, ours, x), penalized(reference, ours, x), strict=True):
+            torch.testing.assert_close(one, other)
+        assert gradcheck(ours, (x,))
+        assert gradgradcheck(ours, (x,))
 
 
 def test_a_convolution_between_many_channels_is_torchs():
