@@ -38,6 +38,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, latents and the order of the data.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option("--deterministic", help="The same result to the bit each time, on CUDA too; slower."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
     ] = None,
@@ -72,7 +76,14 @@ def train(
 
     asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "preset": preset, "config": config}
     asked |= {"regularizers": regularizer or (), "without": without or (), "sets": set_ or ()}
-    asked |= {"seed": seed, "device": device, "out": out, "generator": generator, "resume": resume}
+    asked |= {
+        "seed": seed,
+        "device": device,
+        "deterministic": deterministic,
+        "out": out,
+        "generator": generator,
+        "resume": resume,
+    }
     asked |= {"from_step": from_step, "quiet": quiet}
     if dry_run:
         if profile:

@@ -21,6 +21,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
 from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress, print
+from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import peak, smaller
@@ -53,7 +54,12 @@ def fit(
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
     :class:`~ganzoo.UserError`; all leave the last checkpoint as it was.
     """
-    with run.locked(), _Signals() as signals, fast_process():
+    with (
+        run.locked(),
+        determinism(config.train.deterministic),
+        _Signals() as signals,
+        fast_process(),
+    ):
         _fit(config, run, registry, dataset, quiet, from_step, profile, signals)
 
 

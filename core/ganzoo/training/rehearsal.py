@@ -14,6 +14,7 @@ from ganzoo.fields import Signature
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.terminal import print
+from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import smaller
@@ -30,11 +31,13 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     What was built is discarded; torch's random state is seeded again, as at the start of a training.
     """
     device = resolve_device(config.train.device)
+    if config.train.capture is True and device.type != "cuda":
+        raise UserError(f"capture=true is for CUDA, and this training is on {device}; take capture=auto")
     checkpoint.seed_random(config.train.seed)
     trainer = config.build_trainer(dataset.spec)
     size = _least(config, trainer)
     trainer.to(device)
-    settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1})
+    settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
     loop = Loop(trainer, dataset, settings)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
     fault = _try(loop, config)
@@ -74,12 +77,13 @@ def _unfit(config: Config, dataset: Dataset, signature: Signature) -> dict[str, 
 def _try(loop: Loop, config: Config) -> str:
     """Compute every phase's gradients once; return what is wrong, or nothing."""
     try:
-        for phase in loop.phases:
-            loop.differentiate(phase)
-            nonfinite = loop.nonfinite() or _nonfinite_gradient(loop, phase)
-            if nonfinite:
-                return f"{nonfinite} is not finite from the start"
-            loop.trainer.optimizers[phase.optimizer].zero_grad(set_to_none=True)
+        with determinism(loop.settings.deterministic):
+            for phase in loop.phases:
+                loop.differentiate(phase)
+                nonfinite = loop.nonfinite() or _nonfinite_gradient(loop, phase)
+                if nonfinite:
+                    return f"{nonfinite} is not finite from the start"
+                loop.trainer.optimizers[phase.optimizer].zero_grad(set_to_none=True)
     except GanzooError:
         raise
     except (RuntimeError, ValueError, MemoryError) as error:  # what torch says of shapes, types, memory

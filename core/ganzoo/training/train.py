@@ -51,6 +51,7 @@ def train(
     sets: Sequence[str] = (),
     seed: int | None = None,
     device: str | None = None,
+    deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
     generator: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -66,13 +67,14 @@ def train(
     TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width":
     24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before
     ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides
-    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``. The run
-    folder is made in ``out``, by default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models
-    such as ``encoder_regression``.
+    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``;
+    ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in ``out``, by
+    default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
+    ``encoder_regression``.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
-    checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``without``
-    and ``sets`` may change it, nothing else.
+    checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
+    ``without`` and ``sets`` may change it, nothing else.
 
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
@@ -99,6 +101,7 @@ def train(
             sets=sets,
             seed=seed,
             device=device,
+            deterministic=deterministic,
             out=out,
             generator=generator,
             resume=run,
@@ -136,6 +139,7 @@ def prepare(
     sets: Sequence[str] = (),
     seed: int | None = None,
     device: str | None = None,
+    deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
     generator: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -147,7 +151,7 @@ def prepare(
     Raises :class:`~ganzoo.UserError` for whatever would end the training in its first step.
     """
     registry = load_registry()
-    flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
+    flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device, "deterministic": deterministic}
     flags = {key: value for key, value in flags.items() if value is not None}
     flags |= _left_out(registry, without)
     if resume is not None:
