@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
-from .binding import Bound, Graphs, Value, graph_options, run_bound
+from .binding import Binding, Bound, Graphs, Value, graph_options, length
 from .errors import ModelError
 from .file_checks import Source, read, read_metadata
 from .providers import DEVICES, PROVIDERS, Provider, cores, open_session
@@ -132,16 +132,16 @@ class Generator:
     def __call__(self, *arrays: Any) -> NDArray[Any]:
         """Apply the network to one batch: one array per input, in their order, each [N, ...].
 
-        Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
-        synchronized. The sample is float32, or uint8 where the model was exported with pixels inside.
+        Arrays on the GPU, of any library that knows DLPack (torch, CuPy, JAX), are read where they are, whatever stream
+        computes them; with TensorRT whoever makes them has to synchronize first. The sample is float32, or uint8 where the model was exported with pixels inside.
         """
         return self._run(check_arrays(self._fields, arrays), self._session)
 
     def on_device(self, *arrays: Any) -> ort.OrtValue:
         """Apply the network like a call, and leave the sample in the memory of the device that computed it.
 
-        ``torch.from_dlpack(value)`` and the like take it without a copy. From a CUDA graph it is valid until the next
-        run of the same batch size.
+        ``torch.from_dlpack(value)`` and the like take it without a copy. It is complete, and valid as long as it is
+        held; from a CUDA graph until the next run of the same batch size.
         """
         return self._run_bound(check_arrays(self._fields, arrays))
 
@@ -304,9 +304,12 @@ class Generator:
         """Run where the inputs are, and leave the output there."""
         try:
             with self._lock:
-                if self._graphs is not None and len(next(iter(feed.values()))) in self._graphs.sizes:
+                if self._graphs is not None and length(next(iter(feed.values()))) in self._graphs.sizes:
                     return self._graphs.run(feed)
-                return run_bound(self._session, feed, self.output, self._memory, self._options)
+                # One for each thread: with one for all, threads would wait for each other.
+                if (binding := getattr(self._kept, "binding", None)) is None:
+                    binding = self._kept.binding = Binding(self._session, self.output, self._memory, self._options)
+                return binding.run(feed)
         except Exception as error:
             raise self._failed(error) from None
 
