@@ -36,10 +36,9 @@ class Binding:
         binding = self._binding
         try:
             for name, value in feed.items():
-                if isinstance(value, ort.OrtValue):
-                    binding.bind_ortvalue_input(name, value)
-                else:
-                    binding.bind_cpu_input(name, value)
+                # not bind_cpu_input, which keeps the array until the next one of that name
+                on_cpu = isinstance(value, np.ndarray)
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value) if on_cpu else value)
             binding.bind_output(self._output, *self._device)  # anew: a run would write to the output of the last one
             # onnxruntime computes on a stream of its own, which waits for no other. Inputs may still be computed, and
             # memory that it takes for the output may have been that of one that is still read.

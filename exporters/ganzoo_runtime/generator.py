@@ -133,7 +133,8 @@ class Generator:
         """Apply the network to one batch: one array per input, in their order, each [N, ...].
 
         Arrays on the GPU, of any library that knows DLPack (torch, CuPy, JAX), are read where they are, whatever stream
-        computes them; with TensorRT whoever makes them has to synchronize first. The sample is float32, or uint8 where the model was exported with pixels inside.
+        computes them; with TensorRT whoever makes them has to synchronize first. The sample is float32, or uint8 where
+        the model was exported with pixels inside.
         """
         return self._run(check_arrays(self._fields, arrays), self._session)
 
