@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
 from .binding import Binding, Bound, Graphs, Value, graph_options, length
+from .cpu import for_cpu
 from .errors import ModelError
-from .file_checks import Source, read, read_metadata
+from .file_checks import Source, read, read_model
 from .providers import DEVICES, PROVIDERS, Provider, cores, open_session
 from .random_inputs import (
     GENERATOR,
@@ -82,7 +83,8 @@ class Generator:
         self._name = "the model" if isinstance(source, bytes) else Path(source).name
         folder = None if isinstance(source, bytes) else Path(source).resolve().parent
         content = read(source, self._name, limit)
-        self.metadata: Mapping[str, Any] = read_metadata(content, self._name, folder)
+        model = read_model(content, self._name, folder)
+        self.metadata: Mapping[str, Any] = model.document
         self.signature = self.metadata["signature"]
         self.directions: Mapping[str, Mapping[str, Any]] = self.metadata.get("directions", {})
         self._fields: list[dict[str, Any]] = self.signature["inputs"]
@@ -90,7 +92,14 @@ class Generator:
         means = self.metadata.get("latent_mean", {})
         self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()}
         # The session gets the bytes that were checked, not the path: the file may have been replaced since.
-        self._open = partial(open_session, content, self._name, folder, providers)
+        fast = cache(lambda: for_cpu(model) or content)
+        self._open = partial(
+            open_session,
+            lambda provider: fast() if provider == PROVIDERS["cpu"] else content,
+            self._name,
+            folder,
+            providers,
+        )
         self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
         self.provider = self.device = self._session.get_providers()[0]
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
