@@ -87,14 +87,15 @@ def export(
 
     With ``pixels`` the output is not float32 but uint8 in that layout, scaled, rounded and clipped inside the graph,
     exactly as :func:`ganzoo_runtime.images.pixels` does. ``precision`` is that of the arithmetic inside; see
-    :mod:`ganzoo_exporters.precision`. ``target`` is :data:`Target`. int8 is calibrated on latents that are drawn as the signature says, and an image
-    is left beside the file, rows in float32 and in int8 in turn. Weights of more than ``inline`` bytes go to one other
-    file beside ``path``.
+    :mod:`ganzoo_exporters.precision`. int8 is calibrated on latents that are drawn as the signature says, and an image
+    is left beside the file, rows in float32 and in int8 in turn. ``target`` is what the file is written for. Weights of
+    more than ``inline`` bytes go to one other file beside ``path``.
 
     The metadata entry ``ganzoo`` is ``metadata`` as JSON, and in it ``schema``, ``signature``, ``network`` (unless
-    given, ``"generator"``), ``precision``, ``target`` and ``parity``: the largest difference between onnxruntime and torch over the
-    batch sizes ``BATCHES``, relative to the value range of an image, or to the largest value (at least 1) of anything
-    else; of int8 also the mean one and the signal-to-noise ratio over other latents than those of the calibration.
+    given, ``"generator"``), ``precision``, ``target`` and ``parity``: the largest difference between
+    onnxruntime and torch over the batch sizes ``BATCHES``, relative to the value range of an image, or to the largest
+    value (at least 1) of anything else; of int8 also the mean one and the signal-to-noise ratio over other latents than
+    those of the calibration.
 
     Raises :class:`~ganzoo.UserError` for metadata that the runtime would refuse and options that the network does not
     allow, and :class:`~ganzoo.GanzooError` if the network cannot be exported, draws random numbers inside, or differs
@@ -224,7 +225,9 @@ def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precis
 
 def _plain(file: Path) -> Callable[..., NDArray[Any]]:
     """Return a function of the inputs that runs the file in onnxruntime, as it is."""
-    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     return lambda *arrays: np.asarray(session.run(None, dict(zip(names, arrays, strict=True)))[0])
 

@@ -1,8 +1,8 @@
 """Rewriting of graphs into the form that onnxruntime computes fastest; results are equal up to rounding.
 
 What is here leaves fewer operators and less arithmetic for any device; what pays on CPUs alone is in
-:mod:`ganzoo_runtime.cpu`. The gain was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the figures. Weights are laid out as in
-ONNX: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
+:mod:`ganzoo_runtime.cpu`. The gain was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the
+figures. Weights are laid out as in ONNX: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
 """
 
 from __future__ import annotations
