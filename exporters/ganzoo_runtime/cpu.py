@@ -106,10 +106,9 @@ class _Rewriting:
             return False
         weight, strides, pads = found
         stride, channels, *size = strides[0], *weight.shape[1:]
-        exact = all(
-            not each % stride and pads[axis] + pads[axis + 2] == each - stride for axis, each in enumerate(size)
-        )
-        if strides[0] != strides[1] or stride < 2 or not exact or channels < _WIDE:
+        if strides[0] != strides[1] or stride not in _STRIDES or channels < _WIDE:
+            return False
+        if any(each % stride or pads[axis] + pads[axis + 2] != each - stride for axis, each in enumerate(size)):
             return False
         height, width = self._shapes[node.inputs[0]][0][2:]
         # Pixel s i + r adds weight[m] of pixel i + (r + pad - m) / s, where that is whole: m = (r + pad) % s + s t.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -106,7 +106,7 @@ class Model:
         """Read and check all but the metadata; raises :class:`Refused`."""
         # protobuf merges repeated messages: with two graphs, a parser that takes the last one would check another graph
         # than the one that onnxruntime runs. The same holds for tensors of an attribute, below.
-        self.parts = [*self._fields(memoryview(content))]
+        self.parts = self._fields(memoryview(content))
         graphs = [as_message(part) for number, part in self.parts if number == 7]
         if len(graphs) != 1:
             raise malformed()
@@ -123,7 +123,7 @@ class Model:
                         self.text = bytes(as_message(entry.get(2, b"")))
                 case 20 | 25:  # training, functions
                     raise Refused("has functions or a training graph of its own, which a file of ganzoo's never has")
-        self.inner = [*self._fields(graphs[0])]
+        self.inner = self._fields(graphs[0])
         for number, part in self.inner:
             match number:
                 case 1:
@@ -246,10 +246,10 @@ class Model:
         if length != size or start < 0 or start + length > status.st_size:
             raise Refused(f"keeps weights in {place[:80]!r}, which is cut short")
 
-    def _fields(self, message: memoryview) -> Iterator[Field]:
-        for each in fields_of(message):
-            # A few megabytes of empty fields would keep this loop busy for minutes: the number of parts is limited.
-            self._left -= 1
-            if self._left < 0:
-                raise Refused("has more parts than any network needs")
-            yield each
+    def _fields(self, message: memoryview) -> list[Field]:
+        # A few megabytes of empty fields would keep this busy for minutes: the number of parts is limited.
+        found = [*islice(fields_of(message), self._left + 1)]
+        self._left -= len(found)
+        if self._left < 0:
+            raise Refused("has more parts than any network needs")
+        return found

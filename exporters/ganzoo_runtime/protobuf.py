@@ -36,11 +36,11 @@ def fields_of(message: memoryview) -> Iterator[Field]:
 
 def _read(message: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
-    for byte in message[position : position + 10]:
+    for index in range(position, min(position + 10, len(message))):
+        byte = message[index]
         value |= (byte & 0x7F) << shift
-        position += 1
         if byte < 0x80:
-            return value, position
+            return value, index + 1
         shift += 7
     raise malformed()
 
