@@ -24,7 +24,7 @@ from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
 from .binding import Binding, Bound, Graphs, Value, graph_options, length
 from .cpu import for_cpu
-from .errors import ModelError
+from .errors import ModelError, OutOfMemory
 from .file_checks import Source, read, read_model
 from .providers import DEVICES, PROVIDERS, Provider, cores, open_session
 from .random_inputs import (
@@ -44,6 +44,8 @@ from .random_inputs import (
 __all__ = ["Batch", "Generator"]
 
 _BATCH = "the batch size"
+# What onnxruntime, CUDA, cuDNN and cuBLAS say where memory does not suffice.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "out of memory", "_ALLOC_FAILED", "bad allocation", "std::bad_alloc")
 _SMALL = 1 << 20  # bytes of samples; what each thread may keep for its next request
 
 
@@ -118,17 +120,23 @@ class Generator:
         # A CUDA graph has one set of buffers, and DirectML allows one run at a time: their runs must not overlap.
         alone = self._graphs is not None or self.provider == PROVIDERS["directml"]
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if alone else contextlib.nullcontext()
+        self._on_device = self._memory[0] != "cpu"
         # The number of pieces of a large request that are computed at once: on the CPU one on each thread. With the
-        # user's own session options the threads are not ours to divide.
-        self._abreast = (threads or cores()) if self.provider == PROVIDERS["cpu"] and session_options is None else 1
+        # user's own session options the threads are not ours to divide. With CUDA one is copied while another is
+        # computed, each on a stream of its own.
+        self._abreast = 1
+        if self.provider == PROVIDERS["cpu"] and session_options is None:
+            self._abreast = threads or cores()
+        elif self.provider == PROVIDERS["cuda"] and not alone:
+            self._abreast = 2
         where = (self.provider, threads or os.cpu_count(), ort.__version__, platform.node())
         key = f"{hashlib.blake2b(content, digest_size=16).hexdigest()} {' '.join(map(str, where))}"
         self._bytes = self._dtype.itemsize * math.prod(output["shape"])
-        self._batching = Batching(key, self._bytes, self._abreast)
+        self._batching = Batching(key, self._bytes, self._abreast, on_device=self._on_device)
         self._kept = threading.local()
         self._from_noise = (
             [field["kind"] for field in self._fields] == ["latent"]
-            and self._memory[0] == "cpu"
+            and not self._on_device
             and not alone
             and self._session.get_outputs()[0].type == TYPES.get(self._dtype.name)
             and self.metadata.get("latent_generator", GENERATOR) == GENERATOR
@@ -252,36 +260,51 @@ class Generator:
         """Compute the samples of all that is drawn, a piece after another.
 
         Of a large request on the CPU each thread computes a piece of its own: if all work on one piece, they wait for
-        each other after every operator.
+        each other after every operator. Another device never waits: while it computes, the next piece is drawn and the
+        last one is used by the caller.
         """
         n = left = drawing.n
-        if self._abreast == 1 or batch is not None or n < LARGE:
+        if n < LARGE or (not self._on_device and (self._abreast == 1 or batch is not None)):
             while left:
                 size = self._batch(batch, left, n)
                 left -= size
-                yield self._piece(self._session, drawing.take(size))
+                yield self._piece(self._session, drawing.take(size), learn=self._abreast == 1)
             return
-        # Inputs are drawn here, in order, and only the network runs in threads: so the samples do not depend on how
-        # threads are scheduled. The queue is short, so that a stream needs constant memory.
+        session = self._session if self._on_device else self._one_thread
+        # One thread draws, in order; so the samples do not depend on how threads are scheduled. The queue is short, so
+        # that a stream needs constant memory.
         waiting: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(self._abreast) as pool:
-            while left or waiting:
-                while left and len(waiting) <= self._abreast:  # one is ready to begin when another ends
-                    size = self._batch(None, left, n)
-                    left -= size
-                    waiting.append(pool.submit(self._piece, self._one_thread, drawing.take(size)))
-                yield waiting.popleft().result()
+        with ThreadPoolExecutor(1) as pencil, ThreadPoolExecutor(self._abreast) as pool:
+            try:
+                while left or waiting:
+                    while left and len(waiting) <= self._abreast:  # one is ready to begin when another ends
+                        size = self._batch(batch, left, n)
+                        left -= size
+                        drawn = pencil.submit(drawing.take, size)
+                        waiting.append(pool.submit(lambda drawn: self._piece(session, drawn.result()), drawn))
+                    yield waiting.popleft().result()
+            finally:  # whoever gives up waits for no more than what is being computed
+                for each in waiting:
+                    each.cancel()
 
     @cached_property
     def _one_thread(self) -> ort.InferenceSession:
         return self._open(1)
 
-    def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Batch:
-        """Compute a piece, and record its time if it was computed as those of large requests are."""
-        start = time.perf_counter()
-        samples = self._run(feed, session)
-        if self._abreast == 1 or session is not self._session:
-            self._batching.record(len(samples), time.perf_counter() - start)
+    def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]], *, learn: bool = True) -> Batch:
+        """Compute a piece, in halves if memory does not suffice, and record its time where it is that of many."""
+        start, size = time.perf_counter(), length(next(iter(feed.values())))
+        try:
+            samples = self._run(feed, session)
+        except OutOfMemory:
+            if size == 1:
+                raise
+            self._batching.exclude(size)
+            parts = (slice(None, size // 2), slice(size // 2, None))
+            halves = ({name: values[part] for name, values in feed.items()} for part in parts)
+            return Batch(np.concatenate([self._piece(session, half, learn=learn).samples for half in halves]), feed)
+        if learn:
+            self._batching.record(size, time.perf_counter() - start)
         return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
@@ -324,4 +347,5 @@ class Generator:
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> ModelError:
-        return ModelError(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}")
+        kind = OutOfMemory if any(words in str(error) for words in _OUT_OF_MEMORY) else ModelError
+        return kind(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}")
