@@ -50,7 +50,8 @@ class Interrupted(GanzooError):
 def is_out_of_memory(error: Exception) -> bool:
     """Return whether the error means that memory ran out; torch's own errors are recognized without importing torch."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
+        isinstance(error, RuntimeError)
+        and re.search(r"(?i)out of memory|allocate memory|alloc_failed|bad_alloc", str(error)) is not None
     )
 
 

@@ -8,7 +8,7 @@ import functools
 import importlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnxruntime as ort
@@ -35,7 +35,7 @@ Provider = str | tuple[str, Mapping[str, str]]
 
 
 def open_session(
-    model: bytes,
+    model: Callable[[str], bytes],
     name: str,
     folder: Path | None,
     providers: Sequence[Provider] | None,
@@ -46,7 +46,8 @@ def open_session(
 ) -> ort.InferenceSession:
     """Return a session on the first of the providers that works; see :class:`Generator` for the arguments.
 
-    ``folder`` is where weights may lie that the model keeps in other files.
+    ``model`` returns what a provider is given, by its full name. ``folder`` is where weights may lie that the model
+    keeps in other files.
     """
     threads = 0 if threads is None else whole(threads, 1, "the number of threads")
     asked = providers or _asked_by_environment()
@@ -62,7 +63,7 @@ def open_session(
                 with contextlib.suppress(TypeError):  # its name is no text: weights beside the model are not found
                     place = "session.model_external_initializers_file_folder_path"
                     settings.add_session_config_entry(place, str(folder))
-            session = ort.InferenceSession(model, settings, wanted[skip:], enable_fallback=0)
+            session = ort.InferenceSession(model(names[skip]), settings, wanted[skip:], enable_fallback=0)
             if session.get_providers()[0] in names:
                 return session
         except Exception as error:

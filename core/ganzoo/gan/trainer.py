@@ -19,6 +19,7 @@ from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
 from ganzoo.fields import Image
+from ganzoo.gan import optimizers
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.gan.networks import Network
 
@@ -57,13 +58,13 @@ class OptimizerConfig(BaseModel):
         rate, decay = lr or self.lr, self.weight_decay
         match self.name:
             case "adam":
-                return torch.optim.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
+                return optimizers.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
             case "adamw":
-                return torch.optim.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
+                return optimizers.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
             case "rmsprop":
-                return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
+                return optimizers.RMSprop(parameters, rate, weight_decay=decay)
             case "sgd":
-                return torch.optim.SGD(parameters, rate, weight_decay=decay, fused=True)
+                return optimizers.SGD(parameters, rate, weight_decay=decay, fused=True)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
 from ganzoo.gan.networks import Network
-from ganzoo.gan.precision import mixed_precision
+from ganzoo.gan.precision import choose_precision, mixed_precision, products
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
@@ -44,7 +44,9 @@ class Loop:
         graphs: Callable[[torch.device], Graphs] | None = None,
     ) -> None:
         self.trainer = trainer
-        self.settings = settings
+        # What "auto" depends on is known here: the device, and what is drawn.
+        precision = choose_precision(settings.precision, trainer.device, dataset.spec.sample)
+        self.settings = settings.model_copy(update={"precision": precision})
         self.step = 0
         self.dataset = dataset
         self.stream = Stream(dataset, settings.batch_size, settings.seed)
@@ -166,10 +168,12 @@ class Loop:
             # Only the forward pass runs under autocast; torch recommends to run backward() outside of it. bfloat16 has
             # the exponents of float32, so no gradient scaler is needed. Dividing each loss by the number of parts makes
             # the sum of the gradients the mean over all accumulated batches.
-            with mixed_precision(self.settings.precision, self.trainer.device):
-                results = phase.loss(batch)
-                loss = results["loss"] if parts == 1 else results["loss"] / parts
-            loss.backward()
+            precision, device = self.settings.precision, self.trainer.device
+            with products(precision, device):
+                with mixed_precision(precision, device):
+                    results = phase.loss(batch)
+                    loss = results["loss"] if parts == 1 else results["loss"] / parts
+                loss.backward()
             # Detached but not read: .item() in every step would make the CPU wait for the GPU.
             logs += [(f"{phase.name}/{key}", value.detach()) for key, value in results.items()]
         return logs
@@ -247,6 +251,7 @@ class Loop:
             "trainer": self.trainer.state_dict(),
             "random": checkpoint.random_state(),
             "position": self.stream.position,
+            "batch_size": self.settings.batch_size,
         }
         return checkpoint.save(
             folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
@@ -273,18 +278,22 @@ class Loop:
         except Exception as error:  # whatever a plugin's load_state_dict() raises for a file of another training
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
-        self.step, self.stream.position = step, state["position"]
+        # Batches of another size are counted on from the sample after the last one that was used.
+        self.step = step
+        self.stream.position = -(-state["position"] * state["batch_size"] // self.settings.batch_size)
 
     def _conformed(self, found: Any) -> dict[str, Any]:
         """Return the state of a checkpoint, checked against this training, which has just been made."""
         optimizers = {name: portable(state_after_a_step(each)) for name, each in self.trainer.optimizers.items()}
         random = {**checkpoint.random_state(), "cuda": []}  # a run may have started on more or fewer devices
-        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0}
-        given = dict(found) if isinstance(found, Mapping) else {}
+        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0, "batch_size": 1}
+        # Older checkpoints do not hold the size.
+        given = {"batch_size": self.settings.batch_size} | (dict(found) if isinstance(found, Mapping) else {})
         kept = given.pop("optimizers", None)
         state: dict[str, Any] = conformed(given, rest, "state")
-        if type(state["position"]) is not int or state["position"] < 0:
-            raise ValueError("state.position is no number of batches")
+        for key, least in (("position", 0), ("batch_size", 1)):
+            if type(state[key]) is not int or state[key] < least:
+                raise ValueError(f"state.{key} is no number of batches or samples")
         if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
             raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
         state["optimizers"] = {
@@ -300,8 +309,14 @@ class Loop:
                 broken.append(f"the {name}")
         return broken[0] if broken else ""
 
-    def start_workers(self) -> None:
-        """Let worker processes read the data from now on, unless it is in memory."""
+    def start_stream(self) -> None:
+        """Get the data ready for many steps: on the device if it fits there, read by worker processes if it is lazy."""
+        settings = self.settings
         self.stream = Stream(
-            self.dataset, self.settings.batch_size, self.settings.seed, self.stream.position, self.settings.workers
+            self.dataset,
+            settings.batch_size,
+            settings.seed,
+            self.stream.position,
+            settings.workers,
+            self.trainer.device,
         )

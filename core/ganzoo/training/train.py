@@ -56,6 +56,7 @@ def train(
     generator: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
     from_step: int | None = None,
+    profile: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Train a GAN into a new run folder, or go on with one; return the run.
@@ -75,12 +76,16 @@ def train(
     checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
     ``without`` and ``sets`` may change it, nothing else.
 
+    With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
+    and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
+
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
     thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised.
 
     Raises :class:`~ganzoo.UserError` for anything unknown or misspelled, for settings that do not fit together, for a
-    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite.
+    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite
+    or memory runs out.
     """
     run = None if resume is None else Run.open(resume)
     with nullcontext() if run is None else run.locked():
@@ -112,11 +117,12 @@ def train(
         if not quiet:
             named = f", loss {settings.loss.key}" if settings.loss else ""
             print(
-                f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}",
+                f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}, "
+                f"{settings.train.precision}",
                 file=sys.stderr,
             )
             print(f"run folder: {run.path}", file=sys.stderr)
-        fit(settings, run, load_registry(), dataset, quiet=quiet, from_step=from_step)
+        fit(settings, run, load_registry(), dataset, quiet=quiet, from_step=from_step, profile=profile)
     return run
 
 
