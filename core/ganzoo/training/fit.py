@@ -98,7 +98,6 @@ def _fit(
     run.forget_after(loop.step, later=from_step is not None)
     # Only now: earlier, batches would be read from position 0, which restore() has just changed.
     loop.start_stream()
-    began = loop.step
     metrics = config.build_metrics(dataset)
     sample_logger = SampleLogger(run, loop, dataset, metrics, registry)
     for metric in metrics.values():
@@ -119,7 +118,7 @@ def _fit(
         if not stopped:
             sample_logger.finish()
         formats = [entry.spec.key for entry in registry.specs("format")]
-        write_card(run, config, trainer, dataset.spec, loop.step, formats, peak(device) if loop.step > began else {})
+        write_card(run, config, trainer, dataset.spec, loop.step, formats)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:
         # The curves show what went wrong; that is what to say, even if the disk or the memory is full.
@@ -158,7 +157,8 @@ def _train(
             now = time.perf_counter()
             images = (loop.step - since) * settings.batch_size * settings.accumulate
             metrics["images_per_second"] = images / max(now - started, 1e-9)
-            if loop.trainer.device.type == "cuda":
+            # On the CPU it is that of the process, whatever else is in there, and once is enough.
+            if last or loop.trainer.device.type == "cuda":
                 metrics |= peak(loop.trainer.device)
             progress.update(loop.step, metrics)
         if loop.step % settings.sample_every == 0 or loop.step == settings.steps:

@@ -96,7 +96,7 @@ def test_the_training_after_it_is_the_same(few, tmp_path, capfd):
         assert (run.path / "profile.json").is_file() is profiled
         step, state = checkpoint.load_state(checkpoint.latest(run.checkpoints))
         weights = (checkpoint.latest(run.checkpoints) / "networks.safetensors").read_bytes()
-        losses = [{**row, "images_per_second": 0} for row in run.metrics()]
+        losses = [{**row, "images_per_second": 0, "peak_memory_mib": 0} for row in run.metrics()]
         states.append((step, state["position"], state["random"]["torch"].tolist(), weights, losses))
     assert states[0] == states[1]
     said = capfd.readouterr().err
