@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ganzoo.fields import Field, Image
 
-__all__ = ["choose_precision", "full_precision", "mixed_precision", "has_bfloat16_tiles", "products", "widened"]
+__all__ = ["choose_precision", "full_precision", "has_bfloat16_tiles", "mixed_precision", "products", "widened"]
 
 _NARROW = (torch.bfloat16, torch.float16)
 
