@@ -236,7 +236,12 @@ def make_case(name: str, root: Path | None = None, batch_size: int = 128, n_crit
     if root is not None:
         data_settings["root"] = root
     plugin, preset = ("wgan_gp_conv", "textbook") if name == "conv" else ("gan_fc", None)
-    flags: dict[str, Any] = {"batch_size": batch_size, "lr_schedule": "constant", "data": data_settings}
+    flags: dict[str, Any] = {
+        "batch_size": batch_size,
+        "lr_schedule": "constant",
+        "data": data_settings,
+        "precision": "fp32",
+    }
     flags["model"] = {"n_critic": n_critic, **({"hidden": [512, 512]} if name == "fc" else {})}
     config = load_config(load_registry(), plugin, preset=preset, flags=flags)
     return Case(name, config, config.build_dataset())
