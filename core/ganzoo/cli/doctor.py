@@ -70,12 +70,9 @@ def _precision() -> str:
     images, others = (choose_precision("auto", device, sample) for sample in (Image(1, 8, 8), Points(2)))
     if device.type != "cpu":
         return f"{images}, as on any {device.type} device"
-    import torch
-
-    has = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
     if images == others:
-        return f"{images}; the processor does not multiply bfloat16"
-    return f"{images} for images, {others} for other samples; the processor has {' and '.join(has)}"
+        return f"{images}; the processor has no AMX, which multiplies bfloat16"
+    return f"{images} for images, {others} for other samples; the processor multiplies bfloat16 by AMX"
 
 
 def _version(package: str) -> str | None:

@@ -11,7 +11,7 @@
 
 Penalties, and whatever else stands in :func:`full_precision`, run in float32 whatever the setting, including their
 passes through the networks: second derivatives, and norms that are compared with a constant, need more than 8 or 10
-bits.
+bits. The gradients of the weights come last and from all of the loss at once: under ``tf32`` in TF32, penalties included.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ganzoo.fields import Field, Image
 
-__all__ = ["choose_precision", "full_precision", "mixed_precision", "multiplies_bfloat16", "products", "widened"]
+__all__ = ["choose_precision", "full_precision", "has_bfloat16_tiles", "mixed_precision", "products", "widened"]
 
 _NARROW = (torch.bfloat16, torch.float16)
 
@@ -31,25 +31,25 @@ _NARROW = (torch.bfloat16, torch.float16)
 def choose_precision(setting: str, device: torch.device, sample: Field) -> str:
     """Return the precision that a setting stands for; ``"auto"`` depends on the device and on what is drawn.
 
-    Images on a processor that :func:`multiplies_bfloat16`: ``bf16``. Anything on CUDA: ``tf32``. Otherwise ``fp32``.
+    Images on a processor with AMX: ``bf16``. Anything on CUDA: ``tf32``. Otherwise ``fp32``.
     """
     if setting != "auto":
         return setting
     if device.type == "cuda":
-        # Finer than bfloat16, of which the quality has been measured, and as fast as float32 or faster. bfloat16 has
-        # not been timed on a GPU with its phases captured.
+        # Not measured in a training on a GPU. It rounds less than bfloat16, whose quality has been measured on a CPU,
+        # and large products took an eighth of float32's time on an H100.
         return "tf32"
     # Networks of points are so small that converting costs more than is saved: 0.73 of float32's speed, equal quality.
-    return "bf16" if device.type == "cpu" and isinstance(sample, Image) and multiplies_bfloat16() else "fp32"
+    return "bf16" if device.type == "cpu" and isinstance(sample, Image) and has_bfloat16_tiles() else "fp32"
 
 
-def multiplies_bfloat16() -> bool:
-    """Return whether the CPU has the instructions that make bfloat16 faster than float32 here.
+def has_bfloat16_tiles() -> bool:
+    """Return whether torch multiplies bfloat16 by AMX, the matrix unit of Intel's servers since Sapphire Rapids.
 
-    These are AVX512_BF16, with AMX or without. Elsewhere torch converts to float32 and back, which is slower than
-    float32; ARM's instructions have not been measured.
+    Only there was bfloat16 faster than float32. AVX512_BF16 alone, on the same processor, was as fast as float32;
+    without either, torch converts, which is slower. ARM's instructions have not been measured.
     """
-    return bool(torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_bf16"))
+    return bool(torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 @contextmanager
