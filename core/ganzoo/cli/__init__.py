@@ -14,14 +14,26 @@ import typer
 from typer.core import TyperGroup
 
 from ganzoo import __version__
-from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
+from ganzoo.cli.conditions import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.cli.threads import spin_briefly
 from ganzoo.errors import GanzooError, UserError, is_out_of_memory, sentence
 from ganzoo.plugin.registry import BUNDLED, load_registry
 from ganzoo.plugin.spec import Spec
 from ganzoo.terminal import escape_record, print
 
-__all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "app", "conditions", "load_command", "main", "print"]
+__all__ = [
+    "TF32",
+    "Attribute",
+    "Classes",
+    "Model",
+    "Seed",
+    "Truncation",
+    "app",
+    "conditions",
+    "load_command",
+    "main",
+    "print",
+]
 
 _LONGEST = 2000  # characters of a sentence
 
