@@ -89,6 +89,14 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return call
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _on_any_processor() -> Iterator[None]:
+    """Let ``precision=auto`` mean float32, whatever the processor multiplies, but in processes of their own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ganzoo.gan.precision.multiplies_bfloat16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Commands in processes of their own, which start at once."""

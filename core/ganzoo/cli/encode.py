@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.conditions import TF32, Attribute, Classes, Model, Seed, conditions
 from ganzoo.cli.images import Background, MaxPixels, Source
+from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, conditions
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 

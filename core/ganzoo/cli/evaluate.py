@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganzoo.cli.conditions import TF32, Model
+from ganzoo.cli.options import TF32, Model
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.conditions import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
+from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.conditions import TF32, Model, Seed
 from ganzoo.cli.images import Background, MaxPixels, Source
+from ganzoo.cli.options import TF32, Model, Seed
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 

@@ -22,6 +22,7 @@ from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
 from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.precision import full_precision
+from ganzoo.gan.second_derivatives import FastSecondDerivatives
 from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
 
 __all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
@@ -242,7 +243,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             real, condition = batch[self.data.sample.name], self.condition(batch)
             z = draw_latent(self.generator, len(real), real.device)
             # Such penalties differentiate the generator twice (path length, for example): bfloat16 is too coarse.
-            with full_precision(z.device):
+            with full_precision(z.device), FastSecondDerivatives():
                 return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
 
         return penalty

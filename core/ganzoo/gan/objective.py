@@ -8,6 +8,7 @@ from ganzoo.data.dataset import Batch
 from ganzoo.errors import UserError
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.precision import full_precision, widened
+from ganzoo.gan.second_derivatives import FastSecondDerivatives
 from ganzoo.gan.trainer import Phase
 
 __all__ = ["DiscriminatorObjective", "lazy_phase"]
@@ -127,7 +128,7 @@ def _penalty(regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor)
     # Gradient penalties are derivatives of derivatives, and 8 bits of bfloat16 lose them; so the discriminator's passes
     # inside of the penalty run in float32 too.
     real, fake = widened(real), widened(fake)
-    with full_precision(real.device):
+    with full_precision(real.device), FastSecondDerivatives():
         return regularizer.penalty(score, real, fake)
 
 

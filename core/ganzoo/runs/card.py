@@ -19,10 +19,19 @@ __all__ = ["is_current", "write_card"]
 
 
 def write_card(
-    run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str] = ()
+    run: Run,
+    config: Config,
+    trainer: Trainer,
+    data: DataSpec,
+    step: int,
+    formats: Sequence[str] = (),
+    memory: Mapping[str, float] | None = None,
 ) -> None:
-    """Write README.md into the run folder, for the state after ``step``; it can be exported to the ``formats``."""
-    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step, formats)))
+    """Write README.md into the run folder, for the state after ``step``; it can be exported to the ``formats``.
+
+    ``memory`` is the most that the training has used, in MiB, by the names of metrics.jsonl.
+    """
+    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step, formats, memory or {})))
 
 
 def is_current(run: Run, step: int, steps: int) -> bool:
@@ -34,7 +43,15 @@ def is_current(run: Run, step: int, steps: int) -> bool:
     return found is None or found[1] == f"{step:,} of {steps:,}"
 
 
-def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str]) -> str:
+def _card(
+    run: Run,
+    config: Config,
+    trainer: Trainer,
+    data: DataSpec,
+    step: int,
+    formats: Sequence[str],
+    memory: Mapping[str, float],
+) -> str:
     entry, settings = config.model.entry, config.train
     exports = trainer.exports({name: trainer.networks[name] for name in trainer.averaged})
     signature = next(iter(exports.values())).signature
@@ -53,7 +70,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
         ),
     }
     lines = [f"# {config.name}", "", *(f"- {name}: {text}" for name, text in about.items() if text), ""]
-    lines += _figures(config, run.metrics())
+    lines += _figures(config, [*run.metrics(), memory])
     if grids := run.grids():
         lines += [f"![samples after the last step](samples/{grids[-1].name})", ""]
     lines += [
@@ -78,13 +95,17 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
     return "\n".join(lines)
 
 
-def _figures(config: Config, rows: list[dict[str, Any]]) -> list[str]:
-    """Return a table of the last value of every loss and metric."""
+def _figures(config: Config, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of the last value of every loss and metric, and of the memory used."""
     last: dict[str, Any] = {}
     for row in rows:
         last |= row
     shown: Mapping[str, Any] = {
-        key: value for key, value in last.items() if key.endswith("/loss") or key.split("/")[0] in config.metrics
+        key: value
+        for key, value in last.items()
+        if key.endswith("/loss")
+        or key.split("/")[0] in config.metrics
+        or key in ("peak_memory_mib", "peak_reserved_mib")
     }
     if not shown:
         return []

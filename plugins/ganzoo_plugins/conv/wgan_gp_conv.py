@@ -18,7 +18,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo_plugins.networks.compact import CompactCritic, CompactGenerator, stem_layers
-from ganzoo_plugins.networks.layers import LayerNorm2d, output_activation, same_conv2d
+from ganzoo_plugins.networks.layers import AdaptiveAvgPool2d, AvgPool2d, LayerNorm2d, output_activation, same_conv2d
 
 __all__ = ["ConvolutionalWGAN", "ConvolutionalWGANConfig", "TextbookCritic", "TextbookGenerator"]
 
@@ -73,11 +73,11 @@ class TextbookCritic(Discriminator):
         height, width = sample.height, sample.width
         self.body = nn.Sequential(
             *_normalized(same_conv2d(sample.channels, 32, 5), 32, height, width),
-            nn.AvgPool2d(2),
+            AvgPool2d(),
             *_normalized(nn.Conv2d(32, 64, 5, padding=2), 64, height // 2, width // 2),
-            nn.AvgPool2d(2),
+            AvgPool2d(),
             *_normalized(nn.Conv2d(64, 128, 5, padding=2), 128, height // 4, width // 4),
-            nn.AdaptiveAvgPool2d(4),
+            AdaptiveAvgPool2d((height // 4, width // 4), (4, 4)),
             nn.Flatten(),
             nn.Linear(128 * 16, 256),
             nn.LeakyReLU(0.2, inplace=True),

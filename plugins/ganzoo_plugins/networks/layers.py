@@ -7,11 +7,95 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import layer_norm, leaky_relu_, pad
+from torch.nn.functional import avg_pool2d, layer_norm, leaky_relu_, pad
 
-from ganzoo import Field, Image
+from ganzoo import Field, Image, full_precision, widened
 
-__all__ = ["LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "InstanceNorm2d",
+    "LayerNorm2d",
+    "ThinConv2d",
+    "output_activation",
+    "same_conv2d",
+]
+
+
+class AvgPool2d(nn.Module):
+    """The mean of every 2 x 2 pixels; as ``nn.AvgPool2d(2)``, whose gradient first fills a map with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C, H // 2, W // 2]."""
+        if x.device.type != "cpu" or x.shape[2] % 2 or x.shape[3] % 2 or not torch.is_grad_enabled():
+            return avg_pool2d(x, 2)
+        pooled: Tensor = _Pool.apply(x)
+        return pooled
+
+
+class _Pool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return avg_pool2d(x, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        spread: Tensor = _Spread.apply(grad)
+        return spread
+
+
+class _Spread(Function):
+    """The transpose of :class:`_Pool`: a quarter of each value to each of its four pixels."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor) -> Tensor:
+        n, c, h, w = y.shape
+        rows = (y / 4).permute(0, 2, 3, 1)[:, :, None, :, None]
+        return rows.expand(n, h, 2, w, 2, c).reshape(n, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        pooled: Tensor = _Pool.apply(grad)
+        return pooled
+
+
+class AdaptiveAvgPool2d(nn.Module):
+    """As ``nn.AdaptiveAvgPool2d``, for one size of input: a product with a matrix, whose gradient is much faster."""
+
+    matrix: Tensor
+
+    def __init__(self, inputs: tuple[int, int], outputs: tuple[int, int]) -> None:
+        super().__init__()
+        self.outputs = outputs
+        height, width = (_averaging(before, after) for before, after in zip(inputs, outputs, strict=True))
+        self.register_buffer("matrix", torch.kron(height, width), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C, *outputs]."""
+        x = widened(x)
+        with full_precision(x.device):  # the weights of a mean have more than 8 bits
+            return (self.matrix @ x.flatten(2).mT).mT.unflatten(2, self.outputs)
+
+
+def _averaging(before: int, after: int) -> Tensor:
+    """Return the [after, before] matrix of means over neighbors; neighborhoods overlap where sizes do not divide."""
+    matrix = torch.zeros(after, before)
+    for i in range(after):
+        start, end = i * before // after, -(-(i + 1) * before // after)
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """torch's instance normalization, always computed in float32.
+
+    Without weights, torch's kernel for the CPU rounds mean and deviation to the type of its input: under mixed
+    precision to the 8 bits of bfloat16.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize each map of [N, C, H, W]."""
+        return super().forward(widened(input))
 
 
 class LayerNorm2d(nn.Module):
@@ -33,11 +117,11 @@ class LayerNorm2d(nn.Module):
         """Normalize [N, C, H, W], keeping its memory layout."""
         rows = x.permute(0, 2, 3, 1)
         if torch.is_grad_enabled() and x.dtype == self.weight.dtype:
-            rows = _Normalize.apply(rows, self.weight, self.bias, self.eps)
+            rows = _Normalize.apply(rows, self.weight, self.bias, self.eps, 1.0 if self.slope is None else self.slope)
         else:
             rows = layer_norm(rows, rows.shape[1:], self.weight, self.bias, self.eps)
-        if self.slope is not None:
-            rows = leaky_relu_(rows, self.slope)
+            if self.slope is not None:
+                rows = leaky_relu_(rows, self.slope)
         return rows.permute(0, 3, 1, 2)
 
     def extra_repr(self) -> str:
@@ -46,23 +130,28 @@ class LayerNorm2d(nn.Module):
 
 
 class _Normalize(Function):
-    """``layer_norm`` over all but the batch, whose second derivative, which gradient penalties need, is written out.
+    """``leaky_relu(layer_norm(x))``, whose second derivative, which gradient penalties need, is written out.
 
-    Autograd's own makes some 25 passes over the maps, this one 10. With x' the normalized rows, M their length,
-    r = 1/std and P v = v - mean(v) - x' mean(x' v), the first derivative is dx = r P(w dy); for a gradient v of dx:
+    Autograd's own makes some 25 passes over the maps, this one 10, and on a CPU a few samples at a time, so that they
+    are still in the cache in the next pass. With x' the normalized rows, M their length, r = 1/std, d = dy times the
+    slope of the activation, and P v = v - mean(v) - x' mean(x' v), the first derivative is dx = r P(w d); for a
+    gradient v of dx:
 
-        of w dy:  u = r P v          of x:  -r (mean(x' w dy) u + mean(x' v) dx + mean(v dx) x')
+        of w d:  u = r P v          of x:  -r (mean(x' w d) u + mean(x' v) dx + mean(v dx) x')
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) -> Tensor:
         y, mean, rstd = torch.native_layer_norm(x, x.shape[1:], weight, bias, eps)
-        ctx.save_for_backward(x, mean, rstd, weight, bias)
+        if slope != 1:
+            leaky_relu_(y, slope)
+        ctx.slope = slope
+        ctx.save_for_backward(x, y, mean, rstd, weight, bias)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return (*_NormalizeBackward.apply(dy, *ctx.saved_tensors, ctx.needs_input_grad[:3]), None)
+        return (*_NormalizeBackward.apply(dy, *ctx.saved_tensors, ctx.slope, ctx.needs_input_grad[:3]), None, None)
 
 
 class _NormalizeBackward(Function):
@@ -71,14 +160,18 @@ class _NormalizeBackward(Function):
         ctx: Any,
         dy: Tensor,
         x: Tensor,
+        y: Tensor,
         mean: Tensor,
         rstd: Tensor,
         weight: Tensor,
         bias: Tensor,
+        slope: float,
         wanted: Sequence[bool],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        grads = torch.ops.aten.native_layer_norm_backward(dy, x, x.shape[1:], mean, rstd, weight, bias, wanted)
-        ctx.save_for_backward(dy, x, mean, rstd, weight, grads[0])
+    ) -> tuple[Tensor | None, ...]:
+        d = _activated(dy, y, slope)
+        grads = _layer_norm_backward(d, x, x.shape[1:], mean, rstd, weight, bias, wanted)
+        ctx.slope = slope
+        ctx.save_for_backward(dy, x, y, mean, rstd, weight, grads[0])
         ctx.set_materialize_grads(False)
         return grads
 
@@ -88,18 +181,39 @@ class _NormalizeBackward(Function):
         if any(other is not None for other in others):
             raise NotImplementedError("LayerNorm2d: no second derivative through the gradient of its weight or bias")
         if v is None:
-            return (None,) * 7
-        dy, x, mean, rstd, weight, dx = ctx.saved_tensors
-        first = (True, False, False)
-        u = torch.ops.aten.native_layer_norm_backward(v, x, x.shape[1:], mean, rstd, None, None, first)[0]
-        normal = (x - mean).mul_(rstd)
+            return (None,) * 9
+        dy, x, y, mean, rstd, weight, dx = ctx.saved_tensors
+        grad_dy, grad_x, grad_weight = torch.empty_like(x), torch.empty_like(x), torch.zeros_like(weight)
+        for part in _parts(x):
+            d, r, of_dx = _activated(dy[part], y[part], ctx.slope), rstd[part], v[part]
+            first = (True, False, False)
+            u = _layer_norm_backward(of_dx, x[part], x.shape[1:], mean[part], r, None, None, first)[0]
+            normal = (x[part] - mean[part]).mul_(r)
+            grad_weight += (d * u).sum(0)
 
-        def scaled_mean(a: Tensor, b: Tensor) -> Tensor:
-            return (a.flatten(1).unsqueeze(1) @ b.flatten(1).unsqueeze(2)).view_as(rstd) * (-rstd / weight.numel())
+            def scaled_mean(a: Tensor, b: Tensor, r: Tensor = r) -> Tensor:
+                return (a * b).flatten(1).sum(1).view_as(r) * (-r / weight.numel())
 
-        grad_x = u * scaled_mean(normal, dy * weight)
-        grad_x.addcmul_(dx, scaled_mean(normal, v)).addcmul_(normal, scaled_mean(v, dx))
-        return u * weight, grad_x, None, None, (dy * u).sum(0), None, None
+            of_x = torch.mul(u, scaled_mean(normal, d * weight), out=grad_x[part])
+            of_x.addcmul_(dx[part], scaled_mean(normal, of_dx)).addcmul_(normal, scaled_mean(of_dx, dx[part]))
+            grad_dy[part] = _activated(u.mul_(weight), y[part], ctx.slope)
+        return grad_dy, grad_x, None, None, None, grad_weight, None, None, None
+
+
+def _parts(rows: Tensor) -> list[slice]:
+    """Return slices of the batch: on a CPU of about half a megabyte, some of which fit in the cache of a core."""
+    size = len(rows)
+    if rows.device.type == "cpu" and size:
+        size = max(1, min(size, 2**17 * size // rows.numel()))
+    return [slice(start, start + size) for start in range(0, len(rows), size or 1)]
+
+
+def _activated(dy: Tensor, y: Tensor, slope: float) -> Tensor:
+    """Return the gradient before the leaky ReLU, given that of its output ``y``."""
+    return dy if slope == 1 else torch.ops.aten.leaky_relu_backward(dy, y, slope, True)
+
+
+_layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
 def same_conv2d(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
