@@ -9,9 +9,7 @@ import os
 import platform
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +24,8 @@ from .binding import Binding, Bound, Graphs, Value, graph_options, length
 from .cpu import for_cpu
 from .errors import ModelError, OutOfMemory
 from .file_checks import Source, read, read_model
-from .providers import DEVICES, PROVIDERS, Provider, cores, open_session
+from .pipeline import pipelined
+from .providers import DEVICES, PROFILE, PROVIDERS, TF32, Provider, cores, open_session, tensorrt_options
 from .random_inputs import (
     GENERATOR,
     Drawing,
@@ -65,7 +64,9 @@ class Generator:
     :class:`ModelError` is raised if none is left. By default it is what ``GANZOO_PROVIDERS`` in the environment names,
     else all of them in this order. ``threads`` is the number of CPU threads, by default one per core; whoever needs
     more gives onnxruntime's ``session_options`` in their place. ``cuda_graphs`` are batch sizes for which a CUDA graph
-    is captured, which takes the cost of launching out of small batches. A file of more than ``limit`` bytes is refused.
+    is captured, which takes the cost of launching out of small batches. ``tf32`` lets CUDA multiply with 10 bits of
+    mantissa, which is faster for large batches and costs 1e-5 to 5e-3 of the range; by default it does if
+    ``GANZOO_TF32`` in the environment is 1. A file of more than ``limit`` bytes is refused.
 
     ``metadata`` is the whole document, ``signature`` and ``directions`` parts of it; ``inputs``, in the order in which
     a call takes them, and ``output`` are names; ``provider``, alias ``device``, is what really runs, not only what was
@@ -80,6 +81,7 @@ class Generator:
         threads: int | None = None,
         session_options: ort.SessionOptions | None = None,
         cuda_graphs: Sequence[int] = (),
+        tf32: bool | None = None,
         limit: int = 2**31,
     ) -> None:
         self._name = "the model" if isinstance(source, bytes) else Path(source).name
@@ -93,6 +95,10 @@ class Generator:
         self.inputs = tuple(field["name"] for field in self._fields)
         means = self.metadata.get("latent_mean", {})
         self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()}
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        cuda = {"use_tf32": "1"} if (os.environ.get(TF32) == "1" if tf32 is None else tf32) else {}
+        if cuda_graphs:
+            cuda["enable_cuda_graph"] = "1"
         # The session gets the bytes that were checked, not the path: the file may have been replaced since.
         fast = cache(lambda: for_cpu(model) or content)
         self._open = partial(
@@ -101,8 +107,9 @@ class Generator:
             self._name,
             folder,
             providers,
+            defaults={PROVIDERS["cuda"]: cuda, PROVIDERS["tensorrt"]: tensorrt_options(self._fields, digest)},
         )
-        self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
+        self._session = self._open(threads, session_options)
         self.provider = self.device = self._session.get_providers()[0]
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
         if not agree(found, self._fields):
@@ -130,7 +137,7 @@ class Generator:
         elif self.provider == PROVIDERS["cuda"] and not alone:
             self._abreast = 2
         where = (self.provider, threads or os.cpu_count(), ort.__version__, platform.node())
-        key = f"{hashlib.blake2b(content, digest_size=16).hexdigest()} {' '.join(map(str, where))}"
+        key = f"{digest} {' '.join(map(str, where))}"
         self._bytes = self._dtype.itemsize * math.prod(output["shape"])
         self._batching = Batching(key, self._bytes, self._abreast, on_device=self._on_device)
         self._kept = threading.local()
@@ -263,29 +270,19 @@ class Generator:
         each other after every operator. Another device never waits: while it computes, the next piece is drawn and the
         last one is used by the caller.
         """
-        n = left = drawing.n
-        if n < LARGE or (not self._on_device and (self._abreast == 1 or batch is not None)):
-            while left:
-                size = self._batch(batch, left, n)
-                left -= size
+        sizes = self._sizes(drawing.n, batch)
+        if drawing.n < LARGE or (not self._on_device and (self._abreast == 1 or batch is not None)):
+            for size in sizes:
                 yield self._piece(self._session, drawing.take(size), learn=self._abreast == 1)
             return
         session = self._session if self._on_device else self._one_thread
-        # One thread draws, in order; so the samples do not depend on how threads are scheduled. The queue is short, so
-        # that a stream needs constant memory.
-        waiting: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(1) as pencil, ThreadPoolExecutor(self._abreast) as pool:
-            try:
-                while left or waiting:
-                    while left and len(waiting) <= self._abreast:  # one is ready to begin when another ends
-                        size = self._batch(batch, left, n)
-                        left -= size
-                        drawn = pencil.submit(drawing.take, size)
-                        waiting.append(pool.submit(lambda drawn: self._piece(session, drawn.result()), drawn))
-                    yield waiting.popleft().result()
-            finally:  # whoever gives up waits for no more than what is being computed
-                for each in waiting:
-                    each.cancel()
+        yield from pipelined(sizes, drawing.take, partial(self._piece, session), self._abreast)
+
+    def _sizes(self, n: int, batch: int | None) -> Iterator[int]:
+        left = n
+        while left:
+            yield (size := self._batch(batch, left, n))
+            left -= size
 
     @cached_property
     def _one_thread(self) -> ort.InferenceSession:
@@ -317,12 +314,13 @@ class Generator:
 
     def _batch(self, asked: int | None, left: int, n: int) -> int:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
+        tensorrt = self.provider == PROVIDERS["tensorrt"]
         if asked is not None:
-            return min(whole(asked, 1, _BATCH), left)
+            return min(whole(asked, 1, _BATCH), left, PROFILE if tensorrt else left)
         if self._graphs is not None:
             return min(max(self._graphs.sizes), left)
-        # TensorRT builds a new engine for each new shape, which takes seconds: trying several sizes would not pay.
-        return min(64, left) if self.provider == PROVIDERS["tensorrt"] else self._batching.next(left, n)
+        # The sizes that TensorRT's engines are for: none is to be built only to find another one.
+        return min(PROFILE // 4, left) if tensorrt else self._batching.next(left, n)
 
     def _run(self, feed: Mapping[str, Value], session: ort.InferenceSession) -> NDArray[Any]:
         if self._graphs is not None or any(isinstance(value, ort.OrtValue) for value in feed.values()):

@@ -38,7 +38,15 @@ class Asked(Exception):
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[tuple[str, dict[str, str]]], ort.SessionOptions]]:
+def quieted() -> list[int]:
+    """The severities below which onnxruntime's default logger was told to be silent."""
+    return []
+
+
+@pytest.fixture
+def asked(
+    quieted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[list[tuple[str, dict[str, str]]], ort.SessionOptions]]:
     """A machine where everything works; what onnxruntime is asked for, one entry for each try."""
     tries: list[Any] = []
 
@@ -52,6 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[tuple[str, dict[st
         InferenceSession=open_it,
         SessionOptions=ort.SessionOptions,
         ExecutionMode=ort.ExecutionMode,
+        set_default_logger_severity=quieted.append,
     )
     monkeypatch.setattr(providers, "ort", there)
     monkeypatch.setattr(providers, "_cuda_works", lambda: True)
@@ -96,12 +105,55 @@ def test_the_defaults_of_a_provider_and_what_is_laid_over_them(asked: Any) -> No
     assert asked[-1][0][0][1] == {"ModelFormat": "MLProgram"}
 
 
-def test_tensorrts_engines_are_cached(asked: Any, cache: Path) -> None:
+def test_tf32_is_asked_for_by_name(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tf32(**settings: Any) -> str:
+        with pytest.raises(ModelError):
+            Generator(WHOLE, **{"providers": ["cuda"], **settings})
+        return asked[-1][0][0][1]["use_tf32"]
+
+    assert (tf32(), tf32(tf32=True)) == ("0", "1")
+    assert tf32(tf32=True, providers=[("cuda", {"use_tf32": "0"})]) == "0"
+    monkeypatch.setenv(providers.TF32, "1")
+    assert (tf32(), tf32(tf32=False), tf32(tf32=True)) == ("1", "0", "1")
+
+
+def test_cudnn_is_silenced_where_it_is_used(asked: Any, quieted: list[int]) -> None:
     with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["tensorrt"])
+        Generator(WHOLE, providers=["coreml", "cpu"])
+    assert quieted == []
+    with pytest.raises(ModelError):
+        Generator(WHOLE, providers=["cuda"])
+    assert quieted == [4]
+
+
+def test_tensorrts_engines_are_cached_by_model_for_all_batches(asked: Any, cache: Path) -> None:
+    """The strings as TensorRT's execution provider parses them; the provider itself was not run."""
+    folders = []
+    for content in (build(IMAGE), WHOLE):
+        with pytest.raises(ModelError):
+            Generator(content, providers=["tensorrt"])
+        folders.append(Path(asked[-1][0][0][1]["trt_engine_cache_path"]))
     options = asked[0][0][0][1]
-    assert options["trt_engine_cache_enable"] == "1"
-    assert options["trt_engine_cache_path"] == str(cache / "tensorrt")
+    assert options == {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folders[0]),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache / "tensorrt"),
+        "trt_profile_min_shapes": "z:1x3x2,y:1",
+        "trt_profile_opt_shapes": "z:64x3x2,y:64",
+        "trt_profile_max_shapes": "z:256x3x2,y:256",
+    }
+    assert folders[0] != folders[1]
+    assert {folder.parent for folder in folders} == {cache / "tensorrt"}
+    field = {"kind": "image", "name": "x", "shape": [1, 8, 8], "multiple": 4}
+    assert not [name for name in providers.tensorrt_options([field], "key") if "profile" in name]
+
+
+def test_tensorrt_is_given_the_batches_that_its_engines_are_for() -> None:
+    generator = Generator(build(IMAGE), providers=CPU)
+    generator.provider = providers.PROVIDERS["tensorrt"]
+    assert [*generator._sizes(150, None)] == [64, 64, 22]
+    assert [*generator._sizes(600, 1000)] == [256, 256, 88]
 
 
 def test_directml_knows_no_memory_patterns(asked: Any) -> None:
