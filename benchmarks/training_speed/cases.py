@@ -65,6 +65,10 @@ class Case:
 
     def textbook(self, ours: Loop, batches: Iterator[tuple[Tensor, ...]]) -> Iterator[textbook.Losses]:
         """Return the textbook's loop, beginning with the weights that ours has now."""
+        return CASES[self.name].loop(self.setup(ours, batches))
+
+    def setup(self, ours: Loop, batches: Iterator[tuple[Tensor, ...]]) -> textbook.Setup:
+        """Return the textbook's networks and optimizers, with the weights that ours has now."""
         kind, trainer = CASES[self.name], ours.trainer
         shape = self.images[0].shape
         built: dict[str, nn.Module] = {}
@@ -82,7 +86,7 @@ class Case:
                 optimizers[phase.optimizer] = plain(parameters, **settings)
         r1 = trainer.regularizers.get("r1")
         first = getattr(trainer, "generator", None)
-        setup = textbook.Setup(
+        return textbook.Setup(
             built,
             optimizers,
             batches,
@@ -91,7 +95,6 @@ class Case:
             r1=(r1.config.weight, r1.config.interval) if r1 is not None else None,
             device=self.device,
         )
-        return kind.loop(setup)
 
     def loader(self) -> Iterator[tuple[Tensor, ...]]:
         """Return batches as a textbook loads them: PIL images through ``ToTensor`` in a ``DataLoader``, for ever."""

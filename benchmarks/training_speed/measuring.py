@@ -61,7 +61,8 @@ def measure(
             "peak_mb": peak,
         }
     for worker in running.values():
-        worker.process.terminate()
+        worker.pipe.close()
+        worker.process.join()
     return {"batch_size": arena.case().config.train.batch_size, "rounds": rounds, "steps_a_turn": steps, "sides": found}
 
 
@@ -97,8 +98,8 @@ def _work(pipe: Any, arena: Arena, side: str, threads: int) -> None:
         with opened(arena, side) as steps:
             steps(1)  # what fails to run at all fails here
             pipe.send("")
-            while True:
-                what, count = pipe.recv()
+            while question := _next(pipe):
+                what, count = question
                 if what == "peak":
                     pipe.send(machine.peak_megabytes(arena.device))
                 elif what == "flops":
@@ -109,6 +110,14 @@ def _work(pipe: Any, arena: Arena, side: str, threads: int) -> None:
                     pipe.send(_seconds(steps, count, arena.device))
     except NotUsable as reason:
         pipe.send(str(reason))
+
+
+def _next(pipe: Any) -> tuple[str, int] | None:
+    try:
+        question: tuple[str, int] = pipe.recv()
+    except EOFError:  # nobody will ask any more
+        return None
+    return question
 
 
 def _seconds(steps: Steps, count: int, device: str) -> float:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ganzoo import UserError
 from ganzoo.config.train_settings import TrainSettings
 from ganzoo.training.process import fast_process
-from training_speed.cases import Case, make_case
+from training_speed.cases import CASES, Case, make_case
+from training_speed.peers import LOSSES, PEERS
 
 Steps = Callable[[int], object]
 """Trains so many generator steps further."""
@@ -21,7 +22,7 @@ OURS: dict[str, dict[str, str]] = {
 }
 """Settings of training, by side. A setting that ganzoo does not have yet is as good as off."""
 ON_CUDA_ALONE = ("ganzoo captured",)
-NAMES = ("textbook", *OURS)
+NAMES = ("textbook", *PEERS, *OURS)
 
 
 class NotUsable(Exception):
@@ -55,6 +56,17 @@ def opened(arena: Arena, side: str) -> Iterator[Steps]:
         case = arena.case()
         textbook = case.textbook(case.ours(), case.loader())
         yield lambda count: [next(textbook) for _ in range(count)]
+        return
+    if side in PEERS:
+        loop, case = CASES[arena.name].loop.__name__, arena.case()
+        setup = case.setup(case.ours(), case.loader())
+        if loop not in LOSSES or setup.r1:
+            raise NotUsable("has not this loss")
+        try:
+            step = PEERS[side](setup, loop == "train_wgan_gp")
+        except ImportError as error:
+            raise NotUsable(f"is not installed: {error}") from None
+        yield lambda count: [step() for _ in range(count)]
         return
     if side in ON_CUDA_ALONE and arena.device == "cpu":
         raise NotUsable("is for CUDA")
