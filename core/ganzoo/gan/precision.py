@@ -11,8 +11,7 @@
 
 Penalties, and whatever else stands in :func:`full_precision`, run in float32 whatever the setting, including their
 passes through the networks: second derivatives, and norms that are compared with a constant, need more than 8 or 10
-bits. The gradients of the weights come last and from all of the loss at once: under ``tf32`` in TF32, penalties
-included.
+bits. The gradients of the weights come last, from all of the loss at once: under ``tf32`` in TF32, penalties included.
 """
 
 from collections.abc import Iterator
