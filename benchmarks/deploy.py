@@ -104,7 +104,7 @@ class Files:
         self.latent: int = self.network.signature.inputs[0].shape[0]
         stem = folder / f"{model}-{size}"
         self.full, self.int8, self.as_exported = (stem.with_suffix(f".{kind}.onnx") for kind in ("full", "int8", "raw"))
-        exporting.export(self.network, self.full, {})
+        exporting.export(self.network, self.full, {}, target="cpu")  # what the runtime makes of any file on a CPU
         exporting.export(self.network, self.int8, {}, precision="int8")
         fast, exporting.FAST = exporting.FAST, ()
         exporting.export(self.network, self.as_exported, {})
