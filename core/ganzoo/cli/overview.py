@@ -25,7 +25,7 @@ def overview() -> str:
     }
     width = min(_columns(), _WIDEST) - 2
     lines = [
-        "Usage: ganzoo [OPTIONS] COMMAND [ARGS]...",
+        textwrap.fill("Usage: ganzoo [OPTIONS] COMMAND [ARGS]...", width + 2, subsequent_indent="  "),
         "",
         textwrap.fill(ABOUT, width, initial_indent="  ", subsequent_indent="  "),
     ]
