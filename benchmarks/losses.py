@@ -57,6 +57,7 @@ def jobs() -> dict[str, list[str]]:
 def train(arguments: list[str], folder: Path) -> dict[str, Any]:
     """Train in a process of its own and return the logged losses of each step, and the hash of the weights."""
     short = ["batch_size=6", "log_every=1", f"sample_every={STEPS}", f"checkpoint_every={STEPS}", "device=cpu"]
+    short.append("precision=fp32")  # the default depends on the processor
     command = [sys.executable, "-m", "ganzoo", "train", *arguments, "--steps", str(STEPS), "--seed", "0"]
     command += [part for each in short for part in ("--set", each)]
     done = subprocess.run(command, cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)

@@ -136,7 +136,7 @@ def make_case(
         "data": {"name": data} if data else kind.data,
         "model": {"n_critic": n_critic, **kind.model},
     }
-    config = load_config(load_registry(), kind.plugin, preset=kind.preset, flags=flags, sets=sets)
+    config = load_config(load_registry(), kind.plugin, preset=kind.preset, flags=flags, sets=("precision=fp32", *sets))
     return Case(name, config, config.build_dataset(), torch.device(device))
 
 

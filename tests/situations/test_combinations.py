@@ -112,7 +112,7 @@ def test_the_gradients_of_mixed_precision_are_those_of_full_precision(model: str
     joined = [torch.cat([gradient.flatten() for gradient in each.values()]) for each in found]
     # Behind many instance norms the gradient of a fresh network is a small difference: cyclegan's is the least alike,
     # and after twenty steps on images it is as much alike (0.998) as the others are here.
-    assert torch.cosine_similarity(*joined, dim=0) > 0.85
+    assert torch.cosine_similarity(*joined, dim=0) > 0.92
 
 
 @pytest.mark.slow

@@ -18,9 +18,21 @@ from ganzoo.terminal import escape_record, print
 
 if TYPE_CHECKING:
     from ganzoo.cli.commands import app, load_command
-    from ganzoo.cli.options import Attribute, Classes, Model, Seed, Truncation, conditions
+    from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
 
-__all__ = ["Attribute", "Classes", "Model", "Seed", "Truncation", "app", "conditions", "load_command", "main", "print"]
+__all__ = [
+    "TF32",
+    "Attribute",
+    "Classes",
+    "Model",
+    "Seed",
+    "Truncation",
+    "app",
+    "conditions",
+    "load_command",
+    "main",
+    "print",
+]
 
 _LONGEST = 2000  # characters of a sentence
 

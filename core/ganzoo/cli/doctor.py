@@ -47,6 +47,7 @@ def _examine_devices(found: dict[str, str], problems: list[str]) -> None:
 
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         found["torch runs on"] = ", ".join(names) or ("mps" if torch.backends.mps.is_available() else "cpu")
+        found["precision=auto"] = _precision()
         found["torch threads"] = ", ".join([str(torch.get_num_threads()), *filter(None, [waiting()])])
     except Exception as error:
         problems.append(f"torch cannot be imported: {error}; run: pip install --force-reinstall torch")
@@ -57,6 +58,21 @@ def _examine_devices(found: dict[str, str], problems: list[str]) -> None:
         found["onnxruntime has"] = ", ".join(providers)
     except Exception as error:
         problems.append(f"onnxruntime cannot be imported: {error}; see above which packages are installed")
+
+
+def _precision() -> str:
+    """Return what the setting stands for on this machine, and what decides it."""
+    from ganzoo.fields import Image, Points
+    from ganzoo.gan.precision import choose_precision
+    from ganzoo.training.devices import resolve_device
+
+    device = resolve_device("auto")
+    images, others = (choose_precision("auto", device, sample) for sample in (Image(1, 8, 8), Points(2)))
+    if device.type != "cpu":
+        return f"{images}, as on any {device.type} device"
+    if images == others:
+        return f"{images}; the processor has no AMX, which multiplies bfloat16"
+    return f"{images} for images, {others} for other samples; the processor multiplies bfloat16 by AMX"
 
 
 def _version(package: str) -> str | None:

@@ -111,6 +111,10 @@ class Config:
         gone = {("metric", choice.entry.name) for key, choice in self.metrics.items() if key in keys}
         return replace(self, metrics=kept, left_out=self.left_out | gone)
 
+    def with_precision(self, precision: str) -> Config:
+        """Return the config with this in place of the setting ``precision``."""
+        return replace(self, train=self.train.model_copy(update={"precision": precision}))
+
 
 def _plain(settings: BaseModel) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude_none=True)

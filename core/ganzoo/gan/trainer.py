@@ -64,7 +64,7 @@ class OptimizerConfig(BaseModel):
             case "rmsprop":
                 return optimizers.RMSprop(parameters, rate, weight_decay=decay)
             case "sgd":
-                return optimizers.SGD(parameters, rate, weight_decay=decay)
+                return optimizers.SGD(parameters, rate, weight_decay=decay, fused=True)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,10 @@ class Trainer(Configured[Settings], ABC):
     named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
     they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
     ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are scored together.
+
+    On CUDA, what a phase computes is captured once and repeated without its Python (:mod:`ganzoo.training.capture`), so
+    that state is kept in tensors which are changed in place, and no value is read. :meth:`prepare` is Python in each
+    run. ``revision`` is to be raised there when phases have to be captured anew, as after a layer has been added.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
@@ -112,6 +116,7 @@ class Trainer(Configured[Settings], ABC):
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     averaged: tuple[str, ...] = ("generator",)
     batch_multiple: int = 1
+    revision: int = 0
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]

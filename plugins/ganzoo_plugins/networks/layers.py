@@ -9,9 +9,17 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import avg_pool2d, layer_norm, leaky_relu_, pad
 
-from ganzoo import Field, Image
+from ganzoo import Field, Image, full_precision, widened
 
-__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "LayerNorm2d", "ThinConv2d", "output_activation", "same_conv2d"]
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "InstanceNorm2d",
+    "LayerNorm2d",
+    "ThinConv2d",
+    "output_activation",
+    "same_conv2d",
+]
 
 
 class AvgPool2d(nn.Module):
@@ -64,7 +72,9 @@ class AdaptiveAvgPool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C, *outputs]."""
-        return (self.matrix @ x.flatten(2).mT).mT.unflatten(2, self.outputs)
+        x = widened(x)
+        with full_precision(x.device):  # the weights of a mean have more than 8 bits
+            return (self.matrix @ x.flatten(2).mT).mT.unflatten(2, self.outputs)
 
 
 def _averaging(before: int, after: int) -> Tensor:
@@ -74,6 +84,18 @@ def _averaging(before: int, after: int) -> Tensor:
         start, end = i * before // after, -(-(i + 1) * before // after)
         matrix[i, start:end] = 1 / (end - start)
     return matrix
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """torch's instance normalization, always computed in float32.
+
+    Without weights, torch's kernel for the CPU rounds mean and deviation to the type of its input: under mixed
+    precision to the 8 bits of bfloat16.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize each map of [N, C, H, W]."""
+        return super().forward(widened(input))
 
 
 class LayerNorm2d(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import Discriminator, Image, Mask, Scores, Signature, UserError
+from ganzoo_plugins.networks.layers import InstanceNorm2d
 
 __all__ = ["PatchDiscriminator"]
 
@@ -39,7 +40,7 @@ class PatchDiscriminator(Discriminator):
             stride = 2 if index < layers else 1
             body.append(nn.Conv2d(before, after, 4, stride=stride, padding=1))
             if norm != "none":
-                body.append(nn.BatchNorm2d(after) if norm == "batch" else nn.InstanceNorm2d(after))
+                body.append(nn.BatchNorm2d(after) if norm == "batch" else InstanceNorm2d(after))
             body.append(nn.LeakyReLU(0.2, inplace=True))
         self.body = nn.Sequential(*body, nn.Conv2d(channels[-1], 1, 4, padding=1))
 

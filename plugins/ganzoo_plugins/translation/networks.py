@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo import Image, Network, Signature, UserError, widened
-from ganzoo_plugins.networks.layers import output_activation
+from ganzoo_plugins.networks.layers import InstanceNorm2d, output_activation
 
 __all__ = ["ResNet", "Translator"]
 
@@ -79,7 +79,7 @@ class ResidualBlock(nn.Module):
             *_normalized(channels),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,4 +87,4 @@ class ResidualBlock(nn.Module):
 
 
 def _normalized(channels: int) -> list[nn.Module]:
-    return [nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)]
+    return [InstanceNorm2d(channels), nn.ReLU(inplace=True)]

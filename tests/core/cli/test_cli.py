@@ -72,7 +72,7 @@ def run(trained: dict[str, Path], tmp_path: Path) -> Path:
         ("ema=1", ["'ema'", "less than 1, not 1"]),
         ("ema=nan", ["'ema'", "not nan"]),
         ("seed=-1", ["'seed'", "not -1"]),
-        ("precision=fp16", ["'precision'", "'fp32' or 'bf16', not 'fp16'"]),
+        ("precision=fp16", ["'precision'", "'tf32' or 'bf16', not 'fp16'"]),
         ("model.width=0", ["'model.width'", "not 0"]),
         ("model.optimizer.name=adma", ["'model.optimizer.name'", "'adam', 'adamw'", "not 'adma'"]),
         ("model.optimizer.betas=[0.5]", ["'model.optimizer.betas': more values are required, not [0.5]"]),

@@ -184,7 +184,7 @@ TRAIN = {
     "seed": st.integers(0, 2**63 - 1),
     "ema": st.floats(0, 1, exclude_max=True),
     "clip_grad": st.floats(1e-9, 1e9),
-    "precision": st.sampled_from(["fp32", "bf16"]),
+    "precision": st.sampled_from(["auto", "fp32", "tf32", "bf16"]),
     "threads": st.integers(1, 64),
 }
 MODEL = {

@@ -31,7 +31,9 @@ from ganzoo.data.dataset import DataSpec
 from ganzoo.gan.adversarial import _normalize_spectrum
 from ganzoo.gan.precision import full_precision, widened
 from ganzoo.runs import checkpoint
+from ganzoo_plugins.conditional.cgan_projection import ConditionalBatchNorm2d
 from ganzoo_plugins.losses.hinge import Hinge
+from ganzoo_plugins.networks.layers import InstanceNorm2d, LayerNorm2d
 from ganzoo_plugins.regularizers.gradients import per_sample_gradient
 
 SIZE = 64
@@ -190,3 +192,36 @@ def test_fourier_features_keep_their_angles() -> None:
     features, x = FourierFeatures(2, 8, 5.0), torch.randn(16, 2)
     exact = features.double()(x.double())
     assert torch.allclose(features.float()(x).double(), exact, atol=1e-3)
+
+
+class _ByClass(nn.Module):
+    """Conditional batch norm of one class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = ConditionalBatchNorm2d(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x, torch.zeros(len(x), 1))
+
+
+@pytest.mark.parametrize(
+    ("layer", "over"),
+    [
+        (InstanceNorm2d(8), (2, 3)),
+        (nn.BatchNorm2d(8), (0, 2, 3)),
+        (_ByClass(), (0, 2, 3)),
+        (LayerNorm2d(8, 12, 12), (1, 2, 3)),
+        (nn.LayerNorm([8, 12, 12]), (1, 2, 3)),
+    ],
+)
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.usefixtures("autocast")
+def test_statistics_of_norms_are_of_float32(layer: nn.Module, over: tuple[int, ...], gradient: bool) -> None:
+    torch.manual_seed(0)
+    x = (torch.randn(4, 8, 12, 12) + 5).bfloat16()
+    with torch.set_grad_enabled(gradient):
+        y = layer(x).double()
+    # A mean in bfloat16 is 2^-9 of its size wrong, so that here y would be some 0.01 off on the whole.
+    assert y.mean(over).abs().max() < 1e-3
+    assert (y.var(over, correction=0) - 1).abs().max() < 5e-3
