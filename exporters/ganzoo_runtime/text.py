@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = ["NAME", "did_you_mean", "fits", "same", "shown"]
 
@@ -52,6 +51,8 @@ def same(text: str, names: Iterable[str]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of the known names, or the names themselves if none is close."""
+    from difflib import get_close_matches  # after a mistake alone
+
     names = sorted(set(known))
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

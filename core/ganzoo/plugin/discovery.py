@@ -72,8 +72,9 @@ def _folders(path: Iterable[str]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _read(name: str, folder: Any, metadata: str) -> Distribution | None:
-    entry_points = folder / "entry_points.txt"
-    text = entry_points.read_text("utf-8") if entry_points.is_file() else ""
+    text = ""
+    with suppress(OSError):  # most have no such file
+        text = (folder / "entry_points.txt").read_text("utf-8")
     if GROUP not in text and name != BUNDLED:
         return None
     lines = (folder / metadata).read_text("utf-8").partition("\n\n")[0].splitlines()

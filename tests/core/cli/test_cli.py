@@ -779,7 +779,7 @@ def test_a_file_is_sampled_without_torch(trained: dict[str, Path], tmp_path: Pat
         assert not imported & {"torch", "onnx", "matplotlib", "rich"}
 
 
-@pytest.mark.parametrize(("columns", "widest"), [("40", 40), ("80", 80), ("300", 120), ("wide", 80)])
+@pytest.mark.parametrize(("columns", "widest"), [("44", 44), ("80", 80), ("300", 120), ("wide", 80)])
 def test_the_list_of_commands_fits_the_terminal(columns: str, widest: int, cli, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     lines = cli("--help").out.splitlines()

@@ -130,7 +130,7 @@ def test_the_regression_encoder_learns_beside_its_generator():
 def test_an_image_loss_reaches_the_encoder_alone():
     sets = ("model.gan_settings.width=2", "model.width=2", "model.image_weight=1")
     loop = loop_for("encoder_regression", *sets)
-    loop._run(loop.phases[-1])
+    loop.run(loop.phases[-1])
     assert "encoder/image" in loop.logs
     assert all(parameter.grad is None for parameter in loop.trainer.generator.parameters())
 
