@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell turns Ctrl-C off for what it runs in the background; tests send it, to this process and to its children.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from this process and all that it starts, unless tests for one are asked for by ``-m gpu``.
+
+    The tests are about what the code decides, and most are held to figures of the CPU; on a machine with a GPU
+    ``device = auto`` would mean another device. Before torch is imported: it counts GPUs once.
+    """
+    if not re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 TINY = {
     "digits": ("-p", "wgan_gp_conv", "--data", "digits", "--set", "model.width=2", "--set", "model.latent_dim=4"),

@@ -1,11 +1,23 @@
 """The errors that ganzoo raises, by who can correct them."""
 
+import importlib
+import os
 import re
 import signal
+from pathlib import Path
 
 from ganzoo_runtime.text import did_you_mean
 
-__all__ = ["GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean", "is_out_of_memory", "sentence"]
+__all__ = [
+    "GanzooError",
+    "Interrupted",
+    "TrainingError",
+    "UserError",
+    "did_you_mean",
+    "is_out_of_memory",
+    "place",
+    "sentence",
+]
 
 
 class GanzooError(Exception):
@@ -38,7 +50,8 @@ class Interrupted(GanzooError):
 def is_out_of_memory(error: Exception) -> bool:
     """Return whether the error means that memory ran out; torch's own errors are recognized without importing torch."""
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and re.search(r"(?i)out of memory|allocate memory", str(error)) is not None
+        isinstance(error, RuntimeError)
+        and re.search(r"(?i)out of memory|allocate memory|alloc_failed|bad_alloc", str(error)) is not None
     )
 
 
@@ -51,3 +64,19 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, GanzooError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def place(error: BaseException) -> str:
+    """Return the innermost place that is neither ganzoo's core, torch nor Python's library: the plugin's, if any is.
+
+    It has the form `` (file.py, line 3)``.
+    """
+    import traceback
+
+    core, library = Path(__file__).parent, {Path(os.__file__).parent, Path(importlib.__file__).parent}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        foreign = core in path.parents or "torch" in path.parts or path.parent in library
+        if not foreign and path.is_file():
+            return f" ({path.name}, line {frame.lineno})"
+    return ""

@@ -74,6 +74,8 @@ class Progress:
             return
         losses = [f"{key.removesuffix('/loss')} {value:.3f}" for key, value in metrics.items() if key.endswith("/loss")]
         text = f"{metrics['images_per_second']:,.0f} images/s  {'  '.join(losses)}"
+        if (used := metrics.get("peak_memory_mib")) is not None:
+            text += f"  {used:,.0f} MiB"
         if self.bar is not None:
             self.bar.update(self.task, completed=step, description=text)
             return

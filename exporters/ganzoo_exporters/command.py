@@ -32,6 +32,14 @@ def export(
     precision: Annotated[
         Literal["fp32", "fp16", "int8"], typer.Option(help="The arithmetic inside: fp16 for GPUs, int8 for CPUs.")
     ] = "fp32",
+    target: Annotated[
+        Literal["any", "cpu"],
+        typer.Option(
+            "--for",
+            help="What runs the file: with cpu it has the form that is fastest there, for other languages; ganzoo's "
+            "own runtime makes it of any file.",
+        ),
+    ] = "any",
     directions: Annotated[
         Path | None,
         typer.Option(help="A file of 'ganzoo directions' to put into the metadata; it may include a mean latent."),
@@ -69,6 +77,7 @@ def export(
         every_network=every_network,
         pixels=layout,
         precision=precision,
+        target=target,
         metadata=_read_directions(directions) if directions is not None else None,
         runs=runs,
     )

@@ -7,7 +7,7 @@ import glob
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
@@ -36,9 +37,11 @@ from ganzoo_exporters.parity import (
 )
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
+from ganzoo_runtime.cpu import for_cpu
+from ganzoo_runtime.file_checks import read_model
 from ganzoo_runtime.metadata import check_document
 
-__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "check", "draw_inputs", "export"]
+__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "Target", "check", "draw_inputs", "export"]
 
 SCHEMA = 1
 """The version of the metadata document."""
@@ -58,6 +61,10 @@ INLINE = 2**31 - 2**25
 
 Layout = Literal["NCHW", "NHWC"]
 
+Target = Literal["any", "cpu"]
+"""What a file is written for. ``"any"`` suits all devices, and the runtime rewrites it where it opens it on a CPU;
+``"cpu"`` holds that form, for applications in other languages that run on CPUs."""
+
 _CALIBRATION, _HELD_OUT = range(1, 9), range(9, 13)  # seeds of batches of 64
 
 
@@ -68,6 +75,7 @@ def export(
     *,
     pixels: Layout | None = None,
     precision: Precision = "fp32",
+    target: Target = "any",
     tolerance: float | None = None,
     inline: int = INLINE,
 ) -> dict[str, Any]:
@@ -80,19 +88,20 @@ def export(
     With ``pixels`` the output is not float32 but uint8 in that layout, scaled, rounded and clipped inside the graph,
     exactly as :func:`ganzoo_runtime.images.pixels` does. ``precision`` is that of the arithmetic inside; see
     :mod:`ganzoo_exporters.precision`. int8 is calibrated on latents that are drawn as the signature says, and an image
-    is left beside the file, rows in float32 and in int8 in turn. Weights of more than ``inline`` bytes go to one other
-    file beside ``path``.
+    is left beside the file, rows in float32 and in int8 in turn. ``target`` is what the file is written for. Weights of
+    more than ``inline`` bytes go to one other file beside ``path``.
 
     The metadata entry ``ganzoo`` is ``metadata`` as JSON, and in it ``schema``, ``signature``, ``network`` (unless
-    given, ``"generator"``), ``precision`` and ``parity``: the largest difference between onnxruntime and torch over the
-    batch sizes ``BATCHES``, relative to the value range of an image, or to the largest value (at least 1) of anything
-    else; of int8 also the mean one and the signal-to-noise ratio over other latents than those of the calibration.
+    given, ``"generator"``), ``precision``, ``target`` and ``parity``: the largest difference between
+    onnxruntime and torch over the batch sizes ``BATCHES``, relative to the value range of an image, or to the largest
+    value (at least 1) of anything else; of int8 also the mean one and the signal-to-noise ratio over other latents than
+    those of the calibration.
 
     Raises :class:`~ganzoo.UserError` for metadata that the runtime would refuse and options that the network does not
     allow, and :class:`~ganzoo.GanzooError` if the network cannot be exported, draws random numbers inside, or differs
     by more than the tolerance. No file is left then, and one that was there stays as it was.
     """
-    signature, document = network.signature, _document(network.signature, metadata, pixels, precision)
+    signature, document = network.signature, _document(network.signature, metadata, pixels, precision, target)
     fixed, tolerance = tolerance is not None, TOLERANCE.get(precision, math.inf) if tolerance is None else tolerance
     with atomic_path(path) as temporary, temporary_path(path, folder=True) as folder:
         # Written and compared under a temporary name: a file that differs from torch never gets the final one.
@@ -111,7 +120,10 @@ def export(
                     _write(model, document, file, inline)
                 try:
                     generator = runtime.Generator(file, providers=["CPUExecutionProvider"])
-                    difference = largest_difference(generator, inputs, expected, signature)
+                    # The file as others open it, and as the runtime rewrites it for a CPU.
+                    difference = max(
+                        largest_difference(each, inputs, expected, signature) for each in (generator, _plain(file))
+                    )
                 except runtime.ModelError as error:
                     raise GanzooError(f"the exported network does not run in onnxruntime: {error}") from None
                 tried.append((*difference, model, generator))
@@ -153,6 +165,10 @@ def export(
                 ours = runtime.Generator(file, providers=["CPUExecutionProvider"])
                 if not pixels_agree(generator, ours, inputs, signature.output):
                     raise GanzooError("the exported network's pixels are not those of its values")
+        if target == "cpu" and (content := for_cpu(read_model(file.read_bytes(), file.name, file.parent))) is not None:
+            onnx.checker.check_model(content, full_check=weights is None)
+            with writing(file, str(path)):
+                file.write_bytes(content)
         # The weights get their name first: the model must never name a file that does not exist yet. They are called by
         # their hash, so an older model beside it still finds its own weights until it has been replaced.
         if weights is not None:
@@ -179,14 +195,14 @@ def check(signature: Signature, pixels: Layout | None, precision: Precision) -> 
 
 
 def _document(
-    signature: Signature, metadata: Mapping[str, Any], pixels: Layout | None, precision: Precision
+    signature: Signature, metadata: Mapping[str, Any], pixels: Layout | None, precision: Precision, target: Target
 ) -> dict[str, Any]:
     """Return the metadata so far; what the network does not allow and the runtime would not read is refused."""
     if not signature.inputs or not all(field.name for field in signature.inputs):
         raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
     check(signature, pixels, precision)
     document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
-    document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision}
+    document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision, "target": target}
     try:
         check_document(json.loads(_to_json(document)))
     except runtime.ModelError as error:
@@ -205,6 +221,15 @@ def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precis
             yield from to_half(model)
         case "int8":
             yield to_integers(model, feeds(network.signature, _CALIBRATION))
+
+
+def _plain(file: Path) -> Callable[..., NDArray[Any]]:
+    """Return a function of the inputs that runs the file in onnxruntime, as it is."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return lambda *arrays: np.asarray(session.run(None, dict(zip(names, arrays, strict=True)))[0])
 
 
 def _write(model: onnx.ModelProto, document: Mapping[str, Any], path: Path, inline: int) -> Path | None:

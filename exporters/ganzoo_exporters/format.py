@@ -10,7 +10,7 @@ from ganzoo import Format, UserError
 
 if TYPE_CHECKING:
     from ganzoo import Network
-    from ganzoo_exporters.export import Layout
+    from ganzoo_exporters.export import Layout, Target
     from ganzoo_exporters.precision import Precision
     from ganzoo_runtime import Generator
 
@@ -37,11 +37,12 @@ class Onnx(Format):
         *,
         pixels: Layout | None = None,
         precision: Precision = "fp32",
+        target: Target = "any",
     ) -> dict[str, Any]:
         """Write the network to ``path``; see :func:`ganzoo_exporters.export.export`."""
         from ganzoo_exporters.export import export
 
-        return export(network, path, metadata, pixels=pixels, precision=precision)
+        return export(network, path, metadata, pixels=pixels, precision=precision, target=target)
 
     def load(self, path: Path) -> Generator:
         """Open the file, on the GPU if there is one; raises :class:`UserError` if it is not one of ours or damaged."""

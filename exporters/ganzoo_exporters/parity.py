@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def apply(network: Network, arrays: Sequence[NDArray[Any]], signature: Signature
 
 
 def largest_difference(
-    generator: runtime.Generator,
+    generator: Callable[..., NDArray[Any]],
     inputs: Sequence[Sequence[NDArray[Any]]],
     expected: Sequence[NDArray[Any]],
     signature: Signature,

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import ir
 
@@ -25,8 +27,10 @@ LEAST_PSNR = 30.0
 """A file in integers is refused if its peak signal-to-noise ratio to torch is below this, in decibels."""
 
 _LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_NORMS = {f"{kind}Normalization" for kind in ("Batch", "Group", "Instance", "Layer", "RMS")}
+"""Operators whose means and variances onnxruntime sums up in float32 whatever their input is (stash_type in ONNX)."""
+
 _IN_FLOAT32 = {
-    *("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization"),
     *("LpNormalization", "MeanVarianceNormalization", "Softmax", "LogSoftmax", "Exp", "Pow", "Sqrt", "Reciprocal"),
     *("ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare", "CumSum", "Range"),
 }
@@ -36,9 +40,9 @@ _IN_FLOAT32 = {
 def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """Yield the model with weights and arithmetic in float16, each time with more of it left in float32.
 
-    Normalizations, powers and sums always stay in float32. Then everything up to the first, second and fourth layer
-    with weights does too, since errors in the first layers are amplified by all that follow. The whole model never
-    stays in float32.
+    Powers and sums always stay in float32. Then everything up to the first, second and fourth layer with weights does
+    too, since errors in the first layers are amplified by all that follow; and at last normalizations, which cost a
+    conversion before and behind each. The whole model never stays in float32.
     """
     with _tools():
         from onnxruntime.transformers import float16
@@ -46,18 +50,40 @@ def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     named.CopyFrom(model)
     for index, node in enumerate(named.graph.node):
         node.name = f"{node.op_type}_{index}"
+    _settle_statistics(named.graph)
     layers = [index for index, node in enumerate(named.graph.node) if node.op_type in _LAYERS]
-    for first in (0, *(layers[kept - 1] + 1 for kept in (1, 2, 4) if kept < len(layers))):
-        half = onnx.ModelProto()
-        half.CopyFrom(named)
-        with quiet():
-            half = float16.convert_float_to_float16(
-                half,
-                keep_io_types=True,
-                op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *sorted(_IN_FLOAT32)],
-                node_block_list=[node.name for node in half.graph.node[:first]],
-            )
-        yield _tidy(half)
+    firsts = (0, *(layers[kept - 1] + 1 for kept in (1, 2, 4) if kept < len(layers)))
+    has_norms = any(node.op_type in _NORMS for node in named.graph.node)
+    for norms in (set[str](), _NORMS) if has_norms else (_NORMS,):
+        for first in firsts:
+            half = onnx.ModelProto()
+            half.CopyFrom(named)
+            with quiet():
+                half = float16.convert_float_to_float16(
+                    half,
+                    keep_io_types=True,
+                    op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *sorted(_IN_FLOAT32 | norms)],
+                    node_block_list=[node.name for node in half.graph.node[:first]],
+                )
+            yield _tidy(half)
+
+
+def _settle_statistics(graph: onnx.GraphProto) -> None:
+    """Multiply known variances and means of batch norms into scale and shift: float16 holds no small variance."""
+    arrays = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "BatchNormalization" or not {*node.input[1:]} <= arrays.keys():
+            continue
+        scale, shift, mean, variance = (
+            numpy_helper.to_array(arrays[each]).astype(np.float64) for each in node.input[1:]
+        )
+        epsilon = next((each.f for each in node.attribute if each.name == "epsilon"), 1e-5)
+        factor = scale / np.sqrt(variance + epsilon)
+        # with a variance of 1 - epsilon nothing is left to divide by
+        settled = (factor, shift - mean * factor, np.zeros_like(mean), np.full_like(variance, 1 - epsilon))
+        for index, values in enumerate(settled, 1):  # new ones, since several may be one tensor in the file
+            node.input[index] = f"{node.name}::{index}"
+            graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), node.input[index]))
 
 
 def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:

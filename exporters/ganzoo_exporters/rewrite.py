@@ -1,13 +1,13 @@
 """Rewriting of graphs into the form that onnxruntime computes fastest; results are equal up to rounding.
 
-The gain was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the figures. Weights are laid out as in
-ONNX: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
+What is here leaves fewer operators and less arithmetic for any device; what pays on CPUs alone is in
+:mod:`ganzoo_runtime.cpu`. The gain was measured on a CPU with onnxruntime 1.31; ``docs/deployment.md`` has the
+figures. Weights are laid out as in ONNX: [out, in, k, k] for Conv, [in, out, k, k] for ConvTranspose.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
 from math import prod
 
 import numpy as np
@@ -28,12 +28,10 @@ from ganzoo_exporters.nodes import (
     plain_convolution,
     sole_producer,
 )
+from ganzoo_runtime.cpu import POINTWISE
 
 __all__ = ["FAST", "QUANTIZABLE", "rewrite"]
 
-_THIN = 4  # a convolution to so few channels is fastest as a transposed one
-_WIDE = 16  # channels; a transposed convolution to fewer is fastest as it is
-_POINTWISE = {"Clip", "Elu", "Gelu", "HardSigmoid", "LeakyRelu", "Relu", "Selu", "Sigmoid", "Softplus", "Tanh"}
 _MOVING = {"Concat", "DepthToSpace", "Reshape", "Slice"}
 _ABSORBING = {"Conv", "Gemm"}  # what onnxruntime computes together with a pointwise function behind it
 
@@ -60,7 +58,7 @@ def without_transposes(node: ir.Node) -> ir.Value | None:
     """Transpose, layer norm over all but the batch, pointwise functions, Transpose back: without the Transposes."""
     chain: list[ir.Node] = []
     inner = input_node(node) if node.op_type == "Transpose" else None
-    while inner is not None and inner.op_type in _POINTWISE:
+    while inner is not None and inner.op_type in POINTWISE:
         chain.append(inner)
         inner = input_node(inner)
     if inner is None or inner.op_type != "LayerNormalization" or (first := input_node(inner, "Transpose")) is None:
@@ -163,58 +161,6 @@ def halved_as_strided(node: ir.Node) -> ir.Value | None:
     return insert(node, "Conv", [conv.inputs[0], *add_weights(node, kernel, bias)], attributes)
 
 
-def thin_as_transposed(node: ir.Node) -> ir.Value | None:
-    """A convolution of stride 1 to few channels: a transposed one, its kernel turned round."""
-    found = plain_convolution(node, "Conv")
-    if found is None or found[2] != [1, 1]:
-        return None
-    weight, bias, _, pads = found
-    turned = [weight.shape[2 + axis % 2] - 1 - pad for axis, pad in enumerate(pads)]
-    if not (len(weight) <= _THIN < weight.shape[1] and min(turned) >= 0):
-        return None
-    kernel = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
-    attributes = {"kernel_shape": list(kernel.shape[2:]), "strides": [1, 1], "pads": turned}
-    return insert(node, "ConvTranspose", [node.inputs[0], *add_weights(node, kernel, bias)], attributes)
-
-
-def transposed_by_phases(node: ir.Node) -> ir.Value | None:
-    """A transposed convolution of stride s: a convolution for each of its s x s phases, which become s x s pixels.
-
-    As it is, it would be a matrix product for every sample, whose columns are then added to the pixels.
-    """
-    found = plain_convolution(node, "ConvTranspose")
-    shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    if found is None or shape is None or any(get_ints(node, "output_padding", [0, 0])):
-        return None
-    weight, _, strides, pads = found
-    stride, channels, *size = strides[0], *weight.shape[1:]
-    exact = all(not each % stride and pads[axis] + pads[axis + 2] == each - stride for axis, each in enumerate(size))
-    if strides[0] != strides[1] or stride < 2 or not exact or channels < _WIDE:
-        return None
-    height, width = shape[2:]
-    if not isinstance(height, int) or not isinstance(width, int):
-        return None
-    # Pixel s i + r adds weight[m] of pixel i + (r + pad - m) / s, where that is whole: m = (r + pad) % s + s t.
-    parts, counts = [], [each // stride for each in size]
-    for phase in product(range(stride), repeat=2):
-        at = [divmod(each + pad, stride) for each, pad in zip(phase, pads, strict=False)]
-        rows, columns = (
-            [first + stride * t for t in reversed(range(n))] for (_, first), n in zip(at, counts, strict=True)
-        )
-        kernel = add_weight(node, weight[:, :, rows][:, :, :, columns].swapaxes(0, 1))
-        around = [*(n - 1 - later for (later, _), n in zip(at, counts, strict=True)), *(later for later, _ in at)]
-        attributes = {"kernel_shape": counts, "pads": around}
-        parts.append(insert(node, "Conv", [node.inputs[0], kernel, *node.inputs[2:]], attributes))
-    # Interleaved first along rows, then along columns: three times as fast as one DepthToSpace.
-    pixels = [insert_reshape(node, part, [0, channels, height * width, 1]) for part in parts]
-    lines = [
-        insert(node, "Concat", pixels[start : start + stride], {"axis": 3}) for start in range(0, len(pixels), stride)
-    ]
-    lines = [insert_reshape(node, line, [0, channels * height, 1, width * stride]) for line in lines]
-    whole = insert(node, "Concat", lines, {"axis": 2})
-    return insert_reshape(node, whole, [0, channels, height * stride, width * stride])
-
-
 def transposed_as_convolution(node: ir.Node) -> ir.Value | None:
     """A transposed convolution of stride s: one to s x s times the channels, which become s x s pixels, and a crop.
 
@@ -262,7 +208,7 @@ def activated_early(node: ir.Node) -> ir.Value | None:
         inputs = [*map(applied, moved), *moving.inputs[len(moved) :]]
         return insert(node, moving.op_type, inputs, moving.attributes)
 
-    before = input_node(node) if node.op_type in _POINTWISE else None
+    before = input_node(node) if node.op_type in POINTWISE else None
     if before is None or before.op_type not in _MOVING:
         return None
     # Only if every source can absorb the function: otherwise it would run more often than before.
@@ -277,8 +223,6 @@ FAST: tuple[Rule, ...] = (
     one_pixel_as_product,
     doubled_as_transposed,
     halved_as_strided,
-    thin_as_transposed,
-    transposed_by_phases,
     activated_early,
 )
 """The rules for floating point numbers."""

@@ -29,7 +29,8 @@ def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
     feed: dict[str, Value] = {}
     sizes = set()
     for field, array in zip(fields, arrays, strict=True):
-        name, value = field["name"], _as_value(array)
+        name = field["name"]
+        value = _as_value(name, array)
         shape = tuple(value.shape() if isinstance(value, ort.OrtValue) else value.shape)
         if not (shape and shape[0] and _fits(shape[1:], field)):
             raise ValueError(f"input {name!r} has the shape {['N', *field['shape']]}, not {list(shape)}")
@@ -49,12 +50,21 @@ def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
     return feed
 
 
-def _as_value(array: Any) -> Value:
+def _as_value(name: str, array: Any) -> Value:
     """Return an array in the memory of a device as onnxruntime's value, without a copy, and any other as NumPy's."""
+    if isinstance(array, np.ndarray):
+        return array
+    if isinstance(array, ort.OrtValue):
+        return array.numpy() if array.device_name() == "cpu" else array
     on_cpu = (1, 0)
-    if isinstance(array, np.ndarray) or getattr(array, "__dlpack_device__", lambda: on_cpu)() == on_cpu:
+    if getattr(array, "__dlpack_device__", lambda: on_cpu)() == on_cpu:
         return np.asarray(array)
-    return array if isinstance(array, ort.OrtValue) else ort.OrtValue.from_dlpack(array)
+    try:
+        return ort.OrtValue.from_dlpack(array)
+    except Exception as error:  # whatever its library raises
+        strided = "IsContiguousTensor" in str(error)
+        reason = "make it contiguous first" if strided else " ".join(str(error).split())[:200]
+        raise ValueError(f"input {name!r} cannot be read where it is: {reason}") from None
 
 
 def _fits(shape: Sequence[int], field: Mapping[str, Any]) -> bool:

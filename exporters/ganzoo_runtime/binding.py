@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-__all__ = ["Bound", "Device", "Graphs", "Value", "run_bound"]
+__all__ = ["Binding", "Bound", "Device", "Graphs", "Value", "graph_options", "length"]
 
 Device = tuple[str, int]
 """What onnxruntime calls a kind of memory, and the number of the device: ``("cuda", 0)``."""
@@ -17,24 +17,38 @@ Value = Any
 """An array of NumPy, or onnxruntime's OrtValue, which has no types."""
 
 
-def run_bound(
-    session: ort.InferenceSession,
-    feed: Mapping[str, Value],
-    output: str,
-    device: Device,
-    options: ort.RunOptions | None,
-) -> ort.OrtValue:
-    """Run the session once and return its output in the memory of the device, when it is complete."""
-    binding = session.io_binding()
-    for name, value in feed.items():
-        if isinstance(value, ort.OrtValue):
-            binding.bind_ortvalue_input(name, value)
-        else:
-            binding.bind_cpu_input(name, value)
-    binding.bind_output(output, *device)
-    session.run_with_iobinding(binding, options)
-    binding.synchronize_outputs()
-    return binding.get_outputs()[0]
+class Binding:
+    """Runs whose output stays where it was computed, through one binding that is made once.
+
+    Each output has memory of its own and is valid as long as it is held. A run waits for all work of the device that
+    has been launched, on whatever stream, and its output is complete when it returns: neither whoever made the inputs
+    nor whoever reads outputs has to synchronize. Not for several threads at once.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, output: str, device: Device, options: ort.RunOptions | None = None
+    ) -> None:
+        self._session, self._output, self._device, self._options = session, output, device, options
+        self._binding = session.io_binding()
+
+    def run(self, feed: Mapping[str, Value]) -> ort.OrtValue:
+        """Run the session once, on a batch of any size."""
+        binding = self._binding
+        try:
+            for name, value in feed.items():
+                # not bind_cpu_input, which keeps the array until the next one of that name
+                on_cpu = isinstance(value, np.ndarray)
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value) if on_cpu else value)
+            binding.bind_output(self._output, *self._device)  # anew: a run would write to the output of the last one
+            # onnxruntime computes on a stream of its own, which waits for no other. Inputs may still be computed, and
+            # memory that it takes for the output may have been that of one that is still read.
+            binding.synchronize_inputs()
+            self._session.run_with_iobinding(binding, self._options)
+            return binding.get_outputs()[0]
+        finally:
+            # The binding holds no memory between runs, neither the caller's nor that of outputs.
+            binding.clear_binding_inputs()
+            binding.clear_binding_outputs()
 
 
 class Bound:
@@ -66,8 +80,13 @@ class Bound:
 
     def run(self, feed: Mapping[str, Value]) -> ort.OrtValue:
         """Run on inputs of the same shapes; the output is valid until the next run."""
+        shared = any(isinstance(value, ort.OrtValue) for value in feed.values())
+        if shared:  # it may still be computed, on a stream that the copy does not wait for
+            self._binding.synchronize_inputs()
         for name, value in feed.items():
             self._inputs[name].update_inplace(value)
+        if shared:  # nor does onnxruntime's stream wait for a copy from device to device
+            self._binding.synchronize_inputs()
         self._session.run_with_iobinding(self._binding, self._options)
         return self._output
 
@@ -92,7 +111,7 @@ class Graphs:
 
     def run(self, feed: Mapping[str, Value]) -> ort.OrtValue:
         """Run on inputs whose batch is one of the sizes; the output is valid until the next run of that size."""
-        size = _length(next(iter(feed.values())))
+        size = length(next(iter(feed.values())))
         if size not in self._bound:
             options = graph_options(len(self._bound) + 1)
             self._bound[size] = Bound(self._session, feed, self._output, self._device, options)
@@ -106,5 +125,6 @@ def graph_options(number: int) -> ort.RunOptions:
     return options
 
 
-def _length(value: Value) -> int:
+def length(value: Value) -> int:
+    """Return how many samples a value has."""
     return int(value.shape()[0] if isinstance(value, ort.OrtValue) else value.shape[0])

@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from math import prod
 from pathlib import Path
 
 from . import limits
-from .errors import ModelError
-from .limits import Refused
+from .errors import ModelError, Refused
 from .metadata import Document, read_document
+from .protobuf import Field, as_message, as_text, fields_of, integers, malformed
 
-__all__ = ["Source", "read", "read_metadata"]
+__all__ = ["Model", "Source", "read", "read_model"]
 
 Source = str | os.PathLike[str] | bytes
 
@@ -67,64 +67,73 @@ def read(source: Source, name: str, limit: int) -> bytes:
         raise ModelError(f"{source!s} cannot be read: {error.strerror or error}") from None
 
 
-def read_metadata(content: bytes, name: str, folder: Path | None = None) -> Document:
-    """Check the whole file and return its document. onnxruntime is not used, since it would trust the file.
+def read_model(content: bytes, name: str, folder: Path | None = None) -> Model:
+    """Check the whole file and return what is in it. onnxruntime runs nothing of it, since it would trust the file.
 
     Weights may lie in other files of ``folder``, if one is given. Raises :class:`ModelError`, one sentence.
     """
     try:
-        model = _Model(folder).read(content)
+        model = Model(folder).read(content)
         if model.text is None:
             raise Refused("has no ganzoo metadata: it was not exported by ganzoo")
-        document = read_document(model.text, name)
-        if model.inputs != [field["name"] for field in document["signature"]["inputs"]]:
+        model.document = read_document(model.text, name)
+        if model.inputs != [field["name"] for field in model.document["signature"]["inputs"]]:
             raise Refused("is inconsistent: the inputs of its graph are not those of its signature")
-        limits.check(model.graph, document["signature"])
+        model.shapes = limits.check(model.graph, model.document["signature"])
     except Refused as error:
         raise ModelError(f"{name} {error}") from None
-    return document
+    return model
 
 
 @dataclass
-class _Model:
-    """Reads a model: a ``ModelProto`` of onnx.proto, whose numbers of fields are used below."""
+class Model:
+    """What is read of a model: a ``ModelProto`` of onnx.proto, whose numbers of fields are used below.
+
+    ``parts`` are the fields of the model and ``inner`` those of its graph, in their order; views of the content.
+    """
 
     folder: Path | None
     text: bytes | None = None
     inputs: list[str] = field(default_factory=list)
     graph: limits.Graph = field(default_factory=lambda: limits.Graph())
+    document: Document = field(default_factory=dict)
+    shapes: limits.Shapes = field(default_factory=dict)
+    parts: list[Field] = field(default_factory=list)
+    inner: list[Field] = field(default_factory=list)
     _left: int = _PARTS
 
-    def read(self, content: bytes) -> _Model:
+    def read(self, content: bytes) -> Model:
+        """Read and check all but the metadata; raises :class:`Refused`."""
         # protobuf merges repeated messages: with two graphs, a parser that takes the last one would check another graph
         # than the one that onnxruntime runs. The same holds for tensors of an attribute, below.
-        parts = [*self._fields(memoryview(content))]
-        graphs = [_message(part) for number, part in parts if number == 7]
+        self.parts = self._fields(memoryview(content))
+        graphs = [as_message(part) for number, part in self.parts if number == 7]
         if len(graphs) != 1:
-            raise _malformed()
-        for number, part in parts:
+            raise malformed()
+        for number, part in self.parts:
             match number:
                 case 8:
-                    opset = dict(self._fields(_message(part)))
-                    if _text(opset.get(1, b"")) not in ("", "ai.onnx"):
-                        raise Refused(f"needs operators of {_text(opset[1])!r}, which are not ONNX's own")
-                    self.graph.opsets.append(bytes(_message(part)))
+                    opset = dict(self._fields(as_message(part)))
+                    if as_text(opset.get(1, b"")) not in ("", "ai.onnx"):
+                        raise Refused(f"needs operators of {as_text(opset[1])!r}, which are not ONNX's own")
+                    self.graph.opsets.append(bytes(as_message(part)))
                 case 14:
-                    entry = dict(self._fields(_message(part)))
-                    if _text(entry.get(1, b"")) == "ganzoo":
-                        self.text = bytes(_message(entry.get(2, b"")))
+                    entry = dict(self._fields(as_message(part)))
+                    if as_text(entry.get(1, b"")) == "ganzoo":
+                        self.text = bytes(as_message(entry.get(2, b"")))
                 case 20 | 25:  # training, functions
                     raise Refused("has functions or a training graph of its own, which a file of ganzoo's never has")
-        for number, part in self._fields(graphs[0]):
+        self.inner = self._fields(graphs[0])
+        for number, part in self.inner:
             match number:
                 case 1:
-                    self._node(_message(part))
+                    self._node(as_message(part))
                 case 5:
-                    self.graph.weights.append(self._tensor(_message(part)))
+                    self.graph.weights.append(self._tensor(as_message(part)))
                 case 11:
-                    self.inputs.append(_text(dict(self._fields(_message(part))).get(1, b"")))
+                    self.inputs.append(as_text(dict(self._fields(as_message(part))).get(1, b"")))
                 case 12:
-                    self.graph.outputs.append(_text(dict(self._fields(_message(part))).get(1, b"")))
+                    self.graph.outputs.append(as_text(dict(self._fields(as_message(part))).get(1, b"")))
                 case 15:
                     raise Refused("has sparse weights, which a file of ganzoo's never has")
         return self
@@ -135,15 +144,15 @@ class _Model:
         for number, part in self._fields(message):
             match number:
                 case 1:
-                    node.inputs.append(_text(part))
+                    node.inputs.append(as_text(part))
                 case 2:
-                    node.outputs.append(_text(part))
+                    node.outputs.append(as_text(part))
                 case 4:
-                    operator = _text(part)
+                    operator = as_text(part)
                 case 5:
-                    self._attribute(_message(part), node)
+                    self._attribute(as_message(part), node)
                 case 7 | 8:
-                    domain = domain or _text(part)
+                    domain = domain or as_text(part)
         # A list of what is allowed, not of what is forbidden: a new version of onnxruntime may add operators that read
         # files or run subgraphs.
         if domain not in ("", "ai.onnx") or operator not in _OPERATORS:
@@ -155,21 +164,23 @@ class _Model:
             raise Refused(f"has more than {_NODES} operators")
 
     def _attribute(self, message: memoryview, node: limits.Node) -> None:
-        name, numbers, tensors = "", list[int](), list[memoryview]()
+        name, word, numbers, tensors = "", None, list[int](), list[memoryview]()
         for number, part in self._fields(message):
             match number:
                 case 1:
-                    name = _text(part)
+                    name = as_text(part)
                 case 3 | 8:
-                    numbers += _integers(part)
+                    numbers += integers(part)
+                case 4:
+                    word = as_message(part)
                 case 5:
-                    tensors.append(_message(part))
-                case 2 | 4 | 7 | 9 | 13 | 20:  # numbers, strings, what kind it is
+                    tensors.append(as_message(part))
+                case 2 | 7 | 9 | 13 | 20:  # numbers, several strings, what kind it is
                     pass
                 case _:
                     raise Refused("has graphs inside of operators, which a file of ganzoo's never has")
         if len(tensors) > 1:
-            raise _malformed()
+            raise malformed()
         for tensor in tensors:
             self._tensor(tensor)
         # Attributes such as value_ints hold data. All others are sizes, axes and modes, where a huge number would make
@@ -179,24 +190,26 @@ class _Model:
             if any(not least <= value <= _ATTRIBUTE for value in numbers):
                 raise Refused(f"has an operator whose attribute {name[:80]!r} makes no sense")
             node.attributes[name] = numbers
+            if word is not None:
+                node.words[name] = str(word, "utf-8", "replace")
 
     def _tensor(self, message: memoryview) -> limits.Weight:
-        weight, stored, raw, entries = limits.Weight(), 0, None, dict[str, str]()
+        weight, stored, entries = limits.Weight(), 0, dict[str, str]()
         for number, part in self._fields(message):
             match number:
                 case 1:
-                    weight.shape += _integers(part)
+                    weight.shape += integers(part)
                 case 2:
                     weight.type = part if isinstance(part, int) else 0
                 case 4 | 5 | 7 | 10 | 11:
                     stored += len(part) if isinstance(part, memoryview) else 1
                 case 8:
-                    weight.name = _text(part)
+                    weight.name = as_text(part)
                 case 9:
-                    raw = len(_message(part))
+                    weight.raw = as_message(part)
                 case 13:
-                    entry = dict(self._fields(_message(part)))
-                    entries[_text(entry.get(1, b""))] = _text(entry.get(2, b""))
+                    entry = dict(self._fields(as_message(part)))
+                    entries[as_text(entry.get(1, b""))] = as_text(entry.get(2, b""))
                 case 3 | 6:
                     raise Refused("has weights of a kind that a file of ganzoo's never has")
         # A shape is a promise of the file: limited before it is multiplied, and compared with the bytes that are there.
@@ -206,8 +219,8 @@ class _Model:
         weight.size = prod(weight.shape) * size
         if entries:
             self._beside(entries, weight.size)
-        elif weight.size != raw if raw is not None else prod(weight.shape) > stored:
-            raise _malformed()
+        elif weight.size != len(weight.raw) if weight.raw is not None else prod(weight.shape) > stored:
+            raise malformed()
         elif weight.size <= limits.SMALL:
             weight.message = bytes(message)
         return weight
@@ -233,69 +246,10 @@ class _Model:
         if length != size or start < 0 or start + length > status.st_size:
             raise Refused(f"keeps weights in {place[:80]!r}, which is cut short")
 
-    def _fields(self, message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-        """Yield number and content of each field of a message of protobuf: an integer, or bytes."""
-        position, end = 0, len(message)
-        while position < end:
-            # A few megabytes of empty fields would keep this loop busy for minutes: the number of parts is limited.
-            self._left -= 1
-            if self._left < 0:
-                raise Refused("has more parts than any network needs")
-            key, position = _varint(message, position)
-            number, wire = divmod(key, 8)
-            if wire == 0:
-                value, position = _varint(message, position)
-                yield number, value
-                continue
-            if wire == 2:
-                size, position = _varint(message, position)
-            elif wire in (1, 5):
-                size = 8 if wire == 1 else 4
-            else:
-                raise _malformed()
-            if number == 0 or position + size > end:
-                raise _malformed()
-            yield number, message[position : position + size]
-            position += size
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    for byte in message[position : position + 10]:
-        value |= (byte & 0x7F) << shift
-        position += 1
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise _malformed()
-
-
-def _integers(part: memoryview | int) -> list[int]:
-    """Return one integer of 64 bits with a sign, or those that are packed."""
-    values, position = [], 0
-    if isinstance(part, int):
-        values.append(part)
-    else:
-        if len(part) > 2**20:
-            raise _malformed()
-        while position < len(part):
-            value, position = _varint(part, position)
-            values.append(value)
-    return [value - 2**64 if value >= 2**63 else value for value in values]
-
-
-def _malformed() -> Refused:
-    return Refused("is not an ONNX file, or it is cut short")
-
-
-def _message(part: memoryview | bytes | int) -> memoryview:
-    if isinstance(part, int):
-        raise _malformed()
-    return memoryview(part)
-
-
-def _text(part: memoryview | bytes | int) -> str:
-    try:
-        return str(_message(part), "utf-8")
-    except UnicodeDecodeError:
-        raise _malformed() from None
+    def _fields(self, message: memoryview) -> list[Field]:
+        # A few megabytes of empty fields would keep this busy for minutes: the number of parts is limited.
+        found = [*islice(fields_of(message), self._left + 1)]
+        self._left -= len(found)
+        if self._left < 0:
+            raise Refused("has more parts than any network needs")
+        return found

@@ -9,10 +9,8 @@ import os
 import platform
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +20,12 @@ from numpy.typing import NDArray
 
 from .arrays import TYPES, agree, check_arrays
 from .batching import LARGE, Batching
-from .binding import Bound, Graphs, Value, graph_options, run_bound
-from .errors import ModelError
-from .file_checks import Source, read, read_metadata
-from .providers import DEVICES, PROVIDERS, Provider, cores, open_session
+from .binding import Binding, Bound, Graphs, Value, graph_options, length
+from .cpu import for_cpu
+from .errors import ModelError, OutOfMemory
+from .file_checks import Source, read, read_model
+from .pipeline import pipelined
+from .providers import DEVICES, PROFILE, PROVIDERS, TF32, Provider, cores, open_session, tensorrt_options
 from .random_inputs import (
     GENERATOR,
     Drawing,
@@ -43,6 +43,8 @@ from .random_inputs import (
 __all__ = ["Batch", "Generator"]
 
 _BATCH = "the batch size"
+# What onnxruntime, CUDA, cuDNN and cuBLAS say where memory does not suffice.
+_OUT_OF_MEMORY = ("Failed to allocate memory", "out of memory", "_ALLOC_FAILED", "bad allocation", "std::bad_alloc")
 _SMALL = 1 << 20  # bytes of samples; what each thread may keep for its next request
 
 
@@ -62,7 +64,9 @@ class Generator:
     :class:`ModelError` is raised if none is left. By default it is what ``GANZOO_PROVIDERS`` in the environment names,
     else all of them in this order. ``threads`` is the number of CPU threads, by default one per core; whoever needs
     more gives onnxruntime's ``session_options`` in their place. ``cuda_graphs`` are batch sizes for which a CUDA graph
-    is captured, which takes the cost of launching out of small batches. A file of more than ``limit`` bytes is refused.
+    is captured, which takes the cost of launching out of small batches. ``tf32`` lets CUDA multiply with 10 bits of
+    mantissa, which is faster for large batches and costs 1e-5 to 5e-3 of the range; by default it does if
+    ``GANZOO_TF32`` in the environment is 1. A file of more than ``limit`` bytes is refused.
 
     ``metadata`` is the whole document, ``signature`` and ``directions`` parts of it; ``inputs``, in the order in which
     a call takes them, and ``output`` are names; ``provider``, alias ``device``, is what really runs, not only what was
@@ -77,21 +81,35 @@ class Generator:
         threads: int | None = None,
         session_options: ort.SessionOptions | None = None,
         cuda_graphs: Sequence[int] = (),
+        tf32: bool | None = None,
         limit: int = 2**31,
     ) -> None:
         self._name = "the model" if isinstance(source, bytes) else Path(source).name
         folder = None if isinstance(source, bytes) else Path(source).resolve().parent
         content = read(source, self._name, limit)
-        self.metadata: Mapping[str, Any] = read_metadata(content, self._name, folder)
+        model = read_model(content, self._name, folder)
+        self.metadata: Mapping[str, Any] = model.document
         self.signature = self.metadata["signature"]
         self.directions: Mapping[str, Mapping[str, Any]] = self.metadata.get("directions", {})
         self._fields: list[dict[str, Any]] = self.signature["inputs"]
         self.inputs = tuple(field["name"] for field in self._fields)
         means = self.metadata.get("latent_mean", {})
         self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()}
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        cuda = {"use_tf32": "1"} if (os.environ.get(TF32) == "1" if tf32 is None else tf32) else {}
+        if cuda_graphs:
+            cuda["enable_cuda_graph"] = "1"
         # The session gets the bytes that were checked, not the path: the file may have been replaced since.
-        self._open = partial(open_session, content, self._name, folder, providers)
-        self._session = self._open(threads, session_options, cuda_graphs=bool(cuda_graphs))
+        fast = cache(lambda: for_cpu(model) or content)
+        self._open = partial(
+            open_session,
+            lambda provider: fast() if provider == PROVIDERS["cpu"] else content,
+            self._name,
+            folder,
+            providers,
+            defaults={PROVIDERS["cuda"]: cuda, PROVIDERS["tensorrt"]: tensorrt_options(self._fields, digest)},
+        )
+        self._session = self._open(threads, session_options)
         self.provider = self.device = self._session.get_providers()[0]
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
         if not agree(found, self._fields):
@@ -109,17 +127,23 @@ class Generator:
         # A CUDA graph has one set of buffers, and DirectML allows one run at a time: their runs must not overlap.
         alone = self._graphs is not None or self.provider == PROVIDERS["directml"]
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if alone else contextlib.nullcontext()
+        self._on_device = self._memory[0] != "cpu"
         # The number of pieces of a large request that are computed at once: on the CPU one on each thread. With the
-        # user's own session options the threads are not ours to divide.
-        self._abreast = (threads or cores()) if self.provider == PROVIDERS["cpu"] and session_options is None else 1
+        # user's own session options the threads are not ours to divide. With CUDA one is copied while another is
+        # computed, each on a stream of its own.
+        self._abreast = 1
+        if self.provider == PROVIDERS["cpu"] and session_options is None:
+            self._abreast = threads or cores()
+        elif self.provider == PROVIDERS["cuda"] and not alone:
+            self._abreast = 2
         where = (self.provider, threads or os.cpu_count(), ort.__version__, platform.node())
-        key = f"{hashlib.blake2b(content, digest_size=16).hexdigest()} {' '.join(map(str, where))}"
+        key = f"{digest} {' '.join(map(str, where))}"
         self._bytes = self._dtype.itemsize * math.prod(output["shape"])
-        self._batching = Batching(key, self._bytes, self._abreast)
+        self._batching = Batching(key, self._bytes, self._abreast, on_device=self._on_device)
         self._kept = threading.local()
         self._from_noise = (
             [field["kind"] for field in self._fields] == ["latent"]
-            and self._memory[0] == "cpu"
+            and not self._on_device
             and not alone
             and self._session.get_outputs()[0].type == TYPES.get(self._dtype.name)
             and self.metadata.get("latent_generator", GENERATOR) == GENERATOR
@@ -132,16 +156,17 @@ class Generator:
     def __call__(self, *arrays: Any) -> NDArray[Any]:
         """Apply the network to one batch: one array per input, in their order, each [N, ...].
 
-        Arrays on the GPU, of any library that knows DLPack, are read where they are; whoever made them has to have
-        synchronized. The sample is float32, or uint8 where the model was exported with pixels inside.
+        Arrays on the GPU, of any library that knows DLPack (torch, CuPy, JAX), are read where they are, whatever stream
+        computes them; with TensorRT whoever makes them has to synchronize first. The sample is float32, or uint8 where
+        the model was exported with pixels inside.
         """
         return self._run(check_arrays(self._fields, arrays), self._session)
 
     def on_device(self, *arrays: Any) -> ort.OrtValue:
         """Apply the network like a call, and leave the sample in the memory of the device that computed it.
 
-        ``torch.from_dlpack(value)`` and the like take it without a copy. From a CUDA graph it is valid until the next
-        run of the same batch size.
+        ``torch.from_dlpack(value)`` and the like take it without a copy. It is complete, and valid as long as it is
+        held; from a CUDA graph until the next run of the same batch size.
         """
         return self._run_bound(check_arrays(self._fields, arrays))
 
@@ -242,36 +267,41 @@ class Generator:
         """Compute the samples of all that is drawn, a piece after another.
 
         Of a large request on the CPU each thread computes a piece of its own: if all work on one piece, they wait for
-        each other after every operator.
+        each other after every operator. Another device never waits: while it computes, the next piece is drawn and the
+        last one is used by the caller.
         """
-        n = left = drawing.n
-        if self._abreast == 1 or batch is not None or n < LARGE:
-            while left:
-                size = self._batch(batch, left, n)
-                left -= size
-                yield self._piece(self._session, drawing.take(size))
+        sizes = self._sizes(drawing.n, batch)
+        if drawing.n < LARGE or (not self._on_device and (self._abreast == 1 or batch is not None)):
+            for size in sizes:
+                yield self._piece(self._session, drawing.take(size), learn=self._abreast == 1)
             return
-        # Inputs are drawn here, in order, and only the network runs in threads: so the samples do not depend on how
-        # threads are scheduled. The queue is short, so that a stream needs constant memory.
-        waiting: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(self._abreast) as pool:
-            while left or waiting:
-                while left and len(waiting) <= self._abreast:  # one is ready to begin when another ends
-                    size = self._batch(None, left, n)
-                    left -= size
-                    waiting.append(pool.submit(self._piece, self._one_thread, drawing.take(size)))
-                yield waiting.popleft().result()
+        session = self._session if self._on_device else self._one_thread
+        yield from pipelined(sizes, drawing.take, partial(self._piece, session), self._abreast)
+
+    def _sizes(self, n: int, batch: int | None) -> Iterator[int]:
+        left = n
+        while left:
+            yield (size := self._batch(batch, left, n))
+            left -= size
 
     @cached_property
     def _one_thread(self) -> ort.InferenceSession:
         return self._open(1)
 
-    def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]]) -> Batch:
-        """Compute a piece, and record its time if it was computed as those of large requests are."""
-        start = time.perf_counter()
-        samples = self._run(feed, session)
-        if self._abreast == 1 or session is not self._session:
-            self._batching.record(len(samples), time.perf_counter() - start)
+    def _piece(self, session: ort.InferenceSession, feed: Mapping[str, NDArray[Any]], *, learn: bool = True) -> Batch:
+        """Compute a piece, in halves if memory does not suffice, and record its time where it is that of many."""
+        start, size = time.perf_counter(), length(next(iter(feed.values())))
+        try:
+            samples = self._run(feed, session)
+        except OutOfMemory:
+            if size == 1:
+                raise
+            self._batching.exclude(size)
+            parts = (slice(None, size // 2), slice(size // 2, None))
+            halves = ({name: values[part] for name, values in feed.items()} for part in parts)
+            return Batch(np.concatenate([self._piece(session, half, learn=learn).samples for half in halves]), feed)
+        if learn:
+            self._batching.record(size, time.perf_counter() - start)
         return Batch(samples, feed)
 
     def _drawing(self, n: int, seed: int, **asked: Any) -> Drawing:
@@ -284,12 +314,13 @@ class Generator:
 
     def _batch(self, asked: int | None, left: int, n: int) -> int:
         """Return how many to compute next of a request for ``n``, of which so many are left."""
+        tensorrt = self.provider == PROVIDERS["tensorrt"]
         if asked is not None:
-            return min(whole(asked, 1, _BATCH), left)
+            return min(whole(asked, 1, _BATCH), left, PROFILE if tensorrt else left)
         if self._graphs is not None:
             return min(max(self._graphs.sizes), left)
-        # TensorRT builds a new engine for each new shape, which takes seconds: trying several sizes would not pay.
-        return min(64, left) if self.provider == PROVIDERS["tensorrt"] else self._batching.next(left, n)
+        # The sizes that TensorRT's engines are for: none is to be built only to find another one.
+        return min(PROFILE // 4, left) if tensorrt else self._batching.next(left, n)
 
     def _run(self, feed: Mapping[str, Value], session: ort.InferenceSession) -> NDArray[Any]:
         if self._graphs is not None or any(isinstance(value, ort.OrtValue) for value in feed.values()):
@@ -304,11 +335,15 @@ class Generator:
         """Run where the inputs are, and leave the output there."""
         try:
             with self._lock:
-                if self._graphs is not None and len(next(iter(feed.values()))) in self._graphs.sizes:
+                if self._graphs is not None and length(next(iter(feed.values()))) in self._graphs.sizes:
                     return self._graphs.run(feed)
-                return run_bound(self._session, feed, self.output, self._memory, self._options)
+                # One for each thread: with one for all, threads would wait for each other.
+                if (binding := getattr(self._kept, "binding", None)) is None:
+                    binding = self._kept.binding = Binding(self._session, self.output, self._memory, self._options)
+                return binding.run(feed)
         except Exception as error:
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> ModelError:
-        return ModelError(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}")
+        kind = OutOfMemory if any(words in str(error) for words in _OUT_OF_MEMORY) else ModelError
+        return kind(f"{self._name} cannot be run: {' '.join(str(error).split())[:300]}")

@@ -14,7 +14,10 @@ from typing import Any
 
 import onnxruntime as ort
 
-__all__ = ["MEMORY", "SMALL", "WORK", "Graph", "Node", "Refused", "Weight", "check"]
+from .errors import Refused
+from .protobuf import part, varint
+
+__all__ = ["MEMORY", "SMALL", "WORK", "Graph", "Node", "Shapes", "Weight", "check"]
 
 MEMORY = 2**28
 """The most bytes that the values alive at a time may take for one sample; what is constant is always alive."""
@@ -40,30 +43,31 @@ _NUMBERS = {"float32": 1, "uint8": 2, "int64": 7}
 _BATCH = 5  # beside a batch of 1, to see that everything grows with the batch and not with its square
 
 
-class Refused(Exception):
-    """The file is not to be opened; says why, its name left out."""
-
-
 @dataclass
 class Weight:
-    """An initializer: name, shape, type and bytes; the message it was read from, unless it is large or elsewhere."""
+    """An initializer: name, shape, type and bytes; the message it was read from, unless it is large or elsewhere.
+
+    ``raw`` are its numbers as they lie in the file, little-endian, if they are written so.
+    """
 
     name: str = ""
     shape: list[int] = field(default_factory=list)
     type: int = 0
     size: int = 0
     message: bytes = b""
+    raw: memoryview | None = None
 
 
 @dataclass
 class Node:
-    """An operator: the message it was read from, and what of it matters here."""
+    """An operator: the message it was read from, and what of it matters here: of attributes, integers and strings."""
 
     message: bytes
     operator: str = ""
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     attributes: dict[str, list[int]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -79,8 +83,11 @@ class Graph:
 Shapes = Mapping[str, tuple[list[int], int]]  # shape and bytes of each value by its name
 
 
-def check(graph: Graph, signature: Mapping[str, Any]) -> None:
-    """Raise :class:`Refused` if the graph takes too much memory or time, or gives not what its signature says."""
+def check(graph: Graph, signature: Mapping[str, Any]) -> Shapes:
+    """Return the shape and the bytes of every value for one sample.
+
+    Raises :class:`Refused` if the graph takes too much memory or time, or gives not what its signature says.
+    """
     fields, output = signature["inputs"], signature["output"]
     known = {weight.name: (weight.shape, 0) for weight in graph.weights}
     one, several = (_infer(graph, fields, batch) for batch in (1, _BATCH))
@@ -99,6 +106,7 @@ def check(graph: Graph, signature: Mapping[str, Any]) -> None:
     wanted = [_BATCH, *(given[0][1:] if output["kind"] == "scores" else output["shape"])]
     if given != (wanted, prod(wanted) * (1 if output["dtype"] == "uint8" else 4)):
         raise Refused("is inconsistent: the output of its graph is not that of its signature")
+    return shapes
 
 
 def _infer(graph: Graph, fields: Iterable[Mapping[str, Any]], batch: int) -> Shapes:
@@ -108,11 +116,11 @@ def _infer(graph: Graph, fields: Iterable[Mapping[str, Any]], batch: int) -> Sha
         return {}
     inputs = [(each["name"], _NUMBERS[each["dtype"]], [batch, *each["shape"]]) for each in fields]
     inputs += [(weight.name, weight.type, weight.shape) for weight in graph.weights if not weight.message]
-    parts = [_part(1, node.message) for node in graph.nodes]
-    parts += [_part(5, weight.message) for weight in graph.weights if weight.message]
-    parts += [_part(2, b"sizes"), *(_part(11, _value(*each)) for each in inputs)]
-    parts += [_part(12, _part(1, name.encode())) for name in names]
-    model = b"\x08\x0a" + _part(7, b"".join(parts)) + b"".join(_part(8, opset) for opset in graph.opsets)
+    parts = [part(1, node.message) for node in graph.nodes]
+    parts += [part(5, weight.message) for weight in graph.weights if weight.message]
+    parts += [part(2, b"sizes"), *(part(11, _value(*each)) for each in inputs)]
+    parts += [part(12, part(1, name.encode())) for name in names]
+    model = b"\x08\x0a" + part(7, b"".join(parts)) + b"".join(part(8, opset) for opset in graph.opsets)
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     # Constant folding would compute parts of the graph while it opens, which is what must not happen yet.
@@ -189,17 +197,5 @@ def _shape(name: str, shapes: Shapes) -> list[int]:
 
 def _value(name: str, kind: int, shape: Sequence[int]) -> bytes:
     """Return a ``ValueInfoProto``: a tensor of that type and shape."""
-    sizes = b"".join(_part(1, b"\x08" + _varint(size)) for size in shape)
-    return _part(1, name.encode()) + _part(2, _part(1, b"\x08" + _varint(kind) + _part(2, sizes)))
-
-
-def _part(number: int, content: bytes) -> bytes:
-    return _varint(8 * number + 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
+    sizes = b"".join(part(1, b"\x08" + varint(size)) for size in shape)
+    return part(1, name.encode()) + part(2, part(1, b"\x08" + varint(kind) + part(2, sizes)))

@@ -8,16 +8,16 @@ import functools
 import importlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnxruntime as ort
 
 from .batching import cache_folder
 from .errors import ModelError
-from .random_inputs import whole
+from .random_inputs import Fields, whole
 
-__all__ = ["DEVICES", "PROVIDERS", "Provider", "cores", "open_session"]
+__all__ = ["DEVICES", "PROFILE", "PROVIDERS", "TF32", "Provider", "cores", "open_session", "tensorrt_options"]
 
 _TENSORRT, _CUDA, _DIRECTML, _COREML, _CPU = (
     f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "Dml", "CoreML", "CPU")
@@ -31,26 +31,33 @@ DEVICES = {_TENSORRT: "cuda", _CUDA: "cuda", _DIRECTML: "dml"}
 ENVIRONMENT = "GANZOO_PROVIDERS"
 """The environment variable that names providers, with commas between them, where none are named otherwise."""
 
+TF32 = "GANZOO_TF32"
+"""The environment variable that is 1 if CUDA may multiply in TF32, where nothing else says so."""
+
+PROFILE = 256
+"""The most samples that TensorRT computes at a time; of its engines, those for a quarter of it are the fastest."""
+
 Provider = str | tuple[str, Mapping[str, str]]
 
 
 def open_session(
-    model: bytes,
+    model: Callable[[str], bytes],
     name: str,
     folder: Path | None,
     providers: Sequence[Provider] | None,
     threads: int | None,
     options: ort.SessionOptions | None = None,
     *,
-    cuda_graphs: bool = False,
+    defaults: Mapping[str, Mapping[str, str]],
 ) -> ort.InferenceSession:
     """Return a session on the first of the providers that works; see :class:`Generator` for the arguments.
 
-    ``folder`` is where weights may lie that the model keeps in other files.
+    ``model`` returns what a provider is given, by its full name. ``folder`` is where weights may lie that the model
+    keeps in other files. ``defaults`` are options of this model's, by the full name of the provider.
     """
     threads = 0 if threads is None else whole(threads, 1, "the number of threads")
     asked = providers or _asked_by_environment()
-    wanted = [each for each in _resolve(asked, cuda_graphs) if _usable(each[0])]
+    wanted = [each for each in _resolve(asked, defaults) if _usable(each[0])]
     names = [each for each, _ in wanted]
     reason = f"{' and '.join(_full_name(each)[0] for each in asked or names)} cannot be used here"
     # A provider may be listed and still fail: no driver, an operator it lacks, too little memory. onnxruntime's own
@@ -62,7 +69,11 @@ def open_session(
                 with contextlib.suppress(TypeError):  # its name is no text: weights beside the model are not found
                     place = "session.model_external_initializers_file_folder_path"
                     settings.add_session_config_entry(place, str(folder))
-            session = ort.InferenceSession(model, settings, wanted[skip:], enable_fallback=0)
+            if names[skip] in (_CUDA, _TENSORRT):
+                # Where cuDNN has no plan for a convolution, onnxruntime takes another and says so by its default
+                # logger, on stderr, which is no concern of whoever draws samples. There is no other switch than this.
+                ort.set_default_logger_severity(4)
+            session = ort.InferenceSession(model(names[skip]), settings, wanted[skip:], enable_fallback=0)
             if session.get_providers()[0] in names:
                 return session
         except Exception as error:
@@ -79,35 +90,40 @@ def _full_name(provider: Provider) -> tuple[str, Mapping[str, str]]:
     return PROVIDERS.get(name.lower(), name), options
 
 
-def _resolve(asked: Sequence[Provider] | None, cuda_graphs: bool) -> list[tuple[str, dict[str, str]]]:
+def _resolve(
+    asked: Sequence[Provider] | None, defaults: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, dict[str, str]]]:
     """Return the providers by their full names, each with our defaults and over them the options that are asked for."""
-    wanted = []
-    for provider in asked or list(PROVIDERS):
-        name, options = _full_name(provider)
-        defaults = dict(_default_options(name))
-        if cuda_graphs and name == _CUDA:
-            defaults["enable_cuda_graph"] = "1"
-        wanted.append((name, {**defaults, **options}))
-    return wanted
+    named = [_full_name(provider) for provider in asked or list(PROVIDERS)]
+    return [(name, {**_DEFAULTS.get(name, {}), **defaults.get(name, {}), **options}) for name, options in named]
 
 
-def _default_options(provider: str) -> Mapping[str, str]:
-    match provider:
-        case "CUDAExecutionProvider":
-            # By default cuDNN tries out every algorithm again for each new shape, and TF32 costs 1e-3 of accuracy.
-            return {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-        case "TensorrtExecutionProvider":
-            # Building an engine takes from seconds to minutes; a cached one is used again as long as its shapes fit.
-            folder = str(cache_folder() / "tensorrt")
-            return {
-                "trt_engine_cache_enable": "1",
-                "trt_engine_cache_path": folder,
-                "trt_timing_cache_enable": "1",
-                "trt_timing_cache_path": folder,
-            }
-        case "CoreMLExecutionProvider":
-            return {"ModelFormat": "MLProgram"}  # the older format computes in half precision
-    return {}
+_DEFAULTS = {
+    # By default cuDNN tries out every algorithm again for each new shape, and TF32 is on.
+    _CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
+    _COREML: {"ModelFormat": "MLProgram"},  # the older format computes in half precision
+}
+
+
+def tensorrt_options(fields: Fields, key: str) -> dict[str, str]:
+    """Return TensorRT's options for a model with these inputs, whose content has this hash.
+
+    Building an engine takes from seconds to minutes. So engines are cached, and built for every batch up to
+    :data:`PROFILE` samples at once. The folder is the model's own, since engines are called by the form of the graph
+    alone: of two models that differ in their weights, one would be given the other's.
+    """
+    folder = cache_folder() / "tensorrt"
+    options = {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder / key),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+    }
+    if not any(field.get("multiple") for field in fields):  # images of any size have no largest one
+        for bound, batch in (("min", 1), ("opt", PROFILE // 4), ("max", PROFILE)):
+            shapes = (f"{field['name']}:{'x'.join(map(str, [batch, *field['shape']]))}" for field in fields)
+            options[f"trt_profile_{bound}_shapes"] = ",".join(shapes)
+    return options
 
 
 def _session_options(provider: str, threads: int) -> ort.SessionOptions:

@@ -65,7 +65,7 @@ def write_npy(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
             if not file.tell():
                 header = {"descr": samples.dtype.str, "fortran_order": False, "shape": (n, *samples.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, header)
-            file.write(samples.tobytes())
+            file.write(np.ascontiguousarray(samples).data)
     return path
 
 

@@ -9,7 +9,7 @@ from conftest import Command
 from handmade import write_model
 
 from ganzoo import Attributes, Image, Label, Latent, Signature, UserError
-from ganzoo.cli.conditions import conditions
+from ganzoo.cli.options import conditions
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo_runtime import Generator
 

@@ -20,7 +20,7 @@ from conftest import Command
 from PIL import Image
 
 from ganzoo import Attributes, Label, Signature, UserError
-from ganzoo.cli.conditions import conditions
+from ganzoo.cli.options import conditions
 from ganzoo.images.plots import caption, save_curves
 from ganzoo_runtime import Generator, ModelError
 from ganzoo_runtime.metadata import check_document

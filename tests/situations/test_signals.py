@@ -143,7 +143,7 @@ def test_the_second_signal_ends_what_hangs(warm: Warm, home: Path) -> None:
 
 
 PLACES = {
-    "before the first step": "ganzoo.training.loop.Loop.start_workers",
+    "before the first step": "ganzoo.training.loop.Loop.start_stream",
     "in the first step": "ganzoo.training.loop.Loop.advance",
     "while data is read": "ganzoo.data.stream.Stream.fetch",
     "while metrics are prepared": "ganzoo_plugins.metrics.modes.Modes.prepare",

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, conditions
 from ganzoo.cli.images import Background, MaxPixels, Source
+from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, conditions
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
@@ -39,6 +39,7 @@ def encode(
     out: Annotated[Path, typer.Option(help="FILE.npz with the latents, and the names of the images.")] = Path(
         "latents.npz"
     ),
+    tf32: TF32 = False,
 ) -> None:
     """Find the latents that a generator draws images from.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ganzoo.cli.conditions import Model
+from ganzoo.cli.options import TF32, Model
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
@@ -39,6 +39,7 @@ def eval_(
         Path | None, typer.Option(help="A folder for eval.json and images; a run's figures are also kept without.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that eval.json holds.")] = False,
+    tf32: TF32 = False,
 ) -> None:
     """Evaluate a trained model: its samples beside as many real ones.
 

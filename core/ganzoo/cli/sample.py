@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.conditions import Attribute, Classes, Model, Seed, Truncation, conditions
+from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
@@ -29,6 +29,7 @@ def sample(
             "samples a folder for a .png each, FILE.npy, FILE.parquet, or FILE.tar for WebDataset shards.",
         ),
     ] = Path("samples.png"),
+    tf32: TF32 = False,
 ) -> None:
     """Draw samples from a trained model."""
     from ganzoo.fields import Signature

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, latents and the order of the data.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option("--deterministic", help="The same result to the bit each time, on CUDA too; slower."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder that run folders are made in; 'runs' if left out.")
     ] = None,
@@ -60,6 +65,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Before the training, show what 20 steps of it spend their time on.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a GAN into a new run folder, or go on with one."""
@@ -68,13 +76,22 @@ def train(
 
     asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "preset": preset, "config": config}
     asked |= {"regularizers": regularizer or (), "without": without or (), "sets": set_ or ()}
-    asked |= {"seed": seed, "device": device, "out": out, "generator": generator, "resume": resume}
+    asked |= {
+        "seed": seed,
+        "device": device,
+        "deterministic": deterministic,
+        "out": out,
+        "generator": generator,
+        "resume": resume,
+    }
     asked |= {"from_step": from_step, "quiet": quiet}
     if dry_run:
+        if profile:
+            raise UserError("--dry-run takes no step that --profile could measure; leave one of them out")
         prepared = prepare(plugin, **asked)
         _show(prepared.config, prepared.dataset)
         return
-    run = train(plugin, **asked)
+    run = train(plugin, **asked, profile=profile)
     print(run.path)
     if not quiet:
         formats = [entry.spec.key for entry in load_registry().specs("format")]
@@ -85,7 +102,9 @@ def train(
 def _show(config: Config, dataset: Dataset) -> None:
     import tomli_w
 
-    from ganzoo.training.memory import estimate
+    from ganzoo.data.placement import free_memory
+    from ganzoo.training.devices import resolve_device
+    from ganzoo.training.memory import estimate, smaller
 
     print(tomli_w.dumps(config.to_dict()))  # what follows is comment, so that all of it can be a --config
     fields = ", ".join(f"{field.name}: {field.describe()}" for field in dataset.spec.fields)
@@ -97,5 +116,11 @@ def _show(config: Config, dataset: Dataset) -> None:
         often = "every step" if phase.every == 1 else f"every {phase.every} steps"
         times = "" if phase.repeat == 1 else f" {phase.repeat} times"
         print(f"# phase {phase.name}:{times} {often}, updates {', '.join(phase.updates)}")
-    size = max(1, estimate(trainer, dataset, config.train) / 2**20)
-    print(f"# memory: about {size:,.0f} MiB beside the libraries' own")
+    device = resolve_device(config.train.device)
+    size, free = estimate(trainer, dataset, config.train, device), free_memory(device)
+    beside = "the CUDA context and the libraries' own" if device.type == "cuda" else "the libraries' own"
+    left = "" if free is None else f"; {free / 2**20:,.0f} MiB are free"
+    print(f"# memory: about {max(1, size / 2**20):,.0f} MiB on {device} beside {beside}{left}")
+    if free is not None and size > free:
+        less = smaller(config.train, trainer.batch_multiple)
+        print(f"# warning: more than is free; take {less or 'a smaller model or smaller samples'}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.conditions import Model, Seed
 from ganzoo.cli.images import Background, MaxPixels, Source
+from ganzoo.cli.options import TF32, Model, Seed
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
@@ -33,6 +33,7 @@ def translate(
     background: Background = "white",
     max_pixels: MaxPixels = None,
     seed: Seed = 0,
+    tf32: TF32 = False,
 ) -> None:
     """Translate images, or fill the holes in them.
 

@@ -23,6 +23,10 @@ class TrainSettings(BaseModel):
     precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
         "auto", description="fp32; tf32: coarser products on CUDA; bf16: mixed precision; auto: by the processor"
     )
+    capture: Literal["auto"] | bool = Field(
+        "auto", description="phases as CUDA graphs; auto: on CUDA; false: never; true: refuse another device"
+    )
+    deterministic: bool = Field(False, description="the same result to the bit each time, on CUDA too; slower")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that samples are drawn with")

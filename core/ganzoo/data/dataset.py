@@ -97,12 +97,27 @@ class Dataset(Configured[Settings], ABC):
     in_memory: bool = True
     spec: DataSpec
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # A subclass that makes its batches anew does not have its base's rows, unless it says so.
+        if "batch" in vars(cls) and "rows" not in vars(cls):
+            cls.rows = Dataset.rows  # type: ignore[method-assign]
+
     def __len__(self) -> int:
         return self.spec.size
 
     @abstractmethod
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Return the samples of these indices, int64 [N], on the CPU; augmentation draws from ``rng`` alone."""
+
+    @property
+    def rows(self) -> Batch | None:
+        """All samples in order, where a batch is rows of these tensors and nothing else; otherwise None.
+
+        If the data is in memory, training gathers batches from them, on the device if they fit there, and does not
+        call :meth:`batch`. A data set that crops, mirrors or changes samples in any other way has none.
+        """
+        return None
 
     def examples(self, n: int) -> Batch:
         """Return up to ``n`` samples, always the same, that networks which take images are shown and evaluated with.
@@ -134,3 +149,8 @@ class TensorDataset(Dataset[Settings]):
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         """Gather the rows; nothing is random."""
         return {name: tensor.index_select(0, indices) for name, tensor in self.tensors.items()}
+
+    @property
+    def rows(self) -> Batch | None:
+        """The tensors."""
+        return self.tensors

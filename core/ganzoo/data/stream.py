@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ganzoo.data.dataset import Batch, Dataset
+from ganzoo.data.placement import Copies, Started, placed
 from ganzoo.errors import UserError
 
 __all__ = ["Stream"]
@@ -22,10 +23,21 @@ class Stream(Iterator[Batch]):
 
     Each epoch is a new permutation. The permutations are joined and then cut into batches, so no sample is dropped, and
     a data set may be smaller than a batch. ``position`` counts the batches that were returned, and is the only state:
-    batch ``k`` is the same whether the stream starts at 0 or at ``k``, with or without workers.
+    batch ``k`` is the same whether the stream starts at 0 or at ``k``, with or without workers, and on every device.
+
+    On a CUDA ``device`` the batches are there already: gathered there if the data set has ``rows`` that fit, otherwise
+    copied, each while the one before is in use. Elsewhere they are on the CPU.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, position: int = 0, workers: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        position: int = 0,
+        workers: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
         if len(dataset) < 1 or batch_size < 1:
             raise UserError(f"cannot draw batches of {batch_size} from {len(dataset)} samples")
         self.dataset = dataset
@@ -34,6 +46,10 @@ class Stream(Iterator[Batch]):
         self.position = position
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.int64)
+        device = torch.device("cpu") if device is None else device
+        self._rows = placed(dataset.rows if dataset.in_memory else None, device)
+        self._copies = Copies(device) if device.type == "cuda" and self._rows is None else None
+        self._ahead: tuple[int, Started] | None = None
         self._loader: Iterator[Batch | UserError] | None = None
         if workers and not dataset.in_memory:
             loader: DataLoader[Batch | UserError] = DataLoader(
@@ -52,14 +68,30 @@ class Stream(Iterator[Batch]):
                 self._loader = iter(loader)
 
     def __next__(self) -> Batch:
-        batch = next(self._loader) if self._loader is not None else self.fetch(self.position)
+        if self._copies is None:
+            batch = self._read(self.position)
+        else:
+            # The copy of the next batch starts before this one is returned. It is not counted: whoever saves the
+            # position now and goes on from there gets that batch.
+            found, self._ahead = self._ahead, None
+            if found is None or found[0] != self.position:
+                found = self.position, self._copies.start(self._read(self.position))
+            self._ahead = found[0] + 1, self._copies.start(self._read(found[0] + 1))
+            batch = self._copies.finish(found[1])
+        self.position += 1
+        return batch
+
+    def _read(self, position: int) -> Batch:
+        batch = next(self._loader) if self._loader is not None else self.fetch(position)
         if isinstance(batch, UserError):
             raise batch
-        self.position += 1
         return batch
 
     def fetch(self, position: int) -> Batch:
         """Return batch number ``position``, without moving the stream."""
+        if self._rows is not None:
+            indices = self._indices(position)
+            return {name: tensor.index_select(0, indices) for name, tensor in self._rows.items()}
         # Seeded by the position, so that augmentation does not depend on which worker makes the batch, nor on whether
         # earlier batches were made in this process.
         rng = torch.Generator().manual_seed(_mix(self.seed, position, 1))
@@ -74,6 +106,9 @@ class Stream(Iterator[Batch]):
             if epoch != self._epoch:
                 rng = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
                 self._permutation, self._epoch = torch.randperm(size, generator=rng), epoch
+                # Drawn on the CPU, the order is the same on every device; there, its batches need no more copies.
+                if self._rows is not None:
+                    self._permutation = self._permutation.to(next(iter(self._rows.values())).device)
             parts.append(self._permutation[offset : offset + wanted])
             start, wanted = start + len(parts[-1]), wanted - len(parts[-1])
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -44,12 +44,22 @@ class Augment:
         low, high = pixel_range
         self.config = config
         self.half = (high - low) / 2
-        self.probability = config.probability if config.target is None else 0.0
+        # Adaptive, it is a tensor that is moved where the scores are: its value is never read during training.
+        self._probability: float | Tensor = config.probability if config.target is None else torch.zeros(())
         self._parts: dict[str, Callable[[Tensor], Tensor]] = {
             "color": self._color,
             "translation": _translation,
             "cutout": _cutout,
         }
+
+    @property
+    def probability(self) -> float:
+        """The chance of each change for each image."""
+        return float(self._probability)
+
+    @probability.setter
+    def probability(self, value: float) -> None:
+        self._probability = value if self.config.target is None else torch.tensor(value)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return images [N, C, H, W] of the same range, each changed in its own random way."""
@@ -57,20 +67,23 @@ class Augment:
             # Every image is changed, then some changes are dropped: selecting rows first would give tensors of random
             # sizes, which are slow on a GPU, and would draw a different number of random values.
             changed = self._parts[name](x)
-            if self.probability < 1:
-                chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < self.probability
+            if isinstance(self._probability, Tensor):
+                self._probability = self._probability.to(x.device)
+            if isinstance(self._probability, Tensor) or self._probability < 1:
+                chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < self._probability
                 changed = torch.where(chosen, changed, x)
             x = changed
         return x
 
     def adapt(self, real_scores: Tensor, images: int) -> None:
         """Move the probability after a discriminator step on so many real images, if its strength is adaptive."""
-        if self.config.target is not None:
+        if self.config.target is not None and isinstance(self._probability, Tensor):
             # r_t = E[sign(D(real))] of arXiv:2006.06676: near 1 when the discriminator recognizes its training images,
             # so more augmentation is needed. The step size is fixed, so the probability changes slowly.
-            overfit = real_scores.sign().mean().item() > self.config.target
+            overfit = real_scores.detach().sign().mean() > self.config.target
             step = images / self.config.images
-            self.probability = min(max(self.probability + (step if overfit else -step), 0.0), 1.0)
+            self._probability = self._probability.to(real_scores.device)  # where it stays
+            self._probability.add_((2 * overfit.float() - 1) * step).clamp_(0, 1)
 
     def _color(self, x: Tensor) -> Tensor:
         """Shift brightness by up to a quarter of the range, scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""

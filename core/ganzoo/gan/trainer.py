@@ -19,6 +19,7 @@ from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
 from ganzoo.fields import Image
+from ganzoo.gan import optimizers
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.gan.networks import Network
 
@@ -57,13 +58,13 @@ class OptimizerConfig(BaseModel):
         rate, decay = lr or self.lr, self.weight_decay
         match self.name:
             case "adam":
-                return torch.optim.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
+                return optimizers.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
             case "adamw":
-                return torch.optim.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
+                return optimizers.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
             case "rmsprop":
-                return torch.optim.RMSprop(parameters, rate, weight_decay=decay)
+                return optimizers.RMSprop(parameters, rate, weight_decay=decay)
             case "sgd":
-                return torch.optim.SGD(parameters, rate, weight_decay=decay)
+                return optimizers.SGD(parameters, rate, weight_decay=decay, fused=True)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,10 @@ class Trainer(Configured[Settings], ABC):
     named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
     they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
     ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are scored together.
+
+    On CUDA, what a phase computes is captured once and repeated without its Python (:mod:`ganzoo.training.capture`), so
+    that state is kept in tensors which are changed in place, and no value is read. :meth:`prepare` is Python in each
+    run. ``revision`` is to be raised there when phases have to be captured anew, as after a layer has been added.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
@@ -111,6 +116,7 @@ class Trainer(Configured[Settings], ABC):
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     averaged: tuple[str, ...] = ("generator",)
     batch_multiple: int = 1
+    revision: int = 0
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]

@@ -26,6 +26,7 @@ def export(
     every_network: bool = False,
     pixels: Literal["NCHW", "NHWC"] | None = None,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    target: Literal["any", "cpu"] = "any",
     metadata: Mapping[str, Any] | None = None,
     runs: str | Path = ROOT,
 ) -> dict[Path, Mapping[str, Any]]:
@@ -40,9 +41,11 @@ def export(
     ``out`` is their folder; the main network is the first of the result.
 
     With ``pixels`` the file returns uint8 images in that layout instead of float32 ones in the range of the signature;
-    ``precision`` is that of the arithmetic inside, and inputs stay as they are. ``metadata`` are entries that are added
-    to those of the run or take their place, such as ``"directions"``, ``"latent_mean"`` and ``"license"``. Of several
-    networks, those that return no images have no pixels, and only those with latents have directions.
+    ``precision`` is that of the arithmetic inside, and inputs stay as they are. A file suits all devices, and ganzoo's
+    runtime makes of it what is fastest on a CPU; with the ``target`` ``"cpu"`` that form is in the file, for other
+    runtimes. ``metadata`` are entries that are added to those of the run or take their place, such as ``"directions"``,
+    ``"latent_mean"`` and ``"license"``. Of several networks, those that return no images have no pixels, and only those
+    with latents have directions.
 
     Raises :class:`~ganzoo.UserError` before anything is written if there is no such run or format, or if a network does
     not allow what is asked for, and :class:`~ganzoo.GanzooError` if a file differs from torch by more than the
@@ -75,7 +78,10 @@ def export(
         added = dict(metadata or {})
         if every_network and not any(isinstance(field, Latent) for field in network.signature.inputs):
             added = {entry: value for entry, value in added.items() if entry not in _OF_LATENTS}
-        written[file] = writer.export(network, file, {**known, **added}, pixels=layouts[name], precision=precision)
+        asked: dict[str, Any] = {"pixels": layouts[name], "precision": precision}
+        if target != "any":  # a format that knows no targets need not know of them
+            asked["target"] = target
+        written[file] = writer.export(network, file, {**known, **added}, **asked)
     return written
 
 

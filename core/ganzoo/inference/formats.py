@@ -115,10 +115,12 @@ class Format(ABC):
         *,
         pixels: Literal["NCHW", "NHWC"] | None = None,
         precision: Literal["fp32", "fp16", "int8"] = "fp32",
+        target: Literal["any", "cpu"] = "any",
     ) -> Mapping[str, Any]:
         """Write the network and its metadata to ``path``, atomically, and return the metadata as written.
 
-        With ``pixels`` the file gives uint8 images in that layout; ``precision`` is that of its arithmetic.
+        With ``pixels`` the file gives uint8 images in that layout; ``precision`` is that of its arithmetic. With the
+        target ``"cpu"``, which is given only where it is asked for, the file has the form that is fastest on CPUs.
         The file is compared with the network before it gets its name; above tolerance :class:`~ganzoo.GanzooError`
         is raised and no file is left.
         """

@@ -15,28 +15,24 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any, Literal
 
 import pluggy
 
 from ganzoo.errors import UserError, did_you_mean, sentence
+from ganzoo.plugin.discovery import BUNDLED, Distribution, discover, normalized
 from ganzoo.plugin.hooks import HOOK_API, Hooks
 from ganzoo.plugin.isolation import RANDOM, isolated
 from ganzoo.plugin.spec import KINDS, SAID, Kind, Spec
 
 __all__ = ["BUNDLED", "Entry", "Plugin", "Registry", "UnknownNameError", "load_registry"]
-
-GROUP = "ganzoo.plugins"
-BUNDLED = "torch-ganzoo"
-"""The distribution whose plugins come first and whose short names win."""
 
 DISABLE = "GANZOO_DISABLE_PLUGINS"
 STRICT = "GANZOO_STRICT_PLUGINS"
@@ -121,12 +117,13 @@ class Registry:
         self._noted: set[str] = set()
         # The core's commands are not found by an entry point: `ganzoo doctor` must work where the metadata of the
         # installation is damaged, since that is what it is run for.
+        distributions = discover(sys.path if path is None else path)
         if path is None:
-            version = next((found.version for found in metadata.distributions(name=BUNDLED)), "?")
+            version = next((each.version for each in distributions if each.name == BUNDLED), "?")
             self.plugins.append(self._load(Plugin("core", BUNDLED, version, "ganzoo.plugin.builtin")))
-        disabled = {_normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
-        for plugin in _discover(list(sys.path if path is None else path)):
-            names = {plugin.distribution, _normalized(plugin.name), _normalized(plugin.full_name)}
+        disabled = {normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
+        for plugin in _found(distributions):
+            names = {plugin.distribution, normalized(plugin.name), normalized(plugin.full_name)}
             if plugin.status == "loaded" and disabled & names:
                 plugin = replace(plugin, status="disabled", reason=f"disabled by {DISABLE}")
             elif plugin.status == "loaded":
@@ -146,7 +143,7 @@ class Registry:
         """
         entries, said = self.specs(kind), SAID[kind]
         distribution, slash, key = name.rpartition("/")
-        distribution = _normalized(distribution)
+        distribution = normalized(distribution)
         found = [e for e in entries if e.spec.key == key and (not slash or e.distribution == distribution)]
         if not found:
             known = [entry.name if slash else entry.spec.key for entry in entries]
@@ -286,24 +283,14 @@ def load_registry() -> Registry:
     return Registry()
 
 
-def _discover(path: list[str]) -> Iterator[Plugin]:
-    """Yield the plugins on the path, not loaded yet. If a distribution is found twice, the first one is used."""
-    names = set()
-    for distribution in metadata.distributions(path=path):
-        with suppress(Exception):  # unreadable metadata of any installed package must not stop ganzoo; pip reports it
-            if GROUP in (distribution.read_text("entry_points.txt") or ""):
-                names.add(_normalized(distribution.metadata["Name"]))
-    for name in sorted(names, key=lambda name: (name != BUNDLED, name)):
-        first = next(iter(metadata.distributions(name=name, path=path)), None)
-        if first is None:  # remains of a distribution that pip could not remove completely
-            continue
-        version = first.version or "?"
-        try:
-            entries = sorted((entry.name, entry.value) for entry in first.entry_points.select(group=GROUP))
-        except Exception:
-            yield _failed(Plugin("*", name, version, ""), UserError("its entry_points.txt cannot be read"))
-            continue
-        yield from (Plugin(entry, name, version, module) for entry, module in entries)
+def _found(distributions: Iterable[Distribution]) -> Iterator[Plugin]:
+    """Yield the plugins of the distributions, not loaded yet."""
+    for each in distributions:
+        if each.plugins is None:
+            fault = UserError("its entry_points.txt cannot be read")
+            yield _failed(Plugin("*", each.name, each.version, ""), fault)
+        else:
+            yield from (Plugin(name, each.name, each.version, module) for name, module in each.plugins)
 
 
 def _hooks(name: str) -> pluggy.HookRelay:
@@ -349,7 +336,3 @@ def _failed(plugin: Plugin, error: Exception) -> Plugin:
     if os.environ.get(STRICT, "0") not in ("", "0"):
         raise UserError(f"{plugin.trouble} ({STRICT} is set)") from error
     return plugin
-
-
-def _normalized(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()

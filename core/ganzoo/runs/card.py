@@ -79,12 +79,14 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
 
 
 def _figures(config: Config, rows: list[dict[str, Any]]) -> list[str]:
-    """Return a table of the last value of every loss and metric."""
+    """Return a table of the last value of every loss and metric, and of the memory used."""
     last: dict[str, Any] = {}
     for row in rows:
         last |= row
     shown: Mapping[str, Any] = {
-        key: value for key, value in last.items() if key.endswith("/loss") or key.split("/")[0] in config.metrics
+        key: value
+        for key, value in last.items()
+        if key.endswith("/loss") or key.startswith("peak_") or key.split("/")[0] in config.metrics
     }
     if not shown:
         return []

@@ -78,6 +78,8 @@ def state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     for group in twin.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
+    # Those made for CUDA graphs warn of steps outside of one.
+    twin._warned_capturable_if_run_uncaptured = True
     twin.step()
     return twin.state_dict()
 

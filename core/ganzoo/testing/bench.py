@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -28,6 +28,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
+from ganzoo.training.capture import Graphs
 from ganzoo.training.loop import Loop
 
 __all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs"]
@@ -73,14 +74,14 @@ class Bench:
                 return dataset
             raise Fault(f"its data is not on this machine, and it takes no random data instead: {error}") from None
 
-    def loop(self, config: Config | None = None) -> Loop:
-        """Return a fresh training of the model at step 0, made as a real one is."""
+    def loop(self, config: Config | None = None, graphs: Callable[[torch.device], Graphs] | None = None) -> Loop:
+        """Return a fresh training of the model at step 0, made as a real one is; ``graphs`` captures its phases."""
         config = config or self.config
         dataset = self.dataset
         checkpoint.seed_random(config.train.seed)
         trainer = config.build_trainer(dataset.spec)
         trainer.to(torch.device("cpu"))
-        return Loop(trainer, dataset, config.train)
+        return Loop(trainer, dataset, config.train, graphs)
 
     @cached_property
     def probe(self) -> Probe:

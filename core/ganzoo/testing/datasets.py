@@ -37,6 +37,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("spec", lambda: spec(registry, dataset()))
     yield Check("batches", lambda: batches(dataset()))
     yield Check("randomness", lambda: randomness(dataset()))
+    yield Check("rows", lambda: rows(dataset()))
     yield Check("resume", lambda: resume(dataset()))
     yield Check("workers", lambda: workers(dataset()))
 
@@ -99,6 +100,19 @@ def randomness(dataset: Dataset) -> None:
     for tensor in dataset.batch(indices, _rng()).values():
         tensor.zero_()
     _differ(first, dataset.batch(indices, _rng()), "changing a batch in place changes the data set; return a copy")
+
+
+def rows(dataset: Dataset) -> None:
+    """What training may gather from in place of batch() gives the same samples."""
+    found = dataset.rows
+    if found is None:
+        raise Skip("it makes its batches itself")
+    expected = {field.name: len(dataset) for field in dataset.spec.fields}
+    if (counts := {name: len(tensor) for name, tensor in found.items()}) != expected:
+        raise Fault(f"its rows are {counts}, its spec says {expected}")
+    indices = torch.arange(64) % len(dataset)
+    gathered = {name: tensor[indices] for name, tensor in found.items()}
+    _differ(dataset.batch(indices, _rng()), gathered, "its rows are not what batch() gives; return None")
 
 
 def resume(dataset: Dataset) -> None:

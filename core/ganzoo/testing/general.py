@@ -28,8 +28,10 @@ __all__ = ["build_settings", "checks", "given"]
 _DISCOVER = """
 import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
-from ganzoo.plugin.registry import DISABLE, _discover, load_registry
-os.environ[DISABLE] = ",".join(p.full_name for p in _discover(sys.path) if p.full_name not in sys.argv[3:])
+from ganzoo.plugin.discovery import discover
+from ganzoo.plugin.registry import DISABLE, load_registry
+found = [f"{each.name}/{name}" for each in discover(sys.path) for name, _ in each.plugins or ()]
+os.environ[DISABLE] = ",".join(name for name in found if name not in sys.argv[3:])
 names = [entry.name for entry in load_registry().specs()]
 print(json.dumps({"found": sys.argv[2] in names, "torch": "torch" in sys.modules}))
 """

@@ -19,6 +19,7 @@ from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing import persistence
 from ganzoo.testing.bench import STEPS, Bench, Probe, draw
 from ganzoo.testing.results import Check, Fault, Skip
+from ganzoo.training.capture import Tapes
 from ganzoo.training.loop import Loop
 
 __all__ = ["checks"]
@@ -44,6 +45,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("steps", lambda: steps(bench))
     yield Check("n_critic", lambda: n_critic(bench))
     yield Check("intervals", lambda: intervals(bench))
+    yield Check("capture", lambda: capture(bench))
     yield from persistence.checks(bench)
 
 
@@ -297,6 +299,17 @@ def intervals(bench: Bench) -> None:
         lazy += 1
     if not lazy:
         raise Skip("its regularizers have no penalty, so they take no interval")
+
+
+def capture(bench: Bench) -> str:
+    """Says which phases would not be captured as CUDA graphs, and why; they are slower on a GPU, not wrong."""
+    loop = bench.loop(graphs=Tapes)
+    assert loop.captures is not None
+    # Each run is as on CUDA, but torch's operations are repeated in place of kernels: first as it is, then captured.
+    for _ in range(2):
+        for phase in loop.phases:
+            loop.run(phase)
+    return "; ".join(f"{name} would run without a CUDA graph: it {why}" for name, why in loop.captures.refused.items())
 
 
 def _applied(bench: Bench, key: str, regularizer: dict[str, Any]) -> tuple[int, int]:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from ganzoo.errors import GanzooError, sentence
+from ganzoo.errors import GanzooError, place, sentence
 from ganzoo.plugin.isolation import isolated
 
 __all__ = ["Check", "Fault", "Result", "Skip", "run"]
-
-_CORE = Path(__file__).parents[1]
-_LIBRARY = {Path(os.__file__).parent, Path(importlib.__file__).parent}
 
 
 @dataclass(frozen=True)
@@ -72,14 +65,4 @@ def _result(check: Check) -> Result:
     except (Fault, GanzooError) as error:
         return Result(check.name, "failed", str(error))
     except Exception as error:
-        return Result(check.name, "failed", f"{sentence(error)[:300]}{_where(error)}")
-
-
-def _where(error: BaseException) -> str:
-    """Return the innermost place that is neither ganzoo's core, torch nor Python's library: the plugin's, if any is."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        foreign = _CORE in path.parents or "torch" in path.parts or path.parent in _LIBRARY
-        if not foreign and path.is_file():
-            return f" ({path.name}, line {frame.lineno})"
-    return ""
+        return Result(check.name, "failed", f"{sentence(error)[:300]}{place(error)}")

@@ -19,11 +19,17 @@ class Average:
         self.copies = list(zip(average.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
-    def update(self, decay: float, step: int) -> None:
-        """Take the weights after ``step`` steps into the average: ``average = d * average + (1 - d) * weights``."""
-        # Warm-up: with the full decay from the first step, the random initial weights would stay in the average for
-        # thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
-        decay = min(decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.averages, self.parameters, 1 - decay)
+    def update(self, share: float | Tensor) -> None:
+        """Take the weights into the average: ``average = (1 - share) * average + share * weights``.
+
+        A tensor on the device of the weights is read when the update is repeated by a CUDA graph.
+        """
+        if isinstance(share, Tensor):
+            # The same in three operations on all weights; lerp takes one number for all of them from the host alone.
+            moves = torch._foreach_sub(self.parameters, self.averages)
+            torch._foreach_mul_(moves, share)
+            torch._foreach_add_(self.averages, moves)
+        else:
+            torch._foreach_lerp_(self.averages, self.parameters, share)
         for target, source in self.copies:
             target.copy_(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,15 +15,18 @@ import torch
 
 from ganzoo.config.config import Config
 from ganzoo.data.dataset import Dataset
-from ganzoo.errors import Interrupted, TrainingError, UserError
+from ganzoo.errors import Interrupted, TrainingError, UserError, is_out_of_memory
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
 from ganzoo.runs.run import Run
-from ganzoo.terminal import Progress
+from ganzoo.terminal import Progress, print
+from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
+from ganzoo.training.memory import peak, smaller
 from ganzoo.training.process import fast_process
+from ganzoo.training.profile import profile as profile_training
 from ganzoo.training.sample_logger import SampleLogger
 
 __all__ = ["fit"]
@@ -36,20 +40,27 @@ def fit(
     *,
     quiet: bool = False,
     from_step: int | None = None,
+    profile: bool = False,
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
     Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins. If
     the run is at its last step already, only missing files are written. ``from_step`` goes back to an older checkpoint;
     later ones are deleted when the training has written its first new one. No other process can train in the folder at
-    the same time.
+    the same time. With ``profile`` a training of the same settings is profiled first, see
+    :func:`ganzoo.training.profile.profile`; it does not change this one.
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
-    is no longer finite raises :class:`~ganzoo.TrainingError`, a full disk :class:`~ganzoo.UserError`; both leave the
-    last checkpoint as it was.
+    is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
+    :class:`~ganzoo.UserError`; all leave the last checkpoint as it was.
     """
-    with run.locked(), _Signals() as signals, fast_process():
-        _fit(config, run, registry, dataset, quiet, from_step, signals)
+    with (
+        run.locked(),
+        determinism(config.train.deterministic),
+        _Signals() as signals,
+        fast_process(),
+    ):
+        _fit(config, run, registry, dataset, quiet, from_step, profile, signals)
 
 
 def _fit(
@@ -59,6 +70,7 @@ def _fit(
     dataset: Dataset | None,
     quiet: bool,
     from_step: int | None,
+    profile: bool,
     signals: _Signals,
 ) -> None:
     settings = config.train
@@ -66,6 +78,10 @@ def _fit(
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     dataset = dataset if dataset is not None else config.build_dataset()
+    if profile:
+        print("\n".join(profile_training(config, dataset, run.path).lines()), file=sys.stderr)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     # Seeded right before the weights are drawn, on the CPU: the same seed gives the same weights on every device, and
     # whatever built the data set cannot change them.
     checkpoint.seed_random(settings.seed)
@@ -80,8 +96,8 @@ def _fit(
     elif (run.checkpoints / "last").exists():
         loop.restore(checkpoint.latest(run.checkpoints))
     run.forget_after(loop.step, later=from_step is not None)
-    # Workers start only now: earlier they would read batches from position 0, which restore() has just changed.
-    loop.start_workers()
+    # Only now: earlier, batches would be read from position 0, which restore() has just changed.
+    loop.start_stream()
     metrics = config.build_metrics(dataset)
     sample_logger = SampleLogger(run, loop, dataset, metrics, registry)
     for metric in metrics.values():
@@ -105,7 +121,8 @@ def _fit(
         write_card(run, config, trainer, dataset.spec, loop.step, formats)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:
-        with suppress(UserError):  # the curves show what went wrong; that is what to say, even if the disk is full
+        # The curves show what went wrong; that is what to say, even if the disk or the memory is full.
+        with suppress(UserError, RuntimeError, MemoryError):
             sample_logger.finish()
         raise
     finally:
@@ -125,7 +142,7 @@ def _train(
     # The order within a step: check that all is finite, draw samples, log, save the checkpoint. The checkpoint is last,
     # so that a run that is resumed from it has the lines and the grids of its step already, and never twice.
     while loop.step < settings.steps:
-        loop.advance()
+        _advance(loop, run)
         progress.advance(loop.step)
         stop = bool(signals.number)  # read once: a signal that comes later in this step stops the next one
         last = loop.step == settings.steps or stop
@@ -140,6 +157,9 @@ def _train(
             now = time.perf_counter()
             images = (loop.step - since) * settings.batch_size * settings.accumulate
             metrics["images_per_second"] = images / max(now - started, 1e-9)
+            # On the CPU it is that of the process, whatever else is in there, and once is enough.
+            if last or loop.trainer.device.type == "cuda":
+                metrics |= peak(loop.trainer.device)
             progress.update(loop.step, metrics)
         if loop.step % settings.sample_every == 0 or loop.step == settings.steps:
             metrics |= sample_logger.draw()
@@ -156,6 +176,22 @@ def _train(
             registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
         if stop:
             return
+
+
+def _advance(loop: Loop, run: Run) -> None:
+    """Run one step; raises :class:`TrainingError` if memory runs out."""
+    try:
+        loop.advance()
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Raised out here, since the error's frames hold the tensors that filled the memory.
+    less = smaller(loop.settings, loop.trainer.batch_multiple)
+    kept = (run.checkpoints / "last").is_file()
+    go_on = f"--resume {run.path}" if kept else f"--config {run.path / 'config.toml'}"
+    advice = f"use less with: ganzoo train {go_on} {less}" if less else "take a smaller model or smaller samples"
+    raise TrainingError(f"out of memory in step {loop.step + 1} with batches of {loop.settings.batch_size}; {advice}")
 
 
 def _check(nonfinite: str, loop: Loop, run: Run) -> None:

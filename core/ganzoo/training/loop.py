@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.config.train_settings import TrainSettings
-from ganzoo.data.dataset import Dataset
+from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
 from ganzoo.gan.networks import Network
@@ -19,6 +20,8 @@ from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.averaging import Average
+from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, refuse_to_capture
+from ganzoo.training.rates import hold_rates, portable
 
 __all__ = ["Loop"]
 
@@ -29,9 +32,17 @@ class Loop:
     For each run of a phase the loop draws fresh batches, freezes the networks that the phase does not update,
     accumulates gradients, clips them and steps the optimizer. After all phases it updates the averaged networks. It
     holds all state that a checkpoint saves.
+
+    On CUDA phases are captured as graphs, unless the setting ``capture`` is false. ``graphs`` makes them, for tests.
     """
 
-    def __init__(self, trainer: Trainer, dataset: Dataset, settings: TrainSettings) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        dataset: Dataset,
+        settings: TrainSettings,
+        graphs: Callable[[torch.device], Graphs] | None = None,
+    ) -> None:
         self.trainer = trainer
         # What "auto" depends on is known here: the device, and what is drawn.
         precision = choose_precision(settings.precision, trainer.device, dataset.spec.sample)
@@ -52,6 +63,7 @@ class Loop:
         }
         self._focused: tuple[str, ...] | None = None
         self._averages = [Average(self.ema[name], trainer.networks[name]) for name in trainer.averaged]
+        self._factor: float | None = None  # of the learning rates that are set
         for phase in self.phases:
             self._check(phase)
         for optimizer in trainer.optimizers.values():
@@ -59,6 +71,21 @@ class Loop:
                 # Schedules multiply this one. Multiplying the current rate instead would compound from step to step,
                 # and a resumed run would start from the rate that its checkpoint happened to hold.
                 group.setdefault("initial_lr", group["lr"])
+        self.captures: Captures | None = None
+        if graphs is None and settings.capture and trainer.device.type == "cuda":
+            graphs = CudaGraphs
+        if graphs is not None:
+            roots = {"trainer": trainer, "phases": self.phases, "ema": self.ema}
+            self.captures = Captures(roots, graphs(trainer.device), trainer.device)
+            self._begin_captures(self.captures)
+
+    def _begin_captures(self, captures: Captures) -> None:
+        """Forget all graphs, and keep in tensors what is set from step to step."""
+        captures.clear()
+        self._factor, self._revision = None, self.trainer.revision
+        self._share, self._new_share = 0.0, torch.zeros((), device=self.trainer.device)
+        rates = [hold_rates(optimizer, self.trainer.device) for optimizer in self.trainer.optimizers.values()]
+        captures.rates = [self._new_share, *(rate for each in rates for rate in each)]
 
     def _check(self, phase: Phase) -> None:
         """Refuse a phase whose optimizer does not hold the parameters that it updates.
@@ -82,13 +109,41 @@ class Loop:
         for phase in self.phases:
             if self.step % phase.every == 0:
                 for _ in range(phase.repeat):
-                    self._run(phase)
+                    self.run(phase)
         self.step += 1
-        for average in self._averages:
-            average.update(self.settings.ema, self.step)
+        self._average()
 
-    def _run(self, phase: Phase) -> None:
-        self.differentiate(phase)
+    def run(self, phase: Phase) -> None:
+        """Run a phase once: draw fresh batches, and update its networks."""
+        if self.captures is None:
+            self._log(self._update(phase, self._batches()))
+            return
+        batches = list(self._batches())
+        if self.trainer.revision != self._revision:
+            self.captures.clear()
+            self._revision = self.trainer.revision
+        name, update = f"the phase {phase.name!r}", partial(self._update, phase)
+        self._log(self.captures.run(phase, name, update, batches, partial(self._ahead, phase)))
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the prepared batches of one run."""
+        for _ in range(self.settings.accumulate):
+            yield self.trainer.prepare(next(self.stream))
+
+    def _ahead(self, phase: Phase) -> list[Sequence[Batch]]:
+        """Return the batches of the next runs without taking them from the stream, for a capture to be tried on.
+
+        Raises Uncapturable if it is known that the phase cannot be captured.
+        """
+        refuse_to_capture(self.trainer.networks, self.trainer.optimizers[phase.optimizer])
+        parts, position = self.settings.accumulate, self.stream.position
+        return [
+            [self.trainer.prepare(self.stream.fetch(position + index * parts + part)) for part in range(parts)]
+            for index in range(PROBES - 1)
+        ]
+
+    def _update(self, phase: Phase, batches: Iterable[Batch]) -> Logs:
+        logs = self._differentiate(phase, batches)
         optimizer = self.trainer.optimizers[phase.optimizer]
         # The norm is taken over all networks of the phase together, so that their relative gradients are kept.
         if self.settings.clip_grad is not None:
@@ -100,13 +155,16 @@ class Loop:
         optimizer.zero_grad(set_to_none=True)
         if phase.after is not None:
             phase.after()
+        return logs
 
     def differentiate(self, phase: Phase) -> None:
         """Draw fresh batches for a run of a phase, and leave the mean gradient in the networks that it updates."""
+        self._log(self._differentiate(phase, self._batches()))
+
+    def _differentiate(self, phase: Phase, batches: Iterable[Batch]) -> Logs:
         self._focus(phase.updates)
-        parts = self.settings.accumulate
-        for _ in range(parts):
-            batch = self.trainer.prepare(next(self.stream))
+        parts, logs = self.settings.accumulate, Logs()
+        for batch in batches:
             # Only the forward pass runs under autocast; torch recommends to run backward() outside of it. bfloat16 has
             # the exponents of float32, so no gradient scaler is needed. Dividing each loss by the number of parts makes
             # the sum of the gradients the mean over all accumulated batches.
@@ -117,8 +175,32 @@ class Loop:
                     loss = results["loss"] if parts == 1 else results["loss"] / parts
                 loss.backward()
             # Detached but not read: .item() in every step would make the CPU wait for the GPU.
-            for key, value in results.items():
-                self.logs.setdefault(f"{phase.name}/{key}", []).append(value.detach())
+            logs += [(f"{phase.name}/{key}", value.detach()) for key, value in results.items()]
+        return logs
+
+    def _log(self, logs: Logs) -> None:
+        for key, value in logs:
+            self.logs.setdefault(key, []).append(value)
+
+    def _average(self) -> None:
+        """Take the weights after this step into the averages."""
+        # Warm-up: with the full decay from the first step, the random initial weights would stay in the average for
+        # thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
+        share = 1 - min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        if self.captures is None:
+            for average in self._averages:
+                average.update(share)
+            return
+
+        def update(batches: Sequence[Batch]) -> Logs:
+            for average in self._averages:
+                average.update(self._new_share)
+            return []
+
+        if share != self._share:
+            self._share = share
+            self._new_share.fill_(share)
+        self.captures.run("averages", "the averaging of weights", update, [], lambda: [[]] * (PROBES - 1))
 
     def _focus(self, names: tuple[str, ...]) -> None:
         """Make the named networks trainable and freeze the others, unless they are already."""
@@ -142,9 +224,15 @@ class Loop:
                 factor = (1 + math.cos(math.pi * self.step / self.settings.steps)) / 2
         # Warm-up limits the schedule instead of multiplying it: it never raises the rate above the schedule.
         factor = min(factor, (self.step + 1) / max(self.settings.lr_warmup, 1))
+        if factor == self._factor:
+            return
+        self._factor = factor
         for optimizer in self.trainer.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+                if isinstance(group["lr"], Tensor):  # which a graph reads
+                    group["lr"].fill_(group["initial_lr"] * factor)
+                else:
+                    group["lr"] = group["initial_lr"] * factor
 
     def take_logs(self) -> dict[str, float]:
         """Return the means of what the phases logged since the last call."""
@@ -159,10 +247,11 @@ class Loop:
     def save(self, folder: Path, stale: Collection[Path] = ()) -> Path:
         """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
         state = {
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.trainer.optimizers.items()},
+            "optimizers": {name: portable(each.state_dict()) for name, each in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),
             "random": checkpoint.random_state(),
             "position": self.stream.position,
+            "batch_size": self.settings.batch_size,
         }
         return checkpoint.save(
             folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
@@ -179,6 +268,9 @@ class Loop:
             checkpoint.load_networks(path, self.ema, "ema")
             for name, optimizer in self.trainer.optimizers.items():
                 optimizer.load_state_dict(state["optimizers"][name])
+            if self.captures is not None:
+                self._begin_captures(self.captures)
+            self._factor = None
             self.trainer.load_state_dict(state["trainer"])
             checkpoint.restore_random_state(state["random"])
         except UserError:
@@ -186,18 +278,22 @@ class Loop:
         except Exception as error:  # whatever a plugin's load_state_dict() raises for a file of another training
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
-        self.step, self.stream.position = step, state["position"]
+        # Batches of another size are counted on from the sample after the last one that was used.
+        self.step = step
+        self.stream.position = -(-state["position"] * state["batch_size"] // self.settings.batch_size)
 
     def _conformed(self, found: Any) -> dict[str, Any]:
         """Return the state of a checkpoint, checked against this training, which has just been made."""
-        optimizers = {name: state_after_a_step(each) for name, each in self.trainer.optimizers.items()}
+        optimizers = {name: portable(state_after_a_step(each)) for name, each in self.trainer.optimizers.items()}
         random = {**checkpoint.random_state(), "cuda": []}  # a run may have started on more or fewer devices
-        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0}
-        given = dict(found) if isinstance(found, Mapping) else {}
+        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0, "batch_size": 1}
+        # Older checkpoints do not hold the size.
+        given = {"batch_size": self.settings.batch_size} | (dict(found) if isinstance(found, Mapping) else {})
         kept = given.pop("optimizers", None)
         state: dict[str, Any] = conformed(given, rest, "state")
-        if type(state["position"]) is not int or state["position"] < 0:
-            raise ValueError("state.position is no number of batches")
+        for key, least in (("position", 0), ("batch_size", 1)):
+            if type(state[key]) is not int or state[key] < least:
+                raise ValueError(f"state.{key} is no number of batches or samples")
         if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
             raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
         state["optimizers"] = {
@@ -213,8 +309,14 @@ class Loop:
                 broken.append(f"the {name}")
         return broken[0] if broken else ""
 
-    def start_workers(self) -> None:
-        """Let worker processes read the data from now on, unless it is in memory."""
+    def start_stream(self) -> None:
+        """Get the data ready for many steps: on the device if it fits there, read by worker processes if it is lazy."""
+        settings = self.settings
         self.stream = Stream(
-            self.dataset, self.settings.batch_size, self.settings.seed, self.stream.position, self.settings.workers
+            self.dataset,
+            settings.batch_size,
+            settings.seed,
+            self.stream.position,
+            settings.workers,
+            self.trainer.device,
         )

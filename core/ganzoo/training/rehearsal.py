@@ -9,13 +9,15 @@ import sys
 
 from ganzoo.config.config import Config
 from ganzoo.data.dataset import Dataset
-from ganzoo.errors import GanzooError, UserError
+from ganzoo.errors import GanzooError, UserError, is_out_of_memory
 from ganzoo.fields import Signature
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.terminal import print
+from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
+from ganzoo.training.memory import smaller
 
 __all__ = ["rehearse"]
 
@@ -29,14 +31,16 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     What was built is discarded; torch's random state is seeded again, as at the start of a training.
     """
     device = resolve_device(config.train.device)
+    if config.train.capture is True and device.type != "cuda":
+        raise UserError(f"capture=true is for CUDA, and this training is on {device}; take capture=auto")
     checkpoint.seed_random(config.train.seed)
     trainer = config.build_trainer(dataset.spec)
     size = _least(config, trainer)
     trainer.to(device)
-    settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1})
+    settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
     loop = Loop(trainer, dataset, settings)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
-    fault = _try(loop)
+    fault = _try(loop, config)
     if fault:
         raise UserError(f"{config.model.key} cannot be trained with these settings on {dataset.spec.name}: {fault}")
     for key, reason in unfit.items():
@@ -70,18 +74,23 @@ def _unfit(config: Config, dataset: Dataset, signature: Signature) -> dict[str, 
     return unfit
 
 
-def _try(loop: Loop) -> str:
+def _try(loop: Loop, config: Config) -> str:
     """Compute every phase's gradients once; return what is wrong, or nothing."""
     try:
-        for phase in loop.phases:
-            loop.differentiate(phase)
-            nonfinite = loop.nonfinite() or _nonfinite_gradient(loop, phase)
-            if nonfinite:
-                return f"{nonfinite} is not finite from the start"
-            loop.trainer.optimizers[phase.optimizer].zero_grad(set_to_none=True)
+        with determinism(loop.settings.deterministic):
+            for phase in loop.phases:
+                loop.differentiate(phase)
+                nonfinite = loop.nonfinite() or _nonfinite_gradient(loop, phase)
+                if nonfinite:
+                    return f"{nonfinite} is not finite from the start"
+                loop.trainer.optimizers[phase.optimizer].zero_grad(set_to_none=True)
     except GanzooError:
         raise
-    except (RuntimeError, ValueError) as error:  # what torch says of shapes, types, memory
+    except (RuntimeError, ValueError, MemoryError) as error:  # what torch says of shapes, types, memory
+        if is_out_of_memory(error):
+            size = loop.settings.batch_size
+            less = smaller(config.train, loop.trainer.batch_multiple) if size == config.train.batch_size else ""
+            return f"out of memory with {size} samples at a time; take {less or 'a smaller model or smaller samples'}"
         return " ".join(str(error).split())[:300]
     return ""
 

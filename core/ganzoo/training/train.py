@@ -51,10 +51,12 @@ def train(
     sets: Sequence[str] = (),
     seed: int | None = None,
     device: str | None = None,
+    deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
     generator: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
     from_step: int | None = None,
+    profile: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Train a GAN into a new run folder, or go on with one; return the run.
@@ -65,20 +67,25 @@ def train(
     TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width":
     24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before
     ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides
-    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``. The run
-    folder is made in ``out``, by default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models
-    such as ``encoder_regression``.
+    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``;
+    ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in ``out``, by
+    default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
+    ``encoder_regression``.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
-    checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``without``
-    and ``sets`` may change it, nothing else.
+    checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
+    ``without`` and ``sets`` may change it, nothing else.
+
+    With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
+    and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
 
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
     thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised.
 
     Raises :class:`~ganzoo.UserError` for anything unknown or misspelled, for settings that do not fit together, for a
-    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite.
+    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite
+    or memory runs out.
     """
     run = None if resume is None else Run.open(resume)
     with nullcontext() if run is None else run.locked():
@@ -94,6 +101,7 @@ def train(
             sets=sets,
             seed=seed,
             device=device,
+            deterministic=deterministic,
             out=out,
             generator=generator,
             resume=run,
@@ -114,7 +122,7 @@ def train(
                 file=sys.stderr,
             )
             print(f"run folder: {run.path}", file=sys.stderr)
-        fit(settings, run, load_registry(), dataset, quiet=quiet, from_step=from_step)
+        fit(settings, run, load_registry(), dataset, quiet=quiet, from_step=from_step, profile=profile)
     return run
 
 
@@ -131,6 +139,7 @@ def prepare(
     sets: Sequence[str] = (),
     seed: int | None = None,
     device: str | None = None,
+    deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
     generator: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -142,7 +151,7 @@ def prepare(
     Raises :class:`~ganzoo.UserError` for whatever would end the training in its first step.
     """
     registry = load_registry()
-    flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device}
+    flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device, "deterministic": deterministic}
     flags = {key: value for key, value in flags.items() if value is not None}
     flags |= _left_out(registry, without)
     if resume is not None:

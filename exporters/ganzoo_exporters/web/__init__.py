@@ -13,6 +13,8 @@ from pathlib import Path
 from ganzoo import UserError
 from ganzoo.files import open_regular, read_bytes, write_atomic
 from ganzoo_runtime.batching import cache_folder
+from ganzoo_runtime.cpu import for_cpu
+from ganzoo_runtime.file_checks import read_model
 
 __all__ = ["ORT", "write_page"]
 
@@ -51,7 +53,9 @@ def write_page(model: Path, folder: Path, *, ort: Path | None = None) -> None:
         # some hosts do not know .mjs, and browsers run a module only if its media type is a script's
         write_atomic(folder / "ort" / name.replace(".mjs", ".js"), data)
     write_atomic(folder / "ort" / "LICENSE.txt", _part("ort-license.txt"))
-    write_atomic(folder / "generator.onnx", read_bytes(model, _LARGEST))
+    content = read_bytes(model, _LARGEST)
+    # The page computes on the CPU unless it is told otherwise.
+    write_atomic(folder / "generator.onnx", for_cpu(read_model(content, model.name)) or content)
     for name in _PAGE_FILES:  # index.html is last: what it loads is there when it is
         write_atomic(folder / name, _part(name))
 

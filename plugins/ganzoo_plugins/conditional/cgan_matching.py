@@ -23,14 +23,15 @@ class MatchingAwareGAN(ConditionalGAN):
     def scores(self, real: Tensor, fake: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return real scores [2 N] and wrong ones: of the N fake samples, then of the N mismatched pairs.
 
-        A sample for which the batch has no other condition makes no mismatched pair, and stands for itself once.
+        A sample for which the batch has no other condition makes no mismatched pair; its fake one stands there again.
         """
         real_scores, fake_scores = super().scores(real, fake, condition)
         # Without such pairs the discriminator could ignore the condition: the generator's samples are fake for other
         # reasons, and nothing else shows that a real image with a wrong condition is wrong.
         partner, differs = mismatched(condition)
         wrong = self.score(real, tuple(part[partner] for part in condition))
-        return torch.cat([real_scores, real_scores[differs]]), torch.cat([fake_scores, wrong[differs]])
+        differs = differs.view(-1, *[1] * (wrong.dim() - 1))
+        return torch.cat([real_scores, real_scores]), torch.cat([fake_scores, torch.where(differs, wrong, fake_scores)])
 
 
 def mismatched(condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -42,8 +43,11 @@ def mismatched(condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     of the same. With all conditions different this is a random cycle.
     """
     rows = torch.stack([column for part in condition for column in part.double().reshape(len(part), -1).unbind(1)], 1)
-    _, group, counts = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
-    order = torch.randperm(len(counts), device=group.device)[group].argsort()
+    # All pairs are compared, so that no shape depends on how many conditions there are.
+    same = (rows[:, None] == rows).all(2)
+    group = same.int().argmax(1)  # the first sample of the same condition
+    order = torch.rand(len(rows), device=rows.device)[group].argsort(stable=True)
+    place = torch.arange(len(rows), device=rows.device)
     partner = torch.empty_like(order)
-    partner[order] = order.roll(-int(counts.max()))
+    partner[order] = order[(place + same.sum(1).max()) % len(rows)]
     return partner, group[partner] != group

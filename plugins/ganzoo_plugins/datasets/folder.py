@@ -151,6 +151,13 @@ class Folder(Dataset[FolderConfig]):
             images = torch.where(flipped[:, None, None, None], images.flip(3), images)
         return {"x": images} if self._y is None else {"x": images, "y": self._y[indices]}
 
+    @property
+    def rows(self) -> Batch | None:
+        """The images and what describes them, if they are in memory and not mirrored."""
+        if self._images is None or self.config.flip:
+            return None
+        return {"x": self._images} if self._y is None else {"x": self._images, "y": self._y}
+
     def _fetch(self, wanted: int) -> tuple[int, np.ndarray]:
         """Return the image of that number, or another one if its pixels are broken, and its number."""
         for index in self._instead(wanted):

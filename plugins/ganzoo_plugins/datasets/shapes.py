@@ -100,6 +100,13 @@ class Shapes(Dataset[ShapesConfig]):
             images = torch.cat([draw(factors, self.config.image_size) for factors in one])
         return {"x": images} | {field.name: self.factors[field.name][indices] for field in self.spec.fields[1:]}
 
+    @property
+    def rows(self) -> Batch | None:
+        """The images and their factors, if they are in memory."""
+        if self._images is None:
+            return None
+        return {"x": self._images} | {field.name: self.factors[field.name] for field in self.spec.fields[1:]}
+
     def measure(self, images: Tensor) -> dict[str, Tensor]:
         """Measure the factors of images, uint8 [N, 3, H, H], from their pixels; no network is asked.
 

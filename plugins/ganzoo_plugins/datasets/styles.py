@@ -32,6 +32,11 @@ class _Styles(Dataset[Settings]):
         """Gather the images; nothing is random."""
         return {name: images.index_select(0, indices) for name, images in self._images.items()}
 
+    @property
+    def rows(self) -> Batch:
+        """The images."""
+        return self._images
+
     def examples(self, n: int) -> Batch:
         """Return up to 500 pairs that are never trained on."""
         return {name: images[:n].clone() for name, images in self._held_out.items()}

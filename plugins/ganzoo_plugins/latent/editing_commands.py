@@ -60,6 +60,7 @@ def interpolate(
         Path,
         typer.Option(help="FILE.gif or FILE.mp4 for an animation, FILE.png for a grid, or a folder for the frames."),
     ] = Path("interpolation.gif"),
+    tf32: cli.TF32 = False,
 ) -> None:
     """Go from sample to sample through the space of latents.
 
@@ -112,6 +113,7 @@ def grid(
     truncation: cli.Truncation = 1.0,
     latent: Start = None,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("grid.png"),
+    tf32: cli.TF32 = False,
 ) -> None:
     """Draw the same latents for every class.
 
@@ -160,6 +162,7 @@ def edit(
             "of each edited one, or FILE.npz for their pixels and latents."
         ),
     ] = Path("edited.png"),
+    tf32: cli.TF32 = False,
 ) -> None:
     """Change samples along directions, or add them up."""
     import numpy as np

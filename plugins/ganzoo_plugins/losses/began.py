@@ -45,7 +45,9 @@ class BEGAN(Loss[BEGANConfig]):
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return L(x) - k L(G(z))."""
-        return self._k.to(fake) * fake.mean() - real.mean()
+        self._k = self._k.to(fake)  # where it stays
+        # A copy, as the backward pass still needs this k when after() has moved it.
+        return self._k.clone() * fake.mean() - real.mean()
 
     def generator(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """Return L(G(z))."""
@@ -58,9 +60,9 @@ class BEGAN(Loss[BEGANConfig]):
         # the discriminator raises their error; in the other case it attends to real samples.
         of_real, of_fake = -real.mean(), -fake.mean()
         balance = self.config.gamma * of_real - of_fake
-        # A new tensor, as the backward pass of this step still needs the old k.
-        self._k = (self._k.to(balance) + self.config.lambda_k * balance).clamp(0, 1)
-        return {"k": self._k, "convergence": of_real + balance.abs()}
+        self._k = self._k.to(balance)
+        self._k.add_(self.config.lambda_k * balance).clamp_(0, 1)
+        return {"k": self._k.clone(), "convergence": of_real + balance.abs()}
 
     def check(self, discriminator: nn.Module) -> None:
         """Refuse a discriminator that does not say that it is an autoencoder: ``reconstructs = True``."""
@@ -78,4 +80,4 @@ class BEGAN(Loss[BEGANConfig]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take k back."""
-        self._k = state["k"]
+        self._k = state["k"].clone()

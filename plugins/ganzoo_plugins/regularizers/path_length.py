@@ -48,7 +48,8 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
         (gradient,) = torch.autograd.grad((samples * noise).sum(), z, create_graph=True)
         lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         # Detached: the target is what lengths are now, not a way to lower the penalty.
-        self._mean = torch.lerp(lengths.detach().mean(), self._mean.to(lengths), self.config.decay)
+        self._mean = self._mean.to(lengths)  # where it stays
+        self._mean.copy_(torch.lerp(lengths.detach().mean(), self._mean, self.config.decay))
         return (lengths - self._mean).square().mean()
 
     def check(self, generator: nn.Module) -> None:
@@ -61,4 +62,4 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the running mean back."""
-        self._mean = state["mean"]
+        self._mean = state["mean"].clone()

@@ -1,7 +1,6 @@
 """Writes what a run logs as TensorBoard events under ``tb/`` in its folder: ``tensorboard --logdir runs``."""
 
 import os
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -54,6 +53,8 @@ class _Events:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
+        import socket
+
         from tensorboard.compat.proto.event_pb2 import SessionLog
 
         self.file: BinaryIO | None = None

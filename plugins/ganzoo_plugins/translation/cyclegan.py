@@ -28,7 +28,7 @@ from ganzoo_plugins.networks.patch import PatchDiscriminator
 from ganzoo_plugins.networks.unet import UNet
 from ganzoo_plugins.translation.domains import two_domains
 from ganzoo_plugins.translation.networks import ResNet, Translator
-from ganzoo_plugins.translation.pool import ImagePool
+from ganzoo_plugins.translation.pool import ImagePool, Relay
 
 __all__ = ["CycleGAN", "CycleGANConfig"]
 
@@ -177,7 +177,10 @@ class CycleGAN(Trainer[CycleGANConfig]):
             parameters = [parameter for name in names for parameter in self.networks[name].parameters()]
             rate = config.discriminator_lr if key == "discriminators" else None
             self.optimizers[key] = config.optimizer.build(parameters, lr=rate, betas=self.loss.betas)
-        self._translated: list[dict[str, Tensor]] = []  # handed from the generators' phase to the discriminators'
+        self.steps = config.n_critic or self.loss.critic_steps
+        # With one step of the discriminators, they score what the generators' phase has translated, so that a step
+        # translates each image once. With several, each translates its own batch.
+        self._relay = Relay() if self.steps == 1 else None
 
     def build_generator(self, source: Image, target: Image) -> Network:
         """Return the generator of one way."""
@@ -204,12 +207,9 @@ class CycleGAN(Trainer[CycleGANConfig]):
     def phases(self) -> Sequence[Phase]:
         """Both generators, then both discriminators with the same images, then lazy regularizers of each."""
         names = ("discriminator_a", "discriminator_b")
-        steps = self.config.n_critic or self.loss.critic_steps
-        # Generators first: the discriminators' phase then scores the translations that exist already, so that a step
-        # translates each image once.
         phases = [
             Phase("generators", self.generator_loss, updates=tuple(_WAYS)),
-            Phase("discriminators", self.discriminator_loss, updates=names, repeat=steps, after=self._project),
+            Phase("discriminators", self.discriminator_loss, updates=names, repeat=self.steps, after=self._project),
         ]
         for domain, objective in self.objectives.items():
             phases += objective.lazy_phases(self._pair(domain), prefix=f"{domain}/")
@@ -232,7 +232,8 @@ class CycleGAN(Trainer[CycleGANConfig]):
             if self.identity_weight:
                 identity = identity + distance(self.networks[way](batch[target]), batch[target])
             translated[target] = there.detach()
-        self._translated.append(translated)
+        if self._relay is not None:
+            self._relay.put(translated)
         loss = adversarial + config.cycle_weight * cycle + self.identity_weight * identity
         logs = {"adversarial": adversarial.detach(), "cycle": cycle.detach()}
         if self.identity_weight:
@@ -241,8 +242,7 @@ class CycleGAN(Trainer[CycleGANConfig]):
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what both discriminators minimize together, each against its pool."""
-        # The first critic step takes what the generators' phase has translated; further ones translate their own batch.
-        translated = self._translated.pop(0) if self._translated else self._translate(batch)
+        translated = self._translate(batch) if self._relay is None else self._relay.take()
         loss, logs = torch.zeros((), device=self.device), dict[str, Tensor]()
         for domain, objective in self.objectives.items():
             real, fake = batch[domain], self.pools[domain](translated[domain])

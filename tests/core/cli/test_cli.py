@@ -741,7 +741,15 @@ def modules(*arguments: str, cwd: Path) -> tuple[set[str], str]:
     return set(done.stderr.splitlines()[-1].split()), done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["train", "--help"], []])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_the_list_of_commands_imports_next_to_nothing(arguments: list[str], tmp_path: Path) -> None:
+    imported, out = modules(*arguments, cwd=tmp_path)
+    assert "\n  train " in out
+    assert "\n  edit " in out
+    assert not imported & {"typer", "pydantic", "importlib.metadata", "email", "shutil", "socket", "torch", "numpy"}
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["train", "--help"]])
 def test_help_imports_next_to_nothing(arguments: list[str], tmp_path: Path) -> None:
     imported, _ = modules(*arguments, cwd=tmp_path)
     assert not imported & {"torch", "numpy", "onnxruntime", "rich", "PIL", "matplotlib"}
@@ -755,12 +763,29 @@ def test_lists_import_no_torch(arguments: list[str], tmp_path: Path) -> None:
     assert not imported & {"torch", "numpy", "onnxruntime", "rich", "PIL", "matplotlib"}
 
 
+def test_a_training_imports_what_it_uses(tmp_path: Path) -> None:
+    imported, _ = modules("train", "--plugin", "gan_fc", "--data", "digits", "--steps", "1", cwd=tmp_path)
+    assert {"torch", "matplotlib"} <= imported
+    # torch imports the first of these as soon as an optimizer is made, and that all others but the last three
+    assert not imported & {"torch._dynamo", "sympy", "torch.distributed.tensor", "torch.onnx", "torch._inductor"}
+    assert not imported & {"onnx", "onnxruntime", "torch_fidelity"}
+
+
 def test_a_file_is_sampled_without_torch(trained: dict[str, Path], tmp_path: Path) -> None:
     for out in ("a.png", "a.npz", "folder"):
         model = str(trained["digits"] / "generator.onnx")
         imported, _ = modules("sample", model, "-n", "4", "--out", out, cwd=tmp_path)
         assert (tmp_path / out).exists()
         assert not imported & {"torch", "onnx", "matplotlib", "rich"}
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("40", 40), ("80", 80), ("300", 120), ("wide", 80)])
+def test_the_list_of_commands_fits_the_terminal(columns: str, widest: int, cli, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = cli("--help").out.splitlines()
+    assert widest - 20 < max(map(len, lines)) <= widest or widest == 120
+    assert [line for line in lines if line.startswith("  directions ")]
+    assert all(line.startswith(("  ", "Usage:", "Options:", "Commands:")) for line in lines if line)
 
 
 def test_import_ganzoo_is_light() -> None:

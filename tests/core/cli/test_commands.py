@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Command
@@ -158,3 +160,27 @@ def test_the_summary_of_a_bundled_command_is_how_its_help_begins(cli: Command) -
         if entry.distribution == BUNDLED:
             first = cli(entry.spec.key, "--help").out.split("\n\n")[1]
             assert " ".join(first.split()) == f"{entry.spec.summary}.", entry.spec.key
+
+
+@pytest.mark.parametrize("command", ["sample", "encode", "eval", "translate", "interpolate", "grid", "edit"])
+def test_commands_that_open_files_take_tf32(cli: Command, command: str) -> None:
+    assert "--tf32" in cli(command, "--help").out
+
+
+def test_tf32_holds_for_one_command(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganzoo_runtime import generator, providers
+
+    opened, open_session = [], generator.open_session
+
+    def noted(*arguments: Any, defaults: Mapping[str, Mapping[str, str]], **rest: Any) -> Any:
+        opened.append(defaults[providers.PROVIDERS["cuda"]])
+        return open_session(*arguments, defaults=defaults, **rest)
+
+    monkeypatch.setattr(generator, "open_session", noted)
+    monkeypatch.delenv(providers.TF32, raising=False)
+    for arguments in (["--tf32"], [], ["--tf32", "--label", "none"]):
+        cli("sample", "zoo:gan_fc-mnist5k", "-n", 4, "--out", "a.png", *arguments)
+    monkeypatch.setenv(providers.TF32, "0")
+    cli("sample", "zoo:gan_fc-mnist5k", "-n", 4, "--tf32")
+    assert opened == [{"use_tf32": "1"}, {}, {"use_tf32": "1"}, {"use_tf32": "1"}]
+    assert os.environ[providers.TF32] == "0"

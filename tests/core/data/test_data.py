@@ -59,6 +59,109 @@ def test_a_data_set_may_be_smaller_than_a_batch():
     assert sorted(Counter(batch).values()) == [3, 3, 4]
 
 
+class Mirrored(TensorDataset):
+    """Has its base's tensors, but not its batches."""
+
+    def batch(self, indices, rng):
+        return {"x": -super().batch(indices, rng)["x"] * torch.rand(1, generator=rng)}
+
+
+def test_rows_are_gathered_in_place_of_batches(monkeypatch):
+    made = numbers(7)
+    by_batch = [made.batch(Stream(made, 5, seed=3)._indices(k), torch.Generator())["x"] for k in range(9)]
+    monkeypatch.setattr(TensorDataset, "batch", None)
+    stream = Stream(made, 5, seed=3)
+    assert all(torch.equal(next(stream)["x"], batch) for batch in by_batch)
+    next(stream)["x"].zero_()
+    assert made.rows["x"].count_nonzero() == 6
+
+
+def test_a_data_set_that_changes_its_samples_has_no_rows():
+    spec = DataSpec("numbers", (Points(1),), 7)
+    changed = Mirrored(spec, {"x": torch.arange(7).float()[:, None] + 1})
+    assert changed.rows is None
+    assert Noisy(3).rows is None
+    assert (next(Stream(changed, 7, seed=3))["x"] < 0).all()
+
+
+class Link:
+    """Stands in for the copies to a CUDA device: notes what was begun, and when it was waited for."""
+
+    def __init__(self, device):
+        self.log = made.append(self) or []
+
+    def start(self, batch):
+        self.log.append(("start", batch["x"][:, 0].tolist()))
+        return batch
+
+    def finish(self, started):
+        self.log.append(("finish", started["x"][:, 0].tolist()))
+        return started
+
+
+made: list[Link] = []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_next_batch_is_copied_while_one_is_used_and_is_not_counted(monkeypatch, workers):
+    monkeypatch.setattr("ganzoo.data.stream.Copies", Link)
+    plain = Stream(Noisy(12), 5, seed=3)
+    expected = [next(plain)["x"] for _ in range(8)]
+    stream = Stream(Noisy(12), 5, seed=3, workers=workers, device=torch.device("cuda"))
+    log = made[-1].log
+    for k in range(4):
+        assert torch.equal(next(stream)["x"], expected[k])
+        assert stream.position == k + 1
+    rows = [batch[:, 0].tolist() for batch in expected]
+    steps = [("start", rows[0])]
+    for k in range(4):
+        steps += [("start", rows[k + 1]), ("finish", rows[k])]
+    assert log == steps
+    # Entered where it was left, as from a checkpoint, it gives the batch that had been copied and not used.
+    entered = Stream(Noisy(12), 5, seed=3, position=stream.position, device=torch.device("cuda"))
+    assert torch.equal(next(entered)["x"], expected[4])
+    if not workers:
+        stream.position = 1
+        assert torch.equal(next(stream)["x"], expected[1])
+
+
+def test_what_lies_on_the_device_is_not_copied(monkeypatch):
+    monkeypatch.setattr("ganzoo.data.stream.Copies", None)
+    monkeypatch.setattr("ganzoo.data.stream.placed", lambda rows, device: rows)
+    stream = Stream(numbers(4), 4, seed=0, device=torch.device("cuda"))
+    assert torch.equal(next(stream)["x"], next(Stream(numbers(4), 4, seed=0))["x"])
+
+
+def test_rows_that_do_not_fit_are_copied_batch_by_batch(monkeypatch):
+    monkeypatch.setattr("ganzoo.data.stream.Copies", Link)
+    monkeypatch.setattr("ganzoo.data.placement.free_memory", lambda device: 10)
+    stream = Stream(numbers(40), 4, seed=0, device=torch.device("cuda"))
+    assert torch.equal(next(stream)["x"], next(Stream(numbers(40), 4, seed=0))["x"])
+    assert len(made[-1].log) == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("there", [True, False])
+def test_batches_on_a_gpu_equal_those_on_the_cpu(monkeypatch, there):
+    if not there:
+        monkeypatch.setattr("ganzoo.data.placement.fits", lambda bytes_, free: False)
+    device = torch.device("cuda")
+    images = torch.randint(0, 256, (500, 3, 64, 64), dtype=torch.uint8)
+    spec = DataSpec("noise", (Image(3, 64, 64, range=(0, 255)),), 500)
+    data = TensorDataset(spec, {"x": images})
+    on, off = Stream(data, 128, seed=1, device=device), Stream(data, 128, seed=1)
+    assert (on._rows is not None) is there
+    busy = torch.randn(4096, 4096, device=device)
+    for _ in range(50):
+        batch = next(on)["x"]
+        assert batch.device.type == "cuda"
+        for _ in range(4):  # the device falls behind, so that memory used too early would show
+            busy = busy @ busy * 1e-3
+        kept = batch.float() + 0 * busy[0, 0].nan_to_num()
+        del batch
+        assert torch.equal(kept.cpu(), next(off)["x"].float())
+
+
 def test_the_order_is_shuffled_anew_each_epoch_and_by_the_seed():
     first, second = drawn(Stream(numbers(100), 100, seed=0), 2)
     assert first != list(range(100))

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from conftest import ROOT
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from sites import Site, importable
 
 from ganzoo import Spec, UserError, load_registry
+from ganzoo.plugin.discovery import Distribution, discover, normalized
 from ganzoo.plugin.registry import Plugin, Registry
 
 BROKEN = ROOT / "tests" / "broken"
@@ -486,3 +489,34 @@ def test_load_registry_loads_once(site: Site, monkeypatch: pytest.MonkeyPatch) -
         assert names(load_registry())[-2:] == ["one/x", "two/y"]
     finally:
         load_registry.cache_clear()
+
+
+# --- Discovery
+
+
+def test_what_is_discovered_is_what_importlib_finds() -> None:
+    path = [sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")]
+    expected = {
+        (normalized(each.metadata["Name"]), each.version, entry.name, entry.value)
+        for each in metadata.distributions(path=path)
+        for entry in each.entry_points.select(group="ganzoo.plugins")
+    }
+    found = {(each.name, each.version, *plugin) for each in discover(path) for plugin in each.plugins or ()}
+    assert len(found) > 10
+    assert found == expected
+
+
+def test_plugins_in_a_zip_file_and_of_an_egg_are_found(site: Site, tmp_path: Path) -> None:
+    site.add("zipped", at="packed", a=offers("x"))
+    with ZipFile(tmp_path / "site.zip", "w") as archive:
+        for path in (tmp_path / "packed").rglob("*"):
+            archive.write(path, path.relative_to(tmp_path / "packed"))
+    egg = tmp_path / "old" / "laid.egg-info"
+    egg.mkdir(parents=True)
+    (egg / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: laid\nVersion: 3\n\nName: not this\n")
+    (egg / "entry_points.txt").write_text("# a comment\n[other]\nx = y\n[ganzoo.plugins]\nb = laid_b\n\n")
+    path = [str(tmp_path / "gone"), str(tmp_path / "site.zip"), str(tmp_path / "old"), __file__]
+    assert discover(path) == [
+        Distribution("laid", "3", (("b", "laid_b"),)),
+        Distribution("zipped", "1.0", (("a", "zipped_a"),)),
+    ]

@@ -654,6 +654,16 @@ class Lends(Dataset):
         return {"x": self.points[: len(indices)]}
 
 
+@toy("dataset", "rows", "resume")
+class OtherRows(HonestData):
+    def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
+        return {name: part.flip(0) for name, part in super().batch(indices, rng).items()}
+
+    @property
+    def rows(self) -> Batch:
+        return self.tensors
+
+
 @toy("dataset", "workers")
 class Unpicklable(HonestData):
     in_memory = False

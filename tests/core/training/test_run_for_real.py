@@ -117,7 +117,7 @@ def assert_same_end(run: Path, whole: Path) -> None:
         one, other = (load_file(last(each) / f"{name}.safetensors") for each in (run, whole))
         assert same(one, other), name
     one, other = (torch.load(last(each) / "state.pt", weights_only=True) for each in (run, whole))
-    assert one.keys() == {"optimizers", "trainer", "random", "position"}
+    assert one.keys() == {"optimizers", "trainer", "random", "position", "batch_size"}
     for key in one:
         assert same(one[key], other[key]), key
     for path in whole.glob("samples/*.png"):

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganzoo_runtime import Generator, ModelError
-from ganzoo_runtime.batching import _SIZES, Batching
+from ganzoo_runtime.batching import _SIZES, _SIZES_ON_DEVICES, Batching
+from ganzoo_runtime.errors import OutOfMemory
 from ganzoo_runtime.random_inputs import Drawing
 
 WHOLE = build(POINTS)
@@ -145,6 +146,34 @@ def test_sizes_leave_work_for_all_threads_and_memory_is_shared_by_them() -> None
     assert [batching.next(n, n) for n in (255, 256, 1001, 4000)] == [255, 64, 251, 512]
 
 
+def test_other_devices_take_larger_batches() -> None:
+    batching = Batching("key", 4, abreast=2, on_device=True)
+    assert [batching.next(n, n) for n in (10, 300)] == [10, 150]
+    cost = {size: 1 / size for size in _SIZES_ON_DEVICES}
+    assert {*learn(batching, cost)} == {*_SIZES_ON_DEVICES}
+    assert batching.best == 4096
+    assert Batching("key", 4, abreast=2, on_device=True).best == 4096
+    assert max(learn(Batching("another", 1 << 18, abreast=2, on_device=True), cost)) == 512  # of 2 batches at once
+
+
+def test_a_size_that_memory_does_not_suffice_for_is_not_tried_again() -> None:
+    batching = Batching("key", 4, on_device=True)
+    cost = {size: 1 / size for size in _SIZES_ON_DEVICES}
+    while (size := batching.next(10**6, 10**6)) < 512:
+        batching.record(size, 1.0)
+    batching.exclude(512)
+    batching.record(512, 1e-9)  # of another thread, where it sufficed once more
+    assert max(learn(batching, cost)) == 256
+    assert batching.best == 256
+    batching.exclude(256)  # something else has taken memory since
+    assert batching.best is None
+    learn(batching, cost)
+    assert batching.best == 128
+    for size in (128, 64, 32, 16):
+        batching.exclude(size)
+    assert [batching.next(n, n) for n in (5, 1000)] == [5, 8]
+
+
 def test_what_is_learnt_needs_not_come_in_turn() -> None:
     batching = Batching("key", 4)
     for size in reversed(_SIZES):
@@ -228,3 +257,117 @@ def test_a_piece_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drawing, "take", lambda self, size: {"z": np.zeros((size, 1), np.float32)})
     with pytest.raises(ModelError, match="the model cannot be run: "):
         generator.sample(1000)
+
+
+# --- Another device than the CPU, which a CPU stands in for
+
+
+@pytest.fixture
+def device() -> Generator:
+    """A generator that takes its CPU for a GPU of its own."""
+    generator = Generator(build(IMAGE), providers=CPU, threads=1)
+    generator._on_device, generator._abreast = True, 2
+    generator._batching = Batching("device", generator._bytes, 2, on_device=True)
+    return generator
+
+
+def test_a_device_computes_while_the_next_piece_is_drawn_and_the_last_one_is_used(
+    device: Generator, running: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, take = [], Drawing.take
+
+    def drawn(self: Drawing, size: int) -> Any:
+        taken.append(threading.current_thread())
+        return take(self, size)
+
+    monkeypatch.setattr(Drawing, "take", drawn)
+    pieces = device.stream(2000, seed=5, batch=100)
+    first = next(pieces)
+    time.sleep(0.1)
+    assert 3 <= len(running) <= len(taken) <= 4  # some ahead of the caller, and no more: memory is constant
+    assert {*taken}.isdisjoint({threading.main_thread()})
+    assert len({*taken}) == 1
+    samples = np.concatenate([first.samples, *(piece.samples for piece in pieces)])
+    assert max(running)[0] == 2
+    expected = Generator(build(IMAGE), providers=CPU, threads=1).sample(2000, seed=5)
+    np.testing.assert_allclose(samples, expected, atol=1e-6)
+    np.testing.assert_allclose(device.sample(2000, seed=5), expected, atol=1e-6)
+
+
+def test_a_device_learns_from_large_requests(device: Generator) -> None:
+    device.sample(200)
+    assert not any(device._batching._times.values())
+    device.sample(40_000)
+    assert device._batching.best in _SIZES_ON_DEVICES
+
+
+@pytest.mark.parametrize("part", ["take", "_run"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
+def test_whatever_is_raised_ends_the_request_and_its_threads(
+    part: str, error: type[BaseException], device: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, calls = (Drawing if part == "take" else Generator), [0]
+    real = getattr(owner, part)
+
+    def failing(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise error("stop")
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, part, failing)
+    before = threading.active_count()
+    with pytest.raises(error, match="stop"):
+        device.sample(5000, batch=100)
+    assert threading.active_count() == before
+    assert calls[0] < 15
+
+
+def test_an_interrupted_caller_waits_for_what_is_computed(device: Generator, running: list[tuple[int, int]]) -> None:
+    before = threading.active_count()
+    pieces = device.stream(10**9, batch=100)
+    next(pieces)
+    with pytest.raises(KeyboardInterrupt):
+        pieces.throw(KeyboardInterrupt)
+    assert threading.active_count() == before
+    assert len(running) <= 5
+
+
+def test_a_batch_that_memory_does_not_suffice_for_is_computed_in_halves(
+    device: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, run, sizes = device.sample(3000, seed=2), Generator._run, []
+
+    def limited(self: Generator, feed: Any, session: Any) -> Any:
+        sizes.append(len(feed["z"]))
+        if len(feed["z"]) > 100:
+            raise OutOfMemory("the model cannot be run: out of memory")
+        return run(self, feed, session)
+
+    monkeypatch.setattr(Generator, "_run", limited)
+    np.testing.assert_allclose(device.sample(3000, seed=2), expected, atol=1e-6)
+    np.testing.assert_allclose(device.sample(3000, seed=2, batch=1000), expected, atol=1e-6)
+    sizes.clear()
+    device.sample(3000)
+    assert max(sizes) <= 64
+    monkeypatch.setattr(Generator, "_run", lambda self, feed, session: limited(self, {"z": np.zeros(101)}, session))
+    with pytest.raises(ModelError, match="out of memory"):
+        device.sample(3000)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind"),
+    [
+        (
+            "bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for a buffer of size 8589934592",
+            True,
+        ),
+        ("CUDA failure 2: out of memory ; GPU=0", True),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0", True),
+        ("std::bad_alloc", True),
+        ("Got invalid dimensions for input: z", False),
+    ],
+)
+def test_what_is_said_where_memory_does_not_suffice(device: Generator, sentence: str, kind: bool) -> None:
+    long = RuntimeError(f"[ONNXRuntimeError] : 6 : {'/very/long/path' * 30} {sentence}")
+    assert isinstance(device._failed(long), OutOfMemory) == kind

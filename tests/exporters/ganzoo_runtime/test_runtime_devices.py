@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -15,7 +17,7 @@ from built import CPU, IMAGE, POINTS, build
 
 from ganzoo import Image, Latent, Signature
 from ganzoo_runtime import Generator, ModelError, providers
-from ganzoo_runtime.binding import Graphs, graph_options
+from ganzoo_runtime.binding import Binding, Bound, Graphs, graph_options
 
 WHOLE = build(POINTS)
 EVERYTHING = list(providers.PROVIDERS.values())
@@ -36,7 +38,15 @@ class Asked(Exception):
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[tuple[str, dict[str, str]]], ort.SessionOptions]]:
+def quieted() -> list[int]:
+    """The severities below which onnxruntime's default logger was told to be silent."""
+    return []
+
+
+@pytest.fixture
+def asked(
+    quieted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[list[tuple[str, dict[str, str]]], ort.SessionOptions]]:
     """A machine where everything works; what onnxruntime is asked for, one entry for each try."""
     tries: list[Any] = []
 
@@ -50,6 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[tuple[str, dict[st
         InferenceSession=open_it,
         SessionOptions=ort.SessionOptions,
         ExecutionMode=ort.ExecutionMode,
+        set_default_logger_severity=quieted.append,
     )
     monkeypatch.setattr(providers, "ort", there)
     monkeypatch.setattr(providers, "_cuda_works", lambda: True)
@@ -94,12 +105,55 @@ def test_the_defaults_of_a_provider_and_what_is_laid_over_them(asked: Any) -> No
     assert asked[-1][0][0][1] == {"ModelFormat": "MLProgram"}
 
 
-def test_tensorrts_engines_are_cached(asked: Any, cache: Path) -> None:
+def test_tf32_is_asked_for_by_name(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tf32(**settings: Any) -> str:
+        with pytest.raises(ModelError):
+            Generator(WHOLE, **{"providers": ["cuda"], **settings})
+        return asked[-1][0][0][1]["use_tf32"]
+
+    assert (tf32(), tf32(tf32=True)) == ("0", "1")
+    assert tf32(tf32=True, providers=[("cuda", {"use_tf32": "0"})]) == "0"
+    monkeypatch.setenv(providers.TF32, "1")
+    assert (tf32(), tf32(tf32=False), tf32(tf32=True)) == ("1", "0", "1")
+
+
+def test_cudnn_is_silenced_where_it_is_used(asked: Any, quieted: list[int]) -> None:
     with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["tensorrt"])
+        Generator(WHOLE, providers=["coreml", "cpu"])
+    assert quieted == []
+    with pytest.raises(ModelError):
+        Generator(WHOLE, providers=["cuda"])
+    assert quieted == [4]
+
+
+def test_tensorrts_engines_are_cached_by_model_for_all_batches(asked: Any, cache: Path) -> None:
+    """The strings as TensorRT's execution provider parses them; the provider itself was not run."""
+    folders = []
+    for content in (build(IMAGE), WHOLE):
+        with pytest.raises(ModelError):
+            Generator(content, providers=["tensorrt"])
+        folders.append(Path(asked[-1][0][0][1]["trt_engine_cache_path"]))
     options = asked[0][0][0][1]
-    assert options["trt_engine_cache_enable"] == "1"
-    assert options["trt_engine_cache_path"] == str(cache / "tensorrt")
+    assert options == {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folders[0]),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache / "tensorrt"),
+        "trt_profile_min_shapes": "z:1x3x2,y:1",
+        "trt_profile_opt_shapes": "z:64x3x2,y:64",
+        "trt_profile_max_shapes": "z:256x3x2,y:256",
+    }
+    assert folders[0] != folders[1]
+    assert {folder.parent for folder in folders} == {cache / "tensorrt"}
+    field = {"kind": "image", "name": "x", "shape": [1, 8, 8], "multiple": 4}
+    assert not [name for name in providers.tensorrt_options([field], "key") if "profile" in name]
+
+
+def test_tensorrt_is_given_the_batches_that_its_engines_are_for() -> None:
+    generator = Generator(build(IMAGE), providers=CPU)
+    generator.provider = providers.PROVIDERS["tensorrt"]
+    assert [*generator._sizes(150, None)] == [64, 64, 22]
+    assert [*generator._sizes(600, 1000)] == [256, 256, 88]
 
 
 def test_directml_knows_no_memory_patterns(asked: Any) -> None:
@@ -184,6 +238,78 @@ def test_inputs_on_a_device_are_read_where_they_are() -> None:
         generator(Elsewhere(z[0]), y)
     with pytest.raises(ValueError, match=r"one batch size, not \[4, 5\]"):
         generator(Elsewhere(z), y[:4])
+
+
+def test_an_array_with_strides_is_refused() -> None:
+    generator = Generator(build(IMAGE), providers=CPU)
+    z = generator.latents(5, seed=1)
+    with pytest.raises(ValueError, match="input 'z' cannot be read where it is: make it contiguous first"):
+        generator.on_device(Elsewhere(z[:, ::-1]), np.arange(5))
+
+
+def test_outputs_on_a_device_stay_as_they_are() -> None:
+    generator = Generator(build(IMAGE), providers=CPU)
+    given = [(generator.latents(n, seed=n), np.arange(n) % 5) for n in (3, 5, 3, 1, 5)]
+    expected = [generator(*arrays) for arrays in given]
+    held = [generator.on_device(*arrays) for arrays in given]
+    assert len({value.data_ptr() for value in held}) == len(held)
+    tensors = [torch.from_dlpack(value) for value in held]
+    del generator, held
+    for tensor, samples in zip(tensors, expected, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), samples)
+
+
+def test_a_thread_makes_one_binding_and_keeps_no_arrays() -> None:
+    generator = Generator(build(IMAGE), providers=CPU)
+    z, y = generator.latents(5, seed=1), np.arange(5)
+    generator.on_device(z, y)
+    first = generator._kept.binding
+    gone = weakref.ref(z)
+    del z
+    assert gone() is None
+    with pytest.raises(ModelError, match="cannot be run"):
+        generator._run_bound({"z": np.zeros((5, 1), np.float32), "y": y})
+    generator.on_device(generator.latents(2), y[:2])
+    assert generator._kept.binding is first
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: generator.on_device(generator.latents(2), y[:2]).shape()).result() == [2, 1, 4, 4]
+        assert pool.submit(lambda: generator._kept.binding).result() is not first
+
+
+class Recorded:
+    """A binding that notes what is called, in order."""
+
+    def __init__(self, binding: Any, calls: list[str]) -> None:
+        self.binding, self.calls = binding, calls
+
+    def __getattr__(self, name: str) -> Any:
+        if callable(value := getattr(self.binding, name)):
+            self.calls.append(name)
+        return value
+
+
+def test_a_run_waits_for_whoever_makes_its_inputs() -> None:
+    """onnxruntime's stream waits for no other: what a CPU cannot show is the order of the calls."""
+    generator = Generator(build(IMAGE), providers=CPU)
+    calls: list[str] = []
+    session = SimpleNamespace(
+        io_binding=lambda: Recorded(generator._session.io_binding(), calls),
+        run_with_iobinding=lambda binding, options: (
+            calls.append("run"),
+            generator._session.run_with_iobinding(binding.binding, options),
+        ),
+    )
+    z, y = ort.OrtValue.ortvalue_from_numpy(generator.latents(5)), np.arange(5)
+    Binding(cast(Any, session), generator.output, ("cpu", 0)).run({"z": z, "y": y})
+    assert calls.index("bind_ortvalue_input") < calls.index("synchronize_inputs") < calls.index("run")
+    bound = Bound(cast(Any, session), {"z": z, "y": y}, (generator.output, [1, 4, 4], np.dtype(np.float32)), ("cpu", 0))
+    calls.clear()
+    value = bound.run({"z": z, "y": y})
+    assert calls == ["synchronize_inputs", "synchronize_inputs", "run"]
+    np.testing.assert_allclose(value.numpy(), generator(z, y), atol=1e-6)
+    calls.clear()
+    bound.run({"z": z.numpy(), "y": y})
+    assert calls == ["run"]
 
 
 def test_graphs_read_and_write_at_fixed_addresses() -> None:
@@ -314,7 +440,23 @@ def test_the_gpus_memory_is_shared_with_torch(expected: np.ndarray) -> None:
     generator = Generator(build(IMAGE), providers=["cuda"])
     z = torch.from_numpy(generator.latents(100, 3)).cuda()
     y = (torch.arange(100) % 5).cuda()
-    torch.cuda.synchronize()
     samples = torch.from_dlpack(generator.on_device(z, y))
     assert samples.is_cuda
     np.testing.assert_allclose(samples.cpu().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("graphs", [[], [100]])
+def test_inputs_that_are_still_computed_on_another_stream(expected: np.ndarray, graphs: list[int]) -> None:
+    generator = Generator(build(IMAGE), providers=["cuda"], cuda_graphs=graphs)
+    given, y = torch.from_numpy(generator.latents(100, 3)).cuda(), (torch.arange(100) % 5).cuda()
+    busy = torch.randn(4096, 4096, device="cuda")
+    torch.cuda.synchronize()
+    for _ in range(5):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            z = torch.full_like(given, 1e3)
+            for _ in range(20):  # milliseconds
+                busy = (busy @ busy).clamp(-1, 1)
+            z.copy_(given)
+            samples = torch.from_dlpack(generator.on_device(z, y))
+            np.testing.assert_allclose(samples.cpu().numpy(), expected, atol=1e-5)

@@ -69,10 +69,11 @@ class Began(Trainer[BeganConfig]):
         with torch.no_grad():
             fake = self.generator(self.latents(real))
         on_real, on_fake = self.error(real), self.error(fake)
-        loss = on_real - self.k.to(real.device) * on_fake
+        self.k = self.k.to(real.device)  # moved once; from then on changed in place, so that the phase can be captured
+        loss = on_real - self.k.clone() * on_fake
         drift = self.config.gamma * on_real.detach() - on_fake.detach()
-        self.k = (self.k.to(real.device) + self.config.lambda_k * drift).clamp(0, 1)
-        return {"loss": loss, "k": self.k, "convergence": on_real.detach() + drift.abs()}
+        self.k.add_(self.config.lambda_k * drift).clamp_(0, 1)
+        return {"loss": loss, "k": self.k.clone(), "convergence": on_real.detach() + drift.abs()}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return L(G(z))."""
@@ -92,7 +93,7 @@ class Began(Trainer[BeganConfig]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take it back on resume."""
-        self.k = state["k"]
+        self.k = state["k"].clone()
 
 
 def _perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:

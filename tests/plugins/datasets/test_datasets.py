@@ -602,6 +602,15 @@ def test_lazy_equals_in_memory(tmp_path, settings, workers):
         assert torch.equal(one["y"], other["y"])
 
 
+def test_mirrored_and_lazy_images_are_not_gathered_elsewhere(tmp_path):
+    root = mixed(tmp_path)
+    plain = load(root, size=8)
+    assert plain.rows.keys() == {"x", "y"}
+    assert load(root, size=8, flip=True).rows is None
+    assert load(root, size=8, memory=10).rows is None
+    assert load(root, size=8, labels=False).rows.keys() == {"x"}
+
+
 def test_memory_is_compared_with_the_decoded_pixels(tmp_path):
     save(tmp_path / "a.png", noise(8, 6))
     assert load(tmp_path, memory=8 * 6 * 3).in_memory

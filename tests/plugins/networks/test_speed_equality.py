@@ -1,9 +1,9 @@
 """The fast ways of training are the textbook's mathematics: the same losses, the same derivatives."""
 
-import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
-from types import ModuleType
+from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,18 +14,15 @@ from torch.nn.functional import layer_norm, leaky_relu
 
 from ganzoo_plugins.networks.layers import AdaptiveAvgPool2d, AvgPool2d, LayerNorm2d, ThinConv2d, same_conv2d
 
-BENCHMARK = ROOT / "benchmarks" / "speed.py"
-
 
 @pytest.fixture(scope="module")
-def speed() -> ModuleType:
-    spec = spec_from_file_location("speed_benchmark", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def speed() -> Iterator[SimpleNamespace]:
+    """The parts of benchmarks/speed.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        cases = import_module("training_speed.cases")
+        checking = import_module("training_speed.checking")
+        yield SimpleNamespace(make_case=cases.make_case, check=checking.check)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +33,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("name", "steps"), [("fc", 50), ("fc_default", 50), ("conv", 15)])
-def test_losses_are_the_textbooks(speed, name, steps):
-    case = speed.make_case(name, batch_size=8 if name == "conv" else 32, n_critic=2, data="digits")
+@pytest.mark.parametrize(
+    ("name", "settings", "steps"),
+    [
+        ("fc", {"batch_size": 32, "n_critic": 2, "data": "digits"}, 50),
+        ("fc_default", {"batch_size": 32, "n_critic": 2, "data": "digits"}, 50),
+        ("conv", {"batch_size": 8, "n_critic": 2, "data": "digits"}, 15),
+        ("dcgan28", {"batch_size": 8, "n_critic": 2}, 9),
+        ("dcgan64", {"batch_size": 4, "sets": ["model.width=16"]}, 5),
+        ("cyclegan", {"batch_size": 2, "sets": ["model.pool=3"]}, 6),
+        ("cyclegan", {"batch_size": 2, "sets": ["model.repaint=false", "model.identity_weight=0"]}, 2),
+    ],
+)
+def test_losses_are_the_textbooks(speed, name, settings, steps):
+    case = speed.make_case(name, **settings)
     difference = speed.check(case, steps, torch.float64)
     assert len(difference.ours) == steps
     assert difference.small, str(difference)
@@ -66,7 +74,7 @@ def test_the_check_notices_other_mathematics(speed):
             trainer.loss.generator = lambda fake, real: 1.001 * generator(fake, real)
             return trainer
 
-    case_config, case.config = case.config, Altered()
+    case_config, case = case.config, replace(case, config=Altered())
     assert not speed.check(case, steps=3, dtype=torch.float32).small
     assert not speed.check(case, steps=3, dtype=torch.float64).small
 
