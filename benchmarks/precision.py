@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py [--seeds 0 1 2]     # quality; each training is kept as soon as it has ended
     python benchmarks/precision.py --speed             # times, both precisions in turn in one process
-    python benchmarks/precision.py --table             # what docs/training.md shows
+    python benchmarks/precision.py --table             # print both
 
 Quality: every model at its defaults, but for the number of steps, on the digits of ``mnist5k``, on one thread. Of 5,000
 samples of the averaged generator, drawn in float32: the project's own FID, and the independent classifier

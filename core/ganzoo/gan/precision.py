@@ -39,7 +39,7 @@ def choose_precision(setting: str, device: torch.device, sample: Field) -> str:
         # Not measured in a training on a GPU. It rounds less than bfloat16, whose quality has been measured on a CPU,
         # and large products took an eighth of float32's time on an H100.
         return "tf32"
-    # Networks of points are so small that converting costs more than is saved: 0.73 of float32's speed, equal quality.
+    # Networks of points are so small that converting costs more than is saved: 0.74 of float32's speed, equal quality.
     return "bf16" if device.type == "cpu" and isinstance(sample, Image) and has_bfloat16_tiles() else "fp32"
 
 
