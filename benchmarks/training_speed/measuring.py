@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from training_speed import machine
-from training_speed.sides import Arena, NotUsable, Steps, opened
+from training_speed.sides import OURS, Arena, NotUsable, Steps, opened
 
 
 def measure(
@@ -43,14 +43,14 @@ def measure(
             taken = running[side].ask("seconds", steps)
             if number >= 0:
                 times[side].append(taken)
-    images = arena.case().images_a_step * steps
+    images = arena.case({}).images_a_step * steps
     for side, turns in times.items():
         ratios = [a / b for a, b in zip(times["textbook"], turns, strict=True)]
         peak = running[side].ask("peak", 0)
         # A graph's replay shows no operators, and does what plain ganzoo does.
         counting = "ganzoo" if "captured" in side else side
         count = running[counting].ask("flops", period) / period * steps if counting in running else 0.0
-        attainable = limits["bf16" if "bf16" in side else "fp32"] * 1e12
+        attainable = limits[OURS.get(side, {}).get("precision", "fp32")] * 1e12
         found[side] = {
             "images_per_second": round(images / statistics.median(turns), 1),
             "images_per_second_quartiles": [round(images / each, 1) for each in statistics.quantiles(turns)[::-2]],
@@ -63,7 +63,12 @@ def measure(
     for worker in running.values():
         worker.pipe.close()
         worker.process.join()
-    return {"batch_size": arena.case().config.train.batch_size, "rounds": rounds, "steps_a_turn": steps, "sides": found}
+    return {
+        "batch_size": arena.case({}).config.train.batch_size,
+        "rounds": rounds,
+        "steps_a_turn": steps,
+        "sides": found,
+    }
 
 
 class _Worker:
