@@ -197,7 +197,7 @@ def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     for text in re.findall(r"`ganzoo ([^`\n]+)`", document.read_text(encoding="utf-8")):
         words = text.split()
         command = group
-        while words and isinstance(command, TyperGroup):
+        while words and not words[0].startswith("-") and isinstance(command, TyperGroup):
             command = command.get_command(None, words.pop(0))
         known = {option for parameter in command.params for option in parameter.opts}
         options = {word for word in words if word.startswith("-")}

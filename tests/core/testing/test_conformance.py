@@ -56,6 +56,8 @@ def test_everything_bundled_conforms(name: str) -> None:
 def test_the_data_sets_that_come_along_are_really_checked(key: str) -> None:
     outcomes = {result.name: result.outcome for result in run_checks(load_registry(), f"dataset:{key}")}
     assert outcomes.pop("workers") == "skipped"  # they lie in memory
+    if key == "stacked_mnist":
+        assert outcomes.pop("rows") == "skipped"  # its batches are made of three digits each
     assert set(outcomes.values()) == {"passed"}
 
 
@@ -65,7 +67,7 @@ def test_a_data_set_with_a_required_setting_is_checked_with_it(tmp_path: Path) -
     for index in range(5):
         Pillow.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / f"{index}.png")
     results = list(run_checks(load_registry(), "folder", [f"path={tmp_path.as_posix()}", "memory=0"]))
-    assert {result.outcome for result in results} == {"passed"}, results
+    assert {result.name for result in results if result.outcome != "passed"} == {"dataset: rows"}, results  # on disk
 
 
 # Toys: an honest one of each kind, and dishonest ones with the check that is to catch them
