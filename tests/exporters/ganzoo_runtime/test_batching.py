@@ -297,7 +297,7 @@ def test_a_device_computes_while_the_next_piece_is_drawn_and_the_last_one_is_use
 def test_a_device_learns_from_large_requests(device: Generator) -> None:
     device.sample(200)
     assert not any(device._batching._times.values())
-    device.sample(40_000)
+    device.sample(100_000)
     assert device._batching.best in _SIZES_ON_DEVICES
 
 
