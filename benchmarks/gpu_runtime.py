@@ -26,6 +26,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,14 @@ class Files:
         self.paths["cpu"] = self.folder / "cpu.onnx"
         self.paths["cpu"].write_bytes(for_cpu(read_model(content, "any")) or content)
         self.reference = Generator(self.paths["any"], providers=["cpu"])
+        self._opened: dict[tuple[str, str, bool], Generator] = {}
+
+    def open(self, graph: str, device: str, *, tf32: bool = False) -> Generator:
+        """Return the generator of a file; opened once, as that takes longer than what is measured."""
+        key = graph, device, tf32
+        if key not in self._opened:
+            self._opened[key] = Generator(self.paths[graph], providers=[device], tf32=tf32)
+        return self._opened[key]
 
     def export(self, name: str, rules: Any = exporting.FAST, **settings: Any) -> Path:
         path, before = self.folder / f"{name}.onnx", exporting.FAST
@@ -104,21 +113,24 @@ def rates(files: Files, device: str, size: int) -> Iterator[dict[str, Any]]:
     arrays = draw_inputs(files.network.signature, size, seed=1)
     expected = files.reference(*arrays)
     span = float(np.ptp(files.network.signature.output.range))
-    ways: dict[str, Callable[[], Callable[[], ort.OrtValue]]] = {}
+    ways: dict[str, Callable[[], Call]] = {}
     for graph in ("plain", "any", "cpu", "fp16"):
         for tf32 in (False, True) if graph in ("plain", "any") else (False,):
-            opened = opener(files.paths[graph], device, tf32=tf32)
+            opened = partial(files.open, graph, device, tf32=tf32)
             ways[f"bound once: {graph}{', tf32' * tf32}"] = lambda opened=opened: bound_once(opened(), arrays)
-    usual, half = opener(files.paths["any"], device), opener(files.paths["fp16"], device)
-    fast = opener(files.paths["any"], device, tf32=True)
-    captured = opener(files.paths["any"], device, cuda_graphs=[size])
+
+    def call() -> Call:
+        generator = files.open("any", device)
+        return lambda: generator(*arrays)
+
+    captured = Generator(files.paths["any"], providers=[device], cuda_graphs=[size])
     ways |= {
-        "on_device": lambda: on_device(usual(), arrays),
-        "on_device, tf32": lambda: on_device(fast(), arrays),
-        "on_device, fp16": lambda: on_device(half(), arrays),
-        "call": lambda: (lambda generator: lambda: generator(*arrays))(usual()),
-        "graph": lambda: on_device(with_graphs(captured()), arrays),
-        "graph, call": lambda: (lambda generator: lambda: generator(*arrays))(with_graphs(captured())),
+        "on_device": lambda: on_device(files.open("any", device), arrays),
+        "on_device, tf32": lambda: on_device(files.open("any", device, tf32=True), arrays),
+        "on_device, fp16": lambda: on_device(files.open("fp16", device), arrays),
+        "call": call,
+        "graph": lambda: on_device(with_graphs(captured), arrays),
+        "graph, call": lambda: (lambda generator: lambda: generator(*arrays))(with_graphs(captured)),
     }
     calls: dict[str, Call] = {}
     rows: dict[str, dict[str, Any]] = {}
@@ -128,7 +140,7 @@ def rates(files: Files, device: str, size: int) -> Iterator[dict[str, Any]]:
         try:
             with on_stderr() as said:
                 calls[name] = make()
-                found = calls[name]()
+                found: Any = calls[name]()
             found = found if isinstance(found, np.ndarray) else found.numpy()
             row["difference"] = float(np.abs(found.astype(np.float64) - expected).max()) / span
             if said():
@@ -141,10 +153,6 @@ def rates(files: Files, device: str, size: int) -> Iterator[dict[str, Any]]:
     for row in rows.values():
         print(files.folder.name, row, flush=True)
         yield row
-
-
-def opener(path: Path, device: str, **settings: Any) -> Callable[[], Generator]:
-    return lambda: Generator(path, providers=[device], **settings)
 
 
 def with_graphs(generator: Generator) -> Generator:
@@ -203,7 +211,7 @@ def without_each_rule(files: Files, device: str, size: int) -> dict[str, Any]:
             arrays = draw_inputs(files.network.signature, batch, seed=1)
             try:
                 both = {"with": files.paths["any"], "without": path}
-                calls = {name: bound_once(opener(each, device)(), arrays) for name, each in both.items()}
+                calls = {name: bound_once(Generator(each, providers=[device]), arrays) for name, each in both.items()}
                 seconds = take_turns(dict(calls))
                 found[f"{rule.__name__}, {batch}"] = round(seconds["with"] / seconds["without"], 3)
             except FAILURES as error:

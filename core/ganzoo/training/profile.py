@@ -95,7 +95,7 @@ def profile(config: Config, dataset: Dataset, folder: Path) -> Profile:
     _seconds(loop.advance, WARM_UP, device)
     seconds = _seconds(loop.advance, STEPS, device) / STEPS
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    with torch.profiler.profile(activities=activities) as profiler:
+    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
         traced = _seconds(loop.advance, STEPS, device)
     # What is left of records, as of an optimizer's step, covers the operators inside.
     events: list[Any] = [each for each in profiler.events() or () if not each.is_user_annotation]
