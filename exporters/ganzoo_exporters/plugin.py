@@ -8,8 +8,10 @@ def ganzoo_specs() -> list[Spec]:
     """Offer ONNX as a file format, its command, and what streams of samples are written to."""
     sinks = {
         "folder": "a PNG file for each image",
+        "csv": "a row for each sample: tables, tokens, points, with labels and attributes",
+        "jsonl": "a JSON object a line for each sample: tables, tokens, points, with labels and attributes",
         "npy": "one array, opened as a memmap by numpy.load(path, mmap_mode='r')",
-        "parquet": "a table of PNG images or points, with labels and attributes; needs pyarrow",
+        "parquet": "a table of PNG images, or of other samples, with labels and attributes; needs pyarrow",
         "tar": "WebDataset: images with labels and attributes, in shards of 10,000",
     }
     return [
