@@ -26,8 +26,6 @@ from ganzoo.files import atomic_path, temporary_path, writing
 from ganzoo_exporters.graph import to_graph
 from ganzoo_exporters.parity import (
     apply,
-    draw_inputs,
-    drawable,
     enlarged,
     feeds,
     held_out,
@@ -41,7 +39,7 @@ from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
 from ganzoo_runtime.metadata import check_document
 
-__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "Target", "check", "draw_inputs", "export"]
+__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "Target", "check", "export"]
 
 SCHEMA = 1
 """The version of the metadata document."""
@@ -108,12 +106,12 @@ def export(
         file, tried = Path(folder, path.name), []
         with _failures("the network cannot be exported"), torch.no_grad():
             reference = copy.deepcopy(network).cpu().float().eval()
-            inputs = [draw_inputs(signature, batch) for batch in BATCHES]
+            inputs = [signature.examples(batch) for batch in BATCHES]
             expected = [apply(reference, arrays) for arrays in inputs]
             # Images of any size are also compared at another size that is not square: tracing may have fixed a size
             # or swapped height and width, which the example's own size would not show.
             if (larger := enlarged(signature)) is not None:
-                inputs.append(draw_inputs(larger, BATCHES[1]))
+                inputs.append(larger.examples(BATCHES[1]))
                 expected.append(apply(reference, inputs[-1], larger))
             for model in _models(reference, inputs[1], precision):
                 with writing(file, str(path)):
@@ -189,7 +187,7 @@ def check(signature: Signature, pixels: Layout | None, precision: Precision) -> 
     """Raise :class:`~ganzoo.UserError` for pixels of what is no image, and int8 of what is not drawn from latents."""
     if pixels and not isinstance(signature.output, Image):
         raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
-    if precision == "int8" and not drawable(signature):
+    if precision == "int8" and not signature.drawn:
         kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
         raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
 

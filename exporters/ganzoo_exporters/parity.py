@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import ganzoo_runtime as runtime
-from ganzoo import Attributes, Field, GanzooError, Image, Label, Latent, Mask, Network, Scores, Signature
+from ganzoo import Field, GanzooError, Image, Mask, Network, Scores, Signature
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = [
     "apply",
-    "draw_inputs",
-    "drawable",
     "enlarged",
     "feeds",
     "held_out",
@@ -30,44 +28,11 @@ __all__ = [
 ]
 
 
-def draw_inputs(signature: Signature, batch: int, seed: int = 0) -> list[NDArray[Any]]:
-    """Return one batch of inputs as the signature describes them.
-
-    All combinations of classes take turns, and so do the examples of attributes; everything else is random.
-    """
-    random = np.random.Generator(np.random.Philox(seed))
-    index = rest = np.arange(batch, dtype=np.int64)
-    arrays: list[NDArray[Any]] = []
-    for field in signature.inputs:
-        shape = (batch, *field.shape)
-        match field:
-            case Label(classes=classes):
-                arrays.append(rest % classes)
-                rest = rest // classes
-            case Attributes(examples=examples) if examples:
-                arrays.append(np.array(examples, np.float32)[index % len(examples)])
-            case Latent(distribution="uniform"):
-                arrays.append(random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1))
-            case Image(range=(low, high)):
-                arrays.append(random.uniform(low, high, shape).astype(np.float32))
-            case _:
-                arrays.append(random.standard_normal(shape, dtype=np.float32))
-    return arrays
-
-
-def drawable(signature: Signature) -> bool:
-    """Tell whether all that the network takes can be drawn, and there are latents among it."""
-    fields = signature.inputs
-    return any(isinstance(field, Latent) for field in fields) and all(
-        isinstance(field, Latent | Label | Attributes) for field in fields
-    )
-
-
 def feeds(signature: Signature, seeds: Sequence[int]) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield a batch for each seed, by the inputs' names."""
     names = [field.name for field in signature.inputs]
     for seed in seeds:
-        yield dict(zip(names, draw_inputs(signature, 64, seed), strict=True))
+        yield dict(zip(names, signature.examples(64, seed), strict=True))
 
 
 def enlarged(signature: Signature) -> Signature | None:
@@ -114,7 +79,7 @@ def largest_difference(
             raise GanzooError(
                 f"the exported network returns {list(ours.shape)} where torch returns {list(theirs.shape)}"
             )
-        difference = float(np.abs(ours.astype(np.float64) - theirs).max()) / _span(theirs, signature)
+        difference = float(np.abs(ours.astype(np.float64) - theirs).max()) / signature.output.span(theirs)
         differences.append((math.inf if math.isnan(difference) else difference, len(theirs)))
     return max(differences)
 
@@ -130,7 +95,7 @@ def own_rounding(network: Network, inputs: Sequence[Sequence[NDArray[Any]]], exp
                 found = exact(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors))
         except Exception:  # a network may insist on float32 somewhere
             return 0.0
-        differences.append(float(np.abs(found.numpy() - theirs).max()) / _span(theirs, network.signature))
+        differences.append(float(np.abs(found.numpy() - theirs).max()) / network.signature.output.span(theirs))
     return max(differences)
 
 
@@ -142,7 +107,7 @@ def held_out(
     with torch.no_grad():
         expected = np.concatenate([apply(network, arrays) for arrays in batches])
     found = np.concatenate([generator(*arrays) for arrays in batches])
-    span, error = _span(expected, network.signature), found - expected
+    span, error = network.signature.output.span(expected), found - expected
     figures = {"psnr": psnr(error, span), "mean_difference": float(np.abs(error).mean()) / span}
     return figures, [expected, found]
 
@@ -164,10 +129,3 @@ def pixels_agree(
         if np.abs(found.astype(np.int16) - wanted).max() > 1:
             return False
     return True
-
-
-def _span(values: NDArray[np.float32], signature: Signature) -> float:
-    """Return what differences are relative to."""
-    if isinstance(signature.output, Image):
-        return signature.output.range[1] - signature.output.range[0]
-    return max(1.0, float(np.abs(values).max()))

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import ModelError
+    from .fields import stored
     from .generator import Batch, Generator
     from .images import encode_png, pixels
     from .latent_arithmetic import edit, interpolate, truncate
-    from .fields import stored
     from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar
 
 _HOME = {

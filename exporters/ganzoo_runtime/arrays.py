@@ -21,7 +21,7 @@ TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(
 def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
     """Return one array for each input, [N, ...] each, as onnxruntime takes them, by name.
 
-    Raises ValueError for another number of them, and for shapes, types, labels or tokens that the signature does not have.
+    Raises ValueError for another number of them, and for shapes, types and values that the signature does not have.
     """
     if len(arrays) != len(fields):
         raise ValueError(

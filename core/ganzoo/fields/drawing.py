@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ganzoo_runtime.text import shown
 
-__all__ = ["caption", "density", "figure", "histograms", "lines", "text", "tiled", "viewable"]
+__all__ = ["caption", "density", "figure", "grid", "histograms", "lines", "text", "viewable"]
 
 
-def tiled(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
+def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
     """Lay images, uint8 [N, H, W, C], out in so many columns or a nearly square grid, on white, small ones enlarged."""
     pixels = viewable(pixels)
     n, height, width, channels = pixels.shape

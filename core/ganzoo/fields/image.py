@@ -114,7 +114,7 @@ class Image(Field):
         self, samples: NDArray[Any], real: NDArray[Any] | None = None, columns: int | None = None
     ) -> NDArray[np.uint8]:
         """Lay the images out in a grid."""
-        return drawing.tiled(pixels(samples, self.range, self.layout), columns)
+        return drawing.grid(pixels(samples, self.range, self.layout), columns)
 
 
 @dataclass(frozen=True)

@@ -74,5 +74,3 @@ class Sequence(Field):
     ) -> NDArray[np.uint8]:
         """Draw a panel for each sample, a line for each channel."""
         return drawing.lines(samples, columns, self.range, self.names)
-
-

@@ -26,6 +26,15 @@ class Column:
     range: tuple[float, float] | None = None
     categories: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, column: Column | Mapping[str, Any]) -> Self | Column:
+        """Return the column that :meth:`to_json` wrote; a column as it is."""
+        if isinstance(column, Column):
+            return column
+        low, high = column.get("range", (0, 0))
+        known = (float(low), float(high)) if "range" in column else None
+        return cls(column["name"], known, tuple(column.get("categories", ())))
+
     @property
     def size(self) -> int:
         """How many numbers encode a value: 1, or one for each category."""
@@ -45,7 +54,8 @@ class Table(Field):
 
     A number is scaled from its column's range to -1..1; a category is one number for each of the column's, one-hot in
     the data, and the largest of generated ones names it. Data sets and networks have the same encoding;
-    :meth:`encoded` makes it of columns and :meth:`stored` makes columns of it.
+    :meth:`encoded` makes it of columns and :meth:`stored` makes columns of it. A column may be given as a mapping, as
+    settings have it.
     """
 
     columns: tuple[Column, ...]
@@ -53,6 +63,10 @@ class Table(Field):
 
     kind: ClassVar[str] = "table"
     shown: ClassVar[int] = 10_000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(Column.of(column) for column in self.columns))
+        super().__post_init__()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,12 +91,7 @@ class Table(Field):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         """Read what :meth:`to_json` wrote."""
-        columns = []
-        for column in data["columns"]:
-            low, high = column.get("range", (0, 1))
-            range_ = (float(low), float(high)) if "range" in column else None
-            columns.append(Column(column["name"], range_, tuple(column.get("categories", ()))))
-        return cls(tuple(columns), name)
+        return cls(tuple(Column.of(column) for column in data["columns"]), name)
 
     def encoded(self, columns: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return rows, float32 [N, D], for values [N] by column: numbers, or the names of categories.

@@ -84,7 +84,7 @@ class Tokens(Field):
 
     def fault(self, values: NDArray[Any]) -> str:
         """Say that there are tokens beyond the vocabulary."""
-        if self.encoded or (0 <= values.min() and values.max() < self.vocabulary):
+        if self.encoded or (values.min() >= 0 and values.max() < self.vocabulary):
             return ""
         return f"tokens outside of 0..{self.vocabulary - 1}"
 

@@ -6,7 +6,8 @@ precision, clipping, optimizer steps, averaging, checkpoints and resume (:mod:`g
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -18,7 +19,6 @@ from ganzoo.configured import Configured
 from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
-from ganzoo.fields import Image
 from ganzoo.gan import optimizers
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.gan.networks import Network
@@ -183,22 +183,20 @@ class Trainer(Configured[Settings], ABC):
         return next(parameter.device for network in self.networks.values() for parameter in network.parameters())
 
     def scaled(self, field: SignatureField) -> SignatureField:
-        """Return a data field as the networks see it: an image in ``pixel_range`` instead of 0..255."""
-        return replace(field, range=self.pixel_range) if isinstance(field, Image) else field
+        """Return a data field as the networks see it: an image in ``pixel_range``, tokens as one-hot rows."""
+        return field.scaled(self.pixel_range)
+
+    @cached_property
+    def _seen(self) -> Mapping[str, SignatureField]:
+        return {field.name: self.scaled(field) for field in self.data.fields}
 
     def prepare(self, batch: Batch) -> Batch:
-        """Move a batch to the device and scale uint8 images to ``pixel_range``, channels last."""
-        device, (low, high) = self.device, self.pixel_range
-        prepared = {}
+        """Move a batch to the device and encode it: images in ``pixel_range``, channels last, tokens as one-hot rows."""
+        device, prepared = self.device, {}
         for name, tensor in batch.items():
-            if tensor.dtype == torch.uint8:
-                # Copied as bytes and converted there: a quarter of the traffic to the device.
-                tensor = tensor.to(device, non_blocking=True)
-                tensor = tensor.to(torch.float32, memory_format=torch.channels_last)
-                tensor = tensor.mul_((high - low) / 255)
-                prepared[name] = tensor.add_(low) if low else tensor
-            else:
-                prepared[name] = tensor.to(device, non_blocking=True)
+            # Moved as it is and encoded there: for bytes a quarter of the traffic to the device.
+            tensor = tensor.to(device, non_blocking=True)
+            prepared[name] = self._seen[name].encode(tensor) if name in self._seen else tensor
         return prepared
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganzoo.fields import Image
 from ganzoo.gan.networks import Network
 from ganzoo.inference.formats import Format
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo.plugin.registry import BUNDLED, Entry
 from ganzoo.runs import checkpoint
-from ganzoo.testing.bench import STEPS, Bench, draw, drawable, first_outputs
+from ganzoo.testing.bench import STEPS, Bench, draw, first_outputs
 from ganzoo.testing.results import Check, Fault
 from ganzoo.training.loop import Loop
 
@@ -107,7 +106,7 @@ def exported(bench: Bench, entry: Entry) -> None:
             made.export(network, path, metadata)
             both = TorchSampler(network, metadata), made.load(path)
             for n in (5, 1):
-                if drawable(network.signature):
+                if network.signature.drawn:
                     outputs = [each.sample(n, seed=3) for each in both]
                 else:
                     inputs = [part.numpy() for part in draw(network.signature, n, seed=3)]
@@ -183,7 +182,5 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _difference(network: Network, found: Tensor, expected: Tensor) -> float:
-    """Return the largest difference, relative to an image's range or the largest value of anything else."""
-    output = network.signature.output
-    scale = output.range[1] - output.range[0] if isinstance(output, Image) else max(1.0, float(expected.abs().max()))
-    return float((found - expected).abs().max()) / scale
+    """Return the largest difference, relative to the range of the values or the largest of them."""
+    return float((found - expected).abs().max()) / network.signature.output.span(expected.numpy())

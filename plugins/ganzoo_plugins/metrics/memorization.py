@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganzoo import Dataset, Label, Metric, MetricConfig, UserError
 from ganzoo.files import atomic_path
-from ganzoo.images.grids import grid
+from ganzoo import grid
 from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, gather, to_uint8
 from ganzoo_plugins.metrics.extractors import require_images
 

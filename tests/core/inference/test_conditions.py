@@ -15,7 +15,8 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, Signature, UserError
-from ganzoo.images.grids import grid, grid_columns, grid_size
+from ganzoo.fields.drawing import grid
+from ganzoo.images.grids import grid_columns, grid_size
 from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
 from ganzoo.training.sample_logger import SampleLogger
