@@ -14,7 +14,7 @@ from conftest import ROOT
 
 import ganzoo
 from ganzoo import Signature, load_registry
-from ganzoo.testing.bench import draw, drawable
+from ganzoo.testing.bench import draw
 
 PUBLIC = """
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset
@@ -71,7 +71,7 @@ def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
     assert json.loads(folder.joinpath("metrics.json").read_text())
     sampler = ganzoo.load(f"zoo:{entry.spec.key}")
     signature = Signature.from_json(sampler.metadata["signature"])
-    if drawable(signature):
+    if signature.drawn:
         samples = sampler.sample(16, seed=3)
     else:
         samples = sampler(*(part.numpy() for part in draw(signature, 16)))

@@ -82,9 +82,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         # A batch that is not a multiple of pack could not be packed without dropping samples.
         self.batch_multiple = config.pack
         self.generator = self.build_generator(sample)
-        self.discriminator = self.build_discriminator(
-            cast(Sample, sample.packed(config.pack)) if config.pack > 1 else sample
-        )
+        seen = sample.packed(config.pack) if config.pack > 1 else sample
+        self.discriminator = self.build_discriminator(cast(Sample, seen))
         if config.spectral_norm:
             _normalize_spectrum(self.discriminator)
         self._conditional = len(self.discriminator.signature.inputs) > 1

@@ -191,7 +191,7 @@ class Trainer(Configured[Settings], ABC):
         return {field.name: self.scaled(field) for field in self.data.fields}
 
     def prepare(self, batch: Batch) -> Batch:
-        """Move a batch to the device and encode it: images in ``pixel_range``, channels last, tokens as one-hot rows."""
+        """Move a batch to the device and encode it: images in ``pixel_range``, channels last, tokens one-hot."""
         device, prepared = self.device, {}
         for name, tensor in batch.items():
             # Moved as it is and encoded there: for bytes a quarter of the traffic to the device.

@@ -27,7 +27,7 @@ def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None
 
 
 def grid_size(signature: Signature) -> int:
-    """Return how many samples a picture of the model's shows, such as 64 images, or 8 rows whose columns are classes."""
+    """Return how many samples a picture shows, such as 64 images, or 8 rows of them whose columns are classes."""
     columns, output = grid_columns(signature), signature.output
     return output.rows * columns if columns and output.rows else output.shown
 

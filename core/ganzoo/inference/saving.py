@@ -37,9 +37,10 @@ def save_samples(
 ) -> tuple[int, Path]:
     """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
 
-    By its suffix ``path`` is a .png of a grid, or of a density of points; an .npz with ``samples`` and what they were
-    drawn for, with an array a column of a table or ``tokens`` and ``text``; what a sink writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is 64
-    images or 10,000 points if left out, and so on. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
+    By its suffix ``path`` is a .png of a grid, or of what else shows such samples; an .npz with ``samples`` (of a table
+    an array for each column, of tokens with texts ``tokens`` and ``text``) and what they were drawn for; what a sink
+    writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is what a .png shows if left out,
+    such as 64 images or 10,000 points. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """

@@ -1,4 +1,4 @@
-"""What the core itself offers: its commands and kinds of fields. The registry loads this first, whatever is installed."""
+"""What the core itself offers: commands and kinds of fields. The registry loads this first, whatever is installed."""
 
 from typing import Any
 
