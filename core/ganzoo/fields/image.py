@@ -99,8 +99,8 @@ class Image(Field):
         return random.uniform(*self.range, (len(index), *self.shape)).astype(self.dtype)
 
     def fault(self, values: NDArray[Any]) -> str:
-        """Say that values are outside of the range."""
-        return outside(values, self.range)
+        """Say that values are outside of the range; pixels cannot be."""
+        return "" if values.dtype == np.uint8 else outside(values, self.range)
 
     def span(self, values: NDArray[Any]) -> float:
         """Return the length of the range."""

@@ -23,7 +23,7 @@ _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "latent": ("A random code, normal or uniform", "Latent", {"shape": (4,)}),
     "label": ("A class, with names", "Label", {"classes": 3}),
     "attributes": ("A vector that describes a sample, with names", "Attributes", {"dim": 3}),
-    "image": ("An image with values in a range", "Image", {"channels": 3, "height": 8, "width": 12}),
+    "image": ("An image with values in a range", "Image", {"channels": 3, "height": 8, "width": 12, "range": (0, 255)}),
     "mask": ("Which pixels of an image are missing", "Mask", {"height": 8, "width": 12}),
     "points": ("A point of the plane, or of a space of more dimensions", "Points", {"dim": 2}),
     "sequence": ("Channels over time, with values in a range", "Sequence", {"channels": 2, "length": 16}),

@@ -43,7 +43,7 @@ from ganzoo.plugin.registry import BUNDLED, Registry
 from ganzoo.testing import Result, check, general, run_checks
 from ganzoo.testing.results import Check, run
 
-CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "format", "sink", "command")
+CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "field", "format", "sink", "command")
 SHIPPED = [f"{entry.spec.kind}:{entry.name}" for entry in load_registry().specs() if entry.distribution == BUNDLED]
 
 
