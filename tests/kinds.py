@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -151,7 +151,7 @@ class WaveGAN(AdversarialTrainer[TinyConfig, Sequence]):
     """A conditional one-dimensional WGAN."""
 
     conditional = True
-    defaults = {"batch_size": 16, "data": {"name": "waves"}, "loss": {"name": "wgan_gp"}}
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "waves"}, "loss": {"name": "wgan_gp"}}
 
     def build_generator(self, sample: Sequence) -> Generator:
         return WaveGenerator(self.config.width, sample, self.conditions)
@@ -198,7 +198,7 @@ class StraightThrough(Generator):
 class TokenGAN(AdversarialTrainer[TinyConfig, Tokens]):
     """A straight-through GAN."""
 
-    defaults = {"batch_size": 16, "data": {"name": "words"}, "loss": {"name": "wgan_gp"}}
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "words"}, "loss": {"name": "wgan_gp"}}
 
     def build_generator(self, sample: Tokens) -> Generator:
         return StraightThrough(self.config.width, sample)
@@ -221,7 +221,7 @@ class Logits(Generator):
 class ReinforceGAN(AdversarialTrainer[TinyConfig, Tokens]):
     """The discriminator sees tokens that are drawn from logits; its scores are the reward of having drawn them."""
 
-    defaults = {"batch_size": 16, "data": {"name": "words"}, "loss": {"name": "hinge"}}
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "words"}, "loss": {"name": "hinge"}}
 
     def build_generator(self, sample: Tokens) -> Generator:
         return Logits(self.config.width, sample)
@@ -268,7 +268,7 @@ class RowGenerator(Generator):
 class TableGAN(AdversarialTrainer[TinyConfig, Table]):
     """A GAN of rows."""
 
-    defaults = {"batch_size": 16, "data": {"name": "people"}, "loss": {"name": "lsgan"}}
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "people"}, "loss": {"name": "lsgan"}}
 
     def build_generator(self, sample: Table) -> Generator:
         return RowGenerator(self.config.width, sample)

@@ -15,6 +15,7 @@ from ganzoo.fields.base import Field
 from ganzoo.fields.image import Image, Mask
 from ganzoo.fields.label import Label
 from ganzoo.fields.latent import Latent
+from ganzoo.fields.plain import Plain
 from ganzoo.fields.points import Points
 from ganzoo.fields.scores import Scores
 from ganzoo.fields.sequence import Sequence
@@ -80,7 +81,8 @@ class Signature:
 def field_from_json(data: Mapping[str, Any]) -> Field:
     """Read what :meth:`Field.to_json` wrote; raises :class:`UserError` on anything else.
 
-    A kind that is not bundled is looked for among those that plugins add.
+    A kind that is not bundled is looked for among those that plugins add; one that is not installed is a
+    :class:`~ganzoo.fields.plain.Plain` array.
     """
     try:
         name, shape, kind = str(data["name"]), tuple(int(size) for size in data["shape"]), data["kind"]
@@ -95,14 +97,12 @@ def _class_of(kind: str) -> type[Field]:
     if kind in _KINDS:
         return _KINDS[kind]
     # By the public door: plugins are made of fields, and fields ask for plugins where a file names a kind of theirs.
-    try:
-        found: type[Field] = import_module("ganzoo").load_registry().get("field", str(kind)).spec.load()
-    except UserError:
-        own = [cls for cls in _subclasses(Field) if getattr(cls, "kind", None) == kind]  # type: ignore[type-abstract]
-        if not own:
-            raise
-        return own[-1]  # a program's own, which no plugin offers
-    return found
+    registry = import_module("ganzoo").load_registry()
+    if any(kind in (entry.spec.key, entry.name) for entry in registry.specs("field")):
+        found: type[Field] = registry.get("field", kind).spec.load()
+        return found
+    own = [cls for cls in _subclasses(Field) if getattr(cls, "kind", None) == kind]  # type: ignore[type-abstract]
+    return own[-1] if own else Plain  # a program's own, which no plugin offers, or what is not installed
 
 
 def _subclasses(cls: type[Field]) -> list[type[Field]]:

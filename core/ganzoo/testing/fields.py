@@ -55,7 +55,8 @@ def kind(entry: Entry) -> None:
     cls: Any = entry.spec.load()
     if getattr(cls, "kind", None) not in (entry.spec.key, entry.name):
         raise Fault(f"its kind is {getattr(cls, 'kind', None)!r}, and files find it by the key {entry.spec.key!r}")
-    if not (is_dataclass(cls) and cls.__dataclass_params__.frozen):
+    parameters: Any = getattr(cls, "__dataclass_params__", None)
+    if not (is_dataclass(cls) and parameters.frozen):
         raise Fault("it is no frozen dataclass: signatures are compared, and never change")
 
 

@@ -137,7 +137,38 @@ def test_its_command_is_one_of_ganzoos(ganzoo: Shell, exported: Path) -> None:
     assert "unknown command 'avrage'; did you mean 'average'?" in ganzoo("avrage", code=2).stderr
 
 
-@pytest.mark.parametrize(("name", "checks"), [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4)])
+def test_its_kind_of_field_is_trained_sampled_and_run_without_it(ganzoo: Shell) -> None:
+    sets = ["--set", "model.width=8", "--set", "data.points=12", "--steps", "3", "-q"]
+    run = ganzoo("train", "-p", "cloud_gan", *sets).stdout.strip()
+    assert (ganzoo.folder / run / "samples" / "000003.png").is_file()
+    ganzoo("train", "--resume", run, "--steps", "5", "-q")
+    ganzoo("export", run, "--onnx", "--out", "cloud.onnx")
+    for suffix in ("npz", "csv", "jsonl", "npy", "png"):
+        ganzoo("sample", run, "-n", "5", "--seed", "3", "--out", f"cloud.{suffix}")
+    with np.load(ganzoo.folder / "cloud.npz") as file:
+        clouds = dict(file)
+    assert {name: clouds[name].shape for name in "xyz"} == dict.fromkeys("xyz", (5, 12))
+    with (ganzoo.folder / "cloud.csv").open(newline="") as text:
+        rows = list(csv.DictReader(text))
+    assert float(rows[4]["z_11"]) == pytest.approx(clouds["z"][4, 11])
+    assert json.loads((ganzoo.folder / "cloud.jsonl").read_text().splitlines()[4])["y"] == clouds["y"][4].tolist()
+    # Without the plugin, and in the runtime, it is a plain array.
+    alone = Shell(ganzoo.folder)
+    alone("sample", "cloud.onnx", "-n", "5", "--seed", "3", "--out", "plain.npz")
+    alone("sample", "cloud.onnx", "-n", "5", "--seed", "3", "--out", "plain.png")
+    with np.load(ganzoo.folder / "plain.npz") as file:
+        plain = file["samples"]
+    assert plain.shape == (5, 12, 3)
+    np.testing.assert_allclose(plain[..., 2], clouds["z"], atol=1e-5)
+    code = "import ganzoo_runtime; print(ganzoo_runtime.Generator('cloud.onnx').sample(5, seed=3)[4, 11, 2])"
+    found = python("-c", code, cwd=ganzoo.folder).stdout
+    assert float(found) == pytest.approx(clouds["z"][4, 11], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("cloud", 11), ("spheres", 8), ("cloud_gan", 8)],
+)
 def test_it_conforms(ganzoo: Shell, name: str, checks: int) -> None:
     results = json.loads(ganzoo("check", name, "--json").stdout)
     assert len(results) >= checks

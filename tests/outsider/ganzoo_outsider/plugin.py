@@ -17,6 +17,9 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec("loss", "pearson", "Least squares for Pearson's chi-squared", "ganzoo_outsider.pearson:Pearson", _LSGAN),
         Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
         Spec("model", "began_mlp", "BEGAN with multi-layer perceptrons", "ganzoo_outsider.began_mlp:Began", _BEGAN),
+        Spec("field", "cloud", "Point clouds in a cube", "ganzoo_outsider.cloud:Cloud", defaults={"points": 32}),
+        Spec("dataset", "spheres", "Point clouds on spheres", "ganzoo_outsider.cloud_gan:Spheres"),
+        Spec("model", "cloud_gan", "Point clouds against a PointNet", "ganzoo_outsider.cloud_gan:CloudGAN"),
         Spec("command", "average", "Draw the mean of a model's samples", "ganzoo_outsider.average:average"),
         Spec(
             "model",
