@@ -84,12 +84,13 @@ def save_samples(
 
 
 def _save_arrays(path: Path, pieces: Sequence[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> None:
-    arrays: dict[str, Any] = {name: np.concatenate([inputs[name] for _, inputs in pieces]) for name in pieces[0][1]}
     samples = np.concatenate([samples for samples, _ in pieces])
-    columns = {name: samples[name] for name in samples.dtype.names} if samples.dtype.names else {"samples": samples}
-    for name, values in columns.items():
-        while name in arrays:  # a column may be called like an input
-            name += "_"
-        arrays[name] = values
+    named = samples.dtype.names
+    arrays: dict[str, Any] = {name: samples[name] for name in named} if named else {"samples": samples}
+    for name in pieces[0][1]:
+        free = name
+        while free in arrays:  # a column of the sample may be called like an input
+            free += "_"
+        arrays[free] = np.concatenate([inputs[name] for _, inputs in pieces])
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
