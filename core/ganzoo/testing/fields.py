@@ -43,7 +43,7 @@ def checks(entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     yield Check("kind", lambda: kind(entry), vital=True)
     yield Check("build", made, vital=True)
     yield Check("document", lambda: document(field()))
-    yield Check("values", lambda: values(field()))
+    yield Check("values", lambda: values(field()), vital=True)  # those that follow are made of examples
     yield Check("encoding", lambda: encoding(field()))
     yield Check("packed", lambda: packed(field()))
     yield Check("picture", lambda: picture(field()))
