@@ -231,7 +231,7 @@ def test_the_runtime_draws_what_torch_draws(exported: tuple[Network, Path, Any])
 
 
 def test_the_inputs_of_the_comparison_cover_the_conditions() -> None:
-    y, what, _, side = draw_inputs(Described().signature, 6)
+    y, what, _, side = Described().signature.examples(6)
     assert list(zip(y.tolist(), side.tolist(), strict=True)) == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
     assert what.tolist() == [[0.5, -1.0, 2.0], [0.0, 3.0, 1.0]] * 3
 
