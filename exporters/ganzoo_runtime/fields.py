@@ -54,9 +54,7 @@ def check_field(field: Document) -> None:
     if not (isinstance(name, str) and isinstance(kind, str) and isinstance(shape, list)):
         raise ModelError("a part of its signature has no name, no kind or no shape")
     need(all(map(_whole, shape)), f"the shape of {name!r} is not made of whole numbers of at least 1")
-    dtypes: tuple[str, ...] = kind_of(field).dtypes
-    if kind == "image":  # pixels are the one layout that has a name
-        dtypes = ("uint8",) if field.get("layout") else ("float32",)
+    dtypes = kind_of(field).dtypes
     need(field.get("dtype") in dtypes, f"{name!r} is not {' or '.join(dtypes)}")
     kind_of(field).rules(field)
 
@@ -109,6 +107,8 @@ def _vector(field: Document) -> None:
 
 
 def _image(field: Document) -> None:
+    dtype = "uint8" if field.get("layout") else "float32"
+    need(field["dtype"] == dtype, f"{field['name']!r} is not {dtype}")
     _mask(field)
     low, high = _range(field, f"{field['name']!r}")
     need(not field.get("layout") or (low, high) == (0, 255), f"the range of {field['name']!r} is not that of pixels")
