@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,12 +28,15 @@ from ganzoo import (
     Generator,
     Label,
     Latent,
+    Phase,
     Scores,
     Sequence,
     Signature,
     Table,
     TensorDataset,
     Tokens,
+    Trainer,
+    TrainerConfig,
     draw_latent,
 )
 
@@ -46,6 +50,7 @@ def ganzoo_specs():
         Spec("model", "wave_gan", "A 1-D WGAN.", "kinds:WaveGAN"),
         Spec("model", "token_gan", "Tokens with a straight-through gradient.", "kinds:TokenGAN"),
         Spec("model", "token_reinforce", "Tokens with a score-function gradient.", "kinds:ReinforceGAN"),
+        Spec("model", "smoother", "Takes series and returns series.", "kinds:Smoother"),
         Spec("model", "table_gan", "Rows of a table.", "kinds:TableGAN"),
     ]
 """
@@ -275,3 +280,32 @@ class TableGAN(AdversarialTrainer[TinyConfig, Table]):
 
     def build_discriminator(self, sample: Table) -> Discriminator:
         return Scorer(self.config.width, sample)
+
+
+class Filter(Generator):
+    """Series [N, C, L] to series of the same size."""
+
+    def __init__(self, sample: Sequence) -> None:
+        super().__init__(Signature((sample,), replace(sample, name="smooth")))
+        self.body = nn.Conv1d(sample.channels, sample.channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.body(x).tanh()
+
+
+class Smoother(Trainer[TrainerConfig]):
+    """A network that takes data and draws nothing: trained to return what it is given."""
+
+    samples = (Sequence,)
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "waves"}}
+
+    def __init__(self, config: Any, data: DataSpec, loss: Any, regularizers: Any) -> None:
+        super().__init__(config, data, loss, regularizers)
+        self.networks = {"generator": Filter(data.sample)}
+        self.optimizers = {"generator": torch.optim.Adam(self.networks["generator"].parameters())}
+
+    def phases(self) -> list[Phase]:
+        return [Phase("generator", self.error, updates=("generator",))]
+
+    def error(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": (self.networks["generator"](batch["x"]) - batch["x"]).square().mean()}

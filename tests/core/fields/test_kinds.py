@@ -159,6 +159,19 @@ def test_a_model_of_other_samples_is_refused(cli: Command) -> None:
     cli("train", "-p", "table_gan", "--set", 'model.augment.policy=["color"]').refused("augmentation is for images")
 
 
+def test_a_network_that_takes_series_is_shown_and_called_with_arrays(cli: Command, tmp_path: Path) -> None:
+    check("smoother")
+    outcome = cli("train", "-p", "smoother", "--steps", "2", "-q", "--device", "cpu")
+    run = tmp_path / outcome.out.strip()
+    assert (run / "samples" / "000002.png").is_file()
+    ganzoo.export(run, out=tmp_path / "g.onnx")
+    generator, sampler = Generator(tmp_path / "g.onnx", providers=["cpu"]), ganzoo.load(run)
+    x = np.random.Generator(np.random.Philox(0)).uniform(-2, 2, (5, 2, 32)).astype(np.float32)
+    np.testing.assert_allclose(generator(x), sampler(x), atol=1e-5)
+    cli("sample", run, "--out", "a.npz").refused("it takes sequence 'x'; call it with arrays")
+    cli("eval", run).refused("takes sequence, which evaluation can neither draw nor take from data")
+
+
 def test_packing_joins_samples_of_each_kind(cli: Command, tmp_path: Path) -> None:
     for model in MODELS[:2] + MODELS[3:]:
         sets = ["--set", "model.pack=2", "--set", "loss.name=hinge", "--steps", "2", "-q"]
