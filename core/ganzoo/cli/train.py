@@ -95,7 +95,7 @@ def train(
     print(run.path)
     if not quiet:
         formats = [entry.spec.key for entry in load_registry().specs("format")]
-        hints = [f"; export with: ganzoo export {run.path} --{key}" for key in formats]
+        hints = [f"; export with: ganzoo export {run.path} --format {key}" for key in formats]
         print(f"samples: {run.path / 'samples'}{''.join(hints[:1])}", file=sys.stderr)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ganzoo.plugin.registry import Entry, Registry, load_registry
-from ganzoo.testing import datasets, general, losses, models
+from ganzoo.testing import datasets, formats, general, losses, models
 from ganzoo.testing.results import Check, Result, run
 
 __all__ = ["check", "run_checks"]
@@ -45,3 +45,5 @@ def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[C
             yield from losses.regularizer_checks(entry, sets)
         case "dataset":
             yield from datasets.checks(registry, entry, sets)
+        case "format":
+            yield from formats.checks(entry)
