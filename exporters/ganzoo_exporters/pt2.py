@@ -52,8 +52,8 @@ def export(network: Network, path: Path, metadata: Mapping[str, Any]) -> dict[st
             difference, batch = reference.difference(lambda *arrays: _apply(module, arrays))
             if not torch.equal(state, torch.get_rng_state()):
                 raise GanzooError(
-                    "the network cannot be exported: it draws random numbers inside, and a sample could not be repeated; "
-                    "make the noise an input"
+                    "the network cannot be exported: it draws random numbers inside, and a sample could not be "
+                    "repeated; make the noise an input"
                 )
         document["parity"] = reference.parity(difference, batch, TOLERANCE)
         with writing(file, str(path)):

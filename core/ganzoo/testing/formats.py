@@ -34,7 +34,8 @@ class _Small(Generator):
         self.classes, self.layer = nn.Embedding(3, 5), nn.Linear(5, 64)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        return self.layer(z + self.classes(y)).tanh().unflatten(1, (1, 8, 8))
+        output: Tensor = self.layer(z + self.classes(y)).tanh()
+        return output.unflatten(1, (1, 8, 8))
 
 
 def checks(entry: Entry) -> Iterator[Check]:

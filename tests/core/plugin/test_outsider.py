@@ -137,7 +137,21 @@ def test_its_command_is_one_of_ganzoos(ganzoo: Shell, exported: Path) -> None:
     assert "unknown command 'avrage'; did you mean 'average'?" in ganzoo("avrage", code=2).stderr
 
 
-@pytest.mark.parametrize(("name", "checks"), [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4)])
+def test_its_format_is_written_from_the_command_line(ganzoo: Shell, run: Path) -> None:
+    from safetensors import safe_open
+
+    assert ganzoo("export", str(run), "--out", "weights.safetensors").stdout == "weights.safetensors\n"
+    with safe_open(ganzoo.folder / "weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["ganzoo"])["signature"]["output"]["kind"] == "image"
+        assert file.get_tensor("body.0.weight").shape[1] == 32
+    refused = ganzoo("export", str(run), "--format", "safetensors", "--precision", "fp16", code=2).stderr
+    assert "holds weights in float32" in refused
+    assert "holds weights and no layers" in ganzoo("sample", "weights.safetensors", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "checks"), [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("safetensors", 5)]
+)
 def test_it_conforms(ganzoo: Shell, name: str, checks: int) -> None:
     results = json.loads(ganzoo("check", name, "--json").stdout)
     assert len(results) >= checks

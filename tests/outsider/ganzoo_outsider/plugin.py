@@ -17,6 +17,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec("loss", "pearson", "Least squares for Pearson's chi-squared", "ganzoo_outsider.pearson:Pearson", _LSGAN),
         Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
         Spec("model", "began_mlp", "BEGAN with multi-layer perceptrons", "ganzoo_outsider.began_mlp:Began", _BEGAN),
+        Spec("format", "safetensors", "The weights alone, as float32", "ganzoo_outsider.weights:Weights"),
         Spec("command", "average", "Draw the mean of a model's samples", "ganzoo_outsider.average:average"),
         Spec(
             "model",
