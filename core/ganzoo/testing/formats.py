@@ -34,8 +34,9 @@ class _Small(Generator):
         self.classes, self.layer = nn.Embedding(3, 5), nn.Linear(5, 64)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        output: Tensor = self.layer(z + self.classes(y)).tanh()
-        return output.unflatten(1, (1, 8, 8))
+        flat: Tensor = self.layer(z + self.classes(y))
+        images: Tensor = flat.tanh().unflatten(1, (1, 8, 8))
+        return images
 
 
 def checks(entry: Entry) -> Iterator[Check]:
