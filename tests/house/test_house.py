@@ -17,7 +17,7 @@ from ganzoo import Signature, load_registry
 from ganzoo.testing.bench import draw, drawable
 
 PUBLIC = """
-AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Bound Comparison Config DataSpec Dataset
 DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
 GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
 Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores

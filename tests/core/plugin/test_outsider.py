@@ -122,8 +122,8 @@ def test_its_export_runs_without_it(ganzoo: Shell, run: Path, exported: Path) ->
     )
 
 
-def test_its_loss_trains_a_bundled_model(ganzoo: Shell) -> None:
-    sets = ["--set", "model.hidden=[16]", "--set", "batch_size=8"]
+def test_its_loss_and_its_regularizer_train_a_bundled_model(ganzoo: Shell) -> None:
+    sets = ["--set", "model.hidden=[16]", "--set", "batch_size=8", "--regularizer", "l2"]
     done = ganzoo("train", "-p", "gan_fc", "--loss", "pearson", "--data", "digits", "--steps", "5", "-q", *sets)
     config = (ganzoo.folder / done.stdout.strip() / "config.toml").read_text()
     assert 'name = "ganzoo-outsider/pearson"' in config
@@ -150,7 +150,8 @@ def test_its_format_is_written_from_the_command_line(ganzoo: Shell, run: Path) -
 
 
 @pytest.mark.parametrize(
-    ("name", "checks"), [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("safetensors", 5)]
+    ("name", "checks"),
+    [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("safetensors", 5), ("l2", 8)],
 )
 def test_it_conforms(ganzoo: Shell, name: str, checks: int) -> None:
     results = json.loads(ganzoo("check", name, "--json").stdout)

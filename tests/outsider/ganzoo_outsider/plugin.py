@@ -15,6 +15,7 @@ def ganzoo_specs() -> Iterable[Spec]:
     """Return a spec for each loss, model, data set ... that is offered."""
     return [
         Spec("loss", "pearson", "Least squares for Pearson's chi-squared", "ganzoo_outsider.pearson:Pearson", _LSGAN),
+        Spec("regularizer", "l2", "Penalizes the discriminator's squared weights", "ganzoo_outsider.l2:L2"),
         Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
         Spec("model", "began_mlp", "BEGAN with multi-layer perceptrons", "ganzoo_outsider.began_mlp:Began", _BEGAN),
         Spec("format", "safetensors", "The weights alone, as float32", "ganzoo_outsider.weights:Weights"),
