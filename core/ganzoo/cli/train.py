@@ -110,6 +110,7 @@ def _show(config: Config, dataset: Dataset) -> None:
     fields = ", ".join(f"{field.name}: {field.describe()}" for field in dataset.spec.fields)
     print(f"# data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
     trainer = config.build_trainer(dataset.spec)
+    trainer.reach(config.train.steps - 1)  # as large as it becomes
     for name, network in trainer.networks.items():
         print(f"# {name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
     for phase in trainer.phases():

@@ -77,7 +77,7 @@ def resume(bench: Bench) -> None:
     whole = _snapshot(_advanced(bench, STEPS + 2))
     with TemporaryDirectory(prefix="ganzoo-check-") as folder:
         _advanced(bench, STEPS).save(Path(folder))
-        loop = bench.loop()
+        loop = bench.loop(start=0)
         _disturb()
         loop.restore(checkpoint.latest(Path(folder)))
     for _ in range(2):
