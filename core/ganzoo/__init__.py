@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
     from ganzoo.gan.augmentation import Augment, AugmentConfig
     from ganzoo.gan.losses import (
+        Bound,
         Generate,
         GeneratorRegularizer,
         Loss,
@@ -83,7 +84,16 @@ _HOME = {
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
     "gan.augmentation": ("Augment", "AugmentConfig"),
     "gan.losses": (
-        *("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
+        *(
+            "Bound",
+            "Generate",
+            "GeneratorRegularizer",
+            "Loss",
+            "LossConfig",
+            "Regularizer",
+            "RegularizerConfig",
+            "Score",
+        ),
     ),
     "gan.metrics": ("Metric", "MetricConfig"),
     "gan.networks": ("Discriminator", "Generator", "Network"),
@@ -125,7 +135,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "DiscriminatorObjective",
     "ImageReader", "grid", "save_grid", "write_animation",
     "Loop",
-    "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
+    "Bound", "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",

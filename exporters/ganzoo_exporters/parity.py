@@ -18,6 +18,8 @@ from ganzoo import Field, GanzooError, Image, Mask, Network, Scores, Signature
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = [
+    "BATCHES",
+    "Reference",
     "apply",
     "enlarged",
     "feeds",
@@ -26,6 +28,48 @@ __all__ = [
     "pixels_agree",
     "psnr",
 ]
+
+
+BATCHES = (1, 3, 64)
+"""The batch sizes at which a file is compared with torch."""
+
+
+class Reference:
+    """A network in torch, in float32 on the CPU, with inputs and what it returns for them: what files are held to.
+
+    The inputs are batches of the sizes :data:`BATCHES`. Raises :class:`~ganzoo.GanzooError` if the network does not
+    return what its signature promises.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = copy.deepcopy(network).cpu().float().eval()
+        self.inputs = [network.signature.examples(batch) for batch in BATCHES]
+        self.expected = [apply(self.network, arrays) for arrays in self.inputs]
+        # Images of any size are also compared at another size that is not square: tracing may have fixed a size or
+        # swapped height and width, which the example's own size would not show.
+        if (larger := enlarged(network.signature)) is not None:
+            self.inputs.append(larger.examples(BATCHES[1]))
+            self.expected.append(apply(self.network, self.inputs[-1], larger))
+
+    def difference(self, exported: Callable[..., NDArray[Any]]) -> tuple[float, int]:
+        """Return the largest difference of what was exported, relative to the output's range, and its batch size."""
+        return largest_difference(exported, self.inputs, self.expected, self.network.signature)
+
+    def parity(self, difference: float, batch: int, tolerance: float, *, widen: bool = False) -> dict[str, Any]:
+        """Return what the metadata say of a difference; raises :class:`~ganzoo.GanzooError` above the tolerance.
+
+        With ``widen`` the tolerance is that of networks that amplify rounding, in torch as much as elsewhere.
+        """
+        if difference > tolerance and widen:
+            tolerance = min(max(tolerance, 4 * own_rounding(self.network, self.inputs, self.expected)), 10 * tolerance)
+        if difference > tolerance:
+            raise GanzooError(
+                f"the exported network differs from torch by {difference:.2e} of its value range at batch size "
+                f"{batch}, more than the tolerance of {tolerance:.0e}; nothing was written"
+            )
+        reference = f"torch {torch.__version__.partition('+')[0]}"
+        limit = {"tolerance": tolerance} if math.isfinite(tolerance) else {}
+        return {"batches": list(BATCHES), "max_difference": difference, "reference": reference, **limit}
 
 
 def feeds(signature: Signature, seeds: Sequence[int]) -> Iterator[dict[str, NDArray[Any]]]:

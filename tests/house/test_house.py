@@ -17,8 +17,8 @@ from ganzoo import Signature, load_registry
 from ganzoo.testing.bench import draw
 
 PUBLIC = """
-AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Column Comparison Config DataSpec Dataset
-DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Bound Column Comparison Config DataSpec
+Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
 GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
 Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores
 Sequence Signature Sink Spec Stream Table TensorDataset Tokens Trainer TrainerConfig TrainingError Translator UserError

@@ -17,7 +17,7 @@ from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
 from ganzoo.fields import Image, Latent
 from ganzoo.gan.augmentation import Augment, AugmentConfig
-from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
 from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.precision import full_precision
@@ -244,7 +244,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             z = draw_latent(self.generator, len(real), real.device)
             # Such penalties differentiate the generator twice (path length, for example): bfloat16 is too coarse.
             with full_precision(z.device), FastSecondDerivatives():
-                return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
+                return regularizer.penalty(Bound(self.generator, lambda z: self.generator(z, *condition)), z)
 
         return penalty
 

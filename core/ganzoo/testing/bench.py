@@ -41,11 +41,16 @@ STEPS = 4
 class Bench:
     """Makes what the checks of one model need."""
 
-    def __init__(self, registry: Registry, entry: Entry, sets: abc.Sequence[str]) -> None:
+    def __init__(self, registry: Registry, entry: Entry, sets: abc.Sequence[str], start: int = 0) -> None:
         self.registry = registry
         self.entry = entry
         self.sets = (*SMALL, *sets)
+        self.start = start
         self.stand_in = ""
+
+    def at(self, start: int) -> Bench:
+        """Return a bench of the same model whose trainings begin at a later step, grown to what the model is there."""
+        return Bench(self.registry, self.entry, (*self.sets, f"steps={start + 1000}"), start)
 
     def configure(self, preset: str | None = None, **layer: Any) -> Config:
         """Return the model's config with the layer on top."""
@@ -72,14 +77,26 @@ class Bench:
                 return dataset
             raise Fault(f"its data is not on this machine, and it takes no random data instead: {error}") from None
 
-    def loop(self, config: Config | None = None, graphs: Callable[[torch.device], Graphs] | None = None) -> Loop:
-        """Return a fresh training of the model at step 0, made as a real one is; ``graphs`` captures its phases."""
+    def loop(
+        self,
+        config: Config | None = None,
+        graphs: Callable[[torch.device], Graphs] | None = None,
+        *,
+        start: int | None = None,
+    ) -> Loop:
+        """Return a fresh training of the model, made as a real one is; ``graphs`` captures its phases.
+
+        It begins at the step ``start``, by default the bench's.
+        """
         config = config or self.config
         dataset = self.dataset
         checkpoint.seed_random(config.train.seed)
         trainer = config.build_trainer(dataset.spec)
         trainer.to(torch.device("cpu"))
-        return Loop(trainer, dataset, config.train, graphs)
+        loop = Loop(trainer, dataset, config.train, graphs)
+        loop.step = self.start if start is None else start
+        loop.grow(loop.step)
+        return loop
 
     @cached_property
     def probe(self) -> Probe:
@@ -123,13 +140,19 @@ class Probe:
         self._before: dict[str, Tensor] = {}
         for name, optimizer in loop.trainer.optimizers.items():
             optimizer.register_step_pre_hook(lambda *_, name=name: self._stepping(name))
-        loop.phases = [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in loop.phases]
+        listed = loop.trainer.phases
+
+        def watched() -> list[Phase]:
+            return [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in listed()]
+
+        loop.trainer.phases = watched  # type: ignore[method-assign]  # where a trainer grows, they are listed again
+        loop.phases[:] = watched()
 
     def _loss(self, phase: Phase) -> Any:
-        def loss(batch: Batch) -> Mapping[str, Tensor]:
+        def loss(batch: Batch, step: Tensor) -> Mapping[str, Tensor]:
             self._phase, self._before = phase, {name: part.detach().clone() for name, part in self.weights.items()}
             self.runs[phase.name] += 1
-            return phase.loss(batch)
+            return phase.compute(batch, step)
 
         return loss
 

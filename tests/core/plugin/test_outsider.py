@@ -122,8 +122,8 @@ def test_its_export_runs_without_it(ganzoo: Shell, run: Path, exported: Path) ->
     )
 
 
-def test_its_loss_trains_a_bundled_model(ganzoo: Shell) -> None:
-    sets = ["--set", "model.hidden=[16]", "--set", "batch_size=8"]
+def test_its_loss_and_its_regularizer_train_a_bundled_model(ganzoo: Shell) -> None:
+    sets = ["--set", "model.hidden=[16]", "--set", "batch_size=8", "--regularizer", "l2"]
     done = ganzoo("train", "-p", "gan_fc", "--loss", "pearson", "--data", "digits", "--steps", "5", "-q", *sets)
     config = (ganzoo.folder / done.stdout.strip() / "config.toml").read_text()
     assert 'name = "ganzoo-outsider/pearson"' in config
@@ -165,9 +165,24 @@ def test_its_kind_of_field_is_trained_sampled_and_run_without_it(ganzoo: Shell) 
     assert float(found) == pytest.approx(clouds["z"][4, 11], abs=1e-5)
 
 
+def test_its_format_is_written_from_the_command_line(ganzoo: Shell, run: Path) -> None:
+    from safetensors import safe_open
+
+    assert ganzoo("export", str(run), "--out", "weights.safetensors").stdout == "weights.safetensors\n"
+    with safe_open(ganzoo.folder / "weights.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["ganzoo"])["signature"]["output"]["kind"] == "image"
+        assert file.get_tensor("body.0.weight").shape[1] == 32
+    refused = ganzoo("export", str(run), "--format", "safetensors", "--precision", "fp16", code=2).stderr
+    assert "holds weights in float32" in refused
+    assert "holds weights and no layers" in ganzoo("sample", "weights.safetensors", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("name", "checks"),
-    [("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("cloud", 11), ("spheres", 8), ("cloud_gan", 8)],
+    [
+        *[("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("safetensors", 5), ("l2", 8)],
+        *[("cloud", 11), ("spheres", 8), ("cloud_gan", 8)],
+    ],
 )
 def test_it_conforms(ganzoo: Shell, name: str, checks: int) -> None:
     results = json.loads(ganzoo("check", name, "--json").stdout)
