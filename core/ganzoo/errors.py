@@ -4,6 +4,8 @@ import importlib
 import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ganzoo_runtime.text import did_you_mean
@@ -17,6 +19,7 @@ __all__ = [
     "is_out_of_memory",
     "place",
     "sentence",
+    "user_errors",
 ]
 
 
@@ -45,6 +48,17 @@ class Interrupted(GanzooError):
     def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
         super().__init__(sentence)
         self.exit_code = 128 + number
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn a ValueError of the runtime, which does not depend on the core, into :class:`UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -24,7 +24,7 @@ from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Sampler
+    from ganzoo.inference.model import TrainedModel
     from ganzoo_runtime.random_inputs import Vectors
 
 __all__ = ["Encoding", "encode"]
@@ -82,14 +82,11 @@ class Encoding:
 class _Conditioned:
     """A generator as a function of the latent alone: what else it takes is chosen."""
 
-    sampler: Sampler
+    model: TrainedModel
     asked: Mapping[str, Any]
 
     def __call__(self, latents: Floats) -> Floats:
-        try:
-            return self.sampler.sample(len(latents), latents=latents, **self.asked)
-        except ValueError as error:  # of classes and attributes that the model does not have
-            raise UserError(str(error)) from None
+        return self.model.sample(len(latents), latents=latents, **self.asked)
 
 
 def encode(
@@ -127,7 +124,7 @@ def encode(
     generator: _Conditioned | None = None
     if encoder is None or optimize or reconstruct:
         generator = _generator(model, label, attributes)
-        signature = Signature.from_json(generator.sampler.metadata["signature"])
+        signature = Signature.from_json(generator.model.metadata["signature"])
         image, latent = signature.output, signature.inputs[0]
     if encoder is not None:
         image = Signature.from_json(encoder.metadata["signature"]).inputs[0]
@@ -140,13 +137,13 @@ def encode(
     if optimize:
         assert generator is not None
         if not quiet:
-            print(f"looking for {len(images)} latents by {generator.sampler.device}", file=sys.stderr)
+            print(f"looking for {len(images)} latents by {generator.model.device}", file=sys.stderr)
         latents = _improved(generator, images, latents, latent.shape, steps, seed)
     assert latents is not None
     return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator)
 
 
-def _encoder(model: Model, *, required: bool) -> Sampler | None:
+def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
     """Return the model's encoder; None if it has none and none is ``required``."""
     try:
         encoder = load(model, "encoder")
@@ -184,9 +181,9 @@ def _improved(
     from ganzoo.inference.projection import descend, search
     from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 
-    if not isinstance(generator.sampler, TorchSampler):
+    if not isinstance(generator.model.sampler, TorchSampler):
         return search(generator, images, shape, start, steps, seed)
-    network = generator.sampler.network
+    network = generator.model.sampler.network
     _, *condition = draw_inputs(network.signature, len(images), seed, **generator.asked)
     wanted = torch.from_numpy(images)
     if start is None:
