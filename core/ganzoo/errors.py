@@ -1,6 +1,7 @@
 """The errors that ganzoo raises, by who can correct them."""
 
 import importlib
+import operator
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ __all__ = [
     "Interrupted",
     "TrainingError",
     "UserError",
+    "at_least",
     "did_you_mean",
     "is_out_of_memory",
     "place",
@@ -48,6 +50,16 @@ class Interrupted(GanzooError):
     def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
         super().__init__(sentence)
         self.exit_code = 128 + number
+
+
+def at_least(name: str, value: int | None, least: int) -> None:
+    """Raise :class:`UserError` for a setting of this name that is no whole number, or is less than ``least``."""
+    try:
+        fits = value is None or operator.index(value) >= least
+    except TypeError:
+        fits = False
+    if not fits:
+        raise UserError(f"{name} is at least {least}, not {value}")
 
 
 @contextmanager

@@ -47,10 +47,6 @@ def eval_(
     """
     from ganzoo.inference.evaluation import evaluate
 
-    if n is not None and n < 1:
-        raise UserError(f"-n is at least 1, not {n}")
-    if seed < 0:
-        raise UserError(f"--seed is at least 0, not {seed}")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out is a folder, not the file {out}")
     found = evaluate(model, metrics=metric or (), data=data, sets=set_ or (), n=n, network=network, seed=seed)
@@ -79,8 +75,6 @@ def compare(
     """Show runs side by side: settings, losses and figures."""
     from ganzoo.inference.comparison import compare
 
-    if out is not None and out.suffix.lower() != ".png":
-        raise UserError(f"--out is a .png, not {out}")
     found = compare(runs)
     if out is not None:
         found.plot(out)

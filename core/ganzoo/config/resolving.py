@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
@@ -56,7 +56,7 @@ def load_config(
     plugin: str | None = None,
     *,
     preset: str | None = None,
-    file: Path | Layer | None = None,
+    file: str | PathLike[str] | Layer | None = None,
     sets: Sequence[str] = (),
     flags: Layer | None = None,
 ) -> Config:
@@ -84,9 +84,7 @@ def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) 
         return str(error)
     distribution, _, key = error.name.rpartition("/")
     if error.kind == "dataset" and error.name in (GIVEN, GIVEN_NAME):
-        return (
-            "the training data was given as an object in Python; give it again there, with data=, since no setting can"
-        )
+        return "the training data was given as an object in Python: give it again there, with data="
     environment = document.get("environment")
     plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
     version = plugins.get(distribution) if isinstance(plugins, Mapping) else None

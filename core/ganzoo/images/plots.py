@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ POINTS = 10_000
 """Points in a density plot."""
 
 
-def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def save_curves(path: str | PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Plot every logged loss over the steps, smoothed, the raw values faint behind."""
     losses = sorted({key for row in rows for key in row if key.endswith("/loss")})
     if not losses:
@@ -34,7 +34,7 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     save_figure(path, figure)
 
 
-def save_density(path: Path, samples: NDArray[np.float32], real: NDArray[np.float32] | None) -> None:
+def save_density(path: str | PathLike[str], samples: NDArray[np.float32], real: NDArray[np.float32] | None) -> None:
     """Draw the first two coordinates as two-dimensional histograms on the same axes."""
     panels = [("samples", samples)] if real is None else [("data", real), ("samples", samples)]
     reference = panels[0][1]
@@ -73,7 +73,7 @@ def caption(text: str) -> str:
     return shown(text).replace("$", r"\$")
 
 
-def save_figure(path: Path, figure: Any) -> None:
+def save_figure(path: str | PathLike[str], figure: Any) -> None:
     """Write a figure of matplotlib's to a .png; what its font has not is drawn as an empty box, without a warning."""
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+")

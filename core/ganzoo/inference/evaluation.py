@@ -24,7 +24,7 @@ from ganzoo.config.resolving import recorded
 from ganzoo.config.validation import validate
 from ganzoo.data.dataset import Dataset
 from ganzoo.data.objects import GIVEN
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, at_least
 from ganzoo.fields import Image, Latent, Signature
 from ganzoo.files import write_atomic
 from ganzoo.gan.metrics import Direction, Metric
@@ -118,6 +118,8 @@ def evaluate(
     Raises :class:`~ganzoo.UserError` if there is no such model, data or metric, if the model draws something else than
     the data set holds, if a named metric cannot be computed, or if no metric is left.
     """
+    at_least("-n", n, 1)
+    at_least("--seed", seed, 0)
     registry, chosen = choose_data(load_registry(), data)
     sampler = load(model, network, registry=registry)
     model, signature = sampler.name, sampler.signature
@@ -197,11 +199,8 @@ def _data(registry: Registry, model: str, sampler: Sampler, settings: Mapping[st
     try:
         entry = registry.get("dataset", name or trained["name"])
     except UserError as error:
-        hint = (
-            ""
-            if name or trained["name"] in (GIVEN, GIVEN_NAME)
-            else f" ({model} was trained on it); say what to evaluate it on with --data"
-        )
+        unsaid = name is None and trained["name"] not in (GIVEN, GIVEN_NAME)
+        hint = f" ({model} was trained on it); say what to evaluate it on with --data" if unsaid else ""
         raise UserError(f"{recorded(registry, error, document)}{hint}") from None
     values = {**entry.spec.defaults}
     with suppress(UserError):  # what it was trained on need not be here if it is evaluated on something else

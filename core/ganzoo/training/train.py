@@ -25,6 +25,7 @@ from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo.training.fit import fit
 from ganzoo.training.loop import Loop
+from ganzoo.training.process import alone
 from ganzoo.training.rehearsal import rehearse
 
 __all__ = ["Prepared", "prepare", "train"]
@@ -84,14 +85,15 @@ def train(
 
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
-    thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised.
+    thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised; in another thread
+    nothing interrupts it.
 
     Raises :class:`~ganzoo.UserError` for anything unknown or misspelled, for settings that do not fit together, for a
-    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite
-    or memory runs out.
+    run that another process trains, if another thread trains, and for a full disk; :class:`~ganzoo.TrainingError` if a
+    loss is no longer finite or memory runs out.
     """
     run = None if resume is None else Run.open(resume)
-    with nullcontext() if run is None else run.locked():
+    with alone(), nullcontext() if run is None else run.locked():
         settings, dataset, step = prepare(
             plugin,
             data=data,
@@ -178,8 +180,7 @@ def prepare(
         flags["regularizer"] = {name: {} for name in regularizers} | flags.get("regularizer", {})
     if generator is not None:
         flags = overlay(_of_generator(Run.open(generator)), flags)
-    file = config if config is None or isinstance(config, Mapping) else Path(config)
-    resolved = load_config(registry, plugin, preset=preset, file=file, sets=sets, flags=flags)
+    resolved = load_config(registry, plugin, preset=preset, file=config, sets=sets, flags=flags)
     dataset = resolved.build_dataset()
     return Prepared(rehearse(resolved, dataset, quiet=quiet), dataset, 0)
 
