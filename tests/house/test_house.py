@@ -22,8 +22,8 @@ DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field For
 GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
 Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores
 Signature Sink Spec Stream TensorDataset TrainedModel Trainer TrainerConfig TrainingError Translator UserError
-__version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid hookimpl load
-load_config load_registry save_grid testing train translate widened write_animation
+__version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid hookimpl
+load load_config load_registry save_grid testing train translate widened write_animation
 """
 
 

@@ -111,7 +111,7 @@ def test_the_condition_reaches_the_metric(cli, runs, monkeypatch):
             "training": {},
         }
 
-        def sample(self, n, *, seed):
+        def sample(self, n, *, seed, **_):
             digit = torch.arange(n) % 10
             return (digit[:, None, None, None].expand(-1, 1, 8, 8) / 10 * 2 - 1).float().contiguous().numpy()
 
