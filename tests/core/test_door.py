@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_data_that_was_given_is_given_again(cli: Command) -> None:
     cli("eval", run.path).refused(again)
     with pytest.raises(UserError, match="--data cannot change a run that is resumed"):
         ganzoo.train(resume=run, steps=4, data="gaussians")
-    with pytest.raises(UserError, match="the data of .* has changed .* 50 samples then, 40 now"):
+    with pytest.raises(UserError, match=r"has changed since the run began \(50 samples then, 40 now\)"):
         ganzoo.train(resume=run, steps=4, data=POINTS[:40])
     resumed = ganzoo.train(resume=run, steps=4, data=POINTS, quiet=True)
     whole = train(steps=4)
@@ -221,7 +222,7 @@ def test_runs_and_models_show_themselves() -> None:
     assert (str(run), str(model)) == ("runs/0001-gan_fc-given",) * 2
     assert run._repr_html_().count("data:image/png;base64,iVBOR") == 2, "the newest grid and the curves"
     assert model._repr_html_().count("data:image/png;base64,iVBOR") == 1
-    assert "density" not in ganzoo.load(train())._repr_html_()
+    assert "<img" in ganzoo.load(train())._repr_html_(), "a density"
     (run.path / "config.toml").write_text("plugin = 3")
     assert repr(run) == "<Run runs/0001-gan_fc-given>"
     shutil.rmtree(run.path)
@@ -234,10 +235,13 @@ def test_runs_and_models_show_themselves() -> None:
 def test_what_a_file_says_is_not_html() -> None:
     class Sampler:
         device = "here"
-        metadata = {
+        metadata: Mapping[str, Any] = {
             "model": {"key": "<script>\x1b"},
-            "signature": ganzoo.load("zoo:pix2pix-shapes").metadata["signature"],
-        }  # noqa: RUF012, E501
+            "signature": ganzoo.load(PIX).signature.to_json(),
+        }
+
+        def sample(self, n: int, **asked: Any) -> None:
+            raise ValueError("nothing to draw")
 
     shown = TrainedModel(Sampler(), "x<y")
     assert "&lt;script&gt;\\u001b" in shown._repr_html_()
@@ -321,15 +325,15 @@ IMPLEMENTED = {"Format.export", "Format.load", "Metric.draw", "Comparison.__init
 @pytest.mark.parametrize(("name", "function"), public_callables(), ids=lambda each: each if type(each) is str else "")
 def test_whatever_takes_a_path_takes_a_string(name: str, function: Callable[..., Any]) -> None:
     for parameter, annotation in inspect.get_annotations(function).items():
-        text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-        if parameter != "return" and name not in IMPLEMENTED:
-            assert text.removesuffix(" | None") not in ("Path", "PathLike", "PathLike[str]"), f"{name}({parameter})"
+        text = getattr(annotation, "__name__", "") or str(annotation)  # "Path" or Path, "pathlib.Path | None"
+        plain = re.sub(r"[\w.]+\.", "", text).removesuffix(" | None")
+        assert parameter == "return" or name in IMPLEMENTED or plain not in ("Path", "PathLike[str]"), parameter
 
 
 def test_strings_are_paths() -> None:
     run = train(BYTES)
     assert Run(str(run.path)).metrics() == run.metrics()
-    assert Run.open("0001-gan_fc-given", "runs").path == run.path
+    assert Run.open("1", "runs").path == run.path
     ganzoo.files.write_atomic("a/b.json", "{}")
     assert ganzoo.files.read_json("a/b.json") == {}
     ganzoo.files.append_line("a/lines", "one")
@@ -359,7 +363,7 @@ def draw() -> None:
     PIL.Image.new("L", (28, 28)).save("in.png")
 
 
-ZOO, PIX = "zoo:dcgan-mnist5k", "zoo:pix2pix-shapes"
+ZOO, PIX, AAE = "zoo:dcgan-mnist5k", "zoo:pix2pix-shapes", "zoo:aae-mnist5k"
 REFUSALS: list[tuple[tuple[Any, ...], Callable[[], Any]]] = [
     (("train", "-p", "gan_fd"), lambda: ganzoo.train("gan_fd")),
     (("train",), lambda: ganzoo.train()),
@@ -404,10 +408,10 @@ REFUSALS: list[tuple[tuple[Any, ...], Callable[[], Any]]] = [
     (("translate", PIX, "in.png", "o.png", "--seed", "-1"), lambda: ganzoo.translate(PIX, "in.png", "o.png", seed=-1)),
     (("translate", PIX, "in.png", "in.png"), lambda: ganzoo.translate(PIX, "in.png", "in.png")),
     (("encode", ZOO, "in.png"), lambda: ganzoo.encode(ZOO, "in.png")),
-    (("encode", "zoo:aae-mnist5k", "no.png"), lambda: ganzoo.encode("zoo:aae-mnist5k", "no.png")),
+    (("encode", AAE, "no.png"), lambda: ganzoo.encode(AAE, "no.png")),
     (
-        ("encode", "zoo:aae-mnist5k", "in.png", "--seed", "-1"),
-        lambda: ganzoo.encode("zoo:aae-mnist5k", "in.png", seed=-1),
+        ("encode", AAE, "in.png", "--seed", "-1"),
+        lambda: ganzoo.encode(AAE, "in.png", seed=-1),
     ),
     (("compare", "no"), lambda: ganzoo.compare(["no"])),
     (("compare", "7"), lambda: ganzoo.compare([7])),
@@ -437,7 +441,7 @@ def test_python_alone_can_ask_for_less_than_nothing() -> None:
 
 def test_results_are_not_written_over_what_was_given() -> None:
     draw()
-    found = ganzoo.encode("zoo:aae-mnist5k", "in.png", reconstruct=True, quiet=True)
+    found = ganzoo.encode(AAE, "in.png", reconstruct=True, quiet=True)
     with pytest.raises(UserError, match="would be overwritten"):
         found.save_grid("in.png")
     with pytest.raises(UserError, match=r"written to an \.npz"):
