@@ -160,6 +160,16 @@ def test_data_that_was_given_is_given_again(cli: Command) -> None:
         ganzoo.train(resume=named, steps=4, data=POINTS)
 
 
+def test_an_encoder_is_trained_on_data_that_is_given_again() -> None:
+    images = torch.rand(20, 1, 16, 16)
+    config = {"batch_size": 4, "model": {"width": 4, "latent_dim": 4}}
+    run = ganzoo.train("dcgan", data=images, steps=1, config=config, quiet=True)
+    asked = {"generator": run, "steps": 1, "config": {"batch_size": 4}, "quiet": True}
+    with pytest.raises(UserError, match="give it again there, with data="):
+        ganzoo.train("encoder_regression", **asked)
+    assert ganzoo.train("encoder_regression", data=images, **asked).metrics()[-1]["step"] == 1
+
+
 def test_a_data_set_that_is_given_brings_its_metrics() -> None:
     run = train(Mine())
     assert run.document()["metric"].keys() == {"torch-ganzoo/modes"}
@@ -203,6 +213,16 @@ def test_a_model_is_one_object_whatever_it_was(cli: Command) -> None:
         models[0].save_grid("grid.jpg")
 
 
+def test_a_loaded_model_is_used_by_every_function() -> None:
+    draw()
+    gan = ganzoo.load(train())
+    assert ganzoo.evaluate(gan, data=Mine(), n=20, quiet=True).document["model"] == "runs/0001-gan_fc-given"
+    with pytest.raises(UserError, match="runs/0001-gan_fc-given draws from latent"):
+        ganzoo.translate(gan, "in.png", "out.png")
+    encoder = ganzoo.load(AAE, "encoder")
+    assert ganzoo.encode(encoder, "in.png", reconstruct=True, quiet=True).reconstructions.shape == (1, 1, 28, 28)
+
+
 def test_requests_that_do_not_fit_are_refused_by_runs_and_files_alike() -> None:
     for asked in ({"label": 3}, {"n": 0}, {"seed": -1}, {"truncation": -1.0}, {"latents": np.zeros((2, 3))}):
         for method in (ganzoo.load("zoo:dcgan-mnist5k").sample, ganzoo.load("zoo:dcgan-mnist5k").stream):
@@ -235,10 +255,8 @@ def test_runs_and_models_show_themselves() -> None:
 def test_what_a_file_says_is_not_html() -> None:
     class Sampler:
         device = "here"
-        metadata: Mapping[str, Any] = {
-            "model": {"key": "<script>\x1b"},
-            "signature": ganzoo.load(PIX).signature.to_json(),
-        }
+        signature = ganzoo.load(PIX).signature
+        metadata: Mapping[str, Any] = {"model": {"key": "<script>\x1b"}, "signature": signature.to_json()}
 
         def sample(self, n: int, **asked: Any) -> None:
             raise ValueError("nothing to draw")

@@ -23,7 +23,9 @@ def eval_(
         list[str] | None,
         typer.Option(help="A metric, 'ganzoo list metric' shows all; may be repeated. By default what suits the data."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="The data set; by default the one that it was trained on.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set or a folder of images; by default what it was trained on.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting, as data.path=images or metric.fid.extractor=inception; repeatable."),

@@ -162,7 +162,8 @@ def prepare(
     if resume is not None:
         run = Run.open(resume)
         # Data that was given as an object is not in the run: it has to be given again, and nothing else can be.
-        again = chosen.get("name") == GIVEN_NAME == run.document().get("data", {}).get("name")
+        given = {"name": GIVEN_NAME}
+        again = chosen == given == run.document().get("data")
         fixed: dict[str, object] = {"plugin": plugin, "data": None if again else data, "loss": loss}
         fixed["regularizer"] = regularizers or None
         fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator}
