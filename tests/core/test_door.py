@@ -308,10 +308,11 @@ assert ganzoo.load_registry() is ganzoo.load_registry()
 
 def test_two_threads_do_not_train_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[Any] = []
-    advance = ganzoo.Loop.advance
+    advance, begun = ganzoo.Loop.advance, threading.Event()
 
     def meanwhile(loop: ganzoo.Loop) -> None:
-        if not met:
+        if not begun.is_set():
+            begun.set()
             met.append(in_a_thread(train))
         advance(loop)
 
