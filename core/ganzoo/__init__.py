@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError, did_you_mean
     from ganzoo.fields import Attributes, Field, Image, Label, Latent, Mask, Points, Scores, Signature
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
-    from ganzoo.gan.augmentation import Augment, AugmentConfig
+    from ganzoo.gan.augmentation import Augment, Augmentation, AugmentationConfig, AugmentConfig
     from ganzoo.gan.losses import (
         Generate,
         GeneratorRegularizer,
@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from ganzoo.gan.metrics import Metric, MetricConfig
     from ganzoo.gan.networks import Discriminator, Generator, Network
     from ganzoo.gan.objective import DiscriminatorObjective
+    from ganzoo.gan.optimizers import Optimizer, OptimizerConfig
     from ganzoo.gan.precision import full_precision, widened
-    from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+    from ganzoo.gan.schedules import Schedule, ScheduleConfig
+    from ganzoo.gan.tracker import Tracker, TrackerConfig
+    from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
     from ganzoo.images.animation import write_animation
     from ganzoo.images.grids import grid, save_grid
     from ganzoo.images.reading import ImageReader
@@ -63,15 +66,18 @@ _HOME = {
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"),
     "fields": ("Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
-    "gan.augmentation": ("Augment", "AugmentConfig"),
+    "gan.augmentation": ("Augment", "AugmentConfig", "Augmentation", "AugmentationConfig"),
     "gan.losses": (
         *("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
     ),
     "gan.metrics": ("Metric", "MetricConfig"),
     "gan.networks": ("Discriminator", "Generator", "Network"),
     "gan.objective": ("DiscriminatorObjective",),
+    "gan.optimizers": ("Optimizer", "OptimizerConfig"),
     "gan.precision": ("full_precision", "widened"),
-    "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
+    "gan.schedules": ("Schedule", "ScheduleConfig"),
+    "gan.tracker": ("Tracker", "TrackerConfig"),
+    "gan.trainer": ("Phase", "Trainer", "TrainerConfig"),
     "images.animation": ("write_animation",),
     "images.grids": ("grid", "save_grid"),
     "images.reading": ("ImageReader",),
@@ -97,7 +103,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "HOOK_API", "Spec", "hookimpl", "__version__",
     "cli", "files", "testing",
     "AdversarialConfig", "AdversarialTrainer", "draw_latent",
-    "Augment", "AugmentConfig",
+    "Augment", "AugmentConfig", "Augmentation", "AugmentationConfig",
     "Config", "load_config",
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean",
@@ -115,7 +121,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Registry", "load_registry",
     "Run",
     "Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",
-    "OptimizerConfig", "Phase", "Trainer", "TrainerConfig",
+    "Optimizer", "OptimizerConfig", "Schedule", "ScheduleConfig",
+    "Phase", "Tracker", "TrackerConfig", "Trainer", "TrainerConfig",
 ]  # fmt: skip
 
 

@@ -197,6 +197,11 @@ class Registry:
             raise UserError(f"unknown name {name!r}{close}{troubles}")
         return [self.get(kind, name) for kind in dict.fromkeys(found)]
 
+    def chosen(self, kind: Kind, name: str) -> tuple[str, Spec]:
+        """Return what goes by the name, and how a config records it: a bundled one by its key, another in full."""
+        entry = self.get(kind, name)
+        return (entry.spec.key if entry.distribution == BUNDLED else entry.name), entry.spec
+
     def listens(self, hook: str) -> bool:
         """Return whether any plugin implements the hook and is still notified."""
         return any(True for _ in self._implementations(hook))
@@ -272,8 +277,12 @@ class _ForNetworks(Registry):
 _STAND_INS: dict[Kind, str] = {
     "loss": "ganzoo.runs.standins:StandInLoss",
     "regularizer": "ganzoo.runs.standins:StandInRegularizer",
+    "augmentation": "ganzoo.runs.standins:StandInAugmentation",
+    "optimizer": "ganzoo.runs.standins:StandInOptimizer",
+    "schedule": "ganzoo.runs.standins:StandInSchedule",
     "dataset": "ganzoo.runs.standins:StandInDataset",
     "metric": "ganzoo.runs.standins:StandInMetric",
+    "tracker": "ganzoo.runs.standins:StandInTracker",
 }
 
 
