@@ -46,7 +46,7 @@ class Named(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: ClassVar[str]
+    kind: ClassVar[Any]
     name: str = Field(description="which one")
     _plugin: Any = PrivateAttr(None)  # the class; None: not looked up yet
 
@@ -63,14 +63,14 @@ class Named(BaseModel):
         plugin, table = spec.load(), {**spec.defaults, **table, "name": recorded}
         chosen = handler(table) if plugin.Config is cls else plugin.Config.model_validate(table)
         chosen._plugin = plugin
-        return chosen  # type: ignore[no-any-return]
+        return chosen
 
     def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the given settings laid over these; those that another plugin may not have do not stay."""
         own = self.model_dump(serialize_as_any=True)
         if given.get("name", self.name) != self.name:
-            kind = next(cls for cls in type(self).__mro__ if Named in cls.__bases__)
-            own = {name: value for name, value in own.items() if name in kind.model_fields}
+            common = next(cls for cls in type(self).mro() if issubclass(cls, Named) and Named in cls.__bases__)
+            own = {name: value for name, value in own.items() if name in common.model_fields}
         return {**own, **given}
 
     def make(self, *arguments: Any, **update: Any) -> Any:

@@ -79,12 +79,8 @@ def train(
     from ganzoo.training.train import prepare, train
 
     asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "preset": preset, "config": config}
-    asked |= {
-        "regularizers": regularizer or (),
-        "trackers": tracker or (),
-        "without": without or (),
-        "sets": set_ or (),
-    }
+    asked |= {"regularizers": regularizer or (), "trackers": tracker or (), "without": without or ()}
+    asked |= {"sets": set_ or ()}
     asked |= {
         "seed": seed,
         "device": device,

@@ -49,8 +49,9 @@ class Choice:
 class Config:
     """The plugins and settings of a training run, resolved and validated.
 
-    ``left_out`` are the regularizers, metrics and trackers, by section and full name, that the user has switched off or that do
-    not fit. ``brought`` are the keys of metrics that the user has not named: the data set or the model adds them.
+    ``left_out`` are the regularizers, metrics and trackers, by section and full name, that the user has switched off or
+    that do not fit. ``brought`` are the keys of metrics that the user has not named: the data set or the model adds
+    them.
     """
 
     model: Choice

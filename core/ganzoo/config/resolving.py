@@ -293,7 +293,7 @@ def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
 
 def _default_trackers(registry: Registry) -> dict[str, Any]:
     """Return the trackers that follow every training, by name; one that cannot be loaded is not among them."""
-    found = {}
+    found: dict[str, Any] = {}
     for entry in registry.specs("tracker"):
         with suppress(UserError):
             if entry.spec.load().default:

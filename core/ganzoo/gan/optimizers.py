@@ -60,7 +60,7 @@ Settings = TypeVar("Settings", bound=OptimizerConfig, default=OptimizerConfig, c
 class Optimizer(Configured[Settings], ABC):
     """A kind of optimizer: makes a :class:`torch.optim.Optimizer` of its settings.
 
-    What it makes reads the learning rate from its ``param_groups`` in each step, since schedules set it there, and keeps
+    What it makes reads the learning rate from its ``param_groups`` in each step, since schedules set it there. It keeps
     its state in ``state``, so that a resumed training goes on as it was. A parameter without a gradient stays as it is.
 
     On CUDA, its steps are captured with the phases if its groups have ``capturable``, which is set to true there, or

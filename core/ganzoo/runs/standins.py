@@ -1,7 +1,7 @@
 """Stand-ins for plugins that a finished run names and that are not installed: its networks load without them.
 
-A loss, a regularizer, an optimizer, a data set ... decide how networks are trained, not their layers. Nothing here can be
-used for training: only :meth:`ganzoo.Run.load_all` uses it, and returns networks alone.
+A loss, a regularizer, an optimizer, a data set ... decide how networks are trained, not their layers. Nothing here can
+be used for training: only :meth:`ganzoo.Run.load_all` uses it, and returns networks alone.
 """
 
 from __future__ import annotations

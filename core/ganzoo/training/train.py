@@ -64,13 +64,13 @@ def train(
 
     A new training: ``plugin`` names the model, ``data`` the data set, and ``loss`` the adversarial loss, by default
     what the model suggests; ``regularizers`` and ``trackers`` are added. ``without`` names regularizers, metrics and
-    trackers to leave out that would be used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a
-    TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width":
-    24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before
-    ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides
-    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``;
-    ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in ``out``, by
-    default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
+    trackers to leave out that would be used by default. ``preset`` is a named set of settings of the model; ``config``
+    the path of a TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500,
+    "model": {"width": 24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before
+    ``sets``, these before ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator;
+    ``seed`` decides weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or
+    ``"mps"``; ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in
+    ``out``, by default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
     ``encoder_regression``.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last

@@ -16,7 +16,5 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec("schedule", "linear", "Falls to 0 in a straight line, from 'start' of the run on", f"{where}:Linear"),
         Spec("schedule", "cosine", "Falls to 0 along half a cosine", f"{where}:Cosine", _SGDR),
         Spec("schedule", "step", "Multiplied by 'gamma' at every k-th step", f"{where}:Step"),
-        Spec(
-            "schedule", "exponential", "Falls to 'end' of its value by the same share each step", f"{where}:Exponential"
-        ),
+        Spec("schedule", "exponential", "Falls to 'end' of it by the same share each step", f"{where}:Exponential"),
     ]
