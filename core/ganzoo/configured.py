@@ -14,7 +14,7 @@ __all__ = ["Configured", "Find", "Named", "making", "type_arguments"]
 
 Settings = TypeVar("Settings", bound=BaseModel, covariant=True)
 
-Find = Callable[[str, str], tuple[str, Any]]
+Find = Callable[[Any, str], tuple[str, Any]]
 """Turns a kind and a name into the name that is recorded, and the spec of that plugin."""
 
 

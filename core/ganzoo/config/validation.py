@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ganzoo.config.merging import merge
-from ganzoo.configured import Named
+from ganzoo.configured import Find, Named
 from ganzoo.errors import UserError
-from ganzoo.plugin.registry import Registry, load_registry
-from ganzoo.plugin.spec import Kind, Spec
+from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.text import fits
 
 __all__ = ["dotted", "paths", "validate"]
@@ -27,22 +26,18 @@ def validate(
     section: str,
     values: Mapping[str, Any],
     known: Sequence[str] = (),
-    registry: Registry | None = None,
+    find: Find | None = None,
 ) -> Model:
     """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known.
 
-    Plugins that settings choose by name are those of the registry, left out: of what is installed.
+    ``find`` looks up plugins that settings choose by name; left out: among those installed.
 
     A setting of the type :class:`~pathlib.Path` is made absolute here, from the current folder, since a run may be
     resumed from another folder. A :class:`~pathlib.PurePath` (a path inside of an archive, say) stays as it is.
     """
     _check_values(section, values)
-
-    def find(kind: Kind, name: str) -> tuple[str, Spec]:
-        return (registry or load_registry()).chosen(kind, name)
-
     try:
-        validated = model.model_validate(_completed(model, values), context=find)
+        validated = model.model_validate(_completed(model, values), context=find or load_registry().chosen)
         _check_values(section, {name: getattr(validated, name) for name in values if name in model.model_fields})
         return _resolved(validated)
     except UserError:

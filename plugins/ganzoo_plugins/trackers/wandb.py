@@ -15,8 +15,8 @@ class WandBConfig(TrackerConfig):
 
     project: str = Field("ganzoo", description="project that the runs are in")
     entity: str | None = Field(None, description="user or team; left out: that of the API key")
-    mode: Literal["online", "offline"] = Field(
-        "online", description="offline: into the run folder's wandb/, for 'wandb sync'"
+    mode: Literal["online", "offline"] | None = Field(
+        None, description="offline: into the run folder's wandb/, for 'wandb sync'; left out: WANDB_MODE, or online"
     )
 
 
