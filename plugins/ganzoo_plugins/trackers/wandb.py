@@ -1,9 +1,10 @@
-"""Weights & Biases (https://wandb.ai), on its server or in files of the run folder that ``wandb sync`` sends later."""
+"""Weights & Biases (https://wandb.ai), on its server or in files that ``wandb sync`` sends later."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from pydantic import Field
 
@@ -16,7 +17,7 @@ class WandBConfig(TrackerConfig):
     project: str = Field("ganzoo", description="project that the runs are in")
     entity: str | None = Field(None, description="user or team; left out: that of the API key")
     mode: Literal["online", "offline"] | None = Field(
-        None, description="offline: into the run folder's wandb/, for 'wandb sync'; left out: WANDB_MODE, or online"
+        None, description="offline: into wandb/ beside the run folders, for 'wandb sync'; left out: WANDB_MODE, or online"
     )
 
 
@@ -34,12 +35,12 @@ class WandB(Tracker[WandBConfig]):
         # The id is kept in the run folder: names of folders are used again, on other machines too.
         kept = run / "wandb-id.txt"
         if step == 0 or not kept.is_file():
-            kept.write_text(f"{wandb.util.generate_id()}\n", encoding="utf-8")
+            kept.write_text(f"{uuid4().hex[:8]}\n", encoding="utf-8")
         self.run = wandb.init(
             project=self.config.project,
             entity=self.config.entity,
             mode=self.config.mode,
-            dir=run,
+            dir=run.parent,  # not the run folder: there are links among its files, and no training writes near one
             name=run.name,
             id=kept.read_text(encoding="utf-8").strip(),
             resume="allow",
