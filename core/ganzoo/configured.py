@@ -10,12 +10,12 @@ from pydantic import model_validator as validator
 
 from ganzoo.errors import GanzooError, UserError, is_out_of_memory
 
-__all__ = ["Configured", "Find", "Named", "making", "type_arguments"]
+__all__ = ["Configured", "Find", "Named", "entries_of", "making", "type_arguments"]
 
 Settings = TypeVar("Settings", bound=BaseModel, covariant=True)
 
-Find = Callable[[Any, str], tuple[str, Any]]
-"""Turns a kind and a name into the name that is recorded, and the spec of that plugin."""
+Find = Callable[[Any, str], Any]
+"""Returns the entry of the registry that is of a kind and goes by a name, as the registry's ``get`` does."""
 
 
 class Configured(Generic[Settings]):
@@ -48,7 +48,7 @@ class Named(BaseModel):
 
     kind: ClassVar[Any]
     name: str = Field(description="which one")
-    _plugin: Any = PrivateAttr(None)  # the class; None: not looked up yet
+    _entry: Any = PrivateAttr(None)  # of the registry; None: not looked up yet
 
     @validator(mode="wrap")
     @classmethod
@@ -59,10 +59,10 @@ class Named(BaseModel):
         name = table.get("name", cls.model_fields["name"].default)
         if not isinstance(name, str):
             return handler(table)
-        recorded, spec = info.context(cls.kind, name)
-        plugin, table = spec.load(), {**spec.defaults, **table, "name": recorded}
-        chosen = handler(table) if plugin.Config is cls else plugin.Config.model_validate(table)
-        chosen._plugin = plugin
+        entry = info.context(cls.kind, name)
+        config, table = entry.spec.load().Config, {**entry.spec.defaults, **table, "name": entry.recorded}
+        chosen = handler(table) if config is cls else config.model_validate(table)
+        chosen._entry = entry
         return chosen
 
     def under(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,11 +80,21 @@ class Named(BaseModel):
         """
         # A room below the registry, which asks the public door as anyone would. Validated settings know their class.
         settings = self
-        if self._plugin is None:
-            find: Find = import_module("ganzoo").load_registry().chosen
+        if self._entry is None:
+            find: Find = import_module("ganzoo").load_registry().get
             settings = type(self).model_validate(self.model_dump(), context=find)
         with making(f"the {self.kind} {self.name!r}"):
-            return settings._plugin(settings.model_copy(update=update), *arguments)
+            return settings._entry.spec.load()(settings.model_copy(update=update), *arguments)
+
+
+def entries_of(settings: BaseModel) -> Iterator[Any]:
+    """Yield the entries of the plugins that are chosen by name anywhere among validated settings."""
+    if isinstance(settings, Named) and settings._entry is not None:
+        yield settings._entry
+    for _, value in settings:
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, BaseModel):
+                yield from entries_of(each)
 
 
 @contextmanager

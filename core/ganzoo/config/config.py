@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from ganzoo.configured import making
+from ganzoo.configured import entries_of, making
 from ganzoo.plugin.registry import Entry
 from ganzoo.plugin.spec import SAID
 
@@ -81,6 +81,14 @@ class Config:
             sections[section] = {choice.entry.name: _plain(choice.settings) for choice in choices.values()}
             sections[section] |= {name: False for of, name in sorted(self.left_out) if of == section}
         return sections
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the registry's entries of all plugins that the training uses."""
+        single = [self.model, self.data, *([self.loss] if self.loss else [])]
+        for choice in (*single, *self.regularizers.values(), *self.metrics.values(), *self.trackers.values()):
+            yield choice.entry
+            yield from entries_of(choice.settings)
+        yield from entries_of(self.train)
 
     def build_dataset(self) -> Dataset:
         """Make the data set; raises :class:`UserError` if its files are missing or broken."""

@@ -259,9 +259,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
     def chosen(each: Entry, section: str, settings: Layer) -> Choice:
         # A model's spec defaults are a layer of the whole config; those of any other kind are settings of its own.
         defaults = {} if each.spec.kind == "model" else each.spec.defaults
-        return Choice(
-            each, validate(each.spec.load().Config, section, {**defaults, **settings}, known, registry.chosen)
-        )
+        return Choice(each, validate(each.spec.load().Config, section, {**defaults, **settings}, known, registry.get))
 
     choices = {section: chosen(each, section, sections[section]) for section, each in entries.items()}
     further = {
@@ -275,7 +273,7 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
         regularizers=further["regularizer"],
         metrics=further["metric"],
         trackers=further["tracker"],
-        train=validate(TrainSettings, "", merged, known, registry.chosen),
+        train=validate(TrainSettings, "", merged, known, registry.get),
         left_out=left_out,
         brought=frozenset(each.spec.key for each, _ in rows["metric"] if each.name not in named),
     )

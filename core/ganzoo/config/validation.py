@@ -37,7 +37,7 @@ def validate(
     """
     _check_values(section, values)
     try:
-        validated = model.model_validate(_completed(model, values), context=find or load_registry().chosen)
+        validated = model.model_validate(_completed(model, values), context=find or load_registry().get)
         _check_values(section, {name: getattr(validated, name) for name in values if name in model.model_fields})
         return _resolved(validated)
     except UserError:

@@ -89,6 +89,11 @@ class Entry:
         """The name that always works, ``distribution/key``."""
         return f"{self.distribution}/{self.spec.key}"
 
+    @property
+    def recorded(self) -> str:
+        """The name that stands among other settings in a config: the key if it is bundled, else the full name."""
+        return self.spec.key if self.distribution == BUNDLED else self.name
+
 
 class UnknownNameError(UserError):
     """Raised for a name that no plugin offers."""
@@ -196,11 +201,6 @@ class Registry:
             close = did_you_mean(name, (entry.spec.key for entry in self.specs()))
             raise UserError(f"unknown name {name!r}{close}{troubles}")
         return [self.get(kind, name) for kind in dict.fromkeys(found)]
-
-    def chosen(self, kind: Kind, name: str) -> tuple[str, Spec]:
-        """Return what goes by the name, and how a config records it: a bundled one by its key, another in full."""
-        entry = self.get(kind, name)
-        return (entry.spec.key if entry.distribution == BUNDLED else entry.name), entry.spec
 
     def listens(self, hook: str) -> bool:
         """Return whether any plugin implements the hook and is still notified."""

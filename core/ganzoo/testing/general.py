@@ -154,7 +154,7 @@ def settings(entry: Entry, sets: Sequence[str]) -> None:
 def build_settings(entry: Entry, sets: Sequence[str]) -> BaseModel:
     """Return the settings of anything but a model; raises :class:`Skip` if one that is required is missing."""
     config: type[BaseModel] = entry.spec.load().Config
-    name = {"name": entry.spec.key} if issubclass(config, Named) else {}
+    name = {"name": entry.recorded} if issubclass(config, Named) else {}
     values = {**entry.spec.defaults, **given(sets), **name}
     missing = [name for name, field in config.model_fields.items() if field.is_required() and name not in values]
     if missing:
@@ -164,7 +164,7 @@ def build_settings(entry: Entry, sets: Sequence[str]) -> BaseModel:
 
 def _finding(entry: Entry) -> Find:
     """Return what finds the entry by any name."""
-    return lambda kind, name: (name, entry.spec)
+    return lambda kind, name: entry
 
 
 def given(sets: Sequence[str]) -> Mapping[str, Any]:

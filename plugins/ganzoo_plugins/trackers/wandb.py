@@ -17,7 +17,8 @@ class WandBConfig(TrackerConfig):
     project: str = Field("ganzoo", description="project that the runs are in")
     entity: str | None = Field(None, description="user or team; left out: that of the API key")
     mode: Literal["online", "offline"] | None = Field(
-        None, description="offline: into wandb/ beside the run folders, for 'wandb sync'; left out: WANDB_MODE, or online"
+        None,
+        description="offline: into wandb/ beside the runs, for 'wandb sync'; left out: WANDB_MODE, or online",
     )
 
 

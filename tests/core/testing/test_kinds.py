@@ -161,7 +161,7 @@ class NoOptimizer(Optimizer):
         return list(parameters)
 
 
-@toy("optimizer", "build", "the optimizer 'Raises' cannot be made with its settings: KeyError")
+@toy("optimizer", "build", "the optimizer 'toys/Raises' cannot be made with its settings: KeyError")
 class Raises(Optimizer):
     def build(self, parameters: Iterable[nn.Parameter]) -> Any:
         raise KeyError("momentum")
