@@ -17,6 +17,7 @@ from ganzoo import Signature, load_registry
 from ganzoo.testing.bench import draw, drawable
 
 PUBLIC = """
+Augmentation AugmentationConfig Optimizer Schedule ScheduleConfig Tracker TrackerConfig
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset
 DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
 GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig

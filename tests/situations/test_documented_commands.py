@@ -33,6 +33,11 @@ ELSEWHERE = {
     "python benchmarks/": "takes from minutes to days, some of it data that is not here",
     "ganzoo plugins": "shows the guide's plugin, which tests/core/plugin/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
+    "ganzoo train --plugin dcgan --set model.optimizer.name=lion": "the same",
+    "ganzoo train --plugin dcgan --set lr_schedule=restarts": "the same",
+    'ganzoo train --plugin dcgan --set \'model.augment.policy=["translation", {name': "the same",
+    "ganzoo train --plugin dcgan --tracker journal": "the same",
+    "ganzoo train --plugin wgan_gp_conv --tracker wandb": "needs a package; tests/plugins/trackers runs it",
     "ganzoo check res_mlp": "the same",
     "ganzoo average": "the same",
 }

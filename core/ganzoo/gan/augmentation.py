@@ -118,10 +118,11 @@ def _changed(name: str, augmentation: Augmentation, x: Tensor) -> Tensor:
     """Return changed images; raises :class:`UserError`, in the augmentation's name, if it fails."""
     try:
         changed = augmentation(x)
-        if changed.shape != x.shape:
-            raise ValueError(f"it returns {list(changed.shape)} for images {list(x.shape)}")
+        shape = changed.shape
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         if isinstance(error, GanzooError) or is_out_of_memory(error):
             raise
         raise UserError(f"the augmentation {name!r} fails: {sentence(error)[:300]}{place(error)}") from error
+    if shape != x.shape:
+        raise UserError(f"the augmentation {name!r} returns {list(shape)} for images {list(x.shape)}")
     return changed

@@ -40,7 +40,7 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     trainer.to(device)
     settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
     loop = Loop(trainer, dataset, settings)
-    for step in {0, config.train.steps // 2, config.train.steps - 1}:
+    for step in sorted({0, config.train.steps // 2, config.train.steps - 1}):
         loop.rate_factor(step)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
     fault = _try(loop, config)
