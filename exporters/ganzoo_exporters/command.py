@@ -30,7 +30,8 @@ def export(
         typer.Option(case_sensitive=False, help="Let the file give uint8 images in this layout."),
     ] = None,
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"], typer.Option(help="The arithmetic inside: fp16 for GPUs, int8 for CPUs.")
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="The arithmetic inside: fp16 for wide networks and large batches on GPUs, int8 for CPUs."),
     ] = "fp32",
     target: Annotated[
         Literal["any", "cpu"],

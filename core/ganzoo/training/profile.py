@@ -120,7 +120,7 @@ def profile(config: Config, dataset: Dataset, folder: Path) -> Profile:
         largest=tuple((name, time / spent.total()) for name, time in spent.most_common(LARGEST)),
         flops=flops,
         limits=limits,
-        precision=config.train.precision if config.train.precision in limits else "fp32",
+        precision=loop.settings.precision if loop.settings.precision in limits else "fp32",
     )
 
 
