@@ -13,6 +13,7 @@ from conftest import TINY, Command
 from ganzoo import UserError
 from ganzoo.gan.tracker import Tracker
 from ganzoo.plugin.registry import load_registry
+from ganzoo.testing import check
 from ganzoo.training.followers import Followers
 from ganzoo_plugins.trackers.mlflow import MLflow, MLflowConfig
 from ganzoo_plugins.trackers.wandb import WandB, WandBConfig
@@ -59,6 +60,15 @@ def test_a_package_that_is_missing_is_one_sentence(
         cls(config)
 
 
+@pytest.mark.parametrize(("name", "setting"), [("wandb", "mode=offline"), ("mlflow", "uri=sqlite:///mlflow.db")])
+@pytest.mark.filterwarnings("ignore")  # of what they import
+def test_they_conform(name: str, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(name)
+    monkeypatch.chdir(tmp_path)  # MLflow keeps pictures in the current folder
+    check(name, [setting])
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_wandb_writes_beside_the_runs_and_goes_on_with_its_run(
     cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +83,7 @@ def test_wandb_writes_beside_the_runs_and_goes_on_with_its_run(
     assert (run / "wandb-id.txt").read_text().strip() == identity
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_mlflow_has_every_step_and_picture_once(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = pytest.importorskip("mlflow").MlflowClient
     monkeypatch.chdir(tmp_path)
