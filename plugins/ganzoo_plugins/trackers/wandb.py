@@ -41,7 +41,9 @@ class WandB(Tracker[WandBConfig]):
             project=self.config.project,
             entity=self.config.entity,
             mode=self.config.mode,
-            dir=run.parent,  # not the run folder: there are links among its files, and no training writes near one
+            # Not the run folder: there are links among the files, and no training writes near one. Absolute, since the
+            # process that writes may be older than this training, and in another folder.
+            dir=run.parent.absolute(),
             name=run.name,
             id=kept.read_text(encoding="utf-8").strip(),
             resume="allow",

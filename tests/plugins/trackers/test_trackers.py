@@ -60,12 +60,12 @@ def test_a_package_that_is_missing_is_one_sentence(
         cls(config)
 
 
-@pytest.mark.parametrize(("name", "setting"), [("wandb", "mode=offline"), ("mlflow", "uri=sqlite:///mlflow.db")])
+@pytest.mark.parametrize(("name", "setting"), [("wandb", "mode=offline"), ("mlflow", "uri=sqlite:///{}/mlflow.db")])
 @pytest.mark.filterwarnings("ignore")  # of what they import
 def test_they_conform(name: str, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)  # MLflow keeps pictures in the current folder
-    check(name, [setting])
+    check(name, [setting.format(tmp_path)])  # absolute: what it has opened, MLflow keeps by name
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -87,9 +87,9 @@ def test_wandb_writes_beside_the_runs_and_goes_on_with_its_run(
 def test_mlflow_has_every_step_and_picture_once(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = pytest.importorskip("mlflow").MlflowClient
     monkeypatch.chdir(tmp_path)
-    run = trained(cli, "--tracker", "mlflow", "--set", "tracker.mlflow.uri=sqlite:///mlflow.db")
+    run = trained(cli, "--tracker", "mlflow", "--set", f"tracker.mlflow.uri=sqlite:///{tmp_path}/mlflow.db")
     assert cli("train", "--resume", str(run), "--steps", "6", "-q").code == 0
-    server = client("sqlite:///mlflow.db")
+    server = client(f"sqlite:///{tmp_path}/mlflow.db")
     (known,) = server.search_runs([server.get_experiment_by_name("ganzoo").experiment_id])
     assert (known.info.run_name, known.info.status) == (run.name, "FINISHED")
     assert known.data.params["model.optimizer.lr"] == "0.001"
