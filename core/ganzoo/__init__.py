@@ -18,10 +18,26 @@ if TYPE_CHECKING:
     from ganzoo.data.dataset import Batch, Dataset, DatasetConfig, DataSpec, TensorDataset
     from ganzoo.data.stream import Stream
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError, did_you_mean
-    from ganzoo.fields import Attributes, Field, Image, Label, Latent, Mask, Points, Scores, Signature
+    from ganzoo.fields import (
+        Attributes,
+        Column,
+        Field,
+        Image,
+        Label,
+        Latent,
+        Mask,
+        Points,
+        Scores,
+        Sequence,
+        Signature,
+        Table,
+        Tokens,
+    )
+    from ganzoo.fields.drawing import grid
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
     from ganzoo.gan.augmentation import Augment, Augmentation, AugmentationConfig, AugmentConfig
     from ganzoo.gan.losses import (
+        Bound,
         Generate,
         GeneratorRegularizer,
         Loss,
@@ -39,7 +55,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.tracker import Tracker, TrackerConfig
     from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
     from ganzoo.images.animation import write_animation
-    from ganzoo.images.grids import grid, save_grid
+    from ganzoo.images.grids import save_grid
     from ganzoo.images.reading import ImageReader
     from ganzoo.inference.comparison import Comparison, RunSummary, compare
     from ganzoo.inference.encoding import Encoding, encode
@@ -64,11 +80,23 @@ _HOME = {
     "data.dataset": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"),
     "data.stream": ("Stream",),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"),
-    "fields": ("Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
+    "fields": (
+        *("Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence"),
+        *("Signature", "Table", "Tokens"),
+    ),
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
     "gan.augmentation": ("Augment", "AugmentConfig", "Augmentation", "AugmentationConfig"),
     "gan.losses": (
-        *("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
+        *(
+            "Bound",
+            "Generate",
+            "GeneratorRegularizer",
+            "Loss",
+            "LossConfig",
+            "Regularizer",
+            "RegularizerConfig",
+            "Score",
+        ),
     ),
     "gan.metrics": ("Metric", "MetricConfig"),
     "gan.networks": ("Discriminator", "Generator", "Network"),
@@ -79,7 +107,8 @@ _HOME = {
     "gan.tracker": ("Tracker", "TrackerConfig"),
     "gan.trainer": ("Phase", "Trainer", "TrainerConfig"),
     "images.animation": ("write_animation",),
-    "images.grids": ("grid", "save_grid"),
+    "fields.drawing": ("grid",),
+    "images.grids": ("save_grid",),
     "images.reading": ("ImageReader",),
     "inference.exporting": ("export",),
     "inference.formats": ("Format", "Sampler", "Sink"),
@@ -112,7 +141,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "DiscriminatorObjective",
     "ImageReader", "grid", "save_grid", "write_animation",
     "Loop",
-    "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
+    "Bound", "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",
@@ -120,7 +149,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "full_precision", "widened",
     "Registry", "load_registry",
     "Run",
-    "Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",
+    "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",
+    "Table", "Tokens",
     "Optimizer", "OptimizerConfig", "Schedule", "ScheduleConfig",
     "Phase", "Tracker", "TrackerConfig", "Trainer", "TrainerConfig",
 ]  # fmt: skip

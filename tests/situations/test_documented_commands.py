@@ -38,6 +38,9 @@ ELSEWHERE = {
     'ganzoo train --plugin dcgan --set \'model.augment.policy=["translation", {name': "the same",
     "ganzoo train --plugin dcgan --tracker journal": "the same",
     "ganzoo train --plugin wgan_gp_conv --tracker wandb": "needs a package; tests/plugins/trackers runs it",
+    "ganzoo train --plugin gan_fc --regularizer l2": "the same",
+    "ganzoo export last --out weights.safetensors": "the same",
+    "ganzoo export last --format safetensors": "the same",
     "ganzoo check res_mlp": "the same",
     "ganzoo average": "the same",
 }

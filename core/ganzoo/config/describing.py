@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any, Literal, get_args, get_origin
 
 from ganzoo.plugin.registry import Entry
@@ -29,6 +30,9 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     from ganzoo.config.resolving import overlay
     from ganzoo.configured import Named
 
+    if spec.kind == "field":
+        document["brings"] = {"arguments": str(signature(spec.load())).partition(" ->")[0]}
+        return document
     cls, defaults, own = spec.load(), {}, dict(spec.defaults)
     if spec.kind == "model":
         defaults = overlay(cls.defaults, spec.defaults)

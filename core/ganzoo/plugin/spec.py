@@ -23,6 +23,7 @@ Kind = Literal[
     "dataset",
     "metric",
     "tracker",
+    "field",
     "format",
     "sink",
     "pretrained",
@@ -31,7 +32,11 @@ Kind = Literal[
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-SAID: Mapping[Kind, str] = {kind: kind for kind in KINDS} | {"dataset": "data set", "pretrained": "pretrained model"}
+SAID: Mapping[Kind, str] = {kind: kind for kind in KINDS} | {
+    "dataset": "data set",
+    "field": "kind of field",
+    "pretrained": "pretrained model",
+}
 """The kinds as they are written in messages."""
 
 _BASES: Mapping[Kind, tuple[str, ...]] = {
@@ -44,6 +49,7 @@ _BASES: Mapping[Kind, tuple[str, ...]] = {
     "dataset": ("Dataset",),
     "metric": ("Metric",),
     "tracker": ("Tracker",),
+    "field": ("Field",),
     "format": ("Format",),
 }
 """What the target is a subclass of, by kind; those of the other kinds are no classes."""
@@ -58,12 +64,13 @@ class Spec:
     ``target`` is ``"package.module:Name"``, imported only when the thing is used. By kind it names a subclass of
     :class:`~ganzoo.Trainer` (model), :class:`~ganzoo.Loss`, :class:`~ganzoo.Regularizer`,
     :class:`~ganzoo.Augmentation`, :class:`~ganzoo.Optimizer`, :class:`~ganzoo.Schedule`, :class:`~ganzoo.Dataset`,
-    :class:`~ganzoo.Metric`, :class:`~ganzoo.Tracker` or :class:`~ganzoo.Format` (its key is the file suffix); a
-    ``"sink"`` is a function like :class:`~ganzoo.Sink` (its key is the file suffix, or ``folder``); a ``"command"`` is
-    a function with typer's annotations, or a ``typer.Typer`` for a group of commands (its key is what is typed after
-    ``ganzoo``); for ``"pretrained"`` it is ``"package:path/in/package"``, a model file that the package ships.
-    ``defaults`` are settings laid over those of the class, so that a model that differs from another in its settings
-    alone is a spec and not a file. ``plugin`` is who offers it: the registry fills it in.
+    :class:`~ganzoo.Metric`, :class:`~ganzoo.Tracker`, :class:`~ganzoo.Field` (its key is the class's ``kind``) or
+    :class:`~ganzoo.Format` (its key is the file suffix); a ``"sink"`` is a function like :class:`~ganzoo.Sink` (its key
+    is the file suffix, or ``folder``); a ``"command"`` is a function with typer's annotations, or a ``typer.Typer`` for
+    a group of commands (its key is what is typed after ``ganzoo``); for ``"pretrained"`` it is
+    ``"package:path/in/package"``, a model file that the package ships. ``defaults`` are settings laid over those of the
+    class, so that a model that differs from another in its settings alone is a spec and not a file; of a field they are
+    arguments that the conformance kit makes one with. ``plugin`` is who offers it: the registry fills it in.
     """
 
     kind: Kind

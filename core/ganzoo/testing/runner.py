@@ -6,7 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ganzoo.plugin.registry import Entry, Registry, load_registry
-from ganzoo.testing import augmentations, datasets, general, losses, models, optimizers, trackers
+from ganzoo.testing import (
+    augmentations,
+    datasets,
+    fields,
+    formats,
+    general,
+    growth,
+    losses,
+    models,
+    optimizers,
+    trackers,
+)
 from ganzoo.testing.results import Check, Result, run
 
 __all__ = ["check", "run_checks"]
@@ -39,6 +50,7 @@ def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[C
     match entry.spec.kind:
         case "model":
             yield from models.checks(registry, entry, sets)
+            yield from growth.checks(registry, entry, sets)
         case "loss":
             yield from losses.loss_checks(registry, entry, sets)
         case "regularizer":
@@ -53,3 +65,7 @@ def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[C
             yield from datasets.checks(registry, entry, sets)
         case "tracker":
             yield from trackers.checks(entry, sets)
+        case "field":
+            yield from fields.checks(entry, sets)
+        case "format":
+            yield from formats.checks(entry)
