@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from ganzoo.fields.drawing import grid
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
-    from ganzoo.gan.augmentation import Augment, AugmentConfig
+    from ganzoo.gan.augmentation import Augment, Augmentation, AugmentationConfig, AugmentConfig
     from ganzoo.gan.losses import (
         Bound,
         Generate,
@@ -49,8 +49,11 @@ if TYPE_CHECKING:
     from ganzoo.gan.metrics import Metric, MetricConfig
     from ganzoo.gan.networks import Discriminator, Generator, Network
     from ganzoo.gan.objective import DiscriminatorObjective
+    from ganzoo.gan.optimizers import Optimizer, OptimizerConfig
     from ganzoo.gan.precision import full_precision, widened
-    from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+    from ganzoo.gan.schedules import Schedule, ScheduleConfig
+    from ganzoo.gan.tracker import Tracker, TrackerConfig
+    from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
     from ganzoo.images.animation import write_animation
     from ganzoo.images.grids import save_grid
     from ganzoo.images.reading import ImageReader
@@ -83,7 +86,7 @@ _HOME = {
         *("Signature", "Table", "Tokens"),
     ),
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
-    "gan.augmentation": ("Augment", "AugmentConfig"),
+    "gan.augmentation": ("Augment", "AugmentConfig", "Augmentation", "AugmentationConfig"),
     "gan.losses": (
         *(
             "Bound",
@@ -99,8 +102,11 @@ _HOME = {
     "gan.metrics": ("Metric", "MetricConfig"),
     "gan.networks": ("Discriminator", "Generator", "Network"),
     "gan.objective": ("DiscriminatorObjective",),
+    "gan.optimizers": ("Optimizer", "OptimizerConfig"),
     "gan.precision": ("full_precision", "widened"),
-    "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
+    "gan.schedules": ("Schedule", "ScheduleConfig"),
+    "gan.tracker": ("Tracker", "TrackerConfig"),
+    "gan.trainer": ("Phase", "Trainer", "TrainerConfig"),
     "images.animation": ("write_animation",),
     "fields.drawing": ("grid",),
     "images.grids": ("save_grid",),
@@ -128,7 +134,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "HOOK_API", "Spec", "hookimpl", "__version__",
     "cli", "files", "testing",
     "AdversarialConfig", "AdversarialTrainer", "draw_latent",
-    "Augment", "AugmentConfig",
+    "Augment", "AugmentConfig", "Augmentation", "AugmentationConfig",
     "Config", "load_config",
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean",
@@ -147,7 +153,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Run",
     "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",
     "Table", "Tokens",
-    "OptimizerConfig", "Phase", "Trainer", "TrainerConfig",
+    "Optimizer", "OptimizerConfig", "Schedule", "ScheduleConfig",
+    "Phase", "Tracker", "TrackerConfig", "Trainer", "TrainerConfig",
 ]  # fmt: skip
 
 

@@ -18,13 +18,14 @@ from ganzoo import Signature, load_registry
 from ganzoo.testing.bench import draw
 
 PUBLIC = """
-AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Bound Column Comparison Config DataSpec
-Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate
-Generator GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric
-MetricConfig Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score
-Scores Sequence Signature Sink Spec Stream Table TensorDataset Tokens TrainedModel Trainer TrainerConfig TrainingError
-Translator UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit
-full_precision grid hookimpl load load_config load_registry save_grid testing train translate widened write_animation
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Augmentation AugmentationConfig Batch Bound
+Column Comparison Config DataSpec Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field
+Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop
+Loss LossConfig Mask Metric MetricConfig Network Optimizer OptimizerConfig Phase Points Registry Regularizer
+RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Sequence Signature Sink Spec Stream
+Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig TrainingError Translator UserError
+__version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid
+hookimpl load load_config load_registry save_grid testing train translate widened write_animation
 """
 
 

@@ -146,7 +146,9 @@ def test_of_several_metrics_one_can_be_left_out(registry: Registry) -> None:
 
 def test_what_cannot_be_left_out_is_refused(cli: Command) -> None:
     start = ("train", "--plugin", "gan_fc")
-    cli(*start, "--without", "mods").refused("--without takes a regularizer or a metric, not 'mods'", "'modes'")
+    cli(*start, "--without", "mods").refused(
+        "--without takes a regularizer, a metric or a tracker, not 'mods'", "'modes'"
+    )
     cli(*start, "--set", "metric.fid=true").refused("'metric.fid' is a table of settings, not True", "false")
     cli(*start, "--set", "regularizer.r1=0").refused("'regularizer.r1' is a table of settings, not 0", "false")
 

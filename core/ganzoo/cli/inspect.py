@@ -14,13 +14,23 @@ from ganzoo.terminal import print
 
 __all__ = ["check", "doctor", "info", "list_", "plugins"]
 
+_PREFIXES = {
+    "model": "model.",
+    "dataset": "data.",
+    "loss": "loss.",
+    "optimizer": "model.optimizer.",
+    "schedule": "lr_schedule.",
+    "augmentation": "",
+}
+"""What comes before the names of settings, by kind."""
+
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def list_(
     kind: Annotated[
         str | None,
-        typer.Argument(help="model, loss, regularizer, dataset, metric, field, format, sink, pretrained or command."),
+        typer.Argument(help="model, loss, optimizer, dataset, metric, command ...; left out: all."),
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
@@ -78,9 +88,9 @@ def _print(document: dict[str, Any]) -> None:
     if kind == "pretrained":
         print(f"  sample from it with: ganzoo sample zoo:{key}")
     if document.get("settings"):
-        print("  settings, for --set NAME=VALUE:")
-        prefix = {"model": "model.", "dataset": "data.", "loss": "loss."}.get(kind, f"{kind}.{key}.")
-        _print_settings(document["settings"], prefix)
+        inside = kind == "augmentation"  # one of several in a list, so that none can be set from outside
+        print(f"  settings, {'for its table in model.augment.policy' if inside else 'for --set NAME=VALUE'}:")
+        _print_settings(document["settings"], _PREFIXES.get(kind, f"{kind}.{key}."))
     if document.get("defaults"):
         print("  trained with, unless you say otherwise:")
         _print_table(document["defaults"])

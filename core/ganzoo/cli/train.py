@@ -28,9 +28,13 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
     loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
     regularizer: Annotated[list[str] | None, typer.Option(help="A regularizer to add; may be repeated.")] = None,
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option(help="A tracker to add, such as wandb; may be repeated; 'ganzoo list tracker' shows all."),
+    ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="A regularizer or metric to leave out that comes along otherwise; may be repeated."),
+        typer.Option(help="A regularizer, metric or tracker to leave out that comes along otherwise; may be repeated."),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="A named set of settings of the model.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, such as a run's config.toml.")] = None,
@@ -77,7 +81,8 @@ def train(
     from ganzoo.training.train import prepare, train
 
     asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "preset": preset, "config": config}
-    asked |= {"regularizers": regularizer or (), "without": without or (), "sets": set_ or ()}
+    asked |= {"regularizers": regularizer or (), "trackers": tracker or (), "without": without or ()}
+    asked |= {"sets": set_ or ()}
     asked |= {
         "seed": seed,
         "device": device,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from ganzoo.errors import GanzooError, UserError, is_out_of_memory
+from ganzoo.configured import entries_of, making
 from ganzoo.plugin.registry import Entry
+from ganzoo.plugin.spec import SAID
 
 if TYPE_CHECKING:
     from ganzoo.data.dataset import Dataset, DataSpec
     from ganzoo.gan.losses import RegularizerConfig
     from ganzoo.gan.metrics import Metric
+    from ganzoo.gan.tracker import Tracker
     from ganzoo.gan.trainer import Trainer
 from ganzoo.config.train_settings import TrainSettings
 
@@ -39,26 +41,17 @@ class Choice:
         Raises :class:`UserError` for any failure, such as torch's errors for sizes that overflow. Errors of the system
         (files, memory) are raised as they are.
         """
-        try:
+        with making(f"the {SAID[self.entry.spec.kind]} {self.key!r}"):
             return self.entry.spec.load()(self.settings, *args)
-        except (GanzooError, OSError, MemoryError):
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            lines = str(error).strip().splitlines() or [""]
-            said = f"{type(error).__name__}: {lines[0][:300]}"
-            raise UserError(
-                f"the {self.entry.spec.kind} {self.key!r} cannot be made with its settings: {said}"
-            ) from error
 
 
 @dataclass(frozen=True)
 class Config:
     """The plugins and settings of a training run, resolved and validated.
 
-    ``left_out`` are the regularizers and metrics, by section and full name, that the user has switched off or that do
-    not fit. ``brought`` are the keys of metrics that the user has not named: the data set or the model adds them.
+    ``left_out`` are the regularizers, metrics and trackers, by section and full name, that the user has switched off or
+    that do not fit. ``brought`` are the keys of metrics that the user has not named: the data set or the model adds
+    them.
     """
 
     model: Choice
@@ -66,6 +59,7 @@ class Config:
     loss: Choice | None
     regularizers: Mapping[str, Choice]
     metrics: Mapping[str, Choice]
+    trackers: Mapping[str, Choice]
     train: TrainSettings
     left_out: frozenset[tuple[str, str]] = frozenset()
     brought: frozenset[str] = field(default=frozenset(), compare=False)
@@ -82,10 +76,19 @@ class Config:
         sections["data"] = {"name": self.data.entry.name, **_plain(self.data.settings)}
         if self.loss is not None:
             sections["loss"] = {"name": self.loss.entry.name, **_plain(self.loss.settings)}
-        for section, choices in (("regularizer", self.regularizers), ("metric", self.metrics)):
+        tables = {"regularizer": self.regularizers, "metric": self.metrics, "tracker": self.trackers}
+        for section, choices in tables.items():
             sections[section] = {choice.entry.name: _plain(choice.settings) for choice in choices.values()}
             sections[section] |= {name: False for of, name in sorted(self.left_out) if of == section}
         return sections
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the registry's entries of all plugins that the training uses."""
+        single = [self.model, self.data, *([self.loss] if self.loss else [])]
+        for choice in (*single, *self.regularizers.values(), *self.metrics.values(), *self.trackers.values()):
+            yield choice.entry
+            yield from entries_of(choice.settings)
+        yield from entries_of(self.train)
 
     def build_dataset(self) -> Dataset:
         """Make the data set; raises :class:`UserError` if its files are missing or broken."""
@@ -105,6 +108,10 @@ class Config:
         """Make the metrics for the data set."""
         return {key: choice.build(dataset) for key, choice in self.metrics.items()}
 
+    def build_trackers(self) -> dict[str, Tracker]:
+        """Make the trackers; raises :class:`UserError` if one needs what is not installed."""
+        return {key: choice.build() for key, choice in self.trackers.items()}
+
     def without_metrics(self, keys: Collection[str]) -> Config:
         """Return the config with these metrics left out, as if the user had said so."""
         kept = {key: choice for key, choice in self.metrics.items() if key not in keys}
@@ -117,4 +124,4 @@ class Config:
 
 
 def _plain(settings: BaseModel) -> dict[str, Any]:
-    return settings.model_dump(mode="json", exclude_none=True)
+    return settings.model_dump(mode="json", exclude_none=True, serialize_as_any=True)

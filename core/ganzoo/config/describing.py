@@ -28,6 +28,7 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
         return document
     from ganzoo.config.merging import flat
     from ganzoo.config.resolving import overlay
+    from ganzoo.configured import Named
 
     if spec.kind == "field":
         document["brings"] = {"arguments": str(signature(spec.load())).partition(" ->")[0]}
@@ -36,6 +37,8 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     if spec.kind == "model":
         defaults = overlay(cls.defaults, spec.defaults)
         own = defaults.pop("model", {})
+    elif issubclass(cls.Config, Named):
+        own["name"] = entry.spec.key
     elif spec.kind == "loss":
         document["brings"] = {"discriminator steps a generator step": cls.critic_steps}
         if cls.regularizers:
@@ -61,10 +64,14 @@ def _settings(config: Any, prefix: str = "", values: Any = None) -> Iterator[tup
     """Yield the settings by name, nested ones with the defaults that this class gives them."""
     from pydantic import BaseModel
 
+    from ganzoo.configured import Named
+
     for name, field in config.model_fields.items():
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         if values is not None:
             default = getattr(values, name)
+        if isinstance(default, Named) and type(default).model_fields.keys() == {"name"}:
+            default = default.name
         if isinstance(default, BaseModel):
             yield from _settings(type(default), f"{prefix}{name}.", default)
             continue

@@ -9,7 +9,8 @@ chosen one, so that ``--data folder --set data.path=images`` works in either ord
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from ganzoo.config.data_choice import GIVEN_NAME
 from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.renamed import current
 from ganzoo.config.validation import dotted, validate
+from ganzoo.configured import Named
 from ganzoo.data.objects import GIVEN
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.files import read_toml
@@ -38,8 +40,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _UNREAD = ("environment", "data_spec")  # tables of a run's config.toml that record and do not configure
 
-_NAMING: tuple[tuple[str, Kind, Kind], ...] = (("data", "dataset", "metric"), ("loss", "loss", "regularizer"))
+_NAMING: tuple[tuple[str, Kind, Kind | None], ...] = (
+    *(("data", "dataset", "metric"), ("loss", "loss", "regularizer")),
+    ("lr_schedule", "schedule", None),
+)
 """Sections that name a plugin, and the table that takes entries from the plugin named."""
+
+_TABLES: tuple[Kind, ...] = ("regularizer", "metric", "tracker")
+"""Sections with a table for each plugin, by its name; false in its place leaves it out."""
 
 _AS = {
     "model": "model.SETTING=VALUE",
@@ -47,6 +55,8 @@ _AS = {
     "loss": "loss.name=NAME",
     "regularizer": "regularizer.NAME.SETTING=VALUE",
     "metric": "metric.NAME.SETTING=VALUE",
+    "tracker": "tracker.NAME.SETTING=VALUE",
+    "lr_schedule": "lr_schedule.name=NAME",
 }
 """The sections, and how one sets something in them."""
 
@@ -113,6 +123,7 @@ def _resolve(
     user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
     user += [parse_set(text) for text in sets]
     user.append(dict(flags or {}))
+    user = [_spelled_out(layer) for layer in user]
     for layer in user:
         _check_sections(layer)
     plugin = plugin or _last("plugin", user)
@@ -135,7 +146,7 @@ def _resolve(
     # "torch-ganzoo/wgan" in another would count as two plugins.
     merged: dict[str, Any] = {}
     for suggested in layers:
-        merged = overlay(merged, _qualified(registry, suggested))
+        merged = overlay(merged, _qualified(registry, _spelled_out(suggested)))
     user = [_qualified(registry, layer) for layer in user]
     # The data set and the loss are decided before anything is merged: afterwards one could not tell any more which
     # layer, and so which plugin, a setting was meant for.
@@ -154,12 +165,20 @@ def _resolve(
     return _validate(registry, entry, merged, named)
 
 
+def _spelled_out(layer: Layer) -> dict[str, Any]:
+    """Return the layer with a table in place of a schedule that is given by its name alone."""
+    spelled = dict(layer)
+    if isinstance(name := layer.get("lr_schedule"), str):
+        spelled["lr_schedule"] = {"name": name}
+    return spelled
+
+
 def _check_sections(layer: Layer) -> None:
     """Raise :class:`UserError` where a layer has a value of another type in place of a name or a table."""
     for section, example in _AS.items():
         if not isinstance(layer.get(section, {}), Mapping):
             raise UserError(f"{section!r} is a table of settings, not {layer[section]!r}; write {example}")
-    for section in ("regularizer", "metric"):
+    for section in _TABLES:
         for name, settings in layer.get(section, {}).items():
             if not isinstance(settings, Mapping) and settings is not False:
                 raise UserError(
@@ -178,7 +197,7 @@ def _last(key: str, layers: Sequence[Layer]) -> str | None:
 
 
 def _settle(
-    registry: Registry, merged: dict[str, Any], user: list[dict[str, Any]], section: str, kind: Kind, table: Kind
+    registry: Registry, merged: dict[str, Any], user: list[dict[str, Any]], section: str, kind: Kind, table: Kind | None
 ) -> None:
     """Decide which plugin a section names (the last layer wins), and drop the sections that name another one.
 
@@ -196,8 +215,8 @@ def _settle(
             del layer[section]
             # A run's config.toml lists these entries as if the user had chosen them: "--config run --loss other" must
             # not keep the gradient penalty of the run's loss.
-            brought = {registry.get(table, name).name for name in _brought(registry.get(kind, other))}
-            if table in layer:
+            if table is not None and table in layer:
+                brought = {registry.get(table, name).name for name in _brought(registry.get(kind, other))}
                 layer[table] = {name: settings for name, settings in layer[table].items() if name not in brought}
 
 
@@ -208,14 +227,15 @@ def _brought(entry: Entry) -> Mapping[str, Any]:
 
 
 def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: Collection[str]) -> Config:
-    sections: dict[str, dict[str, Any]] = {name: merged.pop(name, {}) for name in _AS}
+    sections: dict[str, dict[str, Any]] = {name: merged.pop(name, {}) for name in _AS if name != "lr_schedule"}
     entries: dict[str, Entry] = {"model": entry}
-    for section, kind, _ in _NAMING:
+    for section, kind, _ in _NAMING[:2]:
         if "name" in sections[section]:
             entries[section] = registry.get(kind, sections[section].pop("name"))
         elif sections[section]:
             raise UserError(f"[{section}] needs a name; 'ganzoo list {kind}' shows them")
-    tables: dict[Kind, dict[str, Any]] = {"regularizer": sections["regularizer"], "metric": sections["metric"]}
+    tables: dict[Kind, dict[str, Any]] = {kind: sections[kind] for kind in _TABLES}
+    tables["tracker"] = {**_default_trackers(registry), **tables["tracker"]}
     if "loss" in entries:
         brought = _qualified(registry, {"regularizer": _brought(entries["loss"])})["regularizer"]
         # A data set may suggest settings for regularizers, but never adds one: only those that the loss adds or the
@@ -237,11 +257,13 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
     known = [*TrainSettings.model_fields, "plugin", "preset", *(name for name in _AS if name not in entries)]
     known += [name for section, each in settable for name in dotted(each.spec.load().Config, section)]
     known += [f"{section}.name" for section in entries if section != "model"]
+    known += _of_the_named(registry, entry.spec.load().Config, "model.", sections["model"])
+    known += _of_the_named(registry, TrainSettings, "", merged)
 
     def chosen(each: Entry, section: str, settings: Layer) -> Choice:
         # A model's spec defaults are a layer of the whole config; those of any other kind are settings of its own.
         defaults = {} if each.spec.kind == "model" else each.spec.defaults
-        return Choice(each, validate(each.spec.load().Config, section, {**defaults, **settings}, known))
+        return Choice(each, validate(each.spec.load().Config, section, {**defaults, **settings}, known, registry.get))
 
     choices = {section: chosen(each, section, sections[section]) for section, each in entries.items()}
     further = {
@@ -254,7 +276,8 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
         loss=choices.get("loss"),
         regularizers=further["regularizer"],
         metrics=further["metric"],
-        train=validate(TrainSettings, "", merged, known),
+        trackers=further["tracker"],
+        train=validate(TrainSettings, "", merged, known, registry.get),
         left_out=left_out,
         brought=frozenset(each.spec.key for each, _ in rows["metric"] if each.name not in named),
     )
@@ -263,12 +286,34 @@ def _validate(registry: Registry, entry: Entry, merged: dict[str, Any], named: C
 def _qualified(registry: Registry, layer: Layer) -> dict[str, Any]:
     """Return the layer with every plugin's full name, so that short and full names of one plugin are merged."""
     qualified: dict[str, Any] = dict(layer)
-    for section, kind, table in _NAMING:
+    for section, kind, _ in _NAMING:
         if "name" in layer.get(section, {}):
             qualified[section] = {**layer[section], "name": registry.get(kind, layer[section]["name"]).name}
-        if table in layer:
-            qualified[table] = {registry.get(table, name).name: settings for name, settings in layer[table].items()}
+    for kind in _TABLES:
+        if kind in layer:
+            qualified[kind] = {registry.get(kind, name).name: settings for name, settings in layer[kind].items()}
     return qualified
+
+
+def _default_trackers(registry: Registry) -> dict[str, Any]:
+    """Return the trackers that follow every training, by name; one that cannot be loaded is not among them."""
+    found: dict[str, Any] = {}
+    for entry in registry.specs("tracker"):
+        with suppress(UserError):
+            if entry.spec.load().default:
+                found[entry.name] = {}
+    return found
+
+
+def _of_the_named(registry: Registry, config: type[BaseModel], prefix: str, values: Layer) -> Iterator[str]:
+    """Yield the settings of the plugins that are chosen by name among these settings."""
+    for name, field in config.model_fields.items():
+        default, table = field.get_default(call_default_factory=True), values.get(name)
+        if isinstance(default, Named):
+            yield from (f"{prefix}{name}.{each}" for each in type(default).model_fields)
+            if isinstance(table, Mapping) and isinstance(table.get("name"), str):
+                with suppress(UserError):
+                    yield from dotted(registry.get(default.kind, table["name"]).spec.load().Config, f"{prefix}{name}")
 
 
 def overlay(low: Layer, high: Layer) -> dict[str, Any]:

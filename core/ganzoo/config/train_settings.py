@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ganzoo.gan.schedules import ScheduleConfig
+
 __all__ = ["TrainSettings"]
 
 
@@ -30,8 +32,8 @@ class TrainSettings(BaseModel):
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that samples are drawn with")
-    lr_schedule: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="how the learning rate falls to 0 over the run"
+    lr_schedule: ScheduleConfig = Field(
+        ScheduleConfig(), description="how the learning rate changes over the run; 'ganzoo list schedule' shows how"
     )
     lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
     log_every: int = Field(50, ge=1, description="steps between lines of metrics.jsonl")

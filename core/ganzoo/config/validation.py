@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ganzoo.config.merging import merge
+from ganzoo.configured import Find, Named
 from ganzoo.errors import UserError
+from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.text import fits
 
 __all__ = ["dotted", "paths", "validate"]
@@ -19,15 +21,23 @@ __all__ = ["dotted", "paths", "validate"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validate(model: type[Model], section: str, values: Mapping[str, Any], known: Sequence[str] = ()) -> Model:
+def validate(
+    model: type[Model],
+    section: str,
+    values: Mapping[str, Any],
+    known: Sequence[str] = (),
+    find: Find | None = None,
+) -> Model:
     """Validate one section; raises :class:`UserError` naming the setting in full, with the closest of the known.
+
+    ``find`` looks up plugins that settings choose by name; left out: among those installed.
 
     A setting of the type :class:`~pathlib.Path` is made absolute here, from the current folder, since a run may be
     resumed from another folder. A :class:`~pathlib.PurePath` (a path inside of an archive, say) stays as it is.
     """
     _check_values(section, values)
     try:
-        validated = model.model_validate(_completed(model, values))
+        validated = model.model_validate(_completed(model, values), context=find or load_registry().get)
         _check_values(section, {name: getattr(validated, name) for name in values if name in model.model_fields})
         return _resolved(validated)
     except UserError:
@@ -38,6 +48,8 @@ def validate(model: type[Model], section: str, values: Mapping[str, Any], known:
         what = f"{type(error).__name__}: {error}"
         raise UserError(f"the settings of {section or 'the training'!r} cannot be checked: {what}") from error
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    if isinstance(raised := first.get("ctx", {}).get("error"), UserError):  # a sentence already
+        raise raised from None
     path, value = _place(model, first["loc"]), first["input"]
     where = ".".join(part for part in (section, *path) if part)
     if first["type"] == "extra_forbidden":
@@ -115,8 +127,10 @@ def _completed(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, A
     completed = dict(values)
     for name, field in model.model_fields.items():
         default, given = field.get_default(call_default_factory=True), completed.get(name)
-        if isinstance(default, BaseModel) and isinstance(given, Mapping):
-            completed[name] = merge(default.model_dump(), _completed(type(default), given))
+        if isinstance(default, Named) and isinstance(given, Mapping | str | None):
+            completed[name] = default.under({"name": given} if isinstance(given, str) else given or {})
+        elif isinstance(default, BaseModel) and isinstance(given, Mapping):
+            completed[name] = merge(default.model_dump(serialize_as_any=True), _completed(type(default), given))
     return completed
 
 

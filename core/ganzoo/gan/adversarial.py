@@ -20,9 +20,10 @@ from ganzoo.gan.augmentation import Augment, AugmentConfig
 from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
 from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
+from ganzoo.gan.optimizers import OptimizerConfig
 from ganzoo.gan.precision import full_precision
 from ganzoo.gan.second_derivatives import FastSecondDerivatives
-from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
 
 __all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
 

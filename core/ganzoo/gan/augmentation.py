@@ -1,16 +1,48 @@
 """Differentiable augmentation of the images that the discriminator sees, real and generated alike."""
 
-from collections.abc import Callable
-from typing import Literal
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn.functional import pad
+from typing_extensions import TypeVar
 
-__all__ = ["Augment", "AugmentConfig"]
+from ganzoo.configured import Configured, Named
+from ganzoo.errors import GanzooError, UserError, is_out_of_memory, place, sentence
 
-Policy = Literal["color", "translation", "cutout"]
+__all__ = ["Augment", "AugmentConfig", "Augmentation", "AugmentationConfig"]
+
+
+class AugmentationConfig(Named):
+    """Which augmentation it is; one with settings extends it."""
+
+    kind: ClassVar[str] = "augmentation"
+
+    name: str = Field("", description="which augmentation; 'ganzoo list augmentation' shows them")
+
+
+Settings = TypeVar("Settings", bound=AugmentationConfig, default=AugmentationConfig, covariant=True)
+
+
+class Augmentation(Configured[Settings], ABC):
+    """A random change of images that gradients pass through.
+
+    It is applied to real and generated images alike, in each phase. It draws from torch's default generator, on the
+    images' device, as many numbers whatever the images are, reads no value of a tensor and keeps nothing between calls:
+    so it can be captured as part of a CUDA graph, and a resumed training goes on as it was.
+    """
+
+    def __init__(self, config: Settings, pixel_range: tuple[float, float]) -> None:
+        super().__init__(config)
+        self.pixel_range = pixel_range
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return images [N, C, H, W] of the same shape, each changed in its own random way; ``x`` stays as it is.
+
+        Values are in ``pixel_range``, with 1, 3 or 4 channels; the last of 4 says how opaque a pixel is.
+        """
 
 
 class AugmentConfig(BaseModel):
@@ -18,7 +50,9 @@ class AugmentConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: tuple[Policy, ...] = Field((), description="any of color, translation and cutout, in this order")
+    policy: tuple[AugmentationConfig, ...] = Field(
+        (), description='augmentations in this order, as ["color", {name = "cutout", ...}]'
+    )
     probability: float = Field(1.0, ge=0, le=1, description="chance of each of them for each image")
     target: float | None = Field(
         None,
@@ -33,7 +67,7 @@ class AugmentConfig(BaseModel):
 
 
 class Augment:
-    """Color, translation and cutout that gradients pass through (Differentiable Augmentation, arXiv:2006.10738).
+    """Applies a policy of augmentations (Differentiable Augmentation, arXiv:2006.10738).
 
     It is applied to real and generated images, in the steps of both networks. If only real images were augmented, the
     generator would learn to draw the augmentation. ``probability`` is fixed, or adapted to the sign of the real scores,
@@ -41,16 +75,10 @@ class Augment:
     """
 
     def __init__(self, config: AugmentConfig, pixel_range: tuple[float, float]) -> None:
-        low, high = pixel_range
         self.config = config
-        self.half = (high - low) / 2
         # Adaptive, it is a tensor that is moved where the scores are: its value is never read during training.
         self._probability: float | Tensor = config.probability if config.target is None else torch.zeros(())
-        self._parts: dict[str, Callable[[Tensor], Tensor]] = {
-            "color": self._color,
-            "translation": _translation,
-            "cutout": _cutout,
-        }
+        self._parts: list[tuple[str, Augmentation]] = [(each.name, each.make(pixel_range)) for each in config.policy]
 
     @property
     def probability(self) -> float:
@@ -63,10 +91,10 @@ class Augment:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return images [N, C, H, W] of the same range, each changed in its own random way."""
-        for name in self.config.policy:
+        for name, augmentation in self._parts:
             # Every image is changed, then some changes are dropped: selecting rows first would give tensors of random
             # sizes, which are slow on a GPU, and would draw a different number of random values.
-            changed = self._parts[name](x)
+            changed = _changed(name, augmentation, x)
             if isinstance(self._probability, Tensor):
                 self._probability = self._probability.to(x.device)
             if isinstance(self._probability, Tensor) or self._probability < 1:
@@ -85,39 +113,16 @@ class Augment:
             self._probability = self._probability.to(real_scores.device)  # where it stays
             self._probability.add_((2 * overfit.float() - 1) * step).clamp_(0, 1)
 
-    def _color(self, x: Tensor) -> Tensor:
-        """Shift brightness by up to a quarter of the range, scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""
-        # Alpha is not a color: it says where the image is, and brightness would make transparent parts opaque.
-        if x.shape[1] == 4:
-            return torch.cat([self._color(x[:, :3]), x[:, 3:]], dim=1)
-        brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
-        x = x + (brightness - 0.5) * self.half
-        if x.shape[1] > 1:
-            gray = x.mean(dim=1, keepdim=True)
-            x = torch.lerp(gray, x, 2 * saturation)
-        mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        return torch.lerp(mean, x, 0.5 + contrast)
 
-
-def _translation(x: Tensor) -> Tensor:
-    """Move each image by up to an eighth of its size in each direction; the free border is filled with zeros."""
-    n, _, height, width = x.shape
-    reach_y, reach_x = (height + 4) // 8, (width + 4) // 8
-    rows = torch.randint(2 * reach_y + 1, (n, 1, 1), device=x.device) + torch.arange(height, device=x.device)[:, None]
-    columns = torch.randint(2 * reach_x + 1, (n, 1, 1), device=x.device) + torch.arange(width, device=x.device)
-    # One gather with an index for each image replaces a loop over the batch; gradients flow through indexing.
-    padded = pad(x, (reach_x, reach_x, reach_y, reach_y)).permute(0, 2, 3, 1)
-    return padded[torch.arange(n, device=x.device)[:, None, None], rows, columns].permute(0, 3, 1, 2)
-
-
-def _cutout(x: Tensor) -> Tensor:
-    """Set a random rectangle of half the height and width to zero; it may reach over the border."""
-    n, _, height, width = x.shape
-
-    def covered(size: int) -> Tensor:
-        middle = torch.randint(size + 1, (n, 1), device=x.device)
-        place = torch.arange(size, device=x.device)
-        return (place >= middle - size // 4) & (place < middle - size // 4 + size // 2)
-
-    hole = covered(height)[:, None, :, None] & covered(width)[:, None, None, :]
-    return x.masked_fill(hole, 0.0)
+def _changed(name: str, augmentation: Augmentation, x: Tensor) -> Tensor:
+    """Return changed images; raises :class:`UserError`, in the augmentation's name, if it fails."""
+    try:
+        changed = augmentation(x)
+        shape = changed.shape
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        if isinstance(error, GanzooError) or is_out_of_memory(error):
+            raise
+        raise UserError(f"the augmentation {name!r} fails: {sentence(error)[:300]}{place(error)}") from error
+    if shape != x.shape:
+        raise UserError(f"the augmentation {name!r} returns {list(shape)} for images {list(x.shape)}")
+    return changed

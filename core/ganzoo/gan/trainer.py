@@ -5,15 +5,15 @@ precision, clipping, optimizer steps, averaging, checkpoints and resume (:mod:`g
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -21,52 +21,16 @@ from ganzoo.configured import Configured
 from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
-from ganzoo.gan import optimizers
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.gan.networks import Network
 
-__all__ = ["OptimizerConfig", "Phase", "Trainer", "TrainerConfig"]
+__all__ = ["Phase", "Trainer", "TrainerConfig"]
 
 
 class TrainerConfig(BaseModel):
     """Base of the settings of a GAN: what ``[model]`` may say."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class OptimizerConfig(BaseModel):
-    """An optimizer's settings; ``betas`` are used by Adam and AdamW alone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="which optimizer")
-    lr: float = Field(1e-4, gt=0, description="learning rate")
-    betas: tuple[Beta, Beta] | None = Field(
-        None, description="decay of Adam's moving averages; left out: what the loss's paper takes"
-    )
-    weight_decay: float = Field(0.0, ge=0, description="weight decay (decoupled for adamw)")
-
-    def build(
-        self,
-        parameters: Iterable[nn.Parameter],
-        *,
-        lr: float | None = None,
-        betas: tuple[float, float] = (0.5, 0.999),
-    ) -> torch.optim.Optimizer:
-        """Return the optimizer over these parameters; ``lr`` replaces the setting, ``betas`` stand in for none."""
-        rate, decay = lr or self.lr, self.weight_decay
-        match self.name:
-            case "adam":
-                return optimizers.Adam(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
-            case "adamw":
-                return optimizers.AdamW(parameters, rate, self.betas or betas, weight_decay=decay, fused=True)
-            case "rmsprop":
-                return optimizers.RMSprop(parameters, rate, weight_decay=decay)
-            case "sgd":
-                return optimizers.SGD(parameters, rate, weight_decay=decay, fused=True)
 
 
 @dataclass(frozen=True)

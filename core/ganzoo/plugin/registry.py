@@ -90,6 +90,11 @@ class Entry:
         """The name that always works, ``distribution/key``."""
         return f"{self.distribution}/{self.spec.key}"
 
+    @property
+    def recorded(self) -> str:
+        """The name that stands among other settings in a config: the key if it is bundled, else the full name."""
+        return self.spec.key if self.distribution == BUNDLED else self.name
+
 
 class UnknownNameError(UserError):
     """Raised for a name that no plugin offers."""
@@ -273,8 +278,12 @@ class _ForNetworks(Registry):
 _STAND_INS: dict[Kind, str] = {
     "loss": "ganzoo.runs.standins:StandInLoss",
     "regularizer": "ganzoo.runs.standins:StandInRegularizer",
+    "augmentation": "ganzoo.runs.standins:StandInAugmentation",
+    "optimizer": "ganzoo.runs.standins:StandInOptimizer",
+    "schedule": "ganzoo.runs.standins:StandInSchedule",
     "dataset": "ganzoo.runs.standins:StandInDataset",
     "metric": "ganzoo.runs.standins:StandInMetric",
+    "tracker": "ganzoo.runs.standins:StandInTracker",
 }
 
 

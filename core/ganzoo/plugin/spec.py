@@ -13,7 +13,22 @@ from ganzoo.plugin.isolation import isolated
 
 __all__ = ["KINDS", "SAID", "Kind", "Spec"]
 
-Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "field", "format", "sink", "pretrained", "command"]
+Kind = Literal[
+    "model",
+    "loss",
+    "regularizer",
+    "augmentation",
+    "optimizer",
+    "schedule",
+    "dataset",
+    "metric",
+    "tracker",
+    "field",
+    "format",
+    "sink",
+    "pretrained",
+    "command",
+]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -28,8 +43,12 @@ _BASES: Mapping[Kind, tuple[str, ...]] = {
     "model": ("Trainer",),
     "loss": ("Loss",),
     "regularizer": ("Regularizer", "GeneratorRegularizer"),
+    "augmentation": ("Augmentation",),
+    "optimizer": ("Optimizer",),
+    "schedule": ("Schedule",),
     "dataset": ("Dataset",),
     "metric": ("Metric",),
+    "tracker": ("Tracker",),
     "field": ("Field",),
     "format": ("Format",),
 }
@@ -43,14 +62,15 @@ class Spec:
     """One thing that a plugin offers.
 
     ``target`` is ``"package.module:Name"``, imported only when the thing is used. By kind it names a subclass of
-    :class:`~ganzoo.Trainer` (model), :class:`~ganzoo.Loss`, :class:`~ganzoo.Regularizer`, :class:`~ganzoo.Dataset`,
-    :class:`~ganzoo.Metric`, :class:`~ganzoo.Field` (its key is the class's ``kind``) or :class:`~ganzoo.Format` (its
-    key is the file suffix); a ``"sink"`` is a function like :class:`~ganzoo.Sink` (its key is the file suffix, or
-    ``folder``); a ``"command"`` is a function with typer's annotations, or a ``typer.Typer`` for a group of commands
-    (its key is what is typed after ``ganzoo``); for ``"pretrained"`` it is ``"package:path/in/package"``, a model file
-    that the package ships. ``defaults`` are settings laid over those of the class, so that a model that differs from
-    another in its settings alone is a spec and not a file; of a field they are arguments that the conformance kit makes
-    one with. ``plugin`` is who offers it: the registry fills it in.
+    :class:`~ganzoo.Trainer` (model), :class:`~ganzoo.Loss`, :class:`~ganzoo.Regularizer`,
+    :class:`~ganzoo.Augmentation`, :class:`~ganzoo.Optimizer`, :class:`~ganzoo.Schedule`, :class:`~ganzoo.Dataset`,
+    :class:`~ganzoo.Metric`, :class:`~ganzoo.Tracker`, :class:`~ganzoo.Field` (its key is the class's ``kind``) or
+    :class:`~ganzoo.Format` (its key is the file suffix); a ``"sink"`` is a function like :class:`~ganzoo.Sink` (its key
+    is the file suffix, or ``folder``); a ``"command"`` is a function with typer's annotations, or a ``typer.Typer`` for
+    a group of commands (its key is what is typed after ``ganzoo``); for ``"pretrained"`` it is
+    ``"package:path/in/package"``, a model file that the package ships. ``defaults`` are settings laid over those of the
+    class, so that a model that differs from another in its settings alone is a spec and not a file; of a field they are
+    arguments that the conformance kit makes one with. ``plugin`` is who offers it: the registry fills it in.
     """
 
     kind: Kind

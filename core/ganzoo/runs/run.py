@@ -280,9 +280,7 @@ class Run:
 
 
 def _environment(config: Config) -> dict[str, Any]:
-    choices = [config.model, config.data, *config.regularizers.values(), *config.metrics.values()]
-    choices += [config.loss] if config.loss else []
-    plugins = {choice.entry.distribution: choice.entry.version for choice in choices}
+    plugins = {entry.distribution: entry.version for entry in config.entries()}
     packages = ("torch", "numpy", "pydantic")
     return {
         "python": platform.python_version(),

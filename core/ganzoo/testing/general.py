@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from ganzoo.config.merging import parse_set
 from ganzoo.config.validation import validate
+from ganzoo.configured import Find, Named
 from ganzoo.errors import UserError
 from ganzoo.plugin.isolation import said
 from ganzoo.plugin.registry import STRICT, Entry, Registry
@@ -146,18 +147,24 @@ def settings(entry: Entry, sets: Sequence[str]) -> None:
     """The defaults are valid, and written as TOML and read back they are the same."""
     built = build_settings(entry, sets)
     written = tomli_w.dumps(built.model_dump(mode="json", exclude_none=True))
-    if validate(type(built), entry.spec.kind, tomllib.loads(written)) != built:
+    if validate(type(built), entry.spec.kind, tomllib.loads(written), find=_finding(entry)) != built:
         raise Fault("the settings, written as TOML and read back, are not the same")
 
 
 def build_settings(entry: Entry, sets: Sequence[str]) -> BaseModel:
     """Return the settings of anything but a model; raises :class:`Skip` if one that is required is missing."""
     config: type[BaseModel] = entry.spec.load().Config
-    values = {**entry.spec.defaults, **given(sets)}
+    name = {"name": entry.recorded} if issubclass(config, Named) else {}
+    values = {**entry.spec.defaults, **given(sets), **name}
     missing = [name for name, field in config.model_fields.items() if field.is_required() and name not in values]
     if missing:
         raise Skip(f"it has settings without a default; give {' and '.join(f'--set {name}=...' for name in missing)}")
-    return validate(config, entry.spec.kind, values)
+    return validate(config, entry.spec.kind, values, find=_finding(entry))
+
+
+def _finding(entry: Entry) -> Find:
+    """Return what finds the entry by any name."""
+    return lambda kind, name: entry
 
 
 def given(sets: Sequence[str]) -> Mapping[str, Any]:

@@ -6,7 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ganzoo.plugin.registry import Entry, Registry, load_registry
-from ganzoo.testing import datasets, fields, formats, general, growth, losses, models
+from ganzoo.testing import (
+    augmentations,
+    datasets,
+    fields,
+    formats,
+    general,
+    growth,
+    losses,
+    models,
+    optimizers,
+    trackers,
+)
 from ganzoo.testing.results import Check, Result, run
 
 __all__ = ["check", "run_checks"]
@@ -44,8 +55,16 @@ def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[C
             yield from losses.loss_checks(registry, entry, sets)
         case "regularizer":
             yield from losses.regularizer_checks(entry, sets)
+        case "augmentation":
+            yield from augmentations.checks(entry, sets)
+        case "optimizer":
+            yield from optimizers.optimizer_checks(entry, sets)
+        case "schedule":
+            yield from optimizers.schedule_checks(entry, sets)
         case "dataset":
             yield from datasets.checks(registry, entry, sets)
+        case "tracker":
+            yield from trackers.checks(entry, sets)
         case "field":
             yield from fields.checks(entry, sets)
         case "format":

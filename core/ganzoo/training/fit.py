@@ -23,6 +23,7 @@ from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress, print
 from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
+from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import peak, smaller
 from ganzoo.training.process import alone, fast_process
@@ -100,11 +101,12 @@ def _fit(
     # Only now: earlier, batches would be read from position 0, which restore() has just changed.
     loop.start_stream()
     metrics = config.build_metrics(dataset)
-    sample_logger = SampleLogger(run, loop, dataset, metrics, registry)
+    followers = Followers(registry, config.build_trackers())
+    sample_logger = SampleLogger(run, loop, dataset, metrics, followers)
     for metric in metrics.values():
         metric.prepare(quiet=quiet)
 
-    registry.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
+    followers.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
     # "failed" until the last line of the block has run, so that ganzoo_fit_end is right whatever is raised.
     outcome: Literal["done", "interrupted", "failed"] = "failed"
     try:
@@ -114,7 +116,7 @@ def _fit(
             # The training was killed between its last checkpoint and its last grid.
             elif loop.step == settings.steps and not sample_logger.grid.is_file() and (figures := sample_logger.draw()):
                 run.log(loop.step, figures)
-            _train(loop, run, registry, sample_logger, progress, signals)
+            _train(loop, run, followers, sample_logger, progress, signals)
         stopped = signals.number and loop.step < settings.steps
         if not stopped:
             sample_logger.finish()
@@ -127,7 +129,7 @@ def _fit(
             sample_logger.finish()
         raise
     finally:
-        registry.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
+        followers.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
     # Raised last: an interrupted run has its checkpoint and its model card, and plugins know that it ended.
     if stopped:
         sentence = f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}"
@@ -135,7 +137,7 @@ def _fit(
 
 
 def _train(
-    loop: Loop, run: Run, registry: Registry, sample_logger: SampleLogger, progress: Progress, signals: _Signals
+    loop: Loop, run: Run, followers: Followers, sample_logger: SampleLogger, progress: Progress, signals: _Signals
 ) -> None:
     settings = loop.settings
     started, since = time.perf_counter(), loop.step
@@ -166,7 +168,7 @@ def _train(
             metrics |= sample_logger.draw()
         if metrics:
             run.log(loop.step, metrics)
-            registry.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
+            followers.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
             # Restarted after the samples and the plugins, whose time is not that of training.
             started, since = time.perf_counter(), loop.step
         if loop.step % settings.checkpoint_every == 0 or last:
@@ -174,7 +176,7 @@ def _train(
             stale = []
             # Only now, when the new checkpoint is on disk, are the old lines of metrics.jsonl given up for good.
             run.settle()
-            registry.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
+            followers.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
         if stop:
             return
 

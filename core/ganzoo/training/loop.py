@@ -1,7 +1,6 @@
 """The training step: runs the phases of any GAN, and holds the state that checkpoints save."""
 
 import copy
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -17,6 +16,7 @@ from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
 from ganzoo.gan.networks import Network
 from ganzoo.gan.precision import choose_precision, mixed_precision, products
+from ganzoo.gan.schedules import Schedule
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
@@ -56,6 +56,7 @@ class Loop:
         self.phases: list[Phase] = []
         self.ema: dict[str, nn.Module] = {}
         self.logs: dict[str, list[Tensor]] = {}
+        self._schedule: Schedule = settings.lr_schedule.make()
         self._clock = torch.zeros((), device=trainer.device)  # the step, for losses that ask for it
         self._follow()
         self.captures: Captures | None = None
@@ -247,16 +248,14 @@ class Loop:
                     parameter.requires_grad_(wanted)
             self._focused = names
 
-    def _set_learning_rates(self) -> None:
-        match self.settings.lr_schedule:
-            case "constant":
-                factor = 1.0
-            case "linear":
-                factor = 1 - self.step / self.settings.steps
-            case "cosine":
-                factor = (1 + math.cos(math.pi * self.step / self.settings.steps)) / 2
+    def rate_factor(self, step: int) -> float:
+        """Return what the learning rates are multiplied by in a step; raises UserError if the schedule fails."""
         # Warm-up limits the schedule instead of multiplying it: it never raises the rate above the schedule.
-        factor = min(factor, (self.step + 1) / max(self.settings.lr_warmup, 1))
+        warm_up = (step + 1) / max(self.settings.lr_warmup, 1)
+        return min(self._schedule.factor(step, self.settings.steps), warm_up)
+
+    def _set_learning_rates(self) -> None:
+        factor = self.rate_factor(self.step)
         if factor == self._factor:
             return
         self._factor = factor

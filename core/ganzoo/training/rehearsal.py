@@ -33,12 +33,15 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     device = resolve_device(config.train.device)
     if config.train.capture is True and device.type != "cuda":
         raise UserError(f"capture=true is for CUDA, and this training is on {device}; take capture=auto")
+    config.build_trackers()
     checkpoint.seed_random(config.train.seed)
     trainer = config.build_trainer(dataset.spec)
     size = _least(config, trainer)
     trainer.to(device)
     settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
     loop = Loop(trainer, dataset, settings)
+    for step in sorted({0, config.train.steps // 2, config.train.steps - 1}):
+        loop.rate_factor(step)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
     fault = _try(loop, config)
     if not fault and loop.grow(config.train.steps - 1):  # at its largest, where memory runs out if it does

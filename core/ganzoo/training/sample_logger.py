@@ -17,8 +17,8 @@ from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
 from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs
 from ganzoo.inference.sampling import draw_inputs, run_batched
-from ganzoo.plugin.registry import Registry
 from ganzoo.runs.run import Run
+from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
 
 __all__ = ["SampleLogger"]
@@ -30,9 +30,9 @@ class SampleLogger:
     """Draws sample grids from fixed latents, the loss curves and the animation, and computes metrics on samples."""
 
     def __init__(
-        self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], registry: Registry
+        self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], followers: Followers
     ) -> None:
-        self.run, self.loop, self.metrics, self.registry = run, loop, metrics, registry
+        self.run, self.loop, self.metrics, self.followers = run, loop, metrics, followers
         self.warned: set[str] = set()
         self.signature = next(iter(loop.exports().values())).signature
         for metric in metrics.values():
@@ -114,7 +114,7 @@ class SampleLogger:
 
     def _notify(self, path: Path) -> None:
         self.drawn.add(path)
-        self.registry.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
+        self.followers.notify("ganzoo_samples", run=self.run.path, step=self.loop.step, path=path)
 
     def finish(self) -> None:
         """Draw the curves, and join the grids to an animation."""

@@ -47,6 +47,7 @@ def train(
     steps: int | None = None,
     loss: str | None = None,
     regularizers: Sequence[str] = (),
+    trackers: Sequence[str] = (),
     without: Sequence[str] = (),
     preset: str | None = None,
     config: str | PathLike[str] | Mapping[str, Any] | None = None,
@@ -64,10 +65,10 @@ def train(
     """Train a GAN into a new run folder, or go on with one; return the run.
 
     A new training: ``plugin`` names the model and ``loss`` the adversarial loss, by default what the model suggests;
-    ``regularizers`` are added. ``data`` is the name of a data set, a folder of images, a :class:`~ganzoo.Dataset`, or
+    ``regularizers`` and ``trackers`` are added. ``data`` is the name of a data set, a folder of images, a :class:`~ganzoo.Dataset`, or
     tensors or arrays: images [N, C, H, W], uint8, or floating point in 0..1 or -1..1; points [N, D]; or a pair of these
-    and their classes [N] or attributes [N, D]. ``without`` names regularizers and metrics to leave out that would be
-    used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a TOML file of settings,
+    and their classes [N] or attributes [N, D]. ``without`` names regularizers, metrics and trackers to leave out that
+    would be used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a TOML file of settings,
     such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width": 24}}``; ``sets`` are
     single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before ``config``, that before
     the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides weights, latents and the
@@ -77,7 +78,7 @@ def train(
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
     checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
-    ``without`` and ``sets`` may change it, nothing else. If its data was given as an object, ``data`` is to be given
+    ``trackers``, ``without`` and ``sets`` may change it, nothing else. If its data was given as an object, ``data`` is to be given
     again.
 
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
@@ -100,6 +101,7 @@ def train(
             steps=steps,
             loss=loss,
             regularizers=regularizers,
+            trackers=trackers,
             without=without,
             preset=preset,
             config=config,
@@ -138,6 +140,7 @@ def prepare(
     steps: int | None = None,
     loss: str | None = None,
     regularizers: Sequence[str] = (),
+    trackers: Sequence[str] = (),
     without: Sequence[str] = (),
     preset: str | None = None,
     config: str | PathLike[str] | Mapping[str, Any] | None = None,
@@ -158,7 +161,7 @@ def prepare(
     registry, chosen = choose_data(load_registry(), data)
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device, "deterministic": deterministic}
     flags = {key: value for key, value in flags.items() if value is not None}
-    flags |= _left_out(registry, without)
+    flags |= overlay({"tracker": {name: {} for name in trackers}}, _left_out(registry, without))
     if resume is not None:
         run = Run.open(resume)
         # Data that was given as an object is not in the run: it has to be given again, and nothing else can be.
@@ -218,17 +221,17 @@ def _prepare_resumed(
 
 
 def _left_out(registry: Registry, names: Sequence[str]) -> dict[str, Any]:
-    """Return a config layer that leaves out the regularizers and metrics of these names."""
+    """Return a config layer that leaves out the regularizers, metrics and trackers of these names."""
     layer: dict[str, dict[str, Any]] = {}
     for name in names:
-        kinds: tuple[Kind, ...] = ("regularizer", "metric")
+        kinds: tuple[Kind, ...] = ("regularizer", "metric", "tracker")
         known = {
             kind: [each for entry in registry.specs(kind) for each in (entry.spec.key, entry.name)] for kind in kinds
         }
         found = [kind for kind in kinds if name in known[kind]]
         if not found:
             close = did_you_mean(name, [each for kind in kinds for each in known[kind] if "/" not in each])
-            raise UserError(f"--without takes a regularizer or a metric, not {name!r}{close}")
+            raise UserError(f"--without takes a regularizer, a metric or a tracker, not {name!r}{close}")
         for kind in found:
             layer.setdefault(kind, {})[name] = False
     return layer

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,36 @@ def test_its_command_is_one_of_ganzoos(ganzoo: Shell, exported: Path) -> None:
     assert "unknown command 'avrage'; did you mean 'average'?" in ganzoo("avrage", code=2).stderr
 
 
+def test_its_optimizer_schedule_augmentation_and_tracker_are_used_and_resumed(ganzoo: Shell, tmp_path: Path) -> None:
+    own = ("model.optimizer.name=lion", "model.optimizer.momentum=0.9", "lr_schedule=restarts", "lr_schedule.cycles=2")
+    own += ('model.augment.policy=["color", {name = "noise", scale = 0.2}]',)
+    common = ("model.hidden=[8]", "batch_size=8", "checkpoint_every=4", "log_every=2", "model.optimizer.lr=0.001")
+    sets = [part for each in (*own, *common) for part in ("--set", each)]
+    train = ("train", "-p", "gan_fc", "--data", "digits", "--device", "cpu", "--tracker", "journal", *sets, "-q")
+    mine = Shell(tmp_path, *ganzoo.path)
+    whole = tmp_path / mine(*train, "--steps", "8").stdout.strip()
+    config = tomllib.loads((whole / "config.toml").read_text())
+    assert config["lr_schedule"] == {"name": "ganzoo-outsider/restarts", "cycles": 2}
+    assert config["model"]["optimizer"]["name"] == "ganzoo-outsider/lion"
+    assert config["model"]["optimizer"]["momentum"] == 0.9
+    noise = {"name": "ganzoo-outsider/noise", "scale": 0.2}
+    assert config["model"]["augment"]["policy"] == [{"name": "color", "strength": 1.0}, noise]
+    # From the checkpoint of step 4 it comes to the same end, to the last bit.
+    weights = (whole / "checkpoints" / "step-000008" / "networks.safetensors").read_bytes()
+    mine("train", "--resume", str(whole), "--from-step", "4", "--steps", "8", "-q")
+    assert (whole / "checkpoints" / "step-000008" / "networks.safetensors").read_bytes() == weights
+    told = (tmp_path / "runs" / "journal.txt").read_text().splitlines()
+    assert [line.partition(" ")[2].partition(":")[0] for line in told] == [
+        *("begins", "step 2", "step 4", "step 6", "step 8", "done after step 8"),
+        *("goes on after step 4", "step 6", "step 8", "done after step 8"),
+    ]
+    # Where it is not installed, the run still draws; to train on, it is named.
+    alone = Shell(tmp_path)
+    alone("sample", str(whole), "-n", "4", "--out", "samples.png")
+    missing = alone("train", "--resume", str(whole), "--steps", "12", code=2).stderr
+    assert "of ganzoo-outsider 0.1.0, which is not installed; pip install ganzoo-outsider==0.1.0" in missing
+
+
 def test_its_kind_of_field_is_trained_sampled_and_run_without_it(ganzoo: Shell) -> None:
     sets = ["--set", "model.width=8", "--set", "data.points=12", "--steps", "3", "-q"]
     run = ganzoo("train", "-p", "cloud_gan", *sets).stdout.strip()
@@ -177,10 +208,14 @@ def test_its_format_is_written_from_the_command_line(ganzoo: Shell, run: Path) -
     assert "holds weights and no layers" in ganzoo("sample", "weights.safetensors", code=2).stderr
 
 
+_KINDS = ("lion", "restarts", "noise", "journal")
+
+
 @pytest.mark.parametrize(
     ("name", "checks"),
     [
         *[("pearson", 8), ("res_mlp", 8), ("began_mlp", 8), ("average", 4), ("safetensors", 5), ("l2", 8)],
+        *[(name, 8) for name in _KINDS],
         *[("cloud", 11), ("spheres", 8), ("cloud_gan", 8)],
     ],
 )

@@ -18,7 +18,8 @@ from torch import nn
 from ganzoo import Attributes, Image, Label, Points, Run, UserError, load_config, load_registry
 from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
-from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+from ganzoo.gan.optimizers import OptimizerConfig
+from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
 from ganzoo.runs import checkpoint
 from ganzoo.testing.models import capture
 from ganzoo.training.capture import CaptureFailed, CudaGraphs, Tapes

@@ -18,7 +18,7 @@ from ganzoo import Generator as GeneratorNetwork
 from ganzoo import Image, Latent, Loss, Phase, Points, Signature, Trainer, TrainerConfig, UserError, load, load_registry
 from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
-from ganzoo.gan.trainer import OptimizerConfig
+from ganzoo.gan.optimizers import OptimizerConfig
 from ganzoo.plugin.registry import BUNDLED, Registry
 from ganzoo.runs import checkpoint
 from ganzoo.testing import general, run_checks

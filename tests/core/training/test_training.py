@@ -9,7 +9,8 @@ from torch import nn
 from ganzoo import Generator, Image, Label, Latent, Points, Signature, UserError, load_config, load_registry
 from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec, TensorDataset
-from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
+from ganzoo.gan.optimizers import OptimizerConfig
+from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 

@@ -9,6 +9,8 @@ HOOK_API = 1
 _LSGAN = "Least Squares Generative Adversarial Networks, arXiv:1611.04076"
 _BEGAN = "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717"
 
+_LION = "Symbolic Discovery of Optimization Algorithms, arXiv:2302.06675"
+
 
 @hookimpl
 def ganzoo_specs() -> Iterable[Spec]:
@@ -18,6 +20,10 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec("regularizer", "l2", "Penalizes the discriminator's squared weights", "ganzoo_outsider.l2:L2"),
         Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
         Spec("model", "began_mlp", "BEGAN with multi-layer perceptrons", "ganzoo_outsider.began_mlp:Began", _BEGAN),
+        Spec("optimizer", "lion", "Lion: steps by the sign", "ganzoo_outsider.lion:LionOptimizer", _LION),
+        Spec("schedule", "restarts", "Half a cosine, several times", "ganzoo_outsider.restarts:Restarts"),
+        Spec("augmentation", "noise", "Gaussian noise, another for each image", "ganzoo_outsider.noise:Noise"),
+        Spec("tracker", "journal", "Plain words in journal.txt", "ganzoo_outsider.journal:Journal"),
         Spec("field", "cloud", "Point clouds in a cube", "ganzoo_outsider.cloud:Cloud", defaults={"points": 32}),
         Spec("dataset", "spheres", "Point clouds on spheres", "ganzoo_outsider.cloud_gan:Spheres"),
         Spec("model", "cloud_gan", "Point clouds against a PointNet", "ganzoo_outsider.cloud_gan:CloudGAN"),

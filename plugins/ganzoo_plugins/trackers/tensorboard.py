@@ -7,43 +7,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ganzoo import hookimpl
-
-_files: dict[Path, "_Events"] = {}
+from ganzoo import Tracker
 
 
-@hookimpl
-def ganzoo_fit_start(run: Path, step: int) -> None:
-    """Open the event file; on resume, hide what was logged after the checkpoint."""
-    _files[run] = _Events(run / "tb", step)
+class TensorBoard(Tracker):
+    """Scalars and grids of samples as events; what was logged after the checkpoint is hidden on resume."""
 
+    default = True
 
-@hookimpl
-def ganzoo_log(run: Path, step: int, metrics: Mapping[str, float]) -> None:
-    """Add the scalars."""
-    from torch.utils.tensorboard.summary import scalar
+    def start(self, run: Path, config: Mapping[str, Any], step: int) -> None:
+        self.events = _Events(run / "tb", step)
 
-    for name, value in metrics.items():
-        _files[run].add(step, summary=scalar(name, value))
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        from torch.utils.tensorboard.summary import scalar
 
+        for name, value in metrics.items():
+            self.events.add(step, summary=scalar(name, value))
 
-@hookimpl
-def ganzoo_samples(run: Path, step: int, path: Path) -> None:
-    """Add the grid of samples."""
-    import numpy as np
-    from PIL import Image
-    from torch.utils.tensorboard.summary import image
+    def samples(self, step: int, path: Path) -> None:
+        import numpy as np
+        from PIL import Image
+        from torch.utils.tensorboard.summary import image
 
-    with Image.open(path) as grid:
-        _files[run].add(step, summary=image("samples", np.asarray(grid.convert("RGB")), dataformats="HWC"))
+        with Image.open(path) as grid:
+            self.events.add(step, summary=image("samples", np.asarray(grid.convert("RGB")), dataformats="HWC"))
 
-
-@hookimpl
-def ganzoo_fit_end(run: Path, outcome: str) -> None:
-    """Close the event file; raises OSError if something of a training that has not failed is not in it."""
-    problem = _files.pop(run).close()
-    if problem is not None and outcome != "failed":
-        raise problem
+    def finish(self, step: int, outcome: str) -> None:
+        # Raised last: something of a training that has not failed is not in the file.
+        problem = self.events.close()
+        if problem is not None and outcome != "failed":
+            raise problem
 
 
 class _Events:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganzoo.gan import optimizers
+from ganzoo_plugins.optimizers import eager as optimizers
 
 SETTINGS = {
     "Adam": {"lr": 0.1, "betas": (0.5, 0.9), "weight_decay": 0.1, "fused": True},

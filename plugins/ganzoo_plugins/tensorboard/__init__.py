@@ -1,1 +1,0 @@
-"""Writes TensorBoard events beside a run."""

@@ -1,0 +1,1 @@
+"""Trackers: what a training logs, shown elsewhere."""
