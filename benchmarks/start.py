@@ -62,7 +62,11 @@ def install(site: Path) -> None:
 
 def taken(arguments: list[str], folder: str, site: str) -> tuple[float, float]:
     """Return the seconds that a process takes, by the clock and of CPU time, with what is installed in the site."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path[1:], site]))}
+    environment = {
+        **os.environ,
+        "GANZOO_CACHE": site or folder,
+        "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path[1:], site])),
+    }
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, check=True, capture_output=True)
     clock, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
