@@ -64,7 +64,7 @@ def taken(arguments: list[str], folder: str, site: str) -> tuple[float, float]:
     """Return the seconds that a process takes, by the clock and of CPU time, with what is installed in the site."""
     environment = {
         **os.environ,
-        "GANZOO_CACHE": site or folder,
+        "GANZOO_CACHE": os.path.join(site or folder, "cache"),
         "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path[1:], site])),
     }
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
