@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, abc
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,10 +18,9 @@ from ganzoo.config.config import Config
 from ganzoo.config.resolving import load_config
 from ganzoo.data.dataset import Batch, Dataset, DataSpec, TensorDataset
 from ganzoo.errors import UserError
-from ganzoo.fields import Attributes, Image, Label, Latent, Mask, Points, Signature
+from ganzoo.fields import Attributes, Column, Image, Label, Points, Sequence, Signature, Table, Tokens
 from ganzoo.gan.networks import Network
 from ganzoo.gan.trainer import Phase
-from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
@@ -31,7 +29,7 @@ from ganzoo.testing.results import Fault
 from ganzoo.training.capture import Graphs
 from ganzoo.training.loop import Loop
 
-__all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs"]
+__all__ = ["Bench", "Probe", "draw", "first_outputs"]
 
 SMALL = ("batch_size=8", "accumulate=1", "steps=1000", "seed=0", 'device="cpu"', 'precision="fp32"', "workers=0")
 """Settings that every model is checked with unless the caller says otherwise."""
@@ -43,11 +41,16 @@ STEPS = 4
 class Bench:
     """Makes what the checks of one model need."""
 
-    def __init__(self, registry: Registry, entry: Entry, sets: Sequence[str]) -> None:
+    def __init__(self, registry: Registry, entry: Entry, sets: abc.Sequence[str], start: int = 0) -> None:
         self.registry = registry
         self.entry = entry
         self.sets = (*SMALL, *sets)
+        self.start = start
         self.stand_in = ""
+
+    def at(self, start: int) -> Bench:
+        """Return a bench of the same model whose trainings begin at a later step, grown to what the model is there."""
+        return Bench(self.registry, self.entry, (*self.sets, f"steps={start + 1000}"), start)
 
     def configure(self, preset: str | None = None, **layer: Any) -> Config:
         """Return the model's config with the layer on top."""
@@ -74,14 +77,26 @@ class Bench:
                 return dataset
             raise Fault(f"its data is not on this machine, and it takes no random data instead: {error}") from None
 
-    def loop(self, config: Config | None = None, graphs: Callable[[torch.device], Graphs] | None = None) -> Loop:
-        """Return a fresh training of the model at step 0, made as a real one is; ``graphs`` captures its phases."""
+    def loop(
+        self,
+        config: Config | None = None,
+        graphs: Callable[[torch.device], Graphs] | None = None,
+        *,
+        start: int | None = None,
+    ) -> Loop:
+        """Return a fresh training of the model, made as a real one is; ``graphs`` captures its phases.
+
+        It begins at the step ``start``, by default the bench's.
+        """
         config = config or self.config
         dataset = self.dataset
         checkpoint.seed_random(config.train.seed)
         trainer = config.build_trainer(dataset.spec)
         trainer.to(torch.device("cpu"))
-        return Loop(trainer, dataset, config.train, graphs)
+        loop = Loop(trainer, dataset, config.train, graphs)
+        loop.step = self.start if start is None else start
+        loop.grow(loop.step)
+        return loop
 
     @cached_property
     def probe(self) -> Probe:
@@ -125,13 +140,19 @@ class Probe:
         self._before: dict[str, Tensor] = {}
         for name, optimizer in loop.trainer.optimizers.items():
             optimizer.register_step_pre_hook(lambda *_, name=name: self._stepping(name))
-        loop.phases = [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in loop.phases]
+        listed = loop.trainer.phases
+
+        def watched() -> list[Phase]:
+            return [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in listed()]
+
+        loop.trainer.phases = watched  # type: ignore[method-assign]  # where a trainer grows, they are listed again
+        loop.phases[:] = watched()
 
     def _loss(self, phase: Phase) -> Any:
-        def loss(batch: Batch) -> Mapping[str, Tensor]:
+        def loss(batch: Batch, step: Tensor) -> Mapping[str, Tensor]:
             self._phase, self._before = phase, {name: part.detach().clone() for name, part in self.weights.items()}
             self.runs[phase.name] += 1
-            return phase.loss(batch)
+            return phase.compute(batch, step)
 
         return loss
 
@@ -165,26 +186,9 @@ class Probe:
                 self.faults.setdefault("gradients", f"the gradient of {name} in phase {phase.name!r} is not finite")
 
 
-def drawable(signature: Signature) -> bool:
-    """Return whether samples can be drawn from latents, labels and attributes alone."""
-    return all(isinstance(field, Latent | Label | Attributes) for field in signature.inputs)
-
-
 def draw(signature: Signature, n: int, seed: int = 0) -> list[Tensor]:
-    """Return inputs of any kind: what can be drawn as samples are drawn, images uniformly in their range."""
-    known = tuple(field for field in signature.inputs if isinstance(field, Latent | Label | Attributes | Mask))
-    drawn = iter(draw_inputs(replace(signature, inputs=known), n, seed))
-    rng = np.random.Generator(np.random.Philox(seed))
-    inputs = []
-    for field in signature.inputs:
-        shape = (n, *field.shape)
-        if field in known:
-            inputs.append(next(drawn))
-        elif isinstance(field, Image):
-            inputs.append(torch.from_numpy(rng.uniform(*field.range, shape).astype(np.float32)))
-        else:
-            inputs.append(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
-    return inputs
+    """Return inputs of any kind, on the CPU."""
+    return [torch.from_numpy(part) for part in signature.examples(n, seed)]
 
 
 @torch.no_grad()
@@ -198,7 +202,7 @@ def first_outputs(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return outputs
 
 
-def _said(names: Sequence[str]) -> str:
+def _said(names: abc.Sequence[str]) -> str:
     return " and ".join(repr(name) for name in names) or "nothing"
 
 
@@ -220,6 +224,11 @@ def _stand_ins() -> Iterator[Dataset]:
             spec = DataSpec("random", domains, size, paired)
             yield TensorDataset(spec, {"a": pixels(3, side), "b": pixels(3, side)})
     yield TensorDataset(DataSpec("random", (Points(2),), size), {"x": torch.randn(size, 2, generator=rng)})
+    columns = (Column("amount", (0, 10)), Column("kind", categories=("a", "b", "c")))
+    for field in (Sequence(1, 64), Tokens(8, 12), Table(columns)):
+        (values,) = Signature((field,), field).examples(size)
+        spec = DataSpec("random", (field, Label(4)), size)
+        yield TensorDataset(spec, {"x": torch.from_numpy(values), "y": labels % 4})
     image = Image(3, 32, 32, range=(0, 255))
     spec = DataSpec("random", (image, Label(4), Label(3, name="hue")), size)
     classes = torch.arange(size)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ganzoo.plugin.registry import Entry, Registry, load_registry
-from ganzoo.testing import datasets, general, losses, models
+from ganzoo.testing import datasets, fields, formats, general, growth, losses, models
 from ganzoo.testing.results import Check, Result, run
 
 __all__ = ["check", "run_checks"]
@@ -39,9 +39,14 @@ def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[C
     match entry.spec.kind:
         case "model":
             yield from models.checks(registry, entry, sets)
+            yield from growth.checks(registry, entry, sets)
         case "loss":
             yield from losses.loss_checks(registry, entry, sets)
         case "regularizer":
             yield from losses.regularizer_checks(entry, sets)
         case "dataset":
             yield from datasets.checks(registry, entry, sets)
+        case "field":
+            yield from fields.checks(entry, sets)
+        case "format":
+            yield from formats.checks(entry)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,13 +39,14 @@ from ganzoo import (
     Signature,
     TrainerConfig,
     UserError,
+    fields,
     load_registry,
 )
 from ganzoo.plugin.registry import BUNDLED, Registry
 from ganzoo.testing import Result, check, general, run_checks
 from ganzoo.testing.results import Check, run
 
-CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "format", "sink", "command")
+CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "field", "format", "sink", "command")
 SHIPPED = [f"{entry.spec.kind}:{entry.name}" for entry in load_registry().specs() if entry.distribution == BUNDLED]
 
 
@@ -673,6 +676,120 @@ class Unpicklable(HonestData):
     def __init__(self, config: DatasetConfig) -> None:
         super().__init__(config)
         self.secret = lambda: 0
+
+
+def flat(cls: type) -> type:
+    """Make a kind of field out of a class that says what is wrong with it: 3 numbers, called by its own name."""
+    members = {
+        "kind": cls.__name__,
+        "describe": lambda self: "three numbers",
+        "from_json": classmethod(lambda cls, data, name, shape: cls(shape[0], name)),
+        "shape": property(lambda self: (self.dim,)),
+        "__annotations__": {"dim": "int", "name": "str"},
+        "dim": 3,
+        "name": "x",
+        "__module__": __name__,
+    }
+    return dataclass(frozen=True)(type(cls.__name__, (fields.Field,), members | own(cls)))
+
+
+def own(cls: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__", "__module__")}
+
+
+@toy("field")
+@flat
+class HonestField:
+    pass
+
+
+@toy("field", "kind")
+@flat
+class MisnamedField:
+    kind = "other"
+
+
+@toy("field", "build")
+@flat
+class UnmadeField:
+    def __post_init__(self) -> None:
+        raise TypeError("no")
+
+
+@toy("field", "document")
+@flat
+class ForgetfulField:
+    from_json = classmethod(lambda cls, data, name, shape: cls(shape[0] + 1, name))
+
+
+@toy("field", "document")
+@flat
+class UnspokenField:
+    def to_json(self) -> dict[str, Any]:
+        return {**fields.Field.to_json(self), "extra": {1, 2}}
+
+
+@toy("field", "values")
+@flat
+class ShapelessField:
+    def example(self, random: Any, index: Any) -> Any:
+        return random.standard_normal((len(index), 2), dtype="float32")
+
+
+@toy("field", "values")
+@flat
+class SelfAccusingField:
+    def fault(self, values: Any) -> str:
+        return "nothing right"
+
+
+@toy("field", "values")
+@flat
+class RestlessField:
+    def example(self, random: Any, index: Any) -> Any:
+        return np.random.default_rng().standard_normal((len(index), 3), dtype="float32")
+
+
+@toy("field", "encoding")
+@flat
+class OneWayField:
+    def encode(self, batch: Tensor) -> Tensor:
+        return batch * 2
+
+
+@toy("field", "encoding")
+@flat
+class WideField:
+    def encode(self, batch: Tensor) -> Tensor:
+        return batch.double()
+
+
+@toy("field", "packed")
+@flat
+class PackedField:
+    def packed(self, count: int) -> Any:
+        return self
+
+
+@toy("field", "picture")
+@flat
+class UnseenField:
+    def picture(self, samples: Any, real: Any = None, columns: Any = None) -> Any:
+        return samples
+
+
+@toy("field", "stored")
+@flat
+class DriftingField:
+    def stored(self, samples: Any) -> Any:
+        return samples + 1
+
+
+@toy("field", "stored")
+@flat
+class LostField:
+    def stored(self, samples: Any) -> Any:
+        return samples[:1]
 
 
 @pytest.mark.parametrize("key", TOYS)
