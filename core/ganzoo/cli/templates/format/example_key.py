@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganzoo import Format, Network, Sampler, UserError, files
+from ganzoo import Format, Network, UserError, files
 
 
 class ExampleKey(Format):
     """For programs that have the layers themselves: ``safetensors`` reads it in Python, Rust and JavaScript."""
+
+    unread = "it holds weights and no layers: export an .onnx to sample from"
 
     def check(self, network: Network, *, pixels: Any = None, precision: str = "fp32") -> None:
         """Refuse what weights alone cannot do; it is asked before anything is written."""
@@ -26,7 +28,3 @@ class ExampleKey(Format):
         with files.atomic_path(path) as temporary:
             save_file(weights, temporary, {"ganzoo": json.dumps(document)})
         return document
-
-    def load(self, path: Path) -> Sampler:
-        """Refuse the file, since it cannot be sampled from."""
-        raise UserError(f"{path} holds weights and no layers: export an .onnx to sample from")
