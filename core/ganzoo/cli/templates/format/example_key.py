@@ -13,10 +13,10 @@ class ExampleKey(Format):
 
     unread = "it holds weights and no layers: export an .onnx to sample from"
 
-    def check(self, network: Network, *, pixels: Any = None, precision: str = "fp32") -> None:
+    def check(self, network: Network, *, pixels: Any = None, precision: str = "fp32", target: str = "any") -> None:
         """Refuse what weights alone cannot do; it is asked before anything is written."""
-        if pixels or precision != "fp32":
-            raise UserError("a .example_key holds weights in float32: leave --pixels and --precision out")
+        if pixels or (precision, target) != ("fp32", "any"):
+            raise UserError("a .example_key holds weights in float32: leave --pixels, --precision and --target out")
 
     def export(self, network: Network, path: Path, metadata: Mapping[str, Any], **options: Any) -> Mapping[str, Any]:
         """Write the network to ``path``, which is there when it is complete, and return its metadata."""
