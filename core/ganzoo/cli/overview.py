@@ -53,7 +53,6 @@ def _commands() -> dict[str, str]:
         if kept["installed"] == installed and all(_stamp(file) == stamp for file, stamp in kept["modules"].items()):
             return {str(name): str(summary) for name, summary in kept["commands"].items()}
 
-    from ganzoo.files import write_atomic
     from ganzoo.plugin.registry import BUNDLED, load_registry
 
     registry = load_registry()
@@ -68,8 +67,11 @@ def _commands() -> dict[str, str]:
             getattr(part, "__file__", None) for name, part in sys.modules.items() if name.partition(".")[0] in packages
         ]
         kept = {"installed": installed, "modules": {file: _stamp(file) for file in files if file}, "commands": commands}
-        with suppress(Exception):  # a full disk, a folder that is not ours
-            write_atomic(path, json.dumps(kept))
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        with suppress(OSError):  # a full disk, a folder that is not ours
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(json.dumps(kept), encoding="utf-8")  # ganzoo.files would import much more than all else
+            beside.replace(path)
     return commands
 
 
