@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.exporting import export
     from ganzoo.inference.formats import Format, Sampler, Sink
+    from ganzoo.inference.model import TrainedModel
     from ganzoo.inference.opening import load
     from ganzoo.inference.sampling import draw_inputs
     from ganzoo.inference.tiling import Translator
@@ -109,6 +110,7 @@ _HOME = {
     "inference.comparison": ("Comparison", "RunSummary", "compare"),
     "inference.encoding": ("Encoding", "encode"),
     "inference.evaluation": ("Evaluation", "evaluate"),
+    "inference.model": ("TrainedModel",),
     "inference.opening": ("load",),
     "inference.sampling": ("draw_inputs",),
     "inference.tiling": ("Translator",),
@@ -138,7 +140,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Bound", "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
-    "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",
+    "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
     "compare", "draw_inputs", "encode", "evaluate", "export", "load", "train", "translate",
     "full_precision", "widened",
     "Registry", "load_registry",

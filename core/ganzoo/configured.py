@@ -12,14 +12,15 @@ Settings = TypeVar("Settings", bound=BaseModel, covariant=True)
 class Configured(Generic[Settings]):
     """Base of classes with settings, whose class is in brackets: ``class DCGAN(AdversarialTrainer[DCGANConfig])``.
 
-    That class becomes ``Config``, and its values are in ``self.config``, with the right type for a type checker.
+    That class becomes ``Config``, and its values are in ``self.config``, with the right type for a type checker. Left
+    out, they are the defaults: ``Hinge()``.
     """
 
     Config: ClassVar[type[Any]]
     config: Settings
 
-    def __init__(self, config: Settings) -> None:
-        self.config = config
+    def __init__(self, config: Settings | None = None) -> None:
+        self.config = self.Config() if config is None else config
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

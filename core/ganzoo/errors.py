@@ -1,9 +1,12 @@
 """The errors that ganzoo raises, by who can correct them."""
 
 import importlib
+import operator
 import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ganzoo_runtime.text import did_you_mean
@@ -13,10 +16,12 @@ __all__ = [
     "Interrupted",
     "TrainingError",
     "UserError",
+    "at_least",
     "did_you_mean",
     "is_out_of_memory",
     "place",
     "sentence",
+    "user_errors",
 ]
 
 
@@ -45,6 +50,27 @@ class Interrupted(GanzooError):
     def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
         super().__init__(sentence)
         self.exit_code = 128 + number
+
+
+def at_least(name: str, value: int | None, least: int) -> None:
+    """Raise :class:`UserError` for a setting of this name that is no whole number, or is less than ``least``."""
+    try:
+        fits = value is None or operator.index(value) >= least
+    except TypeError:
+        fits = False
+    if not fits:
+        raise UserError(f"{name} is at least {least}, not {value}")
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn a ValueError of the runtime, which does not depend on the core, into :class:`UserError`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -47,20 +47,16 @@ def encode(
     that the generator draws; what cannot be read in a folder is skipped and named. A conditional generator is given the
     classes and attributes that are named here.
     """
-    from ganzoo.fields import Signature
     from ganzoo.inference.encoding import encode
     from ganzoo.inference.opening import load
     from ganzoo.inference.sources import Sources
 
     if out.suffix.lower() != ".npz" or (grid is not None and grid.suffix.lower() != ".png"):
         raise UserError("--out is an .npz, and --grid a .png")
-    if seed < 0:
-        raise UserError(f"--seed is at least 0, not {seed}")
     Sources.find(source).refuse_overwriting([out] if grid is None else [out, grid])
     asked = {}
     if label or attribute:  # what they are called, the generator knows
-        signature = Signature.from_json(load(model, "generator").metadata["signature"])
-        chosen = conditions(signature, seed, 1.0, label, attribute)
+        chosen = conditions(load(model, "generator").signature, seed, 1.0, label, attribute)
         asked = {"label": chosen["label"], "attributes": chosen["attributes"]}
     found = encode(
         model,

@@ -23,7 +23,9 @@ def eval_(
         list[str] | None,
         typer.Option(help="A metric, 'ganzoo list metric' shows all; may be repeated. By default what suits the data."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="The data set; by default the one that it was trained on.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set or a folder of images; by default what it was trained on.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting, as data.path=images or metric.fid.extractor=inception; repeatable."),
@@ -47,10 +49,6 @@ def eval_(
     """
     from ganzoo.inference.evaluation import evaluate
 
-    if n is not None and n < 1:
-        raise UserError(f"-n is at least 1, not {n}")
-    if seed < 0:
-        raise UserError(f"--seed is at least 0, not {seed}")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out is a folder, not the file {out}")
     found = evaluate(model, metrics=metric or (), data=data, sets=set_ or (), n=n, network=network, seed=seed)
@@ -79,8 +77,6 @@ def compare(
     """Show runs side by side: settings, losses and figures."""
     from ganzoo.inference.comparison import compare
 
-    if out is not None and out.suffix.lower() != ".png":
-        raise UserError(f"--out is a .png, not {out}")
     found = compare(runs)
     if out is not None:
         found.plot(out)

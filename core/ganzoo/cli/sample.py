@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
-from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
 __all__ = ["sample"]
@@ -32,16 +31,11 @@ def sample(
     tf32: TF32 = False,
 ) -> None:
     """Draw samples from a trained model."""
-    from ganzoo.fields import Signature
     from ganzoo.inference.opening import load
     from ganzoo.inference.saving import save_samples
 
-    if n is not None and n < 1:
-        raise UserError(f"-n is at least 1, not {n}")
-    if seed < 0:
-        raise UserError(f"--seed is at least 0, not {seed}")
     sampler = load(model)
-    asked = conditions(Signature.from_json(sampler.metadata["signature"]), seed, truncation, label, attribute)
+    asked = conditions(sampler.signature, seed, truncation, label, attribute)
     drawn, written = save_samples(sampler, out, n, **asked)
     print(f"{drawn} samples by {sampler.device}", file=sys.stderr)
     print(written)

@@ -22,7 +22,9 @@ def train(
     plugin: Annotated[
         str | None, typer.Option("--plugin", "-p", help="The model; 'ganzoo list model' shows all.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="The data set; 'ganzoo list dataset' shows all.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set, 'ganzoo list dataset' shows all, or a folder of images.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Generator steps.")] = None,
     loss: Annotated[str | None, typer.Option(help="The adversarial loss, instead of the model's.")] = None,
     regularizer: Annotated[list[str] | None, typer.Option(help="A regularizer to add; may be repeated.")] = None,

@@ -9,7 +9,6 @@ import typer
 
 from ganzoo.cli.images import Background, MaxPixels, Source
 from ganzoo.cli.options import TF32, Model, Seed
-from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
 __all__ = ["translate"]
@@ -43,8 +42,6 @@ def translate(
     """
     from ganzoo.inference.translation import translate
 
-    if seed < 0:
-        raise UserError(f"--seed is at least 0, not {seed}")
     translate(
         model,
         source,

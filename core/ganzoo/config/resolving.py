@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from ganzoo.config.data_choice import GIVEN_NAME
 from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.renamed import current
 from ganzoo.config.validation import dotted, validate
+from ganzoo.data.objects import GIVEN
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.files import read_toml
 from ganzoo.plugin.registry import Entry, Registry, UnknownNameError
@@ -54,7 +56,7 @@ def load_config(
     plugin: str | None = None,
     *,
     preset: str | None = None,
-    file: Path | Layer | None = None,
+    file: str | PathLike[str] | Layer | None = None,
     sets: Sequence[str] = (),
     flags: Layer | None = None,
 ) -> Config:
@@ -81,6 +83,8 @@ def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) 
     if not isinstance(error, UnknownNameError):
         return str(error)
     distribution, _, key = error.name.rpartition("/")
+    if error.kind == "dataset" and error.name in (GIVEN, GIVEN_NAME):
+        return "the training data was given as an object in Python: give it again there, with data="
     environment = document.get("environment")
     plugins = environment.get("plugins") if isinstance(environment, Mapping) else None
     version = plugins.get(distribution) if isinstance(plugins, Mapping) else None

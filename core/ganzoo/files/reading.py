@@ -14,7 +14,7 @@ import stat
 import tomllib
 import warnings
 from collections.abc import Container, Iterator, Mapping
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import UserError
@@ -59,7 +59,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_DEPTH}}}""")
 
 
-def open_regular(path: Path, most: int | None = None) -> io.BufferedReader:
+def open_regular(path: str | PathLike[str], most: int | None = None) -> io.BufferedReader:
     """Open a regular file of at most ``most`` bytes for reading; symbolic links are followed.
 
     Raises :class:`UserError` if it is missing, too large, or no file: folders, devices, sockets and FIFOs, which are
@@ -84,7 +84,7 @@ def open_regular(path: Path, most: int | None = None) -> io.BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read_bytes(path: Path, most: int = LIMIT) -> bytes:
+def read_bytes(path: str | PathLike[str], most: int = LIMIT) -> bytes:
     """Return the content of a regular file; raises :class:`UserError` as :func:`open_regular` does."""
     with open_regular(path, most) as file:
         try:
@@ -96,7 +96,7 @@ def read_bytes(path: Path, most: int = LIMIT) -> bytes:
     return content
 
 
-def read_text(path: Path, most: int = LIMIT) -> str:
+def read_text(path: str | PathLike[str], most: int = LIMIT) -> str:
     """Return the UTF-8 text of a regular file, without a byte order mark; raises :class:`UserError` if it has none."""
     try:
         return read_bytes(path, most).decode("utf-8-sig")
@@ -104,7 +104,7 @@ def read_text(path: Path, most: int = LIMIT) -> str:
         raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
     """Read a TOML file; raises :class:`UserError` if it is missing, no TOML, or holds what is out of bounds."""
     text = read_text(path, _TOML)
     if _LONG_KEY.search(text):  # the parser's time for a dotted key grows with the square of its length
@@ -117,7 +117,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     return document
 
 
-def read_json(path: Path, most: int = LIMIT) -> Any:
+def read_json(path: str | PathLike[str], most: int = LIMIT) -> Any:
     """Read a JSON file; raises :class:`UserError` if it is missing, no JSON, or holds what is out of bounds."""
     return parse_json(read_text(path, most), str(path))
 
@@ -136,7 +136,7 @@ def parse_json(text: str, name: str) -> Any:
     return document
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
+def read_records(path: str | PathLike[str]) -> Iterator[dict[str, Any]]:
     """Yield the objects of a file with JSON on each line, in constant memory; other lines are passed over.
 
     A crash leaves such a line. Raises :class:`UserError` as :func:`open_regular` does.
@@ -154,14 +154,14 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                     yield record
 
 
-def _line(file: io.BufferedReader, path: Path) -> bytes:
+def _line(file: io.BufferedReader, path: str | PathLike[str]) -> bytes:
     try:
         return file.readline(_LINE)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def read_csv(path: Path, most: int = TABLE) -> Iterator[tuple[int, list[str]]]:
+def read_csv(path: str | PathLike[str], most: int = TABLE) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file with the number of the line that each ends in; empty lines are left out.
 
     Raises :class:`UserError` if it cannot be read or is no CSV.
@@ -181,7 +181,7 @@ def read_csv(path: Path, most: int = TABLE) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_arrays(
-    path: Path, names: Container[str] | None = None, most: int = ARRAYS
+    path: str | PathLike[str], names: Container[str] | None = None, most: int = ARRAYS
 ) -> "dict[str, NDArray[np.generic]]":
     """Return the arrays of numbers in an .npz by name, or that of an .npy under ``""``; nothing is unpickled.
 

@@ -8,15 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ganzoo.errors import GanzooError, UserError
 from ganzoo.files.locks import held, is_held
 from ganzoo.files.reading import reason
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "append_line",
@@ -42,7 +39,7 @@ _LEFT = re.compile(
 
 
 @contextmanager
-def writing(path: Path, name: str = "") -> Iterator[None]:
+def writing(path: str | PathLike[str], name: str = "") -> Iterator[None]:
     """Turn whatever a library raises because ``path`` cannot be written into one :class:`UserError`.
 
     It calls it ``name``, or else by its path. What has nothing to do with the disk is raised as it is.
@@ -52,19 +49,20 @@ def writing(path: Path, name: str = "") -> Iterator[None]:
     except GanzooError:
         raise
     except Exception as error:
-        reason = _refusal(error, path.parent)
+        reason = _refusal(error, Path(path).parent)
         if not reason:
             raise
         raise UserError(f"cannot write {name or path}: {reason}") from None
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is fsynced and renamed, on failure removed.
 
     A symbolic link of that name is replaced and not followed. Raises :class:`UserError` if the folder cannot be written
     or the disk is full.
     """
+    path = Path(path)
     with temporary_path(path) as temporary:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -77,8 +75,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
+def atomic_folder(path: str | PathLike[str], name: str = "") -> Iterator[Path]:
     """Like :func:`atomic_path` for a folder of files; it replaces an existing one, and errors call it ``name``."""
+    path = Path(path)
     with temporary_path(path, name, folder=True) as temporary:
         yield temporary
         mode = temporary.stat().st_mode & 0o666
@@ -95,13 +94,13 @@ def atomic_folder(path: Path, name: str = "") -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Iterator[Path]:
+def temporary_path(path: str | PathLike[str], name: str = "", *, folder: bool = False) -> Iterator[Path]:
     """Yield an empty file or folder beside ``path``, and remove it afterwards if it still exists.
 
     If the process is killed before, :func:`remove_leftovers` finds it. Modes are those that the umask says. Errors are
     those of :func:`writing`.
     """
-    made: list[Path] = []
+    path, made = Path(path), list[Path]()
     temporary = _aside(path)
     try:
         with writing(path, name):
@@ -121,7 +120,7 @@ def temporary_path(path: Path, name: str = "", *, folder: bool = False) -> Itera
                 each.rmdir()
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: str | PathLike[str]) -> None:
     """Remove half-written files of killed processes from a folder; files that are being written now are kept."""
     with suppress(OSError):
         for path in [Path(entry.path) for entry in os.scandir(folder) if _LEFT.fullmatch(entry.name)]:
@@ -129,25 +128,25 @@ def remove_leftovers(folder: Path) -> None:
                 _remove(path)
 
 
-def remove(path: Path) -> None:
+def remove(path: str | PathLike[str]) -> None:
     """Delete a file or folder if it exists; after a crash, either all of it or nothing is left under its name."""
     # Deleting a folder takes many operations: renamed first, it is never seen with half of its files.
     with suppress(OSError):
-        _remove(path.rename(_aside(path)))
+        _remove(Path(path).rename(_aside(Path(path))))
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: str | PathLike[str], data: bytes | str) -> None:
     """Write text (as UTF-8) or bytes to ``path`` in one step."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def append_line(path: Path, line: str) -> None:
+def append_line(path: str | PathLike[str], line: str) -> None:
     """Append a line to a text file, after ending one that a crash has cut short; on failure the file is as it was.
 
     Raises :class:`UserError` if the disk is full.
     """
-    with writing(path), path.open("ab+", buffering=0) as file:
+    with writing(path), Path(path).open("ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 1))
         data = memoryview((b"" if file.read(1) in (b"", b"\n") else b"\n") + line.encode() + b"\n")
@@ -159,7 +158,7 @@ def append_line(path: Path, line: str) -> None:
             raise
 
 
-def refuse_links(folder: Path) -> None:
+def refuse_links(folder: str | PathLike[str]) -> None:
     """Raise :class:`UserError` if there is a symbolic link anywhere in a folder that is going to be written to.
 
     The folder may have come from elsewhere, and a link may lead to anywhere: to another's checkpoints, say.
@@ -173,7 +172,7 @@ def refuse_links(folder: Path) -> None:
                 )
 
 
-def fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: str | PathLike[str]) -> None:
     """Make renames inside the folder durable, where the system can."""
     if os.name != "posix":
         return

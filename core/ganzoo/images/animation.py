@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ FPS = 25
 """Frames a second; GIFs count in hundredths of a second."""
 
 
-def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+def write_animation(path: str | PathLike[str], frames: Sequence[NDArray[np.uint8]]) -> None:
     """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF repeats forever.
 
     Transparent images are put on white: MP4 has no transparency, and GIF only full transparency. Raises
@@ -31,7 +32,7 @@ def write_animation(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
     if frames[0].shape[-1] == 4:
         frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]
     with atomic_path(path) as temporary:
-        if path.suffix.lower() == ".gif":
+        if temporary.suffix.lower() == ".gif":
             _write_gif(temporary, frames)
         else:
             _write_mp4(temporary, frames)

@@ -1,7 +1,7 @@
 """Images side by side: the grid of a training's samples, and comparisons."""
 
 from collections.abc import Container, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def grid_size(signature: Signature) -> int:
 
 
 def save_grid(
-    path: Path,
+    path: str | PathLike[str],
     samples: NDArray[Any],
     field: Field,
     real: NDArray[Any] | None = None,
@@ -46,7 +46,7 @@ def save_grid(
     _save(path, field.picture(samples, real, columns))
 
 
-def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
+def save_comparison(path: str | PathLike[str], columns: Sequence[NDArray[np.uint8]]) -> None:
     """Draw images [N, H, W, C], row by row what belongs together side by side; as many such rows in one as fit."""
     sizes = max(images.shape[1] for images in columns), max(images.shape[2] for images in columns)
     shown = [viewable(images) for images in columns]
@@ -56,7 +56,7 @@ def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
     _save(path, grid(together, len(columns) * max(1, 8 // len(columns))))
 
 
-def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+def _save(path: str | PathLike[str], pixels: NDArray[np.uint8]) -> None:
     image = Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ganzoo.files import atomic_path
 __all__ = ["save_curves", "save_figure"]
 
 
-def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def save_curves(path: str | PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Plot every logged loss over the steps, smoothed, the raw values faint behind."""
     losses = sorted({key for row in rows for key in row if key.endswith("/loss")})
     if not losses:
@@ -31,7 +31,7 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     save_figure(path, made)
 
 
-def save_figure(path: Path, figure: Any) -> None:
+def save_figure(path: str | PathLike[str], figure: Any) -> None:
     """Write a figure of matplotlib's to a .png; what its font has not is drawn as an empty box, without a warning."""
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+")

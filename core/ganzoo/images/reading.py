@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -101,7 +102,7 @@ class ImageReader:
         """1, 3 or 4."""
         return len(_PILLOW[self.mode])  # the bands have a letter each
 
-    def size(self, path: Path) -> tuple[int, int]:
+    def size(self, path: str | PathLike[str]) -> tuple[int, int]:
         """Return the height and width of the upright image; only the header is read."""
         with self._open(path) as image:
             _check_range(image)
@@ -110,7 +111,7 @@ class ImageReader:
             sideways = image.format != "TIFF" and _orientation(image) >= 5
             return image.size if sideways else image.size[::-1]
 
-    def read(self, path: Path) -> Pillow.Image:
+    def read(self, path: str | PathLike[str]) -> Pillow.Image:
         """Return the image, of Pillow's mode L, RGB or RGBA."""
         with self._open(path) as image:
             image.load()
@@ -126,7 +127,7 @@ class ImageReader:
         return image if image.mode == wanted else image.convert(wanted)
 
     @contextmanager
-    def _open(self, path: Path) -> Iterator[Pillow.Image]:
+    def _open(self, path: str | PathLike[str]) -> Iterator[Pillow.Image]:
         """Open a file and check its size; whatever the body stumbles over is one sentence."""
 
         def too_large(pixels: str) -> UserError:

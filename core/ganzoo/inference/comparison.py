@@ -16,6 +16,7 @@ from ganzoo.gan.metrics import Direction, Metric
 from ganzoo.images.plots import save_figure
 from ganzoo.inference.evaluation import FILE
 from ganzoo.plugin.registry import load_registry
+from ganzoo.runs.naming import Name
 from ganzoo.runs.run import Run
 
 __all__ = ["Comparison", "RunSummary", "compare"]
@@ -72,6 +73,8 @@ class Comparison:
 
         Raises :class:`~ganzoo.UserError` if nothing has been logged yet, or if the file cannot be written.
         """
+        if Path(path).suffix.lower() != ".png":
+            raise UserError(f"--out is a .png, not {path}")
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -99,10 +102,10 @@ class Comparison:
             label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
         figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=min(4, len(legend)))
-        save_figure(Path(path), figure)
+        save_figure(path, figure)
 
 
-def compare(runs: Sequence[str | PathLike[str]]) -> Comparison:
+def compare(runs: Sequence[Name]) -> Comparison:
     """Compare runs by their settings, the losses and metrics that they have logged, and the figures of their eval.json.
 
     A run is a :class:`~ganzoo.Run`, its path, its number, or ``"last"``. Nothing is loaded or computed. Raises

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import UserError
-from ganzoo.fields import Image, Label, Latent, Signature
+from ganzoo.errors import UserError, at_least
+from ganzoo.fields import Image, Label, Latent
 from ganzoo.files import atomic_path
 from ganzoo.images.grids import save_comparison
 from ganzoo.images.reading import fitted
@@ -24,7 +24,7 @@ from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Sampler
+    from ganzoo.inference.model import TrainedModel
     from ganzoo_runtime.random_inputs import Vectors
 
 __all__ = ["Encoding", "encode"]
@@ -70,26 +70,28 @@ class Encoding:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write an .npz with ``latents`` and the names of the ``files``, in the same order."""
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+        if Path(path).suffix.lower() != ".npz":
+            raise UserError(f"latents are written to an .npz, not to {path}")
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, latents=self.latents, files=np.array([str(each) for each in self.files]))
 
     def save_grid(self, path: str | PathLike[str]) -> None:
-        """Draw a .png of the images, each beside its reconstruction."""
-        save_comparison(Path(path), [to_pixels(each, self.range) for each in (self.images, self.reconstructions)])
+        """Draw a .png of the images, each beside its reconstruction; one of the images is not overwritten."""
+        if Path(path).suffix.lower() != ".png":
+            raise UserError(f"a grid is a .png, not {path}")
+        Sources(Path(path), self.files).refuse_overwriting([Path(path)])
+        save_comparison(path, [to_pixels(each, self.range) for each in (self.images, self.reconstructions)])
 
 
 @dataclass(frozen=True)
 class _Conditioned:
     """A generator as a function of the latent alone: what else it takes is chosen."""
 
-    sampler: Sampler
+    model: TrainedModel
     asked: Mapping[str, Any]
 
     def __call__(self, latents: Floats) -> Floats:
-        try:
-            return self.sampler.sample(len(latents), latents=latents, **self.asked)
-        except ValueError as error:  # of classes and attributes that the model does not have
-            raise UserError(str(error)) from None
+        return self.model.sample(len(latents), latents=latents, **self.asked)
 
 
 def encode(
@@ -123,14 +125,15 @@ def encode(
     Raises :class:`~ganzoo.UserError` if the model has neither an encoder nor ``optimize``, if its generator draws no
     images from a latent, if a label is missing, and if no image can be read.
     """
+    at_least("--steps", steps, 1)
+    at_least("--seed", seed, 0)
     encoder = _encoder(model, required=not optimize)
     generator: _Conditioned | None = None
     if encoder is None or optimize or reconstruct:
         generator = _generator(model, label, attributes)
-        signature = Signature.from_json(generator.sampler.metadata["signature"])
-        image, latent = signature.output, signature.inputs[0]
+        image, latent = generator.model.signature.output, generator.model.signature.inputs[0]
     if encoder is not None:
-        image = Signature.from_json(encoder.metadata["signature"]).inputs[0]
+        image = encoder.signature.inputs[0]
     assert isinstance(image, Image)
     reader, size = image_reader(image, background, max_pixels), replace(image, multiple=None)
     read = dict(Sources.find(Path(source)).each(lambda path: fitted(reader.read(path), size), quiet=quiet))
@@ -140,13 +143,13 @@ def encode(
     if optimize:
         assert generator is not None
         if not quiet:
-            print(f"looking for {len(images)} latents by {generator.sampler.device}", file=sys.stderr)
+            print(f"looking for {len(images)} latents by {generator.model.device}", file=sys.stderr)
         latents = _improved(generator, images, latents, latent.shape, steps, seed)
     assert latents is not None
     return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator)
 
 
-def _encoder(model: Model, *, required: bool) -> Sampler | None:
+def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
     """Return the model's encoder; None if it has none and none is ``required``."""
     try:
         encoder = load(model, "encoder")
@@ -154,7 +157,7 @@ def _encoder(model: Model, *, required: bool) -> Sampler | None:
         if required:
             raise UserError(f"{error}; or do without an encoder, with --optimize") from None
         return None
-    signature = Signature.from_json(encoder.metadata["signature"])
+    signature = encoder.signature
     if not isinstance(signature.output, Latent) or [field.kind for field in signature.inputs] != ["image"]:
         raise UserError(f"the encoder of {model} is none that maps an image to a latent")
     return encoder
@@ -162,8 +165,8 @@ def _encoder(model: Model, *, required: bool) -> Sampler | None:
 
 def _generator(model: Model, label: int | Mapping[str, int] | None, attributes: Vectors) -> _Conditioned:
     """Return the model's generator, conditioned; raises :class:`UserError` if it is none that can be encoded for."""
-    sampler = load(model, "generator")
-    signature = Signature.from_json(sampler.metadata["signature"])
+    loaded = load(model, "generator")
+    signature = loaded.signature
     if not isinstance(signature.output, Image) or not isinstance(signature.inputs[0], Latent):
         raise UserError(f"{model} draws no images from a latent, so there is nothing to encode to")
     if signature.output.layout:
@@ -172,7 +175,7 @@ def _generator(model: Model, label: int | Mapping[str, int] | None, attributes: 
     said = labels if label is not None and not isinstance(label, Mapping) else label or ()
     if missing := [name for name in labels if name not in said]:
         raise UserError(f"say with --label of which class the images are: the generator takes {missing[0]!r}")
-    return _Conditioned(sampler, {"label": label, "attributes": attributes})
+    return _Conditioned(loaded, {"label": label, "attributes": attributes})
 
 
 def _improved(
@@ -184,9 +187,9 @@ def _improved(
     from ganzoo.inference.projection import descend, search
     from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 
-    if not isinstance(generator.sampler, TorchSampler):
+    if not isinstance(generator.model.sampler, TorchSampler):
         return search(generator, images, shape, start, steps, seed)
-    network = generator.sampler.network
+    network = generator.model.sampler.network
     _, *condition = draw_inputs(network.signature, len(images), seed, **generator.asked)
     wanted = torch.from_numpy(images)
     if start is None:

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from ganzoo.config.config import Choice
+from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data
 from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.resolving import recorded
 from ganzoo.config.validation import validate
 from ganzoo.data.dataset import Dataset
-from ganzoo.errors import UserError
+from ganzoo.data.objects import GIVEN
+from ganzoo.errors import UserError, at_least
 from ganzoo.fields import Image, Latent, Signature
 from ganzoo.files import write_atomic
 from ganzoo.gan.metrics import Direction, Metric
@@ -30,7 +32,6 @@ from ganzoo.inference.formats import Sampler
 from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, load_registry
-from ganzoo.runs.naming import located
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo_runtime.text import shown
@@ -94,7 +95,7 @@ def evaluate(
     model: Model,
     *,
     metrics: Sequence[str] = (),
-    data: str | None = None,
+    data: DataName | None = None,
     sets: Sequence[str] = (),
     n: int | None = None,
     network: str | None = None,
@@ -106,24 +107,26 @@ def evaluate(
     A network that translates or fills images is evaluated by its outputs for the data's. ``model`` is called as in
     :func:`ganzoo.load`, and so is its ``network``. ``metrics`` are names of metrics; if there are none, those that the
     data set names, or else those that are :attr:`~ganzoo.Metric.default_for` such samples, as far as they can be
-    computed here. ``data`` names the data set, by default the one that the model was trained on. ``sets`` are settings
-    of it and of the metrics, as ``"data.path=images"`` or ``"metric.fid.extractor=inception"``. ``n`` samples are
-    drawn for every metric, by default as many as each asks for, from ``seed``. Progress goes to stderr unless
+    computed here. ``data`` is given as to :func:`ganzoo.train`, by default what the model was trained on. ``sets`` are
+    settings of it and of the metrics, as ``"data.path=images"`` or ``"metric.fid.extractor=inception"``. ``n`` samples
+    are drawn for every metric, by default as many as each asks for, from ``seed``. Progress goes to stderr unless
     ``quiet``. Nothing is written; see :meth:`Evaluation.save`. The data set and its classifier take memory, and
     training that classifier takes a minute the first time.
 
     Raises :class:`~ganzoo.UserError` if there is no such model, data or metric, if the model draws something else than
     the data set holds, if a named metric cannot be computed, or if no metric is left.
     """
-    registry, model = load_registry(), located(model)
+    at_least("-n", n, 1)
+    at_least("--seed", seed, 0)
+    registry, chosen = choose_data(load_registry(), data)
     sampler = load(model, network, registry=registry)
-    signature = Signature.from_json(sampler.metadata["signature"])
+    model, signature = sampler.name, sampler.signature
     if foreign := [each for each in signature.inputs if not (each.drawn or isinstance(each, Image))]:
         raise UserError(f"{model} takes {foreign[0].kind}, which evaluation can neither draw nor take from data")
     if isinstance(signature.output, Latent):
         raise UserError(f"{model} gives latents; samples are what can be evaluated")
     settings = _settings(sets)
-    choice = _data(registry, model, sampler, data, settings["data"])
+    choice = _data(registry, model, sampler, {**settings["data"], **chosen})
     dataset: Dataset = choice.build()
     _check(model, signature, dataset)
     entries = [registry.get("metric", name) for name in dict.fromkeys(metrics or dataset.metrics)]
@@ -181,7 +184,7 @@ def _settings(sets: Sequence[str]) -> dict[str, dict[str, Any]]:
     return merged
 
 
-def _data(registry: Registry, model: str, sampler: Sampler, name: str | None, settings: Mapping[str, Any]) -> Choice:
+def _data(registry: Registry, model: str, sampler: Sampler, settings: Mapping[str, Any]) -> Choice:
     """Return the data set and its settings: those of the training unless another one is named."""
     document: Mapping[str, Any] = sampler.metadata
     trained: Any = document.get("data")
@@ -192,11 +195,12 @@ def _data(registry: Registry, model: str, sampler: Sampler, name: str | None, se
         trained = {"name": trained.get("name")}
     if not isinstance(trained, dict) or not isinstance(trained.get("name"), str):
         raise UserError(f"{model} does not say what it was trained on")
-    name = name or settings.get("name")
+    name = settings.get("name")
     try:
         entry = registry.get("dataset", name or trained["name"])
     except UserError as error:
-        hint = "" if name else f" ({model} was trained on it); say what to evaluate it on with --data"
+        unsaid = name is None and trained["name"] not in (GIVEN, GIVEN_NAME)
+        hint = f" ({model} was trained on it); say what to evaluate it on with --data" if unsaid else ""
         raise UserError(f"{recorded(registry, error, document)}{hint}") from None
     values = {**entry.spec.defaults}
     with suppress(UserError):  # what it was trained on need not be here if it is evaluated on something else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from inspect import Parameter, signature
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from ganzoo.errors import GanzooError, UserError
 from ganzoo.fields import Image, Latent
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
-from ganzoo.runs.naming import ROOT
+from ganzoo.runs.naming import ROOT, Name
 from ganzoo.runs.run import Run
 
 __all__ = ["export"]
@@ -20,8 +21,8 @@ _OF_LATENTS = ("directions", "latent_mean")
 
 
 def export(
-    run: Run | str | Path = "last",
-    out: str | Path | None = None,
+    run: Name = "last",
+    out: str | PathLike[str] | None = None,
     *,
     format: str | None = None,
     every_network: bool = False,
@@ -29,7 +30,7 @@ def export(
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
     target: Literal["any", "cpu"] = "any",
     metadata: Mapping[str, Any] | None = None,
-    runs: str | Path = ROOT,
+    runs: str | PathLike[str] = ROOT,
 ) -> dict[Path, Mapping[str, Any]]:
     """Write the trained generator of a run to a file, compared with torch, and return its metadata by the path.
 
@@ -60,7 +61,7 @@ def export(
         raise UserError(f"a file of the format {key} ends in .{key}, not {path}")
     if path is not None and every_network and (path.suffix == f".{key}" or path.is_file()):
         raise UserError(f"every network is a file of its own, so what is written to is a folder, not {path}")
-    run = run if isinstance(run, Run) else Run.open(run, Path(runs))
+    run = run if isinstance(run, Run) else Run.open(run, runs)
     networks = run.load_all(registry)
     if not every_network:
         networks = dict([next(iter(networks.items()))])

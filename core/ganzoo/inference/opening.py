@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from ganzoo.errors import UserError
 from ganzoo.inference.formats import Format, Sampler
+from ganzoo.inference.model import TrainedModel
 from ganzoo.plugin.registry import Registry, load_registry
-from ganzoo.runs.naming import is_name
+from ganzoo.runs.naming import Name, is_name, locate, text_of
 
 __all__ = ["Model", "load"]
 
-Model = str | os.PathLike[str]
+Model = Name | TrainedModel
 """What a model is called: the path or number of a run folder, ``"last"``, a :class:`~ganzoo.Run`, the path of a model
-file, or ``"zoo:NAME"``."""
+file, or ``"zoo:NAME"``; or the model itself, if it was loaded before."""
 
 
-def load(model: Model, network: str | None = None, *, registry: Registry | None = None) -> Sampler:
+def load(model: Model, network: str | None = None, *, registry: Registry | None = None) -> TrainedModel:
     """Load a trained model: a run, a model file, or a model of the zoo.
 
     ``model`` is a :class:`~ganzoo.Run` or its path, its number or ``"last"``, which are looked for in ``runs/``; the
-    path of a model file; or ``"zoo:NAME"``. ``network`` is one of several networks of the model, by the name that it is
-    exported under, such as ``"encoder"`` or ``"b_to_a"``; the main one if left out. In place of a file it is the file
-    of that name beside it. Files of the zoo and exported files need no torch. ``registry`` is that of the installed
-    plugins unless given.
+    path of a model file; or ``"zoo:NAME"``. A model that is loaded already is returned as it is. ``network`` is one of
+    several networks of the model, by the name that it is exported under, such as ``"encoder"`` or ``"b_to_a"``; the
+    main one if left out. In place of a file it is the file of that name beside it. Files of the zoo and exported files
+    need no torch. ``registry`` is that of the installed plugins unless given.
 
     Raises :class:`~ganzoo.UserError` if there is no such model or network.
     """
-    registry = registry or load_registry()
-    text = os.fspath(model)
+    if isinstance(model, TrainedModel):
+        if network is None:
+            return model
+        model = model.name
+    text = text_of(model)
+    return TrainedModel(*_open(text, network, registry or load_registry()))
+
+
+def _open(text: str, network: str | None, registry: Registry) -> tuple[Sampler, str]:
+    """Return what draws from the model, and the model's name, in place of a run's number its path."""
     if text.startswith("zoo:"):
         spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
         spec.load()  # says what is wrong if the file is not there
         package, _, inside = spec.target.partition(":")
         with as_file(files(package).joinpath(*inside.split("/")[:-1])) as folder:
-            return _open_file(_beside(folder / inside.split("/")[-1], network), registry)
+            return _open_file(_beside(folder / inside.split("/")[-1], network), registry), text
     path = Path(text)
     if path.is_file():
-        return _open_file(_beside(path, network), registry)
+        return _open_file(_beside(path, network), registry), text
     if path.is_dir() or is_name(text):
         from ganzoo.inference.sampling import TorchSampler
         from ganzoo.runs.run import Run
 
-        return TorchSampler(*Run.open(text).load(registry, network))
+        run = Run.open(locate(text))
+        return TorchSampler(*run.load(registry, network)), str(run.path)
     hint = "a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'"
     raise UserError(f"there is no run folder or file {text}; {hint}")
 

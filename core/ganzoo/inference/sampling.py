@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ganzoo.errors import UserError
+from ganzoo.errors import user_errors
 from ganzoo.fields import Signature
 from ganzoo.gan.networks import Network
 from ganzoo_runtime.random_inputs import Drawing, check_memory, draw_latents
@@ -45,7 +44,7 @@ def draw_inputs(
     # a GPU. They are drawn on the CPU for the same reason.
     rows = {name: part.numpy() for name, part in (given or {}).items()}
     asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
-    with _user_errors():
+    with user_errors():
         drawing = Drawing([field.to_json() for field in signature.inputs], n, seed, given=rows, **asked)
     return [torch.from_numpy(part) for part in drawing.take(drawing.n).values()]
 
@@ -82,7 +81,7 @@ class TorchSampler:
         self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]; see :meth:`ganzoo.Sampler.latents`."""
-        with _user_errors():
+        with user_errors():
             return draw_latents(self._fields, n, seed, name, truncation=truncation, means=self._means)
 
     def stream(
@@ -97,7 +96,7 @@ class TorchSampler:
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield samples a piece at a time, with their inputs by name; see :meth:`ganzoo.Sampler.stream`."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
-        with _user_errors():
+        with user_errors():
             drawing = Drawing(self._fields, n, seed, means=self._means, **asked)
 
         # An inner generator function: were stream() itself one, nothing would run before the first next(), and a wrong
@@ -122,15 +121,6 @@ class TorchSampler:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; see :meth:`ganzoo.Sampler.sample`."""
         output = self.network.signature.output
         pieces = self.stream(n, seed=seed, label=label, attributes=attributes, truncation=truncation, latents=latents)
-        with _user_errors():
+        with user_errors():
             check_memory(n, 4 * math.prod(output.shape))
         return np.concatenate([samples for samples, _ in pieces])
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turn a ValueError of the runtime, which does not depend on the core, into :class:`UserError`."""
-    try:
-        yield
-    except ValueError as error:
-        raise UserError(str(error)) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, at_least
 from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
@@ -44,6 +44,8 @@ def save_samples(
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """
+    at_least("-n", n, 1)
+    at_least("--seed", seed, 0)
     registry, path = load_registry(), Path(path)
     suffix = "" if path.is_dir() else path.suffix.lower()
     sinks = [f".{entry.spec.key}" for entry in registry.specs("sink") if entry.spec.key != "folder"]

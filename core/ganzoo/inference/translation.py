@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
-from ganzoo.errors import UserError
-from ganzoo.fields import Image, Latent, Signature
+from ganzoo.errors import UserError, at_least
+from ganzoo.fields import Image, Latent
 from ganzoo.files import atomic_path
 from ganzoo.images.reading import ImageReader, transparent
 from ganzoo.inference.opening import Model, load
@@ -60,9 +60,11 @@ def translate(
     Raises :class:`~ganzoo.UserError` if the model translates no images, if a file cannot be read or written, and if
     an image that is given would be overwritten.
     """
+    at_least("-n", n, 1)
+    at_least("--seed", seed, 0)
     source, target = Path(source), Path(target)
     sampler = load(model, network)
-    signature = Signature.from_json(sampler.metadata["signature"])
+    signature = sampler.signature
     kinds = [field.kind for field in signature.inputs]
     taken = signature.inputs[0]
     if not isinstance(taken, Image) or not isinstance(signature.output, Image) or set(kinds[1:]) - {"mask", "latent"}:

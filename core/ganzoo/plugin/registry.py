@@ -16,6 +16,7 @@ import inspect
 import logging
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -277,10 +278,19 @@ _STAND_INS: dict[Kind, str] = {
 }
 
 
-@cache
 def load_registry() -> Registry:
-    """Return the registry of the installed plugins, loaded once in a process."""
+    """Return the registry of the installed plugins, loaded once in a process, whichever thread asks first."""
+    with _loading:  # a cache alone lets two threads load at once
+        return _installed()
+
+
+@cache
+def _installed() -> Registry:
     return Registry()
+
+
+_loading = threading.RLock()
+load_registry.cache_clear = _installed.cache_clear  # type: ignore[attr-defined]
 
 
 def _found(distributions: Iterable[Distribution]) -> Iterator[Plugin]:

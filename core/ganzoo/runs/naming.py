@@ -6,7 +6,10 @@ from pathlib import Path
 
 from ganzoo.errors import UserError
 
-__all__ = ["ROOT", "is_name", "locate", "located", "next_number"]
+__all__ = ["ROOT", "Name", "is_name", "locate", "located", "next_number", "text_of"]
+
+Name = str | int | os.PathLike[str]
+"""What a run is called: its path, its number, ``"last"``, or a :class:`~ganzoo.Run`."""
 
 ROOT = Path("runs")
 """The folder that run folders are made in and looked for, unless the user says otherwise."""
@@ -17,22 +20,31 @@ def is_name(name: str) -> bool:
     return name == "last" or (name.isascii() and name.isdecimal())
 
 
-def located(model: str | os.PathLike[str]) -> str:
+def located(model: str) -> str:
     """Return what a model is called, in place of a run's number or ``last`` the path of its folder; see :func:`locate`.
 
     Raises :class:`UserError` if there is no run of the number.
     """
-    text = os.fspath(model)
-    return str(locate(text)) if is_name(text) else text
+    return str(locate(model)) if is_name(model) else model
 
 
-def locate(name: str | os.PathLike[str], root: Path = ROOT) -> Path:
+def text_of(name: Name) -> str:
+    """Return what a run or a model is called as text; raises :class:`UserError` for what is neither path nor number."""
+    if isinstance(name, str | os.PathLike):
+        return os.fspath(name)
+    if isinstance(name, int) and not isinstance(name, bool):
+        return str(name)
+    raise UserError(f"a run is named by its path, by its number, or as 'last', and not by a {type(name).__name__}")
+
+
+def locate(name: Name, root: str | os.PathLike[str] = ROOT) -> Path:
     """Return the run folder that is meant by a path, by a number as ``5`` or ``0005``, or by ``last``.
 
     Numbers are those of the folders under ``root``; ``last`` is the highest that has a checkpoint. A path that is there
     comes before a number. Raises :class:`UserError` if there is no such run, or if two have the number.
     """
-    path, text = Path(name), os.fspath(name)
+    text, root = text_of(name), Path(root)
+    path = Path(text)
     if not text:
         raise UserError("a run has an empty name; name one by its path, by its number, or as 'last'")
     if path.exists():

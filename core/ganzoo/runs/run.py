@@ -21,6 +21,7 @@ from ganzoo.errors import UserError
 from ganzoo.files import (
     append_line,
     fsync_folder,
+    read_bytes,
     read_records,
     read_toml,
     refuse_links,
@@ -30,10 +31,11 @@ from ganzoo.files import (
 )
 from ganzoo.files.locks import Lock
 from ganzoo.gan.networks import Discriminator, Network
+from ganzoo.images.notebook import as_html
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
-from ganzoo.runs.naming import ROOT, locate, next_number
-from ganzoo_runtime.text import NAME, fits
+from ganzoo.runs.naming import ROOT, Name, locate, next_number
+from ganzoo_runtime.text import NAME, fits, shown
 
 __all__ = ["Run"]
 
@@ -41,16 +43,37 @@ __all__ = ["Run"]
 class Run:
     """A run folder. Functions that take the path of a run also take the :class:`Run` itself."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = Lock(path / "train.lock")
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock = Lock(self.path / "train.lock")
         self._waiting: tuple[int, list[dict[str, float]]] | None = None
 
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return shown(f"<Run {'; '.join([str(self.path), *self._facts().values()])}>")
+
+    def _repr_html_(self) -> str:
+        """Return the newest grid, the curves, and what was trained on what, for notebooks."""
+        files = {"samples": self.grids()[-1:], "losses": [self.path / "losses.png"]}
+        pictures = {name: read_bytes(path) for name, paths in files.items() for path in paths if path.is_file()}
+        return as_html(str(self.path), self._facts(), pictures)
+
+    def _facts(self) -> dict[str, str]:
+        """Return what it is, in words; nothing of a folder that is damaged."""
+        try:
+            document, rows = self.document(), self.metrics()
+            names = {key: str(document[key]["name"]).rpartition("/")[2] for key in ("data", "loss") if key in document}
+            step = int(rows[-1]["step"]) if rows else 0
+            facts = {"model": str(document["plugin"]).rpartition("/")[2], "data": f"on {names.pop('data')}"}
+            facts |= {name: f"loss {key}" for name, key in names.items()}
+            return {**facts, "training": f"{step:,} of {document['steps']:,} steps"}
+        except (UserError, OSError, KeyError, TypeError, ValueError):
+            return {}
 
     @property
     def checkpoints(self) -> Path:
@@ -63,11 +86,12 @@ class Run:
         return self.path / "samples"
 
     @classmethod
-    def create(cls, root: Path, config: Config, data: DataSpec) -> "Run":
+    def create(cls, root: str | PathLike[str], config: Config, data: DataSpec) -> "Run":
         """Make a new folder ``root/0007-model-data`` with the resolved config in it, and take its lock for a training.
 
         Raises :class:`UserError` if it cannot be written; no folder is left then.
         """
+        root = Path(root)
         if not fits(str(root)):  # neither safetensors nor TensorBoard open what lies in it
             raise UserError(f"cannot write to {str(root)!r}: {NAME}; choose another --out")
         try:
@@ -93,7 +117,7 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, name: str | PathLike[str], root: Path = ROOT) -> "Run":
+    def open(cls, name: Name, root: str | PathLike[str] = ROOT) -> "Run":
         """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.naming.locate`.
 
         Raises :class:`UserError` if it is none of ours.

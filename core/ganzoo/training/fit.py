@@ -25,7 +25,7 @@ from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import peak, smaller
-from ganzoo.training.process import fast_process
+from ganzoo.training.process import alone, fast_process
 from ganzoo.training.profile import profile as profile_training
 from ganzoo.training.sample_logger import SampleLogger
 
@@ -47,14 +47,15 @@ def fit(
     Writes metrics.jsonl, sample grids, checkpoints, losses.png, progress.gif and README.md, and notifies plugins. If
     the run is at its last step already, only missing files are written. ``from_step`` goes back to an older checkpoint;
     later ones are deleted when the training has written its first new one. No other process can train in the folder at
-    the same time. With ``profile`` a training of the same settings is profiled first, see
-    :func:`ganzoo.training.profile.profile`; it does not change this one.
+    the same time, and no other thread in this process. With ``profile`` a training of the same settings is profiled
+    first, see :func:`ganzoo.training.profile.profile`; it does not change this one.
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
     :class:`~ganzoo.UserError`; all leave the last checkpoint as it was.
     """
     with (
+        alone(),
         run.locked(),
         determinism(config.train.deterministic),
         _Signals() as signals,

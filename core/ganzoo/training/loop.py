@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,7 @@ class Loop:
         """Return what can be sampled, with averaged weights."""
         return self.trainer.exports(self.ema)
 
-    def save(self, folder: Path, stale: Collection[Path] = ()) -> Path:
+    def save(self, folder: str | PathLike[str], stale: Collection[Path] = ()) -> Path:
         """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
         state = {
             "optimizers": {name: portable(each.state_dict()) for name, each in self.trainer.optimizers.items()},
@@ -286,11 +287,12 @@ class Loop:
             "batch_size": self.settings.batch_size,
         }
         return checkpoint.save(
-            folder, self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
+            Path(folder), self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
         )
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: str | PathLike[str]) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
+        path = Path(path)
         step, found = checkpoint.load_state(path)
         # The random state comes last, since loading a plugin's state may itself draw random numbers; step and position
         # are set only when everything else has been loaded.

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-__all__ = ["fast_process"]
+from ganzoo.errors import UserError
+
+__all__ = ["alone", "fast_process"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's ``mallopt``."""
 
 _LARGEST = 32 * 2**20
 """The largest block that glibc can be told to keep."""
+
+
+_training = threading.RLock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Raise :class:`UserError` if another thread of this process is training.
+
+    torch's random state, which decides a training's weights and latents, is that of the process.
+    """
+    if not _training.acquire(blocking=False):
+        raise UserError("another thread trains already, and both would draw from one random state: take a process each")
+    try:
+        yield
+    finally:
+        _training.release()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganzoo.config.config import Config
+from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data
 from ganzoo.config.merging import flat
 from ganzoo.config.resolving import load_config, overlay
 from ganzoo.config.validation import paths
@@ -19,11 +20,12 @@ from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.plugin.spec import Kind
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import is_current
-from ganzoo.runs.naming import ROOT
+from ganzoo.runs.naming import ROOT, Name
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo.training.fit import fit
 from ganzoo.training.loop import Loop
+from ganzoo.training.process import alone
 from ganzoo.training.rehearsal import rehearse
 
 __all__ = ["Prepared", "prepare", "train"]
@@ -41,7 +43,7 @@ class Prepared(NamedTuple):
 def train(
     plugin: str | None = None,
     *,
-    data: str | None = None,
+    data: DataName | None = None,
     steps: int | None = None,
     loss: str | None = None,
     regularizers: Sequence[str] = (),
@@ -53,42 +55,45 @@ def train(
     device: str | None = None,
     deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
-    generator: str | PathLike[str] | None = None,
-    resume: str | PathLike[str] | None = None,
+    generator: Name | None = None,
+    resume: Name | None = None,
     from_step: int | None = None,
     profile: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Train a GAN into a new run folder, or go on with one; return the run.
 
-    A new training: ``plugin`` names the model, ``data`` the data set, and ``loss`` the adversarial loss, by default
-    what the model suggests; ``regularizers`` are added. ``without`` names regularizers and metrics to leave out that
-    would be used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a
-    TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width":
-    24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before
-    ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides
-    weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``;
-    ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in ``out``, by
-    default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
-    ``encoder_regression``.
+    A new training: ``plugin`` names the model and ``loss`` the adversarial loss, by default what the model suggests;
+    ``regularizers`` are added. ``data`` is the name of a data set, a folder of images, a :class:`~ganzoo.Dataset`, or
+    tensors or arrays: images [N, C, H, W], uint8, or floating point in 0..1 or -1..1; points [N, D]; or a pair of these
+    and their classes [N] or attributes [N, D]. ``without`` names regularizers and metrics to leave out that would be
+    used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a TOML file of settings,
+    such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width": 24}}``; ``sets`` are
+    single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before ``config``, that before
+    the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides weights, latents and the
+    order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; ``deterministic`` asks for the same
+    result to the bit each time, on CUDA too. The run folder is made in ``out``, by default ``runs/``. ``generator`` is
+    a run whose generator gets an encoder, for models such as ``encoder_regression``.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
     checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
-    ``without`` and ``sets`` may change it, nothing else.
+    ``without`` and ``sets`` may change it, nothing else. If its data was given as an object, ``data`` is to be given
+    again.
 
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
 
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
-    thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised.
+    thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised; in another thread
+    nothing interrupts it.
 
     Raises :class:`~ganzoo.UserError` for anything unknown or misspelled, for settings that do not fit together, for a
-    run that another process trains, and for a full disk; :class:`~ganzoo.TrainingError` if a loss is no longer finite
-    or memory runs out.
+    run that another process trains, if another thread trains, and for a full disk; :class:`~ganzoo.TrainingError` if a
+    loss is no longer finite or memory runs out.
     """
     run = None if resume is None else Run.open(resume)
-    with nullcontext() if run is None else run.locked():
+    with alone(), nullcontext() if run is None else run.locked():
         settings, dataset, step = prepare(
             plugin,
             data=data,
@@ -129,7 +134,7 @@ def train(
 def prepare(
     plugin: str | None = None,
     *,
-    data: str | None = None,
+    data: DataName | None = None,
     steps: int | None = None,
     loss: str | None = None,
     regularizers: Sequence[str] = (),
@@ -141,8 +146,8 @@ def prepare(
     device: str | None = None,
     deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
-    generator: str | PathLike[str] | None = None,
-    resume: str | PathLike[str] | None = None,
+    generator: Name | None = None,
+    resume: Name | None = None,
     from_step: int | None = None,
     quiet: bool = False,
 ) -> Prepared:
@@ -150,29 +155,33 @@ def prepare(
 
     Raises :class:`~ganzoo.UserError` for whatever would end the training in its first step.
     """
-    registry = load_registry()
+    registry, chosen = choose_data(load_registry(), data)
     flags: dict[str, Any] = {"steps": steps, "seed": seed, "device": device, "deterministic": deterministic}
     flags = {key: value for key, value in flags.items() if value is not None}
     flags |= _left_out(registry, without)
     if resume is not None:
-        fixed: dict[str, object] = {"plugin": plugin, "data": data, "loss": loss, "regularizer": regularizers or None}
+        run = Run.open(resume)
+        # Data that was given as an object is not in the run: it has to be given again, and nothing else can be.
+        given = {"name": GIVEN_NAME}
+        again = chosen == given == run.document().get("data")
+        fixed: dict[str, object] = {"plugin": plugin, "data": None if again else data, "loss": loss}
+        fixed["regularizer"] = regularizers or None
         fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator}
         if named := [name for name, value in fixed.items() if value is not None]:
             raise UserError(f"--{named[0]} cannot change a run that is resumed; leave it out, or start a new run")
-        run = Run.open(resume)
         # Without the lock, a training of another process could change the run while it is read. A Run object comes from
         # train(), which holds its lock already.
         with nullcontext() if isinstance(resume, Run) else run.locked():
             return _prepare_resumed(registry, run, sets, flags, from_step, quiet)
     if from_step is not None:
         raise UserError("--from-step goes back in a run that is resumed: give --resume RUN too")
-    flags |= {section: {"name": name} for section, name in (("data", data), ("loss", loss)) if name is not None}
+    flags |= {"data": chosen} if chosen else {}
+    flags |= {"loss": {"name": loss}} if loss is not None else {}
     if regularizers:
         flags["regularizer"] = {name: {} for name in regularizers} | flags.get("regularizer", {})
     if generator is not None:
         flags = overlay(_of_generator(Run.open(generator)), flags)
-    file = config if config is None or isinstance(config, Mapping) else Path(config)
-    resolved = load_config(registry, plugin, preset=preset, file=file, sets=sets, flags=flags)
+    resolved = load_config(registry, plugin, preset=preset, file=config, sets=sets, flags=flags)
     dataset = resolved.build_dataset()
     return Prepared(rehearse(resolved, dataset, quiet=quiet), dataset, 0)
 

@@ -39,7 +39,7 @@ class BEGAN(Loss[BEGANConfig]):
     # Scores are minus an error, so they are negative for real and fake samples alike.
     signed = False
 
-    def __init__(self, config: BEGANConfig) -> None:
+    def __init__(self, config: BEGANConfig | None = None) -> None:
         super().__init__(config)
         self._k = torch.zeros(())
 

@@ -32,7 +32,7 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
     refused, as its gradients mix the samples of a batch.
     """
 
-    def __init__(self, config: PathLengthConfig) -> None:
+    def __init__(self, config: PathLengthConfig | None = None) -> None:
         super().__init__(config)
         self._mean = torch.zeros(())
 

@@ -8,6 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from ganzoo import TrainedModel
+
 QUICK = [
     part
     for name in ("classifier", "fid", "prdc", "memorization")
@@ -109,11 +111,11 @@ def test_the_condition_reaches_the_metric(cli, runs, monkeypatch):
             "training": {},
         }
 
-        def sample(self, n, *, seed):
+        def sample(self, n, *, seed, **_):
             digit = torch.arange(n) % 10
             return (digit[:, None, None, None].expand(-1, 1, 8, 8) / 10 * 2 - 1).float().contiguous().numpy()
 
-    monkeypatch.setattr("ganzoo.inference.evaluation.load", lambda *_, **__: Obedient())
+    monkeypatch.setattr("ganzoo.inference.evaluation.load", lambda *_, **__: TrainedModel(Obedient(), str(run)))
     monkeypatch.setattr("ganzoo_plugins.datasets.digits.Digits", Measured)
     done = cli("eval", run, "--metric", "label_accuracy", "-n", 30, "--json")
     assert json.loads(done.out)["figures"] == {"label_accuracy/y": 1.0}
