@@ -7,12 +7,12 @@ import json
 import os
 import tempfile
 import threading
-from pathlib import Path
 from statistics import median
 
+from .cache import cache_folder
 from .file_checks import read
 
-__all__ = ["LARGE", "Batching", "cache_folder"]
+__all__ = ["LARGE", "Batching"]
 
 LARGE = 256
 """Samples from which on it pays to compute several batches at once."""
@@ -91,13 +91,6 @@ class Batching:
 
 def _runs(size: int) -> int:
     return max(_RUNS, _SAMPLES // size)
-
-
-def cache_folder() -> Path:
-    """Return where ganzoo keeps what it can make again: $GANZOO_CACHE, $XDG_CACHE_HOME/ganzoo or ~/.cache/ganzoo."""
-    if folder := os.environ.get("GANZOO_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganzoo"
 
 
 def _remembered() -> dict[str, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from .batching import cache_folder
+from .cache import cache_folder
 from .errors import ModelError
 from .random_inputs import Fields, whole
 

@@ -16,6 +16,7 @@ _COMMANDS = {
     "info": ("Show a model, loss or data set: paper, settings, defaults", "ganzoo.cli.inspect:info"),
     "plugins": ("List the installed plugins, and why one was not loaded", "ganzoo.cli.inspect:plugins"),
     "check": ("Run the conformance checks on what a plugin offers", "ganzoo.cli.inspect:check"),
+    "new": ("Write a package of a plugin, to start one of your own", "ganzoo.cli.new:new"),
     "doctor": ("Tell what is installed, what it runs on, and what is wrong", "ganzoo.cli.inspect:doctor"),
 }
 

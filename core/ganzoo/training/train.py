@@ -65,21 +65,22 @@ def train(
     """Train a GAN into a new run folder, or go on with one; return the run.
 
     A new training: ``plugin`` names the model and ``loss`` the adversarial loss, by default what the model suggests;
-    ``regularizers`` and ``trackers`` are added. ``data`` is the name of a data set, a folder of images, a :class:`~ganzoo.Dataset`, or
-    tensors or arrays: images [N, C, H, W], uint8, or floating point in 0..1 or -1..1; points [N, D]; or a pair of these
-    and their classes [N] or attributes [N, D]. ``without`` names regularizers, metrics and trackers to leave out that
-    would be used by default. ``preset`` is a named set of settings of the model; ``config`` the path of a TOML file of settings,
-    such as a run's config.toml, or the same as a mapping: ``{"steps": 500, "model": {"width": 24}}``; ``sets`` are
-    single settings, such as ``"model.width=24"``. Arguments come before ``sets``, these before ``config``, that before
-    the preset and the defaults. ``steps`` counts steps of the generator; ``seed`` decides weights, latents and the
-    order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; ``deterministic`` asks for the same
-    result to the bit each time, on CUDA too. The run folder is made in ``out``, by default ``runs/``. ``generator`` is
-    a run whose generator gets an encoder, for models such as ``encoder_regression``.
+    ``regularizers`` and ``trackers`` are added. ``data`` is the name of a data set, a folder of images, a
+    :class:`~ganzoo.Dataset`, or tensors or arrays: images [N, C, H, W], uint8, or floating point in 0..1 or -1..1;
+    points [N, D]; or a pair of these and their classes [N] or attributes [N, D]. ``without`` names regularizers,
+    metrics and trackers to leave out that would be used by default. ``preset`` is a named set of settings of the model;
+    ``config`` the path of a TOML file of settings, such as a run's config.toml, or the same as a mapping: ``{"steps":
+    500, "model": {"width": 24}}``; ``sets`` are single settings, such as ``"model.width=24"``. Arguments come before
+    ``sets``, these before ``config``, that before the preset and the defaults. ``steps`` counts steps of the generator;
+    ``seed`` decides weights, latents and the order of the data; ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"`` or
+    ``"mps"``; ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in
+    ``out``, by default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
+    ``encoder_regression``.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
     checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
-    ``trackers``, ``without`` and ``sets`` may change it, nothing else. If its data was given as an object, ``data`` is to be given
-    again.
+    ``trackers``, ``without`` and ``sets`` may change it, nothing else. If its data was given as an object, ``data`` is
+    to be given again.
 
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.

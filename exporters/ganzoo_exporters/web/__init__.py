@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganzoo import UserError
 from ganzoo.files import open_regular, read_bytes, write_atomic
-from ganzoo_runtime.batching import cache_folder
+from ganzoo_runtime.cache import cache_folder
 from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import sys
 import time
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from ganzoo import Dataset, Image, Label, UserError
 from ganzoo.files import write_atomic
 from ganzoo.terminal import Progress, print
+from ganzoo_runtime.cache import cache_folder
 
 __all__ = [
     "Classifier",
@@ -28,7 +28,6 @@ __all__ = [
     "EvaluatorConfig",
     "Extracted",
     "accuracy_warnings",
-    "cache_folder",
     "gather",
     "remembered",
     "to_uint8",
@@ -117,7 +116,7 @@ class Evaluator:
 
     It is trained on nine tenths of the samples; the rest measures its ``accuracy`` (0..1), and :meth:`warnings` says
     whether that is enough to evaluate with. It is trained when it is first needed (:meth:`prepare`) and cached in
-    :func:`cache_folder`, keyed by the data set's metadata, a few hundred of its samples and the settings. Its ``name``
+    the cache folder, keyed by the data set's metadata, a few hundred of its samples and the settings. Its ``name``
     is part of the figures' names, so that figures of two evaluators are not compared.
 
     Raises :class:`~ganzoo.UserError` for data without labels, or with images that are too few or below 8 x 8.
@@ -277,13 +276,6 @@ def accuracy_warnings(name: str, accuracy: float, chance: float, images: int, re
             f"figures may say little about a model; {remedy}"
         ]
     return []
-
-
-def cache_folder() -> Path:
-    """Return where ganzoo keeps what it can make again: $GANZOO_CACHE, $XDG_CACHE_HOME/ganzoo or ~/.cache/ganzoo."""
-    if own := os.environ.get("GANZOO_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ganzoo"
 
 
 def gather(dataset: Dataset, rows: Tensor, *names: str) -> Sequence[Tensor]:

@@ -375,14 +375,6 @@ def test_a_damaged_judge_is_trained_again_and_the_random_state_left_alone(tmp_pa
     assert "the classifier is not kept: cannot write" in caplog.text
 
 
-def test_the_cache_is_where_it_is_looked_for(monkeypatch, tmp_path):
-    monkeypatch.delenv("GANZOO_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert str(evaluator.cache_folder()) == "/x/ganzoo"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert str(evaluator.cache_folder()).endswith(".cache/ganzoo")
-
-
 def test_samples_are_rounded_as_pixels_are():
     assert to_uint8(torch.tensor([-3.0, 0.4, 0.5, 127.5, 254.6, 300.0])).tolist() == [0, 0, 1, 128, 255, 255]
 

@@ -1,0 +1,1 @@
+"""The EXAMPLE_SAID example_key for ganzoo."""
