@@ -32,7 +32,7 @@ def upfirdn(x, up, down, pad, gain):
     for axis in (2, 3):
         length = x.shape[axis] * up
         # scipy's is the full convolution, without the zeros after the last pixel.
-        full = signal.upfirdn(TAPS * up**0.5 * gain**0.5 / up**0.5, x, up, 1, axis=axis)
+        full = signal.upfirdn(TAPS * gain**0.5, x, up, 1, axis=axis)
         whole = np.zeros([length + 3 if i == axis else size for i, size in enumerate(full.shape)])
         whole[tuple(slice(size) for size in full.shape)] = full
         # A pad of p before the signal shows p more of what comes before the first whole overlap, which is at 3.
