@@ -17,6 +17,9 @@ _SMALL: dict[str, Any] = {
     "embedding_dim": 3,
     "blocks": 1,
     "patch_layers": 2,
+    "style_dim": 4,
+    "channel_base": 64,
+    "channel_max": 8,
 }
 
 

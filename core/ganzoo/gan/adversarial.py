@@ -17,7 +17,7 @@ from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
 from ganzoo.fields import Image, Latent
 from ganzoo.gan.augmentation import Augment, AugmentConfig
-from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.gan.losses import Bound, Generate, GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
 from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.optimizers import OptimizerConfig
@@ -154,6 +154,14 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         """Return what the networks are given about the batch's samples; nothing if the model is not conditional."""
         return tuple(batch[field.name] for field in self.conditions)
 
+    def generate(self, n: int, condition: Condition) -> Tensor:
+        """Return ``n`` generated samples, as they are drawn in training."""
+        return self.generator(draw_latent(self.generator, n, self.device), *condition)
+
+    def differentiated(self, condition: Condition, n: int) -> tuple[Generate, Tensor]:
+        """Return what regularizers of the generator differentiate: it as a function of latents, and ``n`` of these."""
+        return lambda z: self.generator(z, *condition), draw_latent(self.generator, n, self.device)
+
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Condition]:
         """Return real samples and as many generated ones as the discriminator sees them, and their condition.
 
@@ -162,7 +170,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         real, condition = batch[self.data.sample.name], self.condition(batch)
         # The discriminator's step never needs the generator's gradient: without a graph it saves memory and time.
         with torch.no_grad():
-            fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+            fake = self.generate(len(real), condition)
             return self.shown(real), self.shown(fake), condition
 
     def shown(self, samples: Tensor) -> Tensor:
@@ -205,7 +213,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimizes: the loss and the weighted penalties."""
         real, condition = batch[self.data.sample.name], self.condition(batch)
-        fake = self.generator(draw_latent(self.generator, len(real), real.device), *condition)
+        fake = self.generate(len(real), condition)
         # Only relativistic losses compare with real scores; for all others that pass would be wasted.
         real_scores = self.score(self.shown(real), condition) if self.loss.needs_real else None
         loss = self.loss.generator(self.score(self.shown(fake), condition), real_scores)
@@ -242,10 +250,10 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def _generator_penalty(self, regularizer: GeneratorRegularizer) -> Callable[[Batch], Tensor | None]:
         def penalty(batch: Batch) -> Tensor | None:
             real, condition = batch[self.data.sample.name], self.condition(batch)
-            z = draw_latent(self.generator, len(real), real.device)
             # Such penalties differentiate the generator twice (path length, for example): bfloat16 is too coarse.
-            with full_precision(z.device), FastSecondDerivatives():
-                return regularizer.penalty(Bound(self.generator, lambda z: self.generator(z, *condition)), z)
+            with full_precision(real.device), FastSecondDerivatives():
+                generate, z = self.differentiated(condition, len(real))
+                return regularizer.penalty(Bound(self.generator, generate), z)
 
         return penalty
 

@@ -25,11 +25,11 @@ class PathLengthConfig(RegularizerConfig):
 class PathLength(GeneratorRegularizer[PathLengthConfig]):
     """E[(||J^T y||_2 - a)^2] (Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958, eq. 4).
 
-    J is the Jacobian of a sample with respect to its latent z, here the latent that the generator is given, where the
-    paper takes StyleGAN's w; y is normal noise of the sample's shape, for images [N, C, H, W] divided by sqrt(H W) as
-    in the authors' code. a is the running mean of the lengths; it starts at 0, includes the lengths of this step, and
-    has no gradient. Weight 2, interval 4 and decay 0.99 are those of the authors' code. A generator with batch norm is
-    refused, as its gradients mix the samples of a batch.
+    J is the Jacobian of a sample with respect to its latent: w in stylegan2, as in the paper, and elsewhere the latent
+    that the generator is given; y is normal noise of the sample's shape, for images [N, C, H, W] divided by sqrt(H W)
+    as in the authors' code. a is the running mean of the lengths; it starts at 0, includes the lengths of this step,
+    and has no gradient. Weight 2, interval 4 and decay 0.99 are those of the authors' code. A generator with batch norm
+    is refused, as its gradients mix the samples of a batch.
     """
 
     def __init__(self, config: PathLengthConfig | None = None) -> None:
@@ -38,7 +38,8 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
 
     def penalty(self, generate: Generate, z: Tensor) -> Tensor:
         """Return the mean squared distance of the lengths from their running mean, and move that."""
-        z = z.detach().requires_grad_()
+        if not z.requires_grad:  # one that does is computed, like StyleGAN's w, and its network learns from this too
+            z = z.detach().requires_grad_()
         samples = generate(z)
         # J^T y without J: the gradient of <G(z), y> with respect to z (section 3.2 of the paper).
         noise = torch.randn_like(samples)

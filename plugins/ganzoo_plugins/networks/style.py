@@ -1,0 +1,172 @@
+"""Layers of ProGAN and StyleGAN: equalized learning rates, modulated convolutions, FIR resampling, minibatch deviation.
+
+Shapes: N samples, C or I input channels, O output channels, H x W pixels, K the side of a kernel, D size of a style.
+"""
+
+from math import gcd, sqrt
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
+
+from ganzoo import full_precision, widened
+
+__all__ = [
+    "GAIN",
+    "EqualizedConv2d",
+    "EqualizedLinear",
+    "Filter",
+    "MinibatchDeviation",
+    "ModulatedConv2d",
+    "activated",
+    "normalized",
+]
+
+GAIN = sqrt(2)
+"""What keeps the variance of a leaky ReLU's output at that of its input."""
+
+EPSILON = 1e-8
+
+
+def activated(x: Tensor, gain: float = GAIN) -> Tensor:
+    """Return the leaky ReLU of slope 0.2, times a gain."""
+    return leaky_relu(x, 0.2) * gain
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Divide each sample's vector, or each pixel's over its channels, by the root of its mean square (pixel norm)."""
+    x = widened(x)
+    return x * (x.square().mean(1, keepdim=True) + EPSILON).rsqrt()
+
+
+class EqualizedLinear(nn.Module):
+    """A linear layer whose weights are N(0, 1) and scaled at run time (ProGAN, arXiv:1710.10196, section 4.1).
+
+    So Adam's steps, which have one size whatever the scale of the gradients, are of equal relative size in all layers.
+    With ``rate`` all weights and the bias learn at this share of the learning rate.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, gain: float = 1.0, bias: float | None = 0.0, rate: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale, self.rate = gain * rate / sqrt(inputs), rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., inputs] to [..., outputs]."""
+        return linear(x, self.weight * self.scale, None if self.bias is None else self.bias * self.rate)
+
+
+class EqualizedConv2d(nn.Module):
+    """A convolution of stride 1 that keeps the size, its weights scaled like those of :class:`EqualizedLinear`.
+
+    With ``resample`` it halves the size after a FIR filter, or doubles it before one.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        gain: float = 1.0,
+        bias: bool = True,
+        resample: Literal["down", "none"] = "none",
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.padding = gain / sqrt(inputs * kernel**2), kernel // 2
+        self.filter: Filter | None = None
+        if resample == "down":
+            # A 1x1 kernel needs the filter at every second pixel alone, a larger one the pixels between.
+            self.filter = Filter(padding=2) if self.padding else Filter("down")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, I, H, W] to [N, O, H, W], or half the height and width."""
+        weight = self.weight * self.scale
+        if self.filter is None:
+            return conv2d(x, weight, self.bias, padding=self.padding)
+        return conv2d(self.filter(x), weight, self.bias, stride=2 if self.padding else 1)
+
+
+class ModulatedConv2d(nn.Module):
+    """A convolution whose weights each sample's style scales (StyleGAN2, arXiv:1912.04958, section 2.2).
+
+    With w the weights and s the style, the sample's weights are w'_oik = s_i w_oik, and with ``demodulate`` they are
+    divided by the square root of sum_ik w'_oik^2 + 1e-8. That is computed on the maps, which are linear in them: the
+    input is scaled, convolved by w, and scaled again, so that one convolution serves samples of any number and exports
+    as such. With ``up`` the size is doubled, and a FIR filter follows.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, demodulate: bool = True, up: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.demodulate, self.padding = demodulate, kernel // 2
+        self.filter = Filter(gain=4) if up else None
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Map [N, I, H, W], or one map for all, and styles [N, I] to [N, O, H, W], or twice the height and width."""
+        style, weight = widened(style), self.weight
+        with full_precision(x.device):  # sums of squares over many weights
+            if self.demodulate:
+                norms = linear(style.square(), weight.square().sum((2, 3)))
+                scale = (norms + EPSILON).rsqrt()[:, :, None, None]
+        x = x * style[:, :, None, None]
+        if self.filter is not None:
+            x = self.filter(conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+        else:
+            x = conv2d(x, weight, padding=self.padding)
+        return x * scale if self.demodulate else x
+
+
+class MinibatchDeviation(nn.Module):
+    """Adds a channel that says how much the samples of a group differ (ProGAN, arXiv:1710.10196, section 3).
+
+    The standard deviation over the group of ``group`` samples, averaged over features and pixels. A batch that no such
+    groups make up is divided into the largest that do.
+    """
+
+    mixes_samples = True
+
+    def __init__(self, group: int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, C + 1, H, W]."""
+        n, _, height, width = x.shape
+        group = gcd(n, self.group)
+        # Sample i is in the group of i modulo the number of groups, as in the authors' code.
+        rows = widened(x).reshape(group, n // group, -1)
+        deviation = (rows.var(0, correction=0) + EPSILON).sqrt().mean(1)
+        plane = deviation.repeat(group)[:, None, None, None].expand(n, 1, height, width)
+        return torch.cat([x, plane.to(x.dtype)], 1)
+
+
+class Filter(nn.Module):
+    """The FIR filter [1, 3, 3, 1] in both directions; ``up`` after doubling the size, ``down`` before halving.
+
+    Doubling puts zeros between the pixels, halving takes every second one. Without either the map grows by twice
+    ``padding`` less 3.
+    """
+
+    taps: Tensor
+
+    def __init__(self, resample: Literal["up", "down", "none"] = "none", *, padding: int = 1, gain: float = 1) -> None:
+        super().__init__()
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0])
+        # Of the zeros between the pixels the gain makes up for.
+        self.register_buffer("taps", torch.outer(line, line)[None, None] * (gain / 64), persistent=False)
+        self.resample, self.padding = resample, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter each channel of [N, C, H, W]."""
+        channels = x.shape[1]
+        kernel = self.taps.expand(channels, 1, 4, 4)
+        if self.resample == "up":
+            return conv_transpose2d(x, kernel, stride=2, padding=1, groups=channels)
+        return conv2d(x, kernel, stride=1 + (self.resample == "down"), padding=self.padding, groups=channels)

@@ -1,0 +1,1 @@
+"""GANs with style-based and progressively grown networks."""

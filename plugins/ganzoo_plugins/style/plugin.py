@@ -1,0 +1,19 @@
+"""Registers the style-based GANs."""
+
+from collections.abc import Iterable
+
+from ganzoo import Spec, hookimpl
+
+
+@hookimpl
+def ganzoo_specs() -> Iterable[Spec]:
+    """Return the specs of the style-based GANs."""
+    return [
+        Spec(
+            "model",
+            "stylegan2",
+            "StyleGAN2: modulated convolutions, R1 and path length, adaptive augmentation, for images from 16x16",
+            "ganzoo_plugins.style.stylegan2:StyleGAN2",
+            "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958",
+        ),
+    ]

@@ -1,0 +1,124 @@
+"""StyleGAN2: sizes as published, styles where they belong, and what is kept beside weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from ganzoo import Attributes, DataSpec, Image, Label, Loop, OptimizerConfig, TensorDataset, load_config, load_registry
+from ganzoo_plugins.style.stylegan2 import (
+    StyleGAN2Config,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    _corrected,
+)
+
+REGISTRY = load_registry()
+SMALL = ["model.latent_dim=8", "model.style_dim=8", "model.channel_base=64", "model.channel_max=8", "batch_size=8"]
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "base", "generator", "discriminator"),
+    [(1024, 32768, 30_370_060, 29_012_513), (256, 16384, 24_767_458, 24_001_089)],
+)
+def test_networks_have_as_many_parameters_as_the_authors_logs_say(size, base, generator, discriminator):
+    config = StyleGAN2Config(latent_dim=512, style_dim=512, mapping_layers=8, channel_base=base, channel_max=512)
+    sample = Image(3, size, size, (-1, 1))
+    with torch.device("meta"):
+        assert count(StyleGAN2Generator(config, sample)) == generator
+        assert count(StyleGAN2Discriminator(config, sample)) == discriminator
+
+
+def trainer(*sets, fields=(Image(3, 16, 16, (0, 255), name="x"),)):
+    rng = torch.Generator().manual_seed(0)
+    tensors = {}
+    for field in fields:
+        match field:
+            case Image():
+                tensors[field.name] = torch.randint(256, (40, *field.shape), dtype=torch.uint8, generator=rng)
+            case Label():
+                tensors[field.name] = torch.arange(40) % field.classes
+            case _:
+                tensors[field.name] = torch.randn(40, *field.shape, generator=rng)
+    data = TensorDataset(DataSpec("made", fields, 40), tensors)
+    config = load_config(REGISTRY, "stylegan2", flags={"device": "cpu"}, sets=[*SMALL, *sets])
+    return Loop(config.build_trainer(data.spec), data, config.train)
+
+
+def test_coarse_styles_come_from_one_latent_and_fine_ones_from_another():
+    torch.manual_seed(0)
+    network = trainer("model.mixing=1.0").trainer
+    seen = []
+    network.generator.synthesis.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.generate(200, ())
+    (styles,) = seen
+    layers = network.generator.synthesis.num_styles
+    changes = (styles[:, 1:] != styles[:, :-1]).any(2).sum(1)
+    assert changes.tolist() == [1] * 200
+    firsts = (styles != styles[:, :1]).any(2).float().argmax(1)
+    assert set(firsts.tolist()) == set(range(1, layers))
+    trainer_ = trainer("model.mixing=0.0").trainer
+    seen.clear()
+    trainer_.generator.synthesis.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    trainer_.generate(4, ())
+    assert torch.equal(seen[0], seen[0][:, :1].expand_as(seen[0]))
+
+
+def test_the_mean_style_follows_in_the_step_of_the_discriminator_alone():
+    loop = trainer()
+    mean = loop.trainer.generator.mapping.mean
+    phases = {phase.name: phase for phase in loop.phases}
+    loop.run(phases["generator"])
+    assert not mean.any()
+    loop.run(phases["discriminator"])
+    first = mean.clone()
+    assert first.any()
+    for _ in range(3000):
+        with torch.no_grad():
+            mean.lerp_(torch.full_like(mean, 2.0), 0.002)
+    np.testing.assert_allclose(mean, 2.0, atol=0.02)
+
+
+def test_noise_is_drawn_in_training_and_stands_still_outside():
+    network = trainer().trainer.generator
+    for block in network.synthesis.blocks:
+        for layer in block.layers:
+            torch.nn.init.constant_(layer.strength, 1.0)
+    z = torch.randn(4, 8)
+    assert not torch.equal(network(z), network(z))
+    network.eval()
+    assert torch.equal(network(z), network(z))
+    assert network(z).abs().max() <= 1
+
+
+def test_settings_of_optimizers_are_corrected_for_lazy_regularizers():
+    found = _corrected(OptimizerConfig(lr=0.002, betas=(0.0, 0.99)), 16)
+    assert found.lr == pytest.approx(0.002 * 16 / 17)
+    assert found.betas == pytest.approx((0.0, 0.99 ** (16 / 17)))
+    optimizers = trainer("model.optimizer.lr=0.002").trainer.optimizers
+    assert float(optimizers["generator"].param_groups[0]["lr"]) == pytest.approx(0.002 * 4 / 5)
+    assert float(optimizers["discriminator"].param_groups[0]["lr"]) == pytest.approx(0.002 * 16 / 17)
+
+
+@pytest.mark.parametrize("field", [Label(3), Attributes(2, examples=((0.0, 1.0),))])
+def test_conditions_reach_both_networks(field):
+    image = Image(1, 16, 24, (0, 255), name="x")
+    loop = trainer("model.conditional=true", fields=(image, field))
+    loop.advance()
+    network, given = loop.trainer.generator.eval(), torch.eye(3)[:2, :2] if field.shape else torch.tensor([0, 1])
+    z = torch.randn(1, 8).expand(2, -1)
+    one, other = network(z, given)
+    assert not torch.allclose(one, other)
+    x = torch.randn(1, 1, 16, 24).expand(2, -1, -1, -1)
+    one, other = loop.trainer.discriminator.eval()(x, given)
+    assert one != other
+
+
+def test_the_mapping_network_learns_from_path_lengths():
+    loop = trainer()
+    (phase,) = (phase for phase in loop.phases if phase.name == "path_length")
+    loop.differentiate(phase)
+    assert all(layer.weight.grad.abs().max() > 0 for layer in loop.trainer.generator.mapping.layers)
