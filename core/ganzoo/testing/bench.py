@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganzoo.config.config import Config
 from ganzoo.config.resolving import load_config
-from ganzoo.data.dataset import Batch, Dataset, DataSpec, TensorDataset
+from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Attributes, Image, Label, Latent, Mask, Points, Signature
 from ganzoo.gan.networks import Network
@@ -28,10 +28,11 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
+from ganzoo.testing.samples import random_data
 from ganzoo.training.capture import Graphs
 from ganzoo.training.loop import Loop
 
-__all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs"]
+__all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs", "stand_ins"]
 
 SMALL = ("batch_size=8", "accumulate=1", "steps=1000", "seed=0", 'device="cpu"', 'precision="fp32"', "workers=0")
 """Settings that every model is checked with unless the caller says otherwise."""
@@ -65,7 +66,7 @@ class Bench:
             with offline():
                 return self.config.build_dataset()
         except UserError as error:
-            for dataset in _stand_ins():
+            for dataset in stand_ins():
                 try:
                     self.config.build_trainer(dataset.spec)
                 except (UserError, KeyError):
@@ -202,29 +203,15 @@ def _said(names: Sequence[str]) -> str:
     return " and ".join(repr(name) for name in names) or "nothing"
 
 
-def _stand_ins() -> Iterator[Dataset]:
+def stand_ins() -> Iterator[Dataset]:
     """Yield small random data sets of every form that a model may ask for."""
-    rng, size = torch.Generator().manual_seed(0), 64
-    labels = torch.arange(size) % 10
-
-    def pixels(channels: int, side: int) -> Tensor:
-        return torch.randint(256, (size, channels, side, side), dtype=torch.uint8, generator=rng)
-
-    for channels, side in ((3, 32), (1, 28), (3, 64)):
-        image = Image(channels, side, side, range=(0, 255))
-        spec = DataSpec("random", (image, Label(10)), size)
-        yield TensorDataset(spec, {"x": pixels(channels, side), "y": labels})
+    pictures = [Image(channels, side, side, range=(0, 255)) for channels, side in ((3, 32), (1, 28), (3, 64))]
+    for image in pictures:
+        yield random_data(image, Label(10))
     for side in (32, 64):
-        domains = tuple(Image(3, side, side, range=(0, 255), name=name) for name in ("a", "b"))
         for paired in (False, True):
-            spec = DataSpec("random", domains, size, paired)
-            yield TensorDataset(spec, {"a": pixels(3, side), "b": pixels(3, side)})
-    yield TensorDataset(DataSpec("random", (Points(2),), size), {"x": torch.randn(size, 2, generator=rng)})
-    image = Image(3, 32, 32, range=(0, 255))
-    spec = DataSpec("random", (image, Label(4), Label(3, name="hue")), size)
-    classes = torch.arange(size)
-    yield TensorDataset(spec, {"x": pixels(3, 32), "y": classes % 4, "hue": classes // 4 % 3})
-    vectors = torch.randn(size, 5, generator=rng)
-    examples = tuple(tuple(row) for row in vectors[:4].tolist())
-    spec = DataSpec("random", (image, Attributes(5, examples=examples)), size)
-    yield TensorDataset(spec, {"x": pixels(3, 32), "y": vectors})
+            yield random_data(*(Image(3, side, side, (0, 255), name) for name in ("a", "b")), paired=paired)
+    yield random_data(Points(2))
+    yield random_data(pictures[0], Label(4), Label(3, name="hue"))
+    vectors = ((0.0, 1.0, -1.0, 0.5, 0.0), (1.0, 0.0, 0.5, -1.0, 2.0))
+    yield random_data(pictures[0], Attributes(5, examples=vectors))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ganzoo.plugin.registry import Entry, Registry, load_registry
-from ganzoo.testing import datasets, general, losses, models
+from ganzoo.testing import general
 from ganzoo.testing.results import Check, Result, run
 
 __all__ = ["check", "run_checks"]
@@ -36,12 +36,29 @@ def check(name: str, sets: Sequence[str] = (), registry: Registry | None = None)
 
 def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     yield from general.checks(registry, entry, sets)
+    # Imported when they are needed: a model's checks take long to import, and a sink's need no torch.
     match entry.spec.kind:
         case "model":
+            from ganzoo.testing import models
+
             yield from models.checks(registry, entry, sets)
         case "loss":
+            from ganzoo.testing import losses
+
             yield from losses.loss_checks(registry, entry, sets)
         case "regularizer":
+            from ganzoo.testing import losses
+
             yield from losses.regularizer_checks(entry, sets)
         case "dataset":
+            from ganzoo.testing import datasets
+
             yield from datasets.checks(registry, entry, sets)
+        case "metric":
+            from ganzoo.testing import metrics
+
+            yield from metrics.checks(registry, entry, sets)
+        case "sink":
+            from ganzoo.testing import sinks
+
+            yield from sinks.checks(entry)

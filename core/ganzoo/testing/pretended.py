@@ -1,0 +1,146 @@
+"""A device that does not exist: tensors that lie on the CPU and say that they do not.
+
+Code that writes ``device="cpu"`` or ``.cuda()`` fails on it as it would on a GPU, and no GPU is needed. Torch's own
+``meta`` tensors and fake tensors have no values, so that code which reads one (``.item()``, ``if``, a mask as index)
+fails on them although it works on every GPU. Here each tensor wraps a real one, and everything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+__all__ = ["DEVICE", "ElsewhereError", "PretendedTensor", "pretending"]
+
+DEVICE = torch.device("ipu", 0)
+"""What the tensors say of themselves: a device that torch and its autocast know by name, and that no machine has."""
+
+_OURS = (DEVICE.type, "meta")  # meta is what torch's C++ is told, which makes the likes of them there
+_MIXING = ("aten::copy_", "aten::_foreach_copy_", "aten::lift_fresh", "aten::_to_copy")
+_INDEXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index")
+
+
+class ElsewhereError(RuntimeError):
+    """Raised for what would fail on a GPU: a sentence."""
+
+
+class PretendedTensor(Tensor):
+    """A tensor on :data:`DEVICE`; its values are those of ``inner``, on the CPU."""
+
+    inner: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> PretendedTensor:
+        """Wrap a tensor."""
+        made: PretendedTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            inner.shape,
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            layout=inner.layout,
+            device="meta",
+        )
+        made.inner = inner
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        """The device that does not exist."""
+        return DEVICE
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute with what is wrapped; raises :class:`ElsewhereError` if another tensor is not on this device."""
+        return _compute(func, args, kwargs or {})
+
+
+@contextmanager
+def pretending() -> Iterator[None]:
+    """While entered, tensors can be made on :data:`DEVICE` and moved there; ``Module.to(DEVICE)`` does so."""
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
+    # A moved weight stays the same object, as on a real device: optimizers and trainers hold it.
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        with _Mode(), _Values():
+            yield
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(swaps)
+
+
+class _Mode(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _compute(func, args, kwargs or {})
+
+
+class _Values(TorchFunctionMode):
+    """Values into tensors and out of them, where torch asks no dispatch mode: it makes constants on the CPU first."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in (Tensor.tolist, Tensor.numpy) and isinstance(args[0], PretendedTensor):
+            if func is Tensor.numpy:
+                raise ElsewhereError("it reads a tensor by numpy(), which works on the CPU alone; call x.cpu() first")
+            return args[0].inner.tolist()
+        if func is Tensor.new_tensor and kwargs.get("device") is None:
+            kwargs["device"] = args[0].device
+        device = kwargs.get("device")
+        if func in (torch.tensor, torch.as_tensor, Tensor.new_tensor) and device is not None:
+            device = torch.device(device)
+            if device.type in _OURS:
+                function = torch.tensor if func is Tensor.new_tensor else func
+                values = args[1:] if func is Tensor.new_tensor else args
+                return function(*values, **{**kwargs, "device": "cpu"}).to(DEVICE)
+        return func(*args, **kwargs)
+
+
+def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    leaves = tree_leaves((args, kwargs))
+    ours = any(isinstance(each, PretendedTensor) for each in leaves)
+    target = kwargs.get("device")
+    if target is not None:
+        target = torch.device(target)
+        if target.type not in ("cpu", *_OURS):
+            raise ElsewhereError(f"it puts a tensor on {target}, wherever the others are; use their device, x.device")
+    here = ours if target is None else target.type in _OURS
+    if ours:
+        _refuse_mixture(func, args, leaves)
+    if here and any(isinstance(each, torch.Generator) and each.device.type == "cpu" for each in leaves):
+        raise ElsewhereError("it draws from a generator on the CPU into a tensor on the device; draw without one")
+    if not (ours or here):
+        return func(*args, **kwargs)
+    inner_args, inner = tree_map_only(PretendedTensor, lambda each: each.inner, (args, kwargs))
+    if target is not None:
+        inner["device"] = torch.device("cpu")
+    result = func(*inner_args, **inner)
+    if func._schema.name == "aten::copy_":
+        return args[0]
+    if not here:
+        return result
+    result = tree_map_only(Tensor, PretendedTensor, result)
+    return return_and_correct_aliasing(func, args, kwargs, result) if ours else result
+
+
+def _refuse_mixture(func: Any, args: Any, leaves: list[Any]) -> None:
+    """Raise for tensors of two devices in one operation; a GPU takes single numbers and indices from the CPU."""
+    name = func._schema.name
+    if name in _MIXING:
+        return
+    if name in _INDEXING:
+        leaves = tree_leaves((args[0], args[2:]))
+    host = [each for each in leaves if isinstance(each, Tensor) and not isinstance(each, PretendedTensor)]
+    changed = func._schema.is_mutable and any(args[0] is each for each in host)
+    for each in host:
+        if each.dim() or changed:
+            raise ElsewhereError(
+                f"a tensor {list(each.shape)} is on the CPU wherever the others are; make it with device=x.device, or "
+                "move it there"
+            )
