@@ -1,22 +1,20 @@
-"""Checks that a model, a loss or a regularizer works on any device, on a pretended one: no GPU is needed."""
+"""Checks that a model works on any device, on a pretended one: no GPU is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ganzoo.errors import GanzooError, place, sentence
 from ganzoo.gan.networks import Network
 from ganzoo.testing.bench import Bench, draw
-from ganzoo.testing.pretended import DEVICE, ElsewhereError, PretendedTensor, pretending
-from ganzoo.testing.results import Fault, Skip
+from ganzoo.testing.pretended import DEVICE, PretendedTensor, elsewhere, pretending
+from ganzoo.testing.results import Fault
 
-__all__ = ["buffers", "devices", "elsewhere"]
+__all__ = ["buffers", "devices"]
 
 _USUAL = frozenset(vars(nn.Module()))
 """The attributes that every module has."""
@@ -61,24 +59,6 @@ def devices(bench: Bench) -> None:
             for network in loop.trainer.networks.values():
                 if isinstance(network, Network):
                     network.eval()(*(part.to(DEVICE) for part in draw(network.signature, 3)))
-
-
-@contextmanager
-def elsewhere() -> Iterator[None]:
-    """While entered, there is the pretended device, and what fails on it fails the check."""
-    try:
-        with pretending():
-            yield
-    except ElsewhereError as error:
-        raise Fault(f"on a GPU it fails: {error}{place(error)}") from None
-    except (GanzooError, Fault, Skip):
-        raise
-    except Exception as error:
-        if "CUDA" in str(error) or "NVIDIA" in str(error):
-            raise Fault(
-                f"it asks for a GPU, wherever its input is: use the input's device, x.device{place(error)}"
-            ) from None
-        raise Skip(f"it cannot be tried on a device that does not exist: {sentence(error)[:200]}") from None
 
 
 def _unregistered(networks: Mapping[str, nn.Module]) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["DEVICE", "ElsewhereError", "PretendedTensor", "pretending"]
+from ganzoo.errors import GanzooError, place, sentence
+from ganzoo.testing.results import Fault, Skip
+
+__all__ = ["DEVICE", "ElsewhereError", "PretendedTensor", "elsewhere", "pretending"]
 
 DEVICE = torch.device("ipu", 0)
 """What the tensors say of themselves: a device that torch and its autocast know by name, and that no machine has."""
@@ -76,7 +79,29 @@ def pretending() -> Iterator[None]:
         torch.__future__.set_swap_module_params_on_conversion(swaps)
 
 
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """While entered, there is the pretended device, and what fails on it fails the check."""
+    try:
+        with pretending():
+            yield
+    except ElsewhereError as error:
+        raise Fault(f"on a GPU it fails: {error}{place(error)}") from None
+    except (GanzooError, Fault, Skip):
+        raise
+    except Exception as error:
+        if "CUDA" in str(error) or "NVIDIA" in str(error):
+            raise Fault(
+                f"it asks for a GPU, wherever its input is: use the input's device, x.device{place(error)}"
+            ) from None
+        raise Skip(f"it cannot be tried on a device that does not exist: {sentence(error)[:200]}") from None
+
+
 class _Mode(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, which takes longer than all checks of a loss
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _compute(func, args, kwargs or {})
 
