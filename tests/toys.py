@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import invalidate_caches
 from math import prod
@@ -26,6 +27,7 @@ class Toys:
     def __init__(self, module: str) -> None:
         self.module = module
         self.offered: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self.results: dict[str, dict[str, str]] = {}
 
     def __call__(self, kind: str, *caught: str) -> Callable[[Class], Class]:
         """Offer the class or function; ``caught`` are the checks that fail, none for an honest one."""
@@ -42,17 +44,18 @@ class Toys:
         return f"Spec({self.offered[key][0]!r}, {key!r}, 'A toy.', '{self.module}:{key}')"
 
     @contextmanager
-    def registry(self, folder: Path) -> Iterator[Registry]:
-        """Yield a registry of the toys and of what is bundled but file formats, which take seconds."""
+    def registry(self, folder: Path, heavy: str = "") -> Iterator[Registry]:
+        """Yield a registry of the toys and of what is bundled but file formats, which take seconds.
+
+        The distribution has another plugin, ``heavy``, with these specs, which imports torch.
+        """
         head = "from ganzoo import Spec, hookimpl\n@hookimpl\ndef ganzoo_specs():\n"
         metadata = folder / "toys-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text("[ganzoo.plugins]\ntoys = toys_plugin\nheavy = toys_heavy\n")
         (folder / "toys_plugin.py").write_text(f"{head}    return [{', '.join(map(self.spec, self.offered))}]\n")
-        (folder / "toys_heavy.py").write_text(
-            f"import torch\n{head}    return [Spec('loss', 'heavy', 'A toy.', '{self.module}:HonestLoss')]\n"
-        )
+        (folder / "toys_heavy.py").write_text(f"import torch\n{head}    return [{heavy}]\n")
         sys.path.insert(0, str(folder))
         invalidate_caches()
         try:
@@ -65,20 +68,27 @@ class Toys:
         finally:
             sys.path.remove(str(folder))
 
-    def failed(self, registry: Registry, key: str, sets: Collection[str] = ()) -> dict[str, str]:
-        """Return the checks that a toy fails, with the sentence of each."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(general, "discovery", lambda *_: None)  # a process each; it has tests of its own
-            results = list(run_checks(registry, f"{self.offered[key][0]}:toys/{key}", [*sets]))
-        for result in results:
-            assert result.detail or result.outcome == "passed"
-            assert "\n" not in result.detail
-        return {result.name: result.detail for result in results if result.outcome == "failed"}
+    def failed(self, registry: Registry, key: str) -> dict[str, str]:
+        """Return the checks that a toy fails, with the sentence of each; they are run once."""
+        if key not in self.results:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(general, "discovery", lambda *_: None)  # a process each; it has tests of its own
+                results = list(run_checks(registry, f"{self.offered[key][0]}:toys/{key}"))
+            for result in results:
+                assert result.detail or result.outcome == "passed"
+                assert "\n" not in result.detail
+            self.results[key] = {result.name: result.detail for result in results if result.outcome == "failed"}
+        return self.results[key]
 
     def assert_caught(self, registry: Registry, key: str) -> None:
         """Assert that a toy fails the checks that are to catch it, and no other."""
         failed = self.failed(registry, key)
         assert list(failed) == list(self.offered[key][1]), failed
+
+    def assert_said(self, registry: Registry, key: str, sentence: str) -> None:
+        """Assert that a pattern is found in a sentence about a toy."""
+        said = self.failed(registry, key)
+        assert any(re.search(sentence, each) for each in said.values()), said
 
     def assert_three_for_each(self, kind: str, *checks: str) -> None:
         """Assert that at least three broken toys fail exactly each of the checks."""

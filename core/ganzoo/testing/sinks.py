@@ -18,7 +18,7 @@ from ganzoo.testing.results import Check, Fault, Skip
 
 __all__ = ["checks"]
 
-_PIECES = (5, 3)
+_PIECES = (4, 3, 1)
 _LATENT = Latent((4,))
 _INPUTS: Mapping[str, tuple[Field, ...]] = {
     "drawn for nothing": (_LATENT,),
