@@ -1,4 +1,4 @@
-"""Plugins made for a test of the conformance kit: honest ones, and broken ones with the checks that are to catch them."""
+"""Plugins made for a test of the conformance kit: honest ones, and broken ones with the checks to catch them."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def buffers(bench: Bench) -> None:
         if name not in kept or all(isinstance(each, PretendedTensor) for each in _tensors(value)):
             continue
         if any(isinstance(each, nn.Module) for each in tree_leaves(value)):
-            raise Fault(f"{name} holds networks that are not registered; keep them in an nn.ModuleList or nn.ModuleDict")
+            raise Fault(
+                f"{name} holds networks that are not registered; keep them in an nn.ModuleList or nn.ModuleDict"
+            )
         raise Fault(
             f"the tensor {name} is neither a parameter nor a buffer, so that it stays on the CPU when the network is "
             "moved, and in no checkpoint; make it with register_buffer()"

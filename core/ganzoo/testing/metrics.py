@@ -76,8 +76,10 @@ def _case(registry: Registry, entry: Entry, sets: Sequence[str]) -> _Case:
         except UserError as error:
             refusal = str(error)
             continue
-        batch = {name: values.float() if values.dtype == torch.uint8 else values for name, values in
-                 dataset.examples(SAMPLES).items()}
+        batch = {
+            name: values.float() if values.dtype == torch.uint8 else values
+            for name, values in dataset.examples(SAMPLES).items()
+        }
         return _Case(metric, batch[sample.name], {field.name: batch[field.name] for field in given})
     raise Skip(f"it takes none of the data sets that it is tried on: {refusal}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,8 +118,8 @@ def sizes(bench: Bench) -> str | None:
             raise Fault(f"for images of {said}, {fault}") from None
         except Exception as error:
             raise Fault(
-                f"for images of {said} it fails: {sentence(error)[:200]}{place(error)}; take channels, height and width "
-                "from the data, or refuse what it cannot draw with a UserError"
+                f"for images of {said} it fails: {sentence(error)[:200]}{place(error)}; take channels, height and "
+                "width from the data, or refuse what it cannot draw with a UserError"
             ) from None
     return f"refused {refused[0]}" if refused else None
 
@@ -128,11 +129,12 @@ def _others(spec: DataSpec) -> Iterator[DataSpec]:
     image = spec.sample
     assert isinstance(image, Image)
     small = 16 if image.height > 16 else 32
-    for changes in (
+    others: list[dict[str, Any]] = [
         {"channels": 3 if image.channels == 1 else 1},
         {"height": small, "width": small},
         {"height": 16, "width": 32},
-    ):
+    ]
+    for changes in others:
         fields = tuple(replace(field, **changes) if isinstance(field, Image) else field for field in spec.fields)
         yield replace(spec, fields=fields)
 

@@ -35,33 +35,35 @@ class ElsewhereError(RuntimeError):
 
 
 class PretendedTensor(Tensor):
-    """A tensor on :data:`DEVICE`; its values are those of ``inner``, on the CPU."""
+    """A tensor on :data:`DEVICE`; its values are those of ``wrapped``, on the CPU."""
 
-    inner: Tensor
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    wrapped: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> PretendedTensor:
         """Wrap a tensor."""
-        made: PretendedTensor = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: PretendedTensor = Tensor._make_wrapper_subclass(
             cls,
             inner.shape,
             strides=inner.stride(),
             storage_offset=inner.storage_offset(),
             dtype=inner.dtype,
             layout=inner.layout,
-            device="meta",
+            device=torch.device("meta"),
         )
-        made.inner = inner
+        made.wrapped = inner
         return made
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         """The device that does not exist."""
         return DEVICE
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Compute with what is wrapped; raises :class:`ElsewhereError` if another tensor is not on this device."""
         return _compute(func, args, kwargs or {})
 
@@ -73,7 +75,7 @@ def pretending() -> Iterator[None]:
     # A moved weight stays the same object, as on a real device: optimizers and trainers hold it.
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with _Mode(), _Values():
+        with _Mode(), _Values():  # type: ignore[no-untyped-call]
             yield
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swaps)
@@ -114,7 +116,7 @@ class _Values(TorchFunctionMode):
         if func in (Tensor.tolist, Tensor.numpy) and isinstance(args[0], PretendedTensor):
             if func is Tensor.numpy:
                 raise ElsewhereError("it reads a tensor by numpy(), which works on the CPU alone; call x.cpu() first")
-            return args[0].inner.tolist()
+            return args[0].wrapped.tolist()
         if func is Tensor.new_tensor and kwargs.get("device") is None:
             kwargs["device"] = args[0].device
         device = kwargs.get("device")
@@ -142,7 +144,7 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise ElsewhereError("it draws from a generator on the CPU into a tensor on the device; draw without one")
     if not (ours or here):
         return func(*args, **kwargs)
-    inner_args, inner = tree_map_only(PretendedTensor, lambda each: each.inner, (args, kwargs))
+    inner_args, inner = tree_map_only(PretendedTensor, lambda each: each.wrapped, (args, kwargs))
     if target is not None:
         inner["device"] = torch.device("cpu")
     result = func(*inner_args, **inner)

@@ -161,7 +161,7 @@ def _taken(entry: Entry) -> Iterator[Signature]:
         yield signature
 
 
-class _folder(TemporaryDirectory[str]):  # noqa: N801 - used as a function
+class _folder(TemporaryDirectory[str]):
     def __init__(self) -> None:
         super().__init__(prefix="ganzoo-check-")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sites import Site, importable
@@ -56,7 +55,9 @@ for kind, name in {"file": "gone.onnx", "folder": "models", "other_file": "model
 
 command("command", "no_docstring", "def run() -> None:\n    pass\n")
 command("command", "no_function", "run = 3\n")
-command("command", "no_help", 'import typer\nrun = typer.Typer()\n\n@run.command()\ndef say() -> None:\n    """Say."""\n')
+command(
+    "command", "no_help", 'import typer\nrun = typer.Typer()\n\n@run.command()\ndef say() -> None:\n    """Say."""\n'
+)
 
 command("help", "heavy_command", f"import torch\n{COMMAND}")
 command("help", "heavy_default", f"from torch.nn import Linear\n{COMMAND}")

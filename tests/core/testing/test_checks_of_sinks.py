@@ -238,7 +238,7 @@ SENTENCES = {
     "returns_another": "it returns samples.other, and what it has written is samples.returns_another",
     "two_pieces": "it takes 2 of 3 pieces, so that samples are missing from the file",
     "appends": "writing a second time adds to samples.appends, where it is to take the first one's place",
-    "in_place": "when drawing fails midway it leaves samples.in_place, which looks complete; write beside it and rename",
+    "in_place": "when drawing fails midway it leaves samples.in_place, which looks complete; write beside it and",
 }
 
 
