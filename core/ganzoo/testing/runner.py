@@ -9,7 +9,7 @@ from ganzoo.plugin.registry import Entry, Registry, load_registry
 from ganzoo.testing import general
 from ganzoo.testing.results import Check, Result, run
 
-__all__ = ["check", "run_checks"]
+__all__ = ["check", "checks_of", "run_checks"]
 
 
 def run_checks(registry: Registry, name: str, sets: Sequence[str] = ()) -> Iterator[Result]:
@@ -22,7 +22,7 @@ def run_checks(registry: Registry, name: str, sets: Sequence[str] = ()) -> Itera
     """
     entries = registry.named(name)
     for entry in entries:
-        for result in run(_checks(registry, entry, sets)):
+        for result in run(checks_of(registry, entry, sets)):
             yield replace(result, name=f"{entry.spec.kind}: {result.name}") if len(entries) > 1 else result
 
 
@@ -34,7 +34,8 @@ def check(name: str, sets: Sequence[str] = (), registry: Registry | None = None)
         raise AssertionError(f"{name} does not conform:\n  " + "\n  ".join(failed))
 
 
-def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+def checks_of(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks of an entry, in order; none is run."""
     yield from general.checks(registry, entry, sets)
     # Imported when they are needed: a model's checks take long to import, and a sink's need no torch.
     match entry.spec.kind:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from sites import Site, importable
 from torch import Tensor, nn
 from toys import HonestModel, Painter, Toys
@@ -15,6 +16,7 @@ from ganzoo import Loss, UserError, load_registry
 from ganzoo.plugin.registry import BUNDLED, Registry
 from ganzoo.testing import Result, check, general, run_checks
 from ganzoo.testing.results import Check, run
+from ganzoo.testing.runner import checks_of
 
 CHECKED = ("model", "loss", "regularizer", "dataset", "metric", "format", "sink", "command")
 SHIPPED = [f"{entry.spec.kind}:{entry.name}" for entry in load_registry().specs() if entry.distribution == BUNDLED]
@@ -184,3 +186,15 @@ def test_checks_leave_the_random_state_alone(toys: Registry) -> None:
     list(run_checks(toys, "loss:HonestLoss"))
     list(run_checks(toys, "loss:Drawing"))
     assert torch.equal(torch.randn(3), wanted)
+
+
+def test_the_page_says_what_each_check_means() -> None:
+    page = (ROOT / "docs/conformance.md").read_text()
+    sections = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    titles = {"model": "Models", "loss": "Losses", "regularizer": "Regularizers", "dataset": "Data sets"}
+    titles |= {"metric": "Metrics", "sink": "Sinks"}
+    registry = load_registry()
+    for entry in {entry.spec.kind: entry for entry in registry.specs()}.values():
+        where = sections["Every kind"] + sections.get(titles.get(entry.spec.kind, ""), "")
+        for check in checks_of(registry, entry, ()):
+            assert f"`{check.name}`" in where.replace("`format KEY`", "`format onnx`"), (entry.spec.kind, check.name)
