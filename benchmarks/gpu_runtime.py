@@ -36,7 +36,6 @@ import torch
 
 from ganzoo import DataSpec, Image, load_config, load_registry
 from ganzoo_exporters import export as exporting
-from ganzoo_exporters.parity import draw_inputs
 from ganzoo_runtime import Generator, ModelError, write_npy
 from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
@@ -110,7 +109,7 @@ class Files:
 
 def rates(files: Files, device: str, size: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each graph and call at a batch size, or why it cannot be used."""
-    arrays = draw_inputs(files.network.signature, size, seed=1)
+    arrays = files.network.signature.examples(size, seed=1)
     expected = files.reference(*arrays)
     span = float(np.ptp(files.network.signature.output.range))
     ways: dict[str, Callable[[], Call]] = {}
@@ -204,7 +203,7 @@ def without_each_rule(files: Files, device: str, size: int) -> dict[str, Any]:
     for rule in exporting.FAST:
         path = files.export(f"without_{rule.__name__}", tuple(each for each in exporting.FAST if each is not rule))
         for batch in (1, size):
-            arrays = draw_inputs(files.network.signature, batch, seed=1)
+            arrays = files.network.signature.examples(batch, seed=1)
             try:
                 both = {"with": files.paths["any"], "without": path}
                 calls = {name: bound_once(Generator(each, providers=[device]), arrays) for name, each in both.items()}

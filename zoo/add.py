@@ -15,7 +15,6 @@ from typing import Any
 import ganzoo
 from ganzoo import Discriminator, Run, load_registry
 from ganzoo.images.grids import grid_columns, grid_size, save_grid
-from ganzoo.inference.outputs import takes_images
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
 
@@ -41,7 +40,7 @@ def main() -> None:
         registry.get("format", "onnx").spec.load()().export(network, home / f"{name}.onnx", metadata)
     main, (network, metadata) = next(iter(networks.items()))
     signature = network.signature
-    if takes_images(network):  # as they were drawn in training, from the data's examples
+    if not signature.drawn:  # as they were drawn in training, from the data's examples
         shutil.copy(run.grids()[-1], home / "samples.png")
         use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
     else:

@@ -18,10 +18,26 @@ if TYPE_CHECKING:
     from ganzoo.data.dataset import Batch, Dataset, DatasetConfig, DataSpec, TensorDataset
     from ganzoo.data.stream import Stream
     from ganzoo.errors import GanzooError, Interrupted, TrainingError, UserError, did_you_mean
-    from ganzoo.fields import Attributes, Field, Image, Label, Latent, Mask, Points, Scores, Signature
+    from ganzoo.fields import (
+        Attributes,
+        Column,
+        Field,
+        Image,
+        Label,
+        Latent,
+        Mask,
+        Points,
+        Scores,
+        Sequence,
+        Signature,
+        Table,
+        Tokens,
+    )
+    from ganzoo.fields.drawing import grid
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
     from ganzoo.gan.augmentation import Augment, AugmentConfig
     from ganzoo.gan.losses import (
+        Bound,
         Generate,
         GeneratorRegularizer,
         Loss,
@@ -36,7 +52,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.precision import full_precision, widened
     from ganzoo.gan.trainer import OptimizerConfig, Phase, Trainer, TrainerConfig
     from ganzoo.images.animation import write_animation
-    from ganzoo.images.grids import grid, save_grid
+    from ganzoo.images.grids import save_grid
     from ganzoo.images.reading import ImageReader
     from ganzoo.inference.comparison import Comparison, RunSummary, compare
     from ganzoo.inference.encoding import Encoding, encode
@@ -61,11 +77,23 @@ _HOME = {
     "data.dataset": ("Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"),
     "data.stream": ("Stream",),
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"),
-    "fields": ("Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature"),
+    "fields": (
+        *("Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence"),
+        *("Signature", "Table", "Tokens"),
+    ),
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
     "gan.augmentation": ("Augment", "AugmentConfig"),
     "gan.losses": (
-        *("Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"),
+        *(
+            "Bound",
+            "Generate",
+            "GeneratorRegularizer",
+            "Loss",
+            "LossConfig",
+            "Regularizer",
+            "RegularizerConfig",
+            "Score",
+        ),
     ),
     "gan.metrics": ("Metric", "MetricConfig"),
     "gan.networks": ("Discriminator", "Generator", "Network"),
@@ -73,7 +101,8 @@ _HOME = {
     "gan.precision": ("full_precision", "widened"),
     "gan.trainer": ("OptimizerConfig", "Phase", "Trainer", "TrainerConfig"),
     "images.animation": ("write_animation",),
-    "images.grids": ("grid", "save_grid"),
+    "fields.drawing": ("grid",),
+    "images.grids": ("save_grid",),
     "images.reading": ("ImageReader",),
     "inference.exporting": ("export",),
     "inference.formats": ("Format", "Sampler", "Sink"),
@@ -106,7 +135,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "DiscriminatorObjective",
     "ImageReader", "grid", "save_grid", "write_animation",
     "Loop",
-    "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
+    "Bound", "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "Translator",
@@ -114,7 +143,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "full_precision", "widened",
     "Registry", "load_registry",
     "Run",
-    "Attributes", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Signature",
+    "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",
+    "Table", "Tokens",
     "OptimizerConfig", "Phase", "Trainer", "TrainerConfig",
 ]  # fmt: skip
 

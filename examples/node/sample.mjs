@@ -23,11 +23,11 @@ try {
   const samples = await generator.sample(n, { seed, given });
 
   const columns = Math.ceil(Math.sqrt(n));
-  const { width, height } = generator.picture(samples, 0);
+  const { width, height } = generator.image(samples, 0);
   const grid = new PNG({ width: columns * width, height: Math.ceil(n / columns) * height });
   for (let i = 0; i < n; i++) {
     const tile = new PNG({ width, height });
-    tile.data.set(generator.picture(samples, i).rgba);
+    tile.data.set(generator.image(samples, i).rgba);
     PNG.bitblt(tile, grid, 0, 0, width, height, (i % columns) * width, Math.floor(i / columns) * height);
   }
   writeFileSync(path, PNG.sync.write(grid));

@@ -10,17 +10,21 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ganzoo import UserError, cli, files
+from ganzoo import UserError, cli, files, load_registry
 
 __all__ = ["export"]
 
 
 def export(
     run: Annotated[str, typer.Argument(help="The run: its folder, its number, or 'last', the newest one.")] = "last",
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file: the same as --format onnx.")] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="What to write: onnx, pt2 ('ganzoo list format'); as --out ends if left out."),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file; generator.onnx in the run folder if left out. With --all the folder."),
+        typer.Option(help="The file; 'generator' in the run folder if left out. With --all the folder."),
     ] = None,
     every_network: Annotated[
         bool, typer.Option("--all", help="Every network of the model, the discriminator as well, a file each.")
@@ -60,10 +64,11 @@ def export(
 
     The weights are the averaged ones.
     """
-    if not onnx:
-        raise UserError("name the format: ganzoo export --onnx; there is no other yet")
+    key = _key(onnx, format, None if every_network else out)
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
+    if key != "onnx" and (web or triton):
+        raise UserError(f"{'--web' if web else '--triton'} is made of an .onnx file: give --onnx")
     import ganzoo
     from ganzoo_exporters.triton import write_repository
     from ganzoo_exporters.web import write_page
@@ -74,7 +79,7 @@ def export(
     written = ganzoo.export(
         run,
         out,
-        format="onnx",
+        format=key,
         every_network=every_network,
         pixels=layout,
         precision=precision,
@@ -96,11 +101,23 @@ def export(
         cli.print(json.dumps(documents if every_network else documents[str(model)], indent=2))
 
 
+def _key(onnx: bool, format: str | None, out: Path | None) -> str:
+    """Return the key of the format that the options name, or the suffix of ``out``; raises :class:`UserError`."""
+    if onnx and format not in (None, "onnx"):
+        raise UserError(f"--onnx and --format {format} are two formats; give one of them")
+    key = "onnx" if onnx else format or (out.suffix.removeprefix(".") if out is not None else "")
+    if not key:
+        known = ", ".join(load_registry().names("format"))
+        raise UserError(f"name the format: ganzoo export --onnx, or --format and one of {known}")
+    return key
+
+
 def _report(path: Path, document: Mapping[str, Any]) -> None:
-    parity = document["parity"]
     size = sum(file.stat().st_size for file in (path, *path.parent.glob(f"{path.stem}-*.data"))) / 1e6
-    batches = ", ".join(map(str, parity["batches"]))
-    text = f"{size:.2f} MB; largest difference to torch {parity['max_difference']:.1e} at batch sizes {batches}"
+    text, parity = f"{size:.2f} MB", document.get("parity", {})
+    if {"max_difference", "batches"} <= parity.keys():  # a third party's format may say nothing of it
+        batches = ", ".join(map(str, parity["batches"]))
+        text += f"; largest difference to torch {parity['max_difference']:.1e} at batch sizes {batches}"
     if "psnr" in parity:
         comparison = path.with_suffix(".int8.png")
         text += f"; mean {parity['mean_difference']:.1e}, signal to noise {parity['psnr']:.1f} dB"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import glob
 import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,31 +21,16 @@ from onnx import helper, numpy_helper
 import ganzoo_runtime as runtime
 from ganzoo import GanzooError, Image, Network, Signature, UserError, save_grid
 from ganzoo.files import atomic_path, temporary_path, writing
+from ganzoo_exporters.document import SCHEMA, complete, to_json
 from ganzoo_exporters.graph import to_graph
-from ganzoo_exporters.parity import (
-    apply,
-    draw_inputs,
-    drawable,
-    enlarged,
-    feeds,
-    held_out,
-    largest_difference,
-    own_rounding,
-    pixels_agree,
-)
+from ganzoo_exporters.parity import BATCHES, Reference, feeds, held_out, pixels_agree
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
+from ganzoo_exporters.program import failures
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
 from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
-from ganzoo_runtime.metadata import check_document
 
-__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "Target", "check", "draw_inputs", "export"]
-
-SCHEMA = 1
-"""The version of the metadata document."""
-
-BATCHES = (1, 3, 64)
-"""The batch sizes at which the file is compared with torch."""
+__all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "Target", "check", "export"]
 
 TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3}
 """The largest difference to torch that passes, relative to the output's range; int8 is held to a mean one instead.
@@ -101,29 +84,22 @@ def export(
     allow, and :class:`~ganzoo.GanzooError` if the network cannot be exported, draws random numbers inside, or differs
     by more than the tolerance. No file is left then, and one that was there stays as it was.
     """
-    signature, document = network.signature, _document(network.signature, metadata, pixels, precision, target)
+    signature = network.signature
+    check(signature, pixels, precision)
+    document = complete(signature, metadata, precision=precision, target=target)
     fixed, tolerance = tolerance is not None, TOLERANCE.get(precision, math.inf) if tolerance is None else tolerance
     with atomic_path(path) as temporary, temporary_path(path, folder=True) as folder:
         # Written and compared under a temporary name: a file that differs from torch never gets the final one.
         file, tried = Path(folder, path.name), []
-        with _failures("the network cannot be exported"), torch.no_grad():
-            reference = copy.deepcopy(network).cpu().float().eval()
-            inputs = [draw_inputs(signature, batch) for batch in BATCHES]
-            expected = [apply(reference, arrays) for arrays in inputs]
-            # Images of any size are also compared at another size that is not square: tracing may have fixed a size
-            # or swapped height and width, which the example's own size would not show.
-            if (larger := enlarged(signature)) is not None:
-                inputs.append(draw_inputs(larger, BATCHES[1]))
-                expected.append(apply(reference, inputs[-1], larger))
-            for model in _models(reference, inputs[1], precision):
+        with failures("the network cannot be exported"), torch.no_grad():
+            reference = Reference(network)
+            for model in _models(reference.network, reference.inputs[1], precision):
                 with writing(file, str(path)):
                     _write(model, document, file, inline)
                 try:
                     generator = runtime.Generator(file, providers=["CPUExecutionProvider"])
                     # The file as others open it, and as the runtime rewrites it for a CPU.
-                    difference = max(
-                        largest_difference(each, inputs, expected, signature) for each in (generator, _plain(file))
-                    )
+                    difference = max(reference.difference(each) for each in (generator, _plain(file)))
                 except runtime.ModelError as error:
                     raise GanzooError(f"the exported network does not run in onnxruntime: {error}") from None
                 tried.append((*difference, model, generator))
@@ -131,30 +107,17 @@ def export(
                 if difference[0] <= tolerance / 2:
                     break
         largest, batch, model, generator = min(tried, key=lambda one: one[0])
-        if largest > tolerance and precision == "fp32" and not fixed:
-            # Some networks amplify rounding, in torch as much as in onnxruntime: measure it in torch alone.
-            tolerance = min(max(tolerance, 4 * own_rounding(reference, inputs, expected)), 10 * tolerance)
-        if largest > tolerance:
-            raise GanzooError(
-                f"the exported network differs from torch by {largest:.2e} of its value range at batch size {batch}, "
-                f"more than the tolerance of {tolerance:.0e}; nothing was written"
-            )
-        document["parity"] = {
-            "batches": list(BATCHES),
-            "max_difference": largest,
-            "reference": f"torch {torch.__version__.partition('+')[0]}",
-        }
+        widen = precision == "fp32" and not fixed
+        document["parity"] = reference.parity(largest, batch, tolerance, widen=widen)
         if precision == "int8":
-            figures, both = held_out(generator, reference, _HELD_OUT)
+            figures, both = held_out(generator, reference.network, _HELD_OUT)
             if figures["psnr"] < LEAST_PSNR:
                 raise GanzooError(
                     f"in int8 the network's signal-to-noise ratio to float32 is {figures['psnr']:.1f} dB, less than "
                     f"{LEAST_PSNR:.0f}; nothing was written, take fp16 or fp32"
                 )
             document["parity"] |= {**figures, "least_psnr": LEAST_PSNR}
-        else:
-            document["parity"]["tolerance"] = tolerance
-        with _failures("the network cannot be exported"):
+        with failures("the network cannot be exported"):
             if isinstance(signature.output, Image) and pixels:
                 output = replace(signature.output, range=(0.0, 255.0), layout=pixels)
                 _append_pixels(model.graph, signature.output, pixels)
@@ -163,7 +126,7 @@ def export(
                 weights = _write(model, document, file, inline)
             if isinstance(signature.output, Image) and pixels:
                 ours = runtime.Generator(file, providers=["CPUExecutionProvider"])
-                if not pixels_agree(generator, ours, inputs, signature.output):
+                if not pixels_agree(generator, ours, reference.inputs, signature.output):
                     raise GanzooError("the exported network's pixels are not those of its values")
         if target == "cpu" and (content := for_cpu(read_model(file.read_bytes(), file.name, file.parent))) is not None:
             onnx.checker.check_model(content, full_check=weights is None)
@@ -181,7 +144,7 @@ def export(
     if precision == "int8" and isinstance(signature.output, Image):
         rows = [array[8 * row : 8 * row + 8] for row in range(4) for array in both]
         save_grid(path.with_suffix(".int8.png"), np.concatenate(rows), signature.output, columns=8)
-    written: dict[str, Any] = json.loads(_to_json(document))
+    written: dict[str, Any] = json.loads(to_json(document))
     return written
 
 
@@ -189,25 +152,9 @@ def check(signature: Signature, pixels: Layout | None, precision: Precision) -> 
     """Raise :class:`~ganzoo.UserError` for pixels of what is no image, and int8 of what is not drawn from latents."""
     if pixels and not isinstance(signature.output, Image):
         raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
-    if precision == "int8" and not drawable(signature):
+    if precision == "int8" and not signature.drawn:
         kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
         raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
-
-
-def _document(
-    signature: Signature, metadata: Mapping[str, Any], pixels: Layout | None, precision: Precision, target: Target
-) -> dict[str, Any]:
-    """Return the metadata so far; what the network does not allow and the runtime would not read is refused."""
-    if not signature.inputs or not all(field.name for field in signature.inputs):
-        raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
-    check(signature, pixels, precision)
-    document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
-    document |= {"schema": SCHEMA, "signature": signature.to_json(), "precision": precision, "target": target}
-    try:
-        check_document(json.loads(_to_json(document)))
-    except runtime.ModelError as error:
-        raise UserError(f"the metadata cannot be written: {error}") from None
-    return document
 
 
 def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precision) -> Iterator[onnx.ModelProto]:
@@ -235,7 +182,7 @@ def _plain(file: Path) -> Callable[..., NDArray[Any]]:
 def _write(model: onnx.ModelProto, document: Mapping[str, Any], path: Path, inline: int) -> Path | None:
     """Write the model, checked; large weights go to a file beside it that is called by their hash and returned."""
     del model.metadata_props[:]
-    model.metadata_props.add(key="ganzoo", value=_to_json(document))
+    model.metadata_props.add(key="ganzoo", value=to_json(document))
     arrays = [tensor.raw_data for tensor in model.graph.initializer if tensor.HasField("raw_data")]
     if sum(map(len, arrays)) <= inline:
         data: bytes = model.SerializeToString()
@@ -283,25 +230,3 @@ def _append_pixels(graph: onnx.GraphProto, field: Image, layout: Layout) -> None
         sizes = [onnx.TensorShapeProto.Dimension.FromString(size.SerializeToString()) for size in tensor.shape.dim]
         del tensor.shape.dim[:]
         tensor.shape.dim.extend([sizes[axis] for axis in (0, 2, 3, 1)])
-
-
-def _to_json(document: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(document, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise GanzooError(f"the metadata cannot be written as JSON: {error}") from None
-
-
-@contextmanager
-def _failures(what: str) -> Iterator[None]:
-    """Turn any exception into one sentence: the first line of its root cause."""
-    try:
-        yield
-    except GanzooError:
-        raise
-    except Exception as error:
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        lines = [line.strip() for line in str(root).splitlines() if line.strip()]
-        raise GanzooError(f"{what}: {lines[0][:300] if lines else type(root).__name__}") from error

@@ -1,4 +1,4 @@
-"""ONNX as an export format of ganzoo."""
+"""The export formats of ganzoo: ONNX, and programs of ``torch.export``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ganzoo_exporters.precision import Precision
     from ganzoo_runtime import Generator
 
-__all__ = ["Onnx"]
+__all__ = ["Onnx", "Pt2"]
 
 
 class Onnx(Format):
@@ -23,7 +23,14 @@ class Onnx(Format):
     Exporting imports torch and onnx, loading imports numpy and onnxruntime; importing this module imports neither.
     """
 
-    def check(self, network: Network, *, pixels: Layout | None = None, precision: Precision = "fp32") -> None:
+    def check(
+        self,
+        network: Network,
+        *,
+        pixels: Layout | None = None,
+        precision: Precision = "fp32",
+        target: Target = "any",
+    ) -> None:
         """Raise :class:`UserError` for pixels of what is no image, and int8 of what is not drawn from latents."""
         from ganzoo_exporters.export import check
 
@@ -52,3 +59,40 @@ class Onnx(Format):
             return Generator(path)
         except ModelError as error:
             raise UserError(str(error)) from None
+
+
+class Pt2(Format):
+    """One ``.pt2`` file for ``torch.export.load``, with the metadata as an extra file: to compile, or for C++.
+
+    It is not read by ganzoo: torch unpickles what it finds in such a file and evaluates expressions in it.
+    """
+
+    unread = "reading a .pt2 can run code that is in it: export an .onnx, or, if you trust it, use torch.export.load"
+
+    def check(
+        self,
+        network: Network,
+        *,
+        pixels: Layout | None = None,
+        precision: Precision = "fp32",
+        target: Target = "any",
+    ) -> None:
+        """Raise :class:`UserError` for pixels, for anything but float32, and for a form for CPUs alone."""
+        if pixels or precision != "fp32" or target != "any":
+            raise UserError("a .pt2 computes and returns float32, for any device; take an .onnx for anything else")
+
+    def export(
+        self,
+        network: Network,
+        path: Path,
+        metadata: Mapping[str, Any],
+        *,
+        pixels: Layout | None = None,
+        precision: Precision = "fp32",
+        target: Target = "any",
+    ) -> dict[str, Any]:
+        """Write the network to ``path``; see :func:`ganzoo_exporters.pt2.export`."""
+        from ganzoo_exporters.pt2 import export
+
+        self.check(network, pixels=pixels, precision=precision, target=target)
+        return export(network, path, metadata)

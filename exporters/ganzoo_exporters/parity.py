@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import ganzoo_runtime as runtime
-from ganzoo import Attributes, Field, GanzooError, Image, Label, Latent, Mask, Network, Scores, Signature
+from ganzoo import Field, GanzooError, Image, Mask, Network, Scores, Signature
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = [
+    "BATCHES",
+    "Reference",
     "apply",
-    "draw_inputs",
-    "drawable",
     "enlarged",
     "feeds",
     "held_out",
@@ -30,44 +30,53 @@ __all__ = [
 ]
 
 
-def draw_inputs(signature: Signature, batch: int, seed: int = 0) -> list[NDArray[Any]]:
-    """Return one batch of inputs as the signature describes them.
+BATCHES = (1, 3, 64)
+"""The batch sizes at which a file is compared with torch."""
 
-    All combinations of classes take turns, and so do the examples of attributes; everything else is random.
+
+class Reference:
+    """A network in torch, in float32 on the CPU, with inputs and what it returns for them: what files are held to.
+
+    The inputs are batches of the sizes :data:`BATCHES`. Raises :class:`~ganzoo.GanzooError` if the network does not
+    return what its signature promises.
     """
-    random = np.random.Generator(np.random.Philox(seed))
-    index = rest = np.arange(batch, dtype=np.int64)
-    arrays: list[NDArray[Any]] = []
-    for field in signature.inputs:
-        shape = (batch, *field.shape)
-        match field:
-            case Label(classes=classes):
-                arrays.append(rest % classes)
-                rest = rest // classes
-            case Attributes(examples=examples) if examples:
-                arrays.append(np.array(examples, np.float32)[index % len(examples)])
-            case Latent(distribution="uniform"):
-                arrays.append(random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1))
-            case Image(range=(low, high)):
-                arrays.append(random.uniform(low, high, shape).astype(np.float32))
-            case _:
-                arrays.append(random.standard_normal(shape, dtype=np.float32))
-    return arrays
 
+    def __init__(self, network: Network) -> None:
+        self.network = copy.deepcopy(network).cpu().float().eval()
+        self.inputs = [network.signature.examples(batch) for batch in BATCHES]
+        self.expected = [apply(self.network, arrays) for arrays in self.inputs]
+        # Images of any size are also compared at another size that is not square: tracing may have fixed a size or
+        # swapped height and width, which the example's own size would not show.
+        if (larger := enlarged(network.signature)) is not None:
+            self.inputs.append(larger.examples(BATCHES[1]))
+            self.expected.append(apply(self.network, self.inputs[-1], larger))
 
-def drawable(signature: Signature) -> bool:
-    """Tell whether all that the network takes can be drawn, and there are latents among it."""
-    fields = signature.inputs
-    return any(isinstance(field, Latent) for field in fields) and all(
-        isinstance(field, Latent | Label | Attributes) for field in fields
-    )
+    def difference(self, exported: Callable[..., NDArray[Any]]) -> tuple[float, int]:
+        """Return the largest difference of what was exported, relative to the output's range, and its batch size."""
+        return largest_difference(exported, self.inputs, self.expected, self.network.signature)
+
+    def parity(self, difference: float, batch: int, tolerance: float, *, widen: bool = False) -> dict[str, Any]:
+        """Return what the metadata say of a difference; raises :class:`~ganzoo.GanzooError` above the tolerance.
+
+        With ``widen`` the tolerance is that of networks that amplify rounding, in torch as much as elsewhere.
+        """
+        if difference > tolerance and widen:
+            tolerance = min(max(tolerance, 4 * own_rounding(self.network, self.inputs, self.expected)), 10 * tolerance)
+        if difference > tolerance:
+            raise GanzooError(
+                f"the exported network differs from torch by {difference:.2e} of its value range at batch size "
+                f"{batch}, more than the tolerance of {tolerance:.0e}; nothing was written"
+            )
+        reference = f"torch {torch.__version__.partition('+')[0]}"
+        limit = {"tolerance": tolerance} if math.isfinite(tolerance) else {}
+        return {"batches": list(BATCHES), "max_difference": difference, "reference": reference, **limit}
 
 
 def feeds(signature: Signature, seeds: Sequence[int]) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield a batch for each seed, by the inputs' names."""
     names = [field.name for field in signature.inputs]
     for seed in seeds:
-        yield dict(zip(names, draw_inputs(signature, 64, seed), strict=True))
+        yield dict(zip(names, signature.examples(64, seed), strict=True))
 
 
 def enlarged(signature: Signature) -> Signature | None:
@@ -114,7 +123,7 @@ def largest_difference(
             raise GanzooError(
                 f"the exported network returns {list(ours.shape)} where torch returns {list(theirs.shape)}"
             )
-        difference = float(np.abs(ours.astype(np.float64) - theirs).max()) / _span(theirs, signature)
+        difference = float(np.abs(ours.astype(np.float64) - theirs).max()) / signature.output.span(theirs)
         differences.append((math.inf if math.isnan(difference) else difference, len(theirs)))
     return max(differences)
 
@@ -130,7 +139,7 @@ def own_rounding(network: Network, inputs: Sequence[Sequence[NDArray[Any]]], exp
                 found = exact(*(tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors))
         except Exception:  # a network may insist on float32 somewhere
             return 0.0
-        differences.append(float(np.abs(found.numpy() - theirs).max()) / _span(theirs, network.signature))
+        differences.append(float(np.abs(found.numpy() - theirs).max()) / network.signature.output.span(theirs))
     return max(differences)
 
 
@@ -142,7 +151,7 @@ def held_out(
     with torch.no_grad():
         expected = np.concatenate([apply(network, arrays) for arrays in batches])
     found = np.concatenate([generator(*arrays) for arrays in batches])
-    span, error = _span(expected, network.signature), found - expected
+    span, error = network.signature.output.span(expected), found - expected
     figures = {"psnr": psnr(error, span), "mean_difference": float(np.abs(error).mean()) / span}
     return figures, [expected, found]
 
@@ -164,10 +173,3 @@ def pixels_agree(
         if np.abs(found.astype(np.int16) - wanted).max() > 1:
             return False
     return True
-
-
-def _span(values: NDArray[np.float32], signature: Signature) -> float:
-    """Return what differences are relative to."""
-    if isinstance(signature.output, Image):
-        return signature.output.range[1] - signature.output.range[0]
-    return max(1.0, float(np.abs(values).max()))

@@ -5,11 +5,13 @@ from ganzoo import Spec, hookimpl
 
 @hookimpl
 def ganzoo_specs() -> list[Spec]:
-    """Offer ONNX as a file format, its command, and what streams of samples are written to."""
+    """Offer the file formats, the command that writes them, and what streams of samples are written to."""
     sinks = {
         "folder": "a PNG file for each image",
+        "csv": "a row for each sample: tables, tokens, points, with labels and attributes",
+        "jsonl": "a JSON object a line for each sample: tables, tokens, points, with labels and attributes",
         "npy": "one array, opened as a memmap by numpy.load(path, mmap_mode='r')",
-        "parquet": "a table of PNG images or points, with labels and attributes; needs pyarrow",
+        "parquet": "a table of PNG images, or of other samples, with labels and attributes; needs pyarrow",
         "tar": "WebDataset: images with labels and attributes, in shards of 10,000",
     }
     return [
@@ -18,6 +20,12 @@ def ganzoo_specs() -> list[Spec]:
             key="onnx",
             summary="ONNX with its signature inside, compared with torch; runs with numpy and onnxruntime alone",
             target="ganzoo_exporters.format:Onnx",
+        ),
+        Spec(
+            kind="format",
+            key="pt2",
+            summary="A program of torch.export with its signature inside, compared with torch; written, not read",
+            target="ganzoo_exporters.format:Pt2",
         ),
         Spec("command", "export", "Export a trained generator, compared with torch", "ganzoo_exporters.command:export"),
         *(

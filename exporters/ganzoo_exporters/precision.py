@@ -17,7 +17,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import ir
 
 from ganzoo.files import writing
-from ganzoo_exporters.graph import quiet
+from ganzoo_exporters.program import quiet
 
 __all__ = ["LEAST_PSNR", "Precision", "to_half", "to_integers"]
 

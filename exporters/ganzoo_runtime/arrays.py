@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 
 from .binding import Value
-from .random_inputs import Fields, check_labels
+from .fields import kind_of
+from .random_inputs import Fields
 
 __all__ = ["TYPES", "agree", "check_arrays"]
 
@@ -20,7 +21,7 @@ TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(
 def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
     """Return one array for each input, [N, ...] each, as onnxruntime takes them, by name.
 
-    Raises ValueError for another number of them, and for shapes, types or labels that the signature does not have.
+    Raises ValueError for another number of them, and for shapes, types and values that the signature does not have.
     """
     if len(arrays) != len(fields):
         raise ValueError(
@@ -42,8 +43,7 @@ def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
             continue
         if not np.can_cast(value.dtype, field["dtype"], "same_kind"):
             raise ValueError(f"input {name!r} is {field['dtype']}, not {value.dtype}")
-        if field["kind"] == "label":
-            check_labels(name, value, field["classes"])
+        kind_of(field).check(value, field)
         feed[name] = np.ascontiguousarray(value, field["dtype"])
     if len(sizes) > 1:
         raise ValueError(f"the inputs of one call have one batch size, not {sorted(sizes)}")

@@ -23,6 +23,7 @@ from .batching import LARGE, Batching
 from .binding import Binding, Bound, Graphs, Value, graph_options, length
 from .cpu import for_cpu
 from .errors import ModelError, OutOfMemory
+from .fields import noise
 from .file_checks import Source, read, read_model
 from .pipeline import pipelined
 from .providers import DEVICES, PROFILE, PROVIDERS, TF32, Provider, cores, open_session, tensorrt_options
@@ -35,7 +36,6 @@ from .random_inputs import (
     Vectors,
     check_memory,
     draw_latents,
-    noise,
     streams,
     whole,
 )

@@ -104,7 +104,7 @@ def check(graph: Graph, signature: Mapping[str, Any]) -> Shapes:
         raise Refused(f"takes {work:.0e} multiplications for one sample, more than the limit of {WORK:.0e}")
     given = several.get(graph.outputs[0] if graph.outputs else "", ([], 0))
     wanted = [_BATCH, *(given[0][1:] if output["kind"] == "scores" else output["shape"])]
-    if given != (wanted, prod(wanted) * (1 if output["dtype"] == "uint8" else 4)):
+    if given != (wanted, prod(wanted) * _BYTES.get(output["dtype"], 4)):
         raise Refused("is inconsistent: the output of its graph is not that of its signature")
     return shapes
 

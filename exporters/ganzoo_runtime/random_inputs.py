@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .fields import KINDS, check_labels, kind_of
 from .latent_arithmetic import pick, truncate
 from .text import did_you_mean
 
@@ -28,11 +29,9 @@ __all__ = [
     "Given",
     "Labels",
     "Vectors",
-    "check_labels",
     "check_memory",
     "draw_latents",
     "memory",
-    "noise",
     "streams",
     "whole",
 ]
@@ -57,7 +56,6 @@ Given = ArrayLike | Mapping[str, ArrayLike] | None
 
 _LARGEST = float(np.finfo(np.float32).max)
 _PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
-_DRAWN = ("latent", "mask", "label")
 
 
 class Drawing:
@@ -92,7 +90,7 @@ class Drawing:
         missing = [
             f"{field['kind']} {field['name']!r}"
             for field in fields
-            if field["kind"] not in _DRAWN and field["name"] not in self._rows
+            if not kind_of(field).drawn and field["name"] not in self._rows
         ]
         if missing:
             what = " and ".join(missing)
@@ -100,8 +98,8 @@ class Drawing:
         # Each input has a random stream of its own. With a shared one, the numbers of two inputs would alternate, and
         # the latents would depend on the size of the pieces. Latents come first, so that a model with a mask draws the
         # same latents as one without.
-        drawn = [field["name"] for field in fields if field["kind"] == "latent"]
-        drawn += [field["name"] for field in fields if field["kind"] == "mask"]
+        order = [kind for kind, known in KINDS.items() if known.draw]
+        drawn = [field["name"] for kind in order for field in fields if field["kind"] == kind]
         self._streams = dict(zip(drawn, streams(seed, len(drawn)), strict=True))
         self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()} if means else {}
 
@@ -111,15 +109,15 @@ class Drawing:
         self._done += count
         inputs: dict[str, NDArray[Any]] = {}
         for field in self._fields:
-            name, kind = field["name"], field["kind"]
+            name = field["name"]
             if (rows := self._rows.get(name)) is not None:
                 inputs[name] = rows[index % len(rows)]
-            elif kind == "latent":
-                values, mean = noise(self._streams[name], field, count), self._means.get(name)
-                middle = 0.0 if mean is None else mean.reshape(field["shape"])  # it is row-major
-                inputs[name] = truncate(values, self._truncation, middle)
-            elif kind == "mask":
-                inputs[name] = _rectangles(self._streams[name], field, count)
+            elif (draw := kind_of(field).draw) is not None:
+                values = inputs[name] = draw(self._streams[name], field, count)
+                if field["kind"] == "latent":
+                    mean = self._means.get(name)
+                    middle = 0.0 if mean is None else mean.reshape(field["shape"])  # it is row-major
+                    inputs[name] = truncate(values, self._truncation, middle)
             else:
                 # Labels that were not requested take all their combinations in turn, the first label changing fastest:
                 # the digits of the sample's number, so any piece can be computed without those before it.
@@ -167,28 +165,6 @@ def streams(seed: int, count: int = 1) -> list[np.random.Generator]:
     return [np.random.Generator(first.jumped(index) if index else first) for index in range(count)]
 
 
-def noise(random: np.random.Generator, field: Mapping[str, Any], n: int) -> Floats:
-    """Return the next ``n`` latents of the stream, [n, *shape]."""
-    shape = (n, *field["shape"])
-    if field["distribution"] == "normal":
-        return random.standard_normal(shape, dtype=np.float32)
-    return random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1)
-
-
-def _rectangles(random: np.random.Generator, field: Mapping[str, Any], n: int) -> Floats:
-    """Return masks, [n, 1, H, W], of one rectangle each, a quarter to a half as high and as wide as the image."""
-    sides = np.array(field["shape"][1:])
-    rolls = random.random((n, 2, 2))
-    sizes = np.maximum(1, np.round(sides * (0.25 + 0.25 * rolls[:, 0]))).astype(np.int64)
-    starts = np.floor((sides - sizes + 1) * rolls[:, 1]).astype(np.int64)
-    inside = [
-        (np.arange(side) >= start[:, None]) & (np.arange(side) < (start + size)[:, None])
-        for side, start, size in zip(sides, starts.T, sizes.T, strict=True)
-    ]
-    holes: NDArray[np.bool_] = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    return holes.astype(np.float32)
-
-
 def whole(value: int, least: int, what: str) -> int:
     """Return the whole number; raises ValueError if it is none, or less than ``least``."""
     try:
@@ -215,12 +191,6 @@ def check_memory(n: int, size: int) -> None:
             f"n = {n:,} samples are an array of {n * size / 1e9:,.0f} GB, and this machine has "
             f"{memory() / 1e9:,.0f} GB of memory; stream() yields any number, a piece at a time"
         )
-
-
-def check_labels(name: str, labels: NDArray[Any], classes: int) -> None:
-    """Raise ValueError unless all of them are in 0 .. classes - 1."""
-    if (wrong := labels[(labels < 0) | (labels >= classes)]).size:
-        raise ValueError(f"there is no class {wrong.flat[0]}: the label {name!r} has the classes 0 .. {classes - 1}")
 
 
 def _truncation(value: float) -> float:

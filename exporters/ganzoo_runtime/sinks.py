@@ -4,7 +4,8 @@
 
 All take the same: the path, the pieces of a stream, how many samples these are together, and the signature. What is
 written comes to its place when all of it is complete, and in place of what had the same names; what is returned names
-it. Samples keep their number and the labels or attributes that they were drawn for.
+it. Samples keep their number and the labels or attributes that they were drawn for. Tokens are written as whole
+numbers, with their text if the file says it, and tables with the names of their columns and categories.
 
 Several files are one whole. Where some of an earlier, larger whole would be left among them, nothing is written and
 ValueError is raised: nobody could tell the two apart afterwards, and deleting is left to whom the files belong.
@@ -13,6 +14,7 @@ ValueError is raised: nobody could tell the two apart afterwards, and deleting i
 from __future__ import annotations
 
 import contextlib
+import csv
 import importlib
 import io
 import json
@@ -27,9 +29,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .fields import stored
 from .images import encode_png, pixels
 
-__all__ = ["Pieces", "write_folder", "write_npy", "write_parquet", "write_tar"]
+__all__ = ["Pieces", "write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar"]
 
 Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
 """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
@@ -59,12 +62,20 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
 
 
 def write_npy(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
-    """Write the samples as they are to one .npy file, which ``numpy.load(path, mmap_mode="r")`` opens as a memmap."""
+    """Write the samples to one .npy file, which ``numpy.load(path, mmap_mode="r")`` opens as a memmap.
+
+    Named columns make it a structured array.
+    """
     with _complete(path) as temporary, temporary.open("wb") as file:
         for samples, _ in pieces:
+            samples = stored(samples, signature["output"])
             if not file.tell():
-                header = {"descr": samples.dtype.str, "fortran_order": False, "shape": (n, *samples.shape[1:])}
-                np.lib.format.write_array_header_1_0(file, header)
+                descr = np.lib.format.dtype_to_descr(samples.dtype)
+                header = {"descr": descr, "fortran_order": False, "shape": (n, *samples.shape[1:])}
+                try:
+                    np.lib.format.write_array_header_2_0(file, header)
+                except UnicodeEncodeError:
+                    raise ValueError("a .npy names columns in Latin letters alone: write another file") from None
             file.write(np.ascontiguousarray(samples).data)
     return path
 
@@ -72,29 +83,55 @@ def write_npy(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
 def write_parquet(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write a Parquet file with a row for each sample: ``image``, a PNG file, or ``sample``, and labels or attributes.
 
+    Samples with named columns have these in place of ``sample``.
+
     Raises ValueError if pyarrow is not installed.
     """
     try:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise ValueError("Parquet files need pyarrow: pip install pyarrow") from None
-    names = _conditions(signature)
     writer = None
     with _complete(path) as temporary:
         try:
             for samples, inputs in pieces:
-                columns: dict[str, Any] = {}
-                if signature["output"]["kind"] == "image":
-                    columns["image"] = [encode_png(image) for image in _pixels(samples, signature)]
-                else:
-                    columns["sample"] = list(samples.reshape(len(samples), -1))
-                columns |= {name: list(inputs[name]) for name in names}
+                columns = {name: list(values) for name, values in _columns(samples, inputs, signature).items()}
                 table = arrow.table(columns)
                 writer = writer or parquet.ParquetWriter(temporary, table.schema)
                 writer.write_table(table)
         finally:
             if writer is not None:
                 writer.close()
+    return path
+
+
+def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write a CSV file, UTF-8 with a header: a row for each sample, labels and attributes last.
+
+    A column of vectors is one of numbers for each of their elements: ``sample_0``, ``sample_1`` ...
+    """
+    _no_images(signature)
+    with _complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        for samples, inputs in pieces:
+            columns: dict[str, Sequence[str]] = {}
+            for name, values in _columns(samples, inputs, signature).items():
+                texts = values.reshape(len(values), -1).astype(str).T.tolist()  # the shortest that is the same float32
+                columns |= {f"{name}_{index}" if values.ndim > 1 else name: part for index, part in enumerate(texts)}
+            if not file.tell():
+                writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def write_jsonl(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write a file of JSON objects, a line for each sample, with its labels and attributes."""
+    _no_images(signature)
+    with _complete(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for samples, inputs in pieces:
+            columns = {name: values.tolist() for name, values in _columns(samples, inputs, signature).items()}
+            for row in zip(*columns.values(), strict=True):
+                file.write(f"{json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)}\n")
     return path
 
 
@@ -151,6 +188,24 @@ def _pixels(samples: NDArray[Any], signature: Mapping[str, Any]) -> NDArray[np.u
     return pixels(samples, output["range"], output.get("layout", "NCHW"))
 
 
+def _columns(
+    samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]], signature: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Return a table of samples by the names of its columns, [N] or [N, any] each."""
+    if signature["output"]["kind"] == "image":
+        columns = {"image": np.array([encode_png(image) for image in _pixels(samples, signature)], object)}
+    elif names := (samples := stored(samples, signature["output"])).dtype.names:
+        columns = {name: samples[name] for name in names}
+    else:
+        columns = {"sample": samples.reshape(len(samples), -1)}
+    for name in _conditions(signature):
+        free = name
+        while free in columns:  # a column of the sample may be called like a label
+            free += "_"
+        columns[free] = inputs[name]
+    return columns
+
+
 def _conditions(signature: Mapping[str, Any]) -> list[str]:
     return [field["name"] for field in signature["inputs"] if field["kind"] in ("label", "attributes")]
 
@@ -158,6 +213,11 @@ def _conditions(signature: Mapping[str, Any]) -> list[str]:
 def _only_images(signature: Mapping[str, Any]) -> None:
     if (kind := signature["output"]["kind"]) != "image":
         raise ValueError(f"this model draws {kind}, not images: write a .npy or a .parquet file")
+
+
+def _no_images(signature: Mapping[str, Any]) -> None:
+    if signature["output"]["kind"] == "image":
+        raise ValueError("a file of text has no place for images: write a folder, or a .tar, .parquet or .npy file")
 
 
 def _refuse(folder: Path, remains: Sequence[str], what: str) -> None:

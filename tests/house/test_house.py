@@ -14,14 +14,15 @@ from conftest import ROOT
 
 import ganzoo
 from ganzoo import Signature, load_registry
-from ganzoo.testing.bench import draw, drawable
+from ganzoo.testing.bench import draw
 
 PUBLIC = """
-AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Comparison Config DataSpec Dataset
-DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
+AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Bound Column Comparison Config DataSpec
+Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
 GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
 Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores
-Signature Sink Spec Stream TensorDataset Trainer TrainerConfig TrainingError Translator UserError __version__ cli
+Sequence Signature Sink Spec Stream Table TensorDataset Tokens Trainer TrainerConfig TrainingError Translator UserError
+__version__ cli
 compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid hookimpl load
 load_config load_registry save_grid testing train translate widened write_animation
 """
@@ -71,7 +72,7 @@ def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
     assert json.loads(folder.joinpath("metrics.json").read_text())
     sampler = ganzoo.load(f"zoo:{entry.spec.key}")
     signature = Signature.from_json(sampler.metadata["signature"])
-    if drawable(signature):
+    if signature.drawn:
         samples = sampler.sample(16, seed=3)
     else:
         samples = sampler(*(part.numpy() for part in draw(signature, 16)))

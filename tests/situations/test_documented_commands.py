@@ -33,6 +33,9 @@ ELSEWHERE = {
     "python benchmarks/": "takes from minutes to days, some of it data that is not here",
     "ganzoo plugins": "shows the guide's plugin, which tests/core/plugin/test_outsider.py installs, and runs this",
     "ganzoo train --plugin gan_fc --loss pearson": "the same",
+    "ganzoo train --plugin gan_fc --regularizer l2": "the same",
+    "ganzoo export last --out weights.safetensors": "the same",
+    "ganzoo export last --format safetensors": "the same",
     "ganzoo check res_mlp": "the same",
     "ganzoo average": "the same",
 }

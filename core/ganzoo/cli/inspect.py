@@ -20,7 +20,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def list_(
     kind: Annotated[
         str | None,
-        typer.Argument(help="model, loss, regularizer, dataset, metric, format, sink, pretrained or command."),
+        typer.Argument(help="model, loss, regularizer, dataset, metric, field, format, sink, pretrained or command."),
     ] = None,
     as_json: _AsJson = False,
 ) -> None:

@@ -95,7 +95,7 @@ def train(
     print(run.path)
     if not quiet:
         formats = [entry.spec.key for entry in load_registry().specs("format")]
-        hints = [f"; export with: ganzoo export {run.path} --{key}" for key in formats]
+        hints = [f"; export with: ganzoo export {run.path} --format {key}" for key in formats]
         print(f"samples: {run.path / 'samples'}{''.join(hints[:1])}", file=sys.stderr)
 
 
@@ -110,6 +110,7 @@ def _show(config: Config, dataset: Dataset) -> None:
     fields = ", ".join(f"{field.name}: {field.describe()}" for field in dataset.spec.fields)
     print(f"# data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
     trainer = config.build_trainer(dataset.spec)
+    trainer.reach(config.train.steps - 1)  # as large as it becomes
     for name, network in trainer.networks.items():
         print(f"# {name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
     for phase in trainer.phases():

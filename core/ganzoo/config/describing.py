@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any, Literal, get_args, get_origin
 
 from ganzoo.plugin.registry import Entry
@@ -28,6 +29,9 @@ def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:
     from ganzoo.config.merging import flat
     from ganzoo.config.resolving import overlay
 
+    if spec.kind == "field":
+        document["brings"] = {"arguments": str(signature(spec.load())).partition(" ->")[0]}
+        return document
     cls, defaults, own = spec.load(), {}, dict(spec.defaults)
     if spec.kind == "model":
         defaults = overlay(cls.defaults, spec.defaults)

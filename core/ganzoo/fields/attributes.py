@@ -1,10 +1,17 @@
 """Vectors that describe a sample."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
 
 from ganzoo.fields.base import Field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Attributes"]
 
@@ -42,3 +49,9 @@ class Attributes(Field):
         (dim,) = shape
         examples = tuple(tuple(float(value) for value in row) for row in data["examples"])
         return cls(dim, tuple(data["names"]), examples, name)
+
+    def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the examples in turn; random numbers if there are none."""
+        if not self.examples:
+            return super().example(random, index)
+        return np.array(self.examples, np.float32)[index % len(self.examples)]

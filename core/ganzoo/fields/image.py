@@ -1,10 +1,21 @@
 """Images, and the masks of what is missing in them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from __future__ import annotations
 
-from ganzoo.fields.base import Field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from ganzoo.fields import drawing
+from ganzoo.fields.base import Field, outside
+from ganzoo_runtime.fields import kind_of
+from ganzoo_runtime.images import pixels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 __all__ = ["Image", "Mask"]
 
@@ -27,6 +38,7 @@ class Image(Field):
     layout: Literal["", "NCHW", "NHWC"] = ""
 
     kind: ClassVar[str] = "image"
+    rows: ClassVar[int] = 8
 
     @property
     def dtype(self) -> str:
@@ -57,6 +69,52 @@ class Image(Field):
         layout, (low, high) = data.get("layout", ""), data["range"]
         height, width, channels = shape if layout == "NHWC" else (*shape[1:], shape[0])
         return cls(channels, height, width, (float(low), float(high)), name, _multiple(data), layout)
+
+    @property
+    def data_dtype(self) -> str:
+        """``"uint8"``."""
+        return "uint8"
+
+    def scaled(self, pixel_range: tuple[float, float]) -> Image:
+        """Return the image with values in ``pixel_range``."""
+        return replace(self, range=pixel_range)
+
+    def encode(self, batch: Tensor) -> Tensor:
+        """Return uint8 pixels as float32 in the range, channels last; what is no uint8 stays as it is."""
+        import torch
+
+        if batch.dtype != torch.uint8:
+            return batch
+        low, high = self.range
+        values = batch.to(torch.float32, memory_format=torch.channels_last).mul_((high - low) / 255)
+        return values.add_(low) if low else values
+
+    def decode(self, values: Tensor) -> Tensor:
+        """Return values of the range as float32 in 0..255."""
+        low, high = self.range
+        return (values - low) * (255 / (high - low))
+
+    def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return numbers of the range, each by itself."""
+        return random.uniform(*self.range, (len(index), *self.shape)).astype(self.dtype)
+
+    def fault(self, values: NDArray[Any]) -> str:
+        """Say that values are outside of the range; pixels cannot be."""
+        return "" if values.dtype == np.uint8 else outside(values, self.range)
+
+    def span(self, values: NDArray[Any]) -> float:
+        """Return the length of the range."""
+        return self.range[1] - self.range[0]
+
+    def packed(self, count: int) -> Image:
+        """Join the channels."""
+        return replace(self, channels=count * self.channels)
+
+    def picture(
+        self, samples: NDArray[Any], real: NDArray[Any] | None = None, columns: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Lay the images out in a grid."""
+        return drawing.grid(pixels(samples, self.range, self.layout), columns)
 
 
 @dataclass(frozen=True)
@@ -92,6 +150,13 @@ class Mask(Field):
         """Read what :meth:`to_json` wrote."""
         _, height, width = shape
         return cls(height, width, name, _multiple(data))
+
+    def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return masks as samples are drawn for."""
+        document = self.to_json()
+        draw = kind_of(document).draw
+        assert draw is not None
+        return draw(random, document, len(index))
 
 
 def _multiple(data: Mapping[str, Any]) -> int | None:

@@ -1,10 +1,17 @@
 """Class labels."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
 
 from ganzoo.fields.base import Field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Label"]
 
@@ -41,3 +48,16 @@ class Label(Field):
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         """Read what :meth:`to_json` wrote."""
         return cls(int(data["classes"]), tuple(data["names"]), name)
+
+    @property
+    def combinations(self) -> int:
+        """The number of classes."""
+        return self.classes
+
+    def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the classes in turn."""
+        return index % self.classes
+
+    def fault(self, values: NDArray[Any]) -> str:
+        """Say that there are other classes."""
+        return "" if ((values >= 0) & (values < self.classes)).all() else f"labels outside 0..{self.classes - 1}"

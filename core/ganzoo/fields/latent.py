@@ -1,10 +1,18 @@
 """Random codes, which generators start from."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
 
 from ganzoo.fields.base import Field
+from ganzoo_runtime.fields import noise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Latent"]
 
@@ -31,3 +39,7 @@ class Latent(Field):
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         """Read what :meth:`to_json` wrote."""
         return cls(shape, data["distribution"], name)
+
+    def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return numbers of the distribution."""
+        return noise(random, self.to_json(), len(index))

@@ -1,10 +1,18 @@
 """Points of the plane, and of spaces of more dimensions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from ganzoo.fields import drawing
 from ganzoo.fields.base import Field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Points"]
 
@@ -17,6 +25,7 @@ class Points(Field):
     name: str = "x"
 
     kind: ClassVar[str] = "points"
+    shown: ClassVar[int] = 10_000
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -32,3 +41,13 @@ class Points(Field):
         """Read what :meth:`to_json` wrote."""
         (dim,) = shape
         return cls(dim, name)
+
+    def packed(self, count: int) -> Points:
+        """Join the coordinates."""
+        return replace(self, dim=count * self.dim)
+
+    def picture(
+        self, samples: NDArray[Any], real: NDArray[Any] | None = None, columns: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Draw the density of the first two coordinates, beside that of real points."""
+        return drawing.density(samples, real)

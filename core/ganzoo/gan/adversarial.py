@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Generic, cast
 
 import torch
@@ -16,9 +15,9 @@ from ganzoo.configured import type_arguments
 from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
-from ganzoo.fields import Image, Latent, Points
+from ganzoo.fields import Image, Latent
 from ganzoo.gan.augmentation import Augment, AugmentConfig
-from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
 from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.precision import full_precision
@@ -83,7 +82,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         # A batch that is not a multiple of pack could not be packed without dropping samples.
         self.batch_multiple = config.pack
         self.generator = self.build_generator(sample)
-        self.discriminator = self.build_discriminator(_packed(sample, config.pack))
+        seen = sample.packed(config.pack) if config.pack > 1 else sample
+        self.discriminator = self.build_discriminator(cast(Sample, seen))
         if config.spectral_norm:
             _normalize_spectrum(self.discriminator)
         self._conditional = len(self.discriminator.signature.inputs) > 1
@@ -244,7 +244,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             z = draw_latent(self.generator, len(real), real.device)
             # Such penalties differentiate the generator twice (path length, for example): bfloat16 is too coarse.
             with full_precision(z.device), FastSecondDerivatives():
-                return regularizer.penalty(lambda latent: self.generator(latent, *condition), z)
+                return regularizer.penalty(Bound(self.generator, lambda z: self.generator(z, *condition)), z)
 
         return penalty
 
@@ -258,16 +258,6 @@ def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
     if latent.distribution == "normal":
         return torch.randn(shape, device=device)
     return torch.rand(shape, device=device) * 2 - 1
-
-
-def _packed(sample: Kind, pack: int) -> Kind:
-    """Return the field of ``pack`` samples joined along their first axis."""
-    match sample:
-        case Image():
-            return replace(sample, channels=pack * sample.channels)
-        case Points():
-            return replace(sample, dim=pack * sample.dim)
-    return sample
 
 
 class _Spectral(_SpectralNorm):

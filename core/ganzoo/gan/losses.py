@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,13 +11,38 @@ from typing_extensions import TypeVar
 
 from ganzoo.configured import Configured
 
-__all__ = ["Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score"]
+__all__ = [
+    "Bound",
+    "Generate",
+    "GeneratorRegularizer",
+    "Loss",
+    "LossConfig",
+    "Regularizer",
+    "RegularizerConfig",
+    "Score",
+]
 
 Score = Callable[[Tensor], Tensor]
 """A discriminator as a function of the sample alone: its condition, if it has one, is bound."""
 
 Generate = Callable[[Tensor], Tensor]
 """A generator as a function of the latent alone: its condition, if it has one, is bound."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A network as a function of its first input alone, as :data:`Score` and :data:`Generate` are.
+
+    ``network`` is the network itself, whose weights are trainable where a penalty is asked for: what a penalty on
+    weights or on features needs.
+    """
+
+    network: nn.Module
+    function: Callable[[Tensor], Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the scores of samples, or the samples of latents."""
+        return self.function(x)
 
 
 class Stateful:
@@ -98,10 +124,11 @@ class Regularizer(Configured[Settings], Stateful, ABC):
     """A penalty on the discriminator, or a projection of its weights after each of its steps, or both."""
 
     @abstractmethod
-    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+    def penalty(self, score: Bound, real: Tensor, fake: Tensor) -> Tensor | None:
         """Return the scalar penalty, without its weight, or None if there is none.
 
-        ``real`` and ``fake`` are samples of equal shape, batch first, without gradient.
+        ``score`` is the discriminator as a function of samples; ``score.network`` is the discriminator, for penalties
+        on its weights. ``real`` and ``fake`` are samples of equal shape, batch first, without gradient.
         """
 
     def project(self, discriminator: nn.Module) -> None:
@@ -117,8 +144,12 @@ class GeneratorRegularizer(Configured[Settings], Stateful, ABC):
     """A penalty on the generator: added to its loss, or, with an interval above 1, applied in a phase of its own."""
 
     @abstractmethod
-    def penalty(self, generate: Generate, z: Tensor) -> Tensor:
-        """Return the scalar penalty, without its weight, for latents ``z`` [N, ...], which have no gradient."""
+    def penalty(self, generate: Bound, z: Tensor) -> Tensor:
+        """Return the scalar penalty, without its weight, for latents ``z`` [N, ...], which have no gradient.
+
+        ``generate`` is the generator as a function of latents; ``generate.network`` is the generator, for penalties on
+        its weights.
+        """
 
     def check(self, generator: nn.Module) -> None:
         """Raise :class:`~ganzoo.UserError` if the penalty makes no sense for this generator."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ganzoo.data.dataset import Batch
 from ganzoo.errors import UserError
-from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer, Score
+from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.precision import full_precision, widened
 from ganzoo.gan.second_derivatives import FastSecondDerivatives
 from ganzoo.gan.trainer import Phase
@@ -61,7 +61,7 @@ class DiscriminatorObjective:
         # A regularizer with an interval above 1 has a phase of its own; adding it here too would count it twice.
         for key, regularizer in self.penalties.items():
             if regularizer.config.interval == 1:
-                penalty = _penalty(regularizer, score, real, fake)
+                penalty = self._penalty(regularizer, score, real, fake)
                 if penalty is not None:
                     loss = loss + regularizer.config.weight * penalty
                     logs[key] = penalty.detach()
@@ -96,9 +96,20 @@ class DiscriminatorObjective:
         phases = []
         for key, regularizer in self.penalties.items():
             if regularizer.config.interval > 1:
-                value = _penalty_of(regularizer, pair)
+                value = self._penalty_of(regularizer, pair)
                 phases.append(lazy_phase(prefix + key, regularizer, self.network, self.optimizer, value, self.project))
         return phases
+
+    def _penalty(self, regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
+        """Return the penalty, in float32 whatever the precision of the training."""
+        # Gradient penalties are derivatives of derivatives, and 8 bits of bfloat16 lose them; so the discriminator's
+        # passes inside of the penalty run in float32 too.
+        real, fake = widened(real), widened(fake)
+        with full_precision(real.device), FastSecondDerivatives():
+            return regularizer.penalty(Bound(self.discriminator, score), real, fake)
+
+    def _penalty_of(self, regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Tensor | None]:
+        return lambda batch: self._penalty(regularizer, *pair(batch))
 
 
 def lazy_phase(
@@ -121,16 +132,3 @@ def lazy_phase(
         return {"loss": scale * value, "penalty": value.detach()}
 
     return Phase(name, loss, updates=(network,), optimizer=optimizer, every=interval, after=after)
-
-
-def _penalty(regularizer: Regularizer, score: Score, real: Tensor, fake: Tensor) -> Tensor | None:
-    """Return the penalty, in float32 whatever the precision of the training."""
-    # Gradient penalties are derivatives of derivatives, and 8 bits of bfloat16 lose them; so the discriminator's passes
-    # inside of the penalty run in float32 too.
-    real, fake = widened(real), widened(fake)
-    with full_precision(real.device), FastSecondDerivatives():
-        return regularizer.penalty(score, real, fake)
-
-
-def _penalty_of(regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Tensor | None]:
-    return lambda batch: _penalty(regularizer, *pair(batch))

@@ -6,7 +6,10 @@ precision, clipping, optimizer steps, averaging, checkpoints and resume (:mod:`g
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from inspect import signature
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -18,7 +21,6 @@ from ganzoo.configured import Configured
 from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.fields import Field as SignatureField
-from ganzoo.fields import Image
 from ganzoo.gan import optimizers
 from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
 from ganzoo.gan.networks import Network
@@ -71,25 +73,35 @@ class OptimizerConfig(BaseModel):
 class Phase:
     """One part of a training step: which networks learn, from which loss, how often.
 
-    ``loss`` maps a batch to named scalars, of which ``"loss"`` is minimized and the others are logged. Only the
-    networks named in ``updates`` are trainable while it runs. Each of the ``repeat`` runs draws a fresh batch; with
+    ``loss`` maps a batch to named scalars, of which ``"loss"`` is minimized and the others are logged. If it takes an
+    argument ``step``, it is given the number of the training step, from 0, as a float32 scalar on the device, which is
+    the same tensor each time: computed with, and not read, it suits a CUDA graph. Only the networks named in
+    ``updates`` are trainable while it runs. Each of the ``repeat`` runs draws a fresh batch; with
     ``every`` k the phase runs at every k-th step. ``optimizer`` names the optimizer, the phase's own name by default;
     ``after`` is called after each optimizer step.
     """
 
     name: str
-    loss: Callable[[Batch], Mapping[str, Tensor]]
+    loss: Callable[..., Mapping[str, Tensor]]
     updates: tuple[str, ...]
     optimizer: str = ""
     repeat: int = 1
     every: int = 1
     after: Callable[[], None] | None = None
+    takes_step: bool = field(init=False, default=False, compare=False)
+    """Whether the loss asks for the step."""
 
     def __post_init__(self) -> None:
+        with suppress(TypeError, ValueError):  # of a function that is not Python's, nothing is known
+            object.__setattr__(self, "takes_step", "step" in signature(self.loss).parameters)
         if self.repeat < 1 or self.every < 1:
             raise ValueError(f"phase {self.name!r}: repeat and every are at least 1")
         if not self.optimizer:
             object.__setattr__(self, "optimizer", self.name)
+
+    def compute(self, batch: Batch, step: Tensor) -> Mapping[str, Tensor]:
+        """Return what the loss returns for a batch; it is given the step if it asks for it."""
+        return self.loss(batch, step=step) if self.takes_step else self.loss(batch)
 
 
 Settings = TypeVar("Settings", bound=TrainerConfig, default=TrainerConfig, covariant=True)
@@ -107,7 +119,11 @@ class Trainer(Configured[Settings], ABC):
 
     On CUDA, what a phase computes is captured once and repeated without its Python (:mod:`ganzoo.training.capture`), so
     that state is kept in tensors which are changed in place, and no value is read. :meth:`prepare` is Python in each
-    run. ``revision`` is to be raised there when phases have to be captured anew, as after a layer has been added.
+    run. ``revision`` is to be raised there when phases have to be captured anew.
+
+    A GAN that grows (progressive growing, arXiv:1710.10196) says in ``stages`` before which steps, in ascending order,
+    and implements :meth:`grow`. ``stage`` is how many of them it has reached. A checkpoint is read by a trainer that
+    grows to its step first, so that ``stages`` depends on settings and data alone.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
@@ -117,6 +133,8 @@ class Trainer(Configured[Settings], ABC):
     averaged: tuple[str, ...] = ("generator",)
     batch_multiple: int = 1
     revision: int = 0
+    stages: Sequence[int] = ()
+    stage: int = 0
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
@@ -144,12 +162,37 @@ class Trainer(Configured[Settings], ABC):
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
-        """Return the phases of one training step, in order; called once, before training."""
+        """Return the phases of one training step, in order; called before training, and after each :meth:`grow`."""
+
+    def grow(self, stage: int) -> None:
+        """Become what the trainer is from step ``stages[stage]`` on; called once for each stage, in order.
+
+        It may add layers to networks, networks to ``networks``, and their parameters to optimizers, as groups
+        (``add_param_group``) or with an optimizer of their own; layers that are no longer used may go. The rest is
+        followed: phases, averages, CUDA graphs, checkpoints. The signatures of what is exported stay as they are, so a
+        generator draws samples of the full size from the start, enlarged.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names stages, and does not implement grow()")
+
+    def is_due(self, step: int) -> bool:
+        """Return whether the trainer is to grow before this step."""
+        return self.stage < len(self.stages) and self.stages[self.stage] <= step
+
+    def reach(self, step: int) -> None:
+        """Grow to what the trainer is in this step."""
+        while self.is_due(step):
+            self.grow(self.stage)
+            self.stage += 1
+            self.revision += 1
+
+    def averaged_networks(self) -> dict[str, nn.Module]:
+        """Return the networks that an average is kept of; of those that are added later, the ones that are there."""
+        return {name: self.networks[name] for name in self.averaged if name in self.networks}
 
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """Return the networks that can be sampled and exported, the main one first; by default all averaged ones."""
         exported = {}
-        for name in self.averaged:
+        for name in self.averaged_networks():
             network = networks[name]
             assert isinstance(network, Network)
             exported[name] = network
@@ -183,22 +226,20 @@ class Trainer(Configured[Settings], ABC):
         return next(parameter.device for network in self.networks.values() for parameter in network.parameters())
 
     def scaled(self, field: SignatureField) -> SignatureField:
-        """Return a data field as the networks see it: an image in ``pixel_range`` instead of 0..255."""
-        return replace(field, range=self.pixel_range) if isinstance(field, Image) else field
+        """Return a data field as the networks see it: an image in ``pixel_range``, tokens as one-hot rows."""
+        return field.scaled(self.pixel_range)
+
+    @cached_property
+    def _seen(self) -> Mapping[str, SignatureField]:
+        return {field.name: self.scaled(field) for field in self.data.fields}
 
     def prepare(self, batch: Batch) -> Batch:
-        """Move a batch to the device and scale uint8 images to ``pixel_range``, channels last."""
-        device, (low, high) = self.device, self.pixel_range
-        prepared = {}
+        """Move a batch to the device and encode it: images in ``pixel_range``, channels last, tokens one-hot."""
+        device, prepared = self.device, {}
         for name, tensor in batch.items():
-            if tensor.dtype == torch.uint8:
-                # Copied as bytes and converted there: a quarter of the traffic to the device.
-                tensor = tensor.to(device, non_blocking=True)
-                tensor = tensor.to(torch.float32, memory_format=torch.channels_last)
-                tensor = tensor.mul_((high - low) / 255)
-                prepared[name] = tensor.add_(low) if low else tensor
-            else:
-                prepared[name] = tensor.to(device, non_blocking=True)
+            # Moved as it is and encoded there: for bytes a quarter of the traffic to the device.
+            tensor = tensor.to(device, non_blocking=True)
+            prepared[name] = self._seen[name].encode(tensor) if name in self._seen else tensor
         return prepared
 
 

@@ -8,18 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from ganzoo.fields import Field, Image, Label, Signature
+from ganzoo.fields import Field, Label, Signature
+from ganzoo.fields.drawing import grid, viewable
 from ganzoo.files import atomic_path
-from ganzoo.images.plots import save_density
-from ganzoo_runtime.images import pixels as to_pixels
 
-__all__ = ["GRID", "grid", "grid_columns", "grid_size", "save_comparison", "save_grid"]
-
-GRID = 64
-"""Images on a sample grid, unless its columns are classes."""
-
-ROWS = 8
-"""Rows of a sample grid whose columns are classes."""
+__all__ = ["grid_columns", "grid_size", "save_comparison", "save_grid"]
 
 
 def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None:
@@ -34,46 +27,29 @@ def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None
 
 
 def grid_size(signature: Signature) -> int:
-    """Return how many images a sample grid of the model shows."""
-    columns = grid_columns(signature)
-    return ROWS * columns if columns else GRID
+    """Return how many samples a picture shows, such as 64 images, or 8 rows of them whose columns are classes."""
+    columns, output = grid_columns(signature), signature.output
+    return output.rows * columns if columns and output.rows else output.shown
 
 
 def save_grid(
     path: Path,
     samples: NDArray[Any],
     field: Field,
-    real: NDArray[np.float32] | None = None,
+    real: NDArray[Any] | None = None,
     columns: int | None = None,
 ) -> None:
-    """Draw samples of a field: images in a grid; points as a density plot, beside that of ``real`` points if given.
+    """Draw samples of a field as its kind is drawn: images in a grid, points as their density, tokens as text.
 
-    The grid has so many ``columns``, or is nearly square.
+    ``real`` samples are shown beside where a kind compares; a grid has so many ``columns``, or is nearly square.
     """
-    if isinstance(field, Image):
-        _save(path, grid(to_pixels(samples, field.range, field.layout), columns))
-    else:
-        save_density(path, samples, real)
-
-
-def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
-    """Lay images, uint8 [N, H, W, C], out in so many columns or a nearly square grid, on white, small ones enlarged."""
-    pixels = _drawable(pixels)
-    n, height, width, channels = pixels.shape
-    columns = max(1, min(n, columns or round((n * height / width) ** 0.5)))
-    rows = -(-n // columns)
-    canvas = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, channels), 255, np.uint8)
-    for index, image in enumerate(pixels):
-        top, left = pad + index // columns * (height + pad), pad + index % columns * (width + pad)
-        canvas[top : top + height, left : left + width] = image
-    scale = max(1, 640 // max(canvas.shape[:2]))
-    return canvas.repeat(scale, axis=0).repeat(scale, axis=1)
+    _save(path, field.picture(samples, real, columns))
 
 
 def save_comparison(path: Path, columns: Sequence[NDArray[np.uint8]]) -> None:
     """Draw images [N, H, W, C], row by row what belongs together side by side; as many such rows in one as fit."""
     sizes = max(images.shape[1] for images in columns), max(images.shape[2] for images in columns)
-    shown = [_drawable(images) for images in columns]
+    shown = [viewable(images) for images in columns]
     channels = max(images.shape[-1] for images in shown)
     shown = [_padded(_widened(images, channels), *sizes) for images in shown]
     together = np.stack(shown, axis=1).reshape(-1, *shown[0].shape[1:])
@@ -84,12 +60,6 @@ def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
     image = Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
-
-
-def _drawable(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keep gray, RGB and RGBA as they are; of any other number of channels show the first three, or the first."""
-    channels = pixels.shape[-1]
-    return pixels if channels in (1, 3, 4) else pixels[..., : 3 if channels > 3 else 1]
 
 
 def _widened(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Plots: loss curves, densities of points, and what every figure of matplotlib needs."""
+"""Plots: loss curves, and how every figure of matplotlib is saved."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo.fields.drawing import caption, figure
 from ganzoo.files import atomic_path
-from ganzoo_runtime.text import shown
 
-__all__ = ["POINTS", "caption", "save_curves", "save_figure"]
-
-POINTS = 10_000
-"""Points in a density plot."""
+__all__ = ["save_curves", "save_figure"]
 
 
 def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -22,7 +19,7 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     losses = sorted({key for row in rows for key in row if key.endswith("/loss")})
     if not losses:
         return
-    figure, axes = _figure(9, 4.5)
+    made, axes = figure(9, 4.5)
     for key in losses:
         steps = [row["step"] for row in rows if key in row]
         values = np.array([row[key] for row in rows if key in row])
@@ -31,46 +28,7 @@ def save_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.set(xlabel="step", ylabel="loss")
     axes.legend()
     axes.grid(alpha=0.3)
-    save_figure(path, figure)
-
-
-def save_density(path: Path, samples: NDArray[np.float32], real: NDArray[np.float32] | None) -> None:
-    """Draw the first two coordinates as two-dimensional histograms on the same axes."""
-    panels = [("samples", samples)] if real is None else [("data", real), ("samples", samples)]
-    reference = panels[0][1]
-    low, high = reference.min(axis=0), reference.max(axis=0)
-    margin = 0.15 * (high - low).max() + 1e-6
-    edges = [np.linspace(low[axis] - margin, high[axis] + margin, 161) for axis in range(min(2, reference.shape[1]))]
-    figure, axes = _figure(5 * len(panels), 5, columns=len(panels))
-    for axis, (title, points) in zip(np.atleast_1d(axes), panels, strict=True):
-        if len(edges) == 1:
-            axis.hist(points[:, 0], bins=edges[0], density=True)
-        else:
-            counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=edges)
-            axis.imshow(
-                np.sqrt(counts.T),
-                origin="lower",
-                extent=(edges[0][0], edges[0][-1], edges[1][0], edges[1][-1]),
-                cmap="magma",
-                aspect="auto",
-            )
-        axis.set_title(title)
-    save_figure(path, figure)
-
-
-def _figure(width: float, height: float, columns: int = 1) -> Any:
-    # The object-oriented interface: no global state, no window system, safe beside an application's own pyplot.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns)
-
-
-def caption(text: str) -> str:
-    """Return a name as matplotlib shows it as it is: dollars would make it a formula."""
-    return shown(text).replace("$", r"\$")
+    save_figure(path, made)
 
 
 def save_figure(path: Path, figure: Any) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from ganzoo.config.merging import flat
 from ganzoo.errors import UserError
+from ganzoo.fields.drawing import caption
 from ganzoo.files import read_json
 from ganzoo.gan.metrics import Direction, Metric
-from ganzoo.images.plots import caption, save_figure
+from ganzoo.images.plots import save_figure
 from ganzoo.inference.evaluation import FILE
 from ganzoo.plugin.registry import load_registry
 from ganzoo.runs.run import Run

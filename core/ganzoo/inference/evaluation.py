@@ -28,7 +28,6 @@ from ganzoo.files import write_atomic
 from ganzoo.gan.metrics import Direction, Metric
 from ganzoo.inference.formats import Sampler
 from ganzoo.inference.opening import Model, load
-from ganzoo.inference.outputs import to_data
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, load_registry
 from ganzoo.runs.naming import located
@@ -41,7 +40,6 @@ __all__ = ["FILE", "Evaluation", "evaluate"]
 FILE = "eval.json"
 """The file in which a folder has its figures."""
 
-_KNOWN = ("latent", "label", "attributes", "image", "mask")  # kinds of inputs that can be drawn or taken from data
 _VERSIONS = {"ganzoo": BUNDLED, "torch": "torch", "torch-fidelity": "torch-fidelity", "numpy": "numpy"}
 _BATCH = 64  # images at once through a network that takes images
 
@@ -120,8 +118,10 @@ def evaluate(
     registry, model = load_registry(), located(model)
     sampler = load(model, network, registry=registry)
     signature = Signature.from_json(sampler.metadata["signature"])
-    if signature.output.kind not in ("image", "points") or any(each.kind not in _KNOWN for each in signature.inputs):
-        raise UserError(f"{model} gives {signature.output.kind}; images and points are what can be evaluated")
+    if foreign := [each for each in signature.inputs if not (each.drawn or isinstance(each, Image))]:
+        raise UserError(f"{model} takes {foreign[0].kind}, which evaluation can neither draw nor take from data")
+    if isinstance(signature.output, Latent):
+        raise UserError(f"{model} gives latents; samples are what can be evaluated")
     settings = _settings(sets)
     choice = _data(registry, model, sampler, data, settings["data"])
     dataset: Dataset = choice.build()
@@ -210,7 +210,8 @@ def _check(model: str, signature: Signature, dataset: Dataset) -> None:
     """Raise :class:`UserError` if the model draws something else than the data set holds."""
     drawn = signature.output
     held = next((field for field in dataset.spec.fields if field.name == drawn.name), dataset.spec.sample)
-    if (drawn.kind, drawn.shape) != (held.kind, held.shape):
+    seen = held.scaled((-1.0, 1.0))
+    if (drawn.kind, drawn.shape) != (seen.kind, seen.shape):
         raise UserError(
             f"{model} draws {drawn.describe()}, and {dataset.spec.name} holds {held.describe()}; name the data that it "
             "was trained on with --data, and its settings with --set"
@@ -282,8 +283,7 @@ def _draw(
         if missing := images.keys() - given.keys():
             raise UserError(f"{dataset.spec.name} has no images {min(missing)!r}; name other data with --data")
         for name, image in images.items():
-            low, high = image.range
-            given[name] = given[name] * ((high - low) / 255) + low
+            given[name] = image.encode(given[name])
         count = len(given[next(iter(images))])
     inputs = draw_inputs(signature, count, seed, given=given)
     try:
@@ -297,8 +297,8 @@ def _draw(
     if not bool(samples.isfinite().all()):
         raise UserError("the model draws numbers that are not finite; its training has failed")
     named = zip(signature.inputs, inputs, strict=True)
-    condition = {each.name: to_data(part, each) for each, part in named if not isinstance(each, Latent)}
-    return to_data(samples, signature.output), condition
+    condition = {each.name: each.decode(part) for each, part in named if not isinstance(each, Latent)}
+    return signature.output.decode(samples), condition
 
 
 def _document(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal
 
-from ganzoo.errors import UserError
+from ganzoo.errors import GanzooError, UserError
 from ganzoo.fields import Image, Latent
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
@@ -63,13 +64,15 @@ def export(
     networks = run.load_all(registry)
     if not every_network:
         networks = dict([next(iter(networks.items()))])
-    layouts = {
-        name: pixels if isinstance(network.signature.output, Image) or not every_network else None
-        for name, (network, _) in networks.items()
-    }
+    asked: dict[str, dict[str, Any]] = {}
     for name, (network, _) in networks.items():  # all of them, before the first is written
+        layout = pixels if isinstance(network.signature.output, Image) or not every_network else None
+        asked[name] = {"pixels": layout, "precision": precision}
+        if target != "any":  # a format that knows no targets need not know of them
+            asked[name]["target"] = target
         try:
-            writer.check(network, pixels=layouts[name], precision=precision)
+            _check_options(key, writer, asked[name])
+            writer.check(network, **asked[name])
         except UserError as error:
             raise UserError(f"{name}: {error}" if every_network else str(error)) from None
     written: dict[Path, Mapping[str, Any]] = {}
@@ -78,11 +81,20 @@ def export(
         added = dict(metadata or {})
         if every_network and not any(isinstance(field, Latent) for field in network.signature.inputs):
             added = {entry: value for entry, value in added.items() if entry not in _OF_LATENTS}
-        asked: dict[str, Any] = {"pixels": layouts[name], "precision": precision}
-        if target != "any":  # a format that knows no targets need not know of them
-            asked["target"] = target
-        written[file] = writer.export(network, file, {**known, **added}, **asked)
+        document = writer.export(network, file, {**known, **added}, **asked[name])
+        if not isinstance(document, Mapping) or not file.is_file():
+            raise GanzooError(f"the format {key} did not write {file} and return its metadata, which is its mistake")
+        written[file] = document
     return written
+
+
+def _check_options(key: str, writer: Format, asked: Mapping[str, Any]) -> None:
+    """Raise :class:`UserError` for an option that a format does not know of."""
+    for function in (writer.check, writer.export):
+        known = signature(function).parameters
+        left = {name for name in asked if name not in known}
+        if left and not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
+            raise UserError(f"the format {key} takes no {' and no '.join(sorted(left))}")
 
 
 def _format_of(registry: Registry, path: Path | None) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from ganzoo.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,6 +85,8 @@ class Sink(Protocol):
     def __call__(self, path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
         """Write ``n`` samples, given in pieces, of a model with this signature (as JSON) to ``path``, atomically.
 
+        Samples come as their field stores them (:meth:`ganzoo.Field.stored`): a structured array if it has columns.
+
         Returns what a reader is given: the path, or a pattern of the paths that there are instead.
         """
         ...
@@ -94,16 +98,21 @@ class Format(ABC):
     Importing the class imports nothing heavy: exporting may need torch, loading must not.
     """
 
+    unread: ClassVar[str] = ""
+    """Of a format without :meth:`load`, why that is so and what to do instead: the end of a sentence."""
+
     def check(  # noqa: B027 - a format that can write everything has nothing to add
         self,
         network: Network,
         *,
         pixels: Literal["NCHW", "NHWC"] | None = None,
         precision: Literal["fp32", "fp16", "int8"] = "fp32",
+        target: Literal["any", "cpu"] = "any",
     ) -> None:
         """Raise :class:`~ganzoo.UserError` if the network cannot be exported so; by default every one can.
 
-        It is asked about every network of a model before the first is written.
+        It is asked about every network of a model before the first is written. A format that leaves ``target`` out,
+        here and in :meth:`export`, is refused in the user's request for one.
         """
 
     @abstractmethod
@@ -120,11 +129,19 @@ class Format(ABC):
         """Write the network and its metadata to ``path``, atomically, and return the metadata as written.
 
         With ``pixels`` the file gives uint8 images in that layout; ``precision`` is that of its arithmetic. With the
-        target ``"cpu"``, which is given only where it is asked for, the file has the form that is fastest on CPUs.
-        The file is compared with the network before it gets its name; above tolerance :class:`~ganzoo.GanzooError`
+        target ``"cpu"``, which is given only where it is asked for, the file has the form that is fastest on CPUs. The
+        file is compared with the network before it gets its name; above tolerance :class:`~ganzoo.GanzooError`
         is raised and no file is left.
         """
 
-    @abstractmethod
     def load(self, path: Path) -> Sampler:
-        """Open the file; raises :class:`~ganzoo.UserError` if it is not one of ours or damaged."""
+        """Open the file; raises :class:`~ganzoo.UserError` if it is not one of ours or damaged.
+
+        A format that is written and not read leaves this out, and says why in :attr:`unread`.
+        """
+        raise UserError(f"{path} is a file that ganzoo writes and does not read; {self.unread or 'export another'}")
+
+    @classmethod
+    def is_read(cls) -> bool:
+        """Return whether the format implements :meth:`load`."""
+        return cls.load is not Format.load

@@ -55,7 +55,8 @@ def _beside(path: Path, network: str | None) -> Path:
     other = path.with_stem(network)
     if not other.is_file():
         raise UserError(
-            f"there is no {other.name} beside {path}; export it with: ganzoo export RUN --{path.suffix[1:]} --all"
+            f"there is no {other.name} beside {path}; "
+            f"export it with: ganzoo export RUN --format {path.suffix[1:]} --all"
         )
     return other
 
@@ -64,6 +65,6 @@ def _open_file(path: Path, registry: Registry) -> Sampler:
     suffix = path.suffix.removeprefix(".")
     known = [entry.spec.key for entry in registry.specs("format")]
     if suffix not in known:
-        raise UserError(f"{path} is no model file that ganzoo reads ({', '.join(f'.{key}' for key in known)})")
+        raise UserError(f"{path} is of no format that is installed ({', '.join(f'.{key}' for key in known)})")
     reader: Format = registry.get("format", suffix).spec.load()()
     return reader.load(path)

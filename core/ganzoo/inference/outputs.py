@@ -1,4 +1,4 @@
-"""Networks that take images (translators, encoders, inpainting), and their outputs for the examples of the data."""
+"""Networks that take data (translators, encoders, inpainting), and their outputs for the examples of it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ from torch import Tensor
 from ganzoo.data.dataset import Dataset
 from ganzoo.fields import Field, Image, Latent, Mask
 from ganzoo.gan.networks import Network
-from ganzoo.images.grids import save_comparison
+from ganzoo.images.grids import save_comparison, save_grid
 from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo_runtime.images import pixels as to_pixels
 
-__all__ = ["EXAMPLES", "compute_outputs", "draw_outputs", "takes_images", "to_data"]
+__all__ = ["EXAMPLES", "compute_outputs", "draw_outputs"]
 
 EXAMPLES = 16
 """Examples that a grid shows."""
@@ -21,24 +21,10 @@ EXAMPLES = 16
 _DRAWS = 3  # outputs for one image of a network that takes a latent besides
 
 
-def takes_images(network: Network) -> bool:
-    """Return whether the network is given images, so that there is nothing to draw without data."""
-    return any(isinstance(field, Image) for field in network.signature.inputs)
-
-
-def to_data(images: Tensor, field: Field) -> Tensor:
-    """Return images in 0..255 as the data has them, and anything else as it is."""
-    if not isinstance(field, Image):
-        return images
-    low, high = field.range
-    return (images - low) * (255 / (high - low))
-
-
 def compute_outputs(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the network's outputs for examples, [N, ...], and all its inputs by name.
 
-    ``examples`` are images in the network's range, and labels, by the name of their field; latents and masks are drawn
-    from the seed.
+    ``examples`` are data as networks see it, by the name of their field; latents and masks are drawn from the seed.
     """
     names = [field.name for field in network.signature.inputs]
     n = max(len(examples[name]) for name in names if name in examples)
@@ -54,10 +40,13 @@ def draw_outputs(
     ``examples`` are those of the data set in the network's range. Of a network that takes a latent besides several
     outputs are shown; a hole is white. The way back is one of the ``others`` that takes what this one returns and
     returns what this one takes; with an encoder, the reconstruction of the reconstruction is shown too. The target is
-    shown where the data set knows it.
+    shown where the data set knows it. Of a network that takes no image, its outputs are shown alone.
     """
     inputs, output = network.signature.inputs, network.signature.output
-    source = next(field for field in inputs if isinstance(field, Image))
+    source = next((field for field in inputs if isinstance(field, Image)), None)
+    if source is None:
+        save_grid(path, compute_outputs(network, examples, seed)[0].numpy(), output)
+        return
     draws = _DRAWS if any(isinstance(field, Latent) for field in inputs) else 1
     drawn = [compute_outputs(network, examples, seed + index) for index in range(draws)]
     shown = drawn[0][1][source.name]

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ganzoo.errors import UserError
 from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
-from ganzoo.images.grids import GRID, grid_columns, save_grid
-from ganzoo.images.plots import POINTS
+from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.random_inputs import MOST, memory
 
@@ -38,9 +37,10 @@ def save_samples(
 ) -> tuple[int, Path]:
     """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
 
-    By its suffix ``path`` is a .png of a grid, or of a density of points; an .npz with ``samples`` and what they were
-    drawn for; what a sink writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is 64
-    images or 10,000 points if left out. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
+    By its suffix ``path`` is a .png of a grid, or of what else shows such samples; an .npz with ``samples`` (of a table
+    an array for each column, of tokens with texts ``tokens`` and ``text``) and what they were drawn for; what a sink
+    writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is what a .png shows if left out,
+    such as 64 images or 10,000 points. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """
@@ -55,11 +55,11 @@ def save_samples(
     if not suffix and not isinstance(output, Image):
         raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
     if n is None:
-        n = GRID if isinstance(output, Image) else POINTS
+        n = output.shown
     if n > MOST:
         raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
-    size = n * math.prod(output.shape) * (1 if output.to_json()["dtype"] == "uint8" else 4)
+    size = n * math.prod(output.shape) * np.dtype(output.dtype).itemsize
     if suffix in (".png", ".npz") and size > memory():
         # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
         streamed = [*(["a folder"] if isinstance(output, Image) else []), *sinks]
@@ -72,10 +72,10 @@ def save_samples(
             fixed = label if isinstance(label, Mapping) else ()
             save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
         elif suffix == ".npz":
-            _save_arrays(path, list(sampler.stream(n, **asked)))
+            _save_arrays(path, [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)])
         else:
             write: Sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
-            pieces = sampler.stream(n, **asked)
+            pieces = ((output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked))
             with writing(path):
                 path = write(path, pieces, n, sampler.metadata["signature"])
     except ValueError as error:
@@ -84,6 +84,13 @@ def save_samples(
 
 
 def _save_arrays(path: Path, pieces: Sequence[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> None:
-    arrays: dict[str, Any] = {name: np.concatenate([inputs[name] for _, inputs in pieces]) for name in pieces[0][1]}
+    samples = np.concatenate([samples for samples, _ in pieces])
+    named = samples.dtype.names
+    arrays: dict[str, Any] = {name: samples[name] for name in named} if named else {"samples": samples}
+    for name in pieces[0][1]:
+        free = name
+        while free in arrays:  # a column of the sample may be called like an input
+            free += "_"
+        arrays[free] = np.concatenate([inputs[name] for _, inputs in pieces])
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays, samples=np.concatenate([samples for samples, _ in pieces]))
+        np.savez(file, **arrays)

@@ -1,4 +1,6 @@
-"""What the core itself offers: its commands. The registry loads this first, whatever is installed."""
+"""What the core itself offers: commands and kinds of fields. The registry loads this first, whatever is installed."""
+
+from typing import Any
 
 from ganzoo.plugin.hooks import hookimpl
 from ganzoo.plugin.spec import Spec
@@ -17,8 +19,27 @@ _COMMANDS = {
     "doctor": ("Tell what is installed, what it runs on, and what is wrong", "ganzoo.cli.inspect:doctor"),
 }
 
+_FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "latent": ("A random code, normal or uniform", "Latent", {"shape": (4,)}),
+    "label": ("A class, with names", "Label", {"classes": 3}),
+    "attributes": ("A vector that describes a sample, with names", "Attributes", {"dim": 3}),
+    "image": ("An image with values in a range", "Image", {"channels": 3, "height": 8, "width": 12, "range": (0, 255)}),
+    "mask": ("Which pixels of an image are missing", "Mask", {"height": 8, "width": 12}),
+    "points": ("A point of the plane, or of a space of more dimensions", "Points", {"dim": 2}),
+    "sequence": ("Channels over time, with values in a range", "Sequence", {"channels": 2, "length": 16}),
+    "tokens": ("Symbols of a vocabulary, with texts", "Tokens", {"length": 6, "vocabulary": 5}),
+    "table": ("A row of numbers and categories", "Table", {"columns": ({"name": "a", "range": (0, 1)},)}),
+    "scores": ("What a discriminator returns", "Scores", {}),
+}
+
 
 @hookimpl
 def ganzoo_specs() -> list[Spec]:
-    """Return the specs of the core's commands."""
-    return [Spec("command", key, summary, target) for key, (summary, target) in _COMMANDS.items()]
+    """Return the specs of the core's commands and fields."""
+    return [
+        *(Spec("command", key, summary, target) for key, (summary, target) in _COMMANDS.items()),
+        *(
+            Spec("field", key, summary, f"ganzoo.fields:{name}", defaults=arguments)
+            for key, (summary, name, arguments) in _FIELDS.items()
+        ),
+    ]

@@ -13,11 +13,15 @@ from ganzoo.plugin.isolation import isolated
 
 __all__ = ["KINDS", "SAID", "Kind", "Spec"]
 
-Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "format", "sink", "pretrained", "command"]
+Kind = Literal["model", "loss", "regularizer", "dataset", "metric", "field", "format", "sink", "pretrained", "command"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-SAID: Mapping[Kind, str] = {kind: kind for kind in KINDS} | {"dataset": "data set", "pretrained": "pretrained model"}
+SAID: Mapping[Kind, str] = {kind: kind for kind in KINDS} | {
+    "dataset": "data set",
+    "field": "kind of field",
+    "pretrained": "pretrained model",
+}
 """The kinds as they are written in messages."""
 
 _BASES: Mapping[Kind, tuple[str, ...]] = {
@@ -26,6 +30,7 @@ _BASES: Mapping[Kind, tuple[str, ...]] = {
     "regularizer": ("Regularizer", "GeneratorRegularizer"),
     "dataset": ("Dataset",),
     "metric": ("Metric",),
+    "field": ("Field",),
     "format": ("Format",),
 }
 """What the target is a subclass of, by kind; those of the other kinds are no classes."""
@@ -39,12 +44,13 @@ class Spec:
 
     ``target`` is ``"package.module:Name"``, imported only when the thing is used. By kind it names a subclass of
     :class:`~ganzoo.Trainer` (model), :class:`~ganzoo.Loss`, :class:`~ganzoo.Regularizer`, :class:`~ganzoo.Dataset`,
-    :class:`~ganzoo.Metric` or :class:`~ganzoo.Format` (its key is the file suffix); a ``"sink"`` is a function like
-    :class:`~ganzoo.Sink` (its key is the file suffix, or ``folder``); a ``"command"`` is a function with typer's
-    annotations, or a ``typer.Typer`` for a group of commands (its key is what is typed after ``ganzoo``); for
-    ``"pretrained"`` it is ``"package:path/in/package"``, a model file that the package ships. ``defaults`` are settings
-    laid over those of the class, so that a model that differs from another in its settings alone is a spec and not a
-    file. ``plugin`` is who offers it: the registry fills it in.
+    :class:`~ganzoo.Metric`, :class:`~ganzoo.Field` (its key is the class's ``kind``) or :class:`~ganzoo.Format` (its
+    key is the file suffix); a ``"sink"`` is a function like :class:`~ganzoo.Sink` (its key is the file suffix, or
+    ``folder``); a ``"command"`` is a function with typer's annotations, or a ``typer.Typer`` for a group of commands
+    (its key is what is typed after ``ganzoo``); for ``"pretrained"`` it is ``"package:path/in/package"``, a model file
+    that the package ships. ``defaults`` are settings laid over those of the class, so that a model that differs from
+    another in its settings alone is a spec and not a file; of a field they are arguments that the conformance kit makes
+    one with. ``plugin`` is who offers it: the registry fills it in.
     """
 
     kind: Kind

@@ -36,7 +36,7 @@ def is_current(run: Run, step: int, steps: int) -> bool:
 
 def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str]) -> str:
     entry, settings = config.model.entry, config.train
-    exports = trainer.exports({name: trainer.networks[name] for name in trainer.averaged})
+    exports = trainer.exports(trainer.averaged_networks())
     signature = next(iter(exports.values())).signature
     size = settings.batch_size * settings.accumulate
     regularizers = "".join(f", {key}" for key in config.regularizers)
@@ -62,7 +62,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
         "In the folder above this one; neither needs the training data:",
         "",
         f"    ganzoo sample {run.path.name} --out samples.png",
-        *(f"    ganzoo export {run.path.name} --{suffix}" for suffix in formats[:1]),
+        *(f"    ganzoo export {run.path.name} --format {suffix}" for suffix in formats[:1]),
         "",
         "Train the same again, or go on:",
         "",

@@ -175,11 +175,12 @@ class Run:
         path = checkpoint.latest(self.checkpoints)
         config, data = self.config(registry.for_networks()), self.data_spec()
         trainer = config.build_trainer(data)
-        averaged = {key: trainer.networks[key] for key in trainer.averaged}
-        exports = dict(trainer.exports(averaged))
-        discriminators = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
-        discriminators = {key: each for key, each in discriminators.items() if key not in {*averaged, *exports}}
         while True:
+            trainer.reach(_step_of(path) - 1)  # the step that it was written after
+            averaged = trainer.averaged_networks()
+            exports = dict(trainer.exports(averaged))
+            discriminators = {key: each for key, each in trainer.networks.items() if isinstance(each, Discriminator)}
+            discriminators = {key: each for key, each in discriminators.items() if key not in {*averaged, *exports}}
             try:
                 checkpoint.load_networks(path, averaged, "ema")
                 checkpoint.load_networks(path, discriminators)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, abc
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,10 +18,9 @@ from ganzoo.config.config import Config
 from ganzoo.config.resolving import load_config
 from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.errors import UserError
-from ganzoo.fields import Attributes, Image, Label, Latent, Mask, Points, Signature
+from ganzoo.fields import Attributes, Column, Image, Label, Points, Sequence, Signature, Table, Tokens
 from ganzoo.gan.networks import Network
 from ganzoo.gan.trainer import Phase
-from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
@@ -32,7 +30,7 @@ from ganzoo.testing.samples import random_data
 from ganzoo.training.capture import Graphs
 from ganzoo.training.loop import Loop
 
-__all__ = ["Bench", "Probe", "draw", "drawable", "first_outputs", "stand_ins"]
+__all__ = ["Bench", "Probe", "draw", "first_outputs"]
 
 SMALL = ("batch_size=8", "accumulate=1", "steps=1000", "seed=0", 'device="cpu"', 'precision="fp32"', "workers=0")
 """Settings that every model is checked with unless the caller says otherwise."""
@@ -44,11 +42,16 @@ STEPS = 4
 class Bench:
     """Makes what the checks of one model need."""
 
-    def __init__(self, registry: Registry, entry: Entry, sets: Sequence[str]) -> None:
+    def __init__(self, registry: Registry, entry: Entry, sets: abc.Sequence[str], start: int = 0) -> None:
         self.registry = registry
         self.entry = entry
         self.sets = (*SMALL, *sets)
+        self.start = start
         self.stand_in = ""
+
+    def at(self, start: int) -> Bench:
+        """Return a bench of the same model whose trainings begin at a later step, grown to what the model is there."""
+        return Bench(self.registry, self.entry, (*self.sets, f"steps={start + 1000}"), start)
 
     def configure(self, preset: str | None = None, **layer: Any) -> Config:
         """Return the model's config with the layer on top."""
@@ -66,7 +69,7 @@ class Bench:
             with offline():
                 return self.config.build_dataset()
         except UserError as error:
-            for dataset in stand_ins():
+            for dataset in _stand_ins():
                 try:
                     self.config.build_trainer(dataset.spec)
                 except (UserError, KeyError):
@@ -75,14 +78,26 @@ class Bench:
                 return dataset
             raise Fault(f"its data is not on this machine, and it takes no random data instead: {error}") from None
 
-    def loop(self, config: Config | None = None, graphs: Callable[[torch.device], Graphs] | None = None) -> Loop:
-        """Return a fresh training of the model at step 0, made as a real one is; ``graphs`` captures its phases."""
+    def loop(
+        self,
+        config: Config | None = None,
+        graphs: Callable[[torch.device], Graphs] | None = None,
+        *,
+        start: int | None = None,
+    ) -> Loop:
+        """Return a fresh training of the model, made as a real one is; ``graphs`` captures its phases.
+
+        It begins at the step ``start``, by default the bench's.
+        """
         config = config or self.config
         dataset = self.dataset
         checkpoint.seed_random(config.train.seed)
         trainer = config.build_trainer(dataset.spec)
         trainer.to(torch.device("cpu"))
-        return Loop(trainer, dataset, config.train, graphs)
+        loop = Loop(trainer, dataset, config.train, graphs)
+        loop.step = self.start if start is None else start
+        loop.grow(loop.step)
+        return loop
 
     @cached_property
     def probe(self) -> Probe:
@@ -126,13 +141,19 @@ class Probe:
         self._before: dict[str, Tensor] = {}
         for name, optimizer in loop.trainer.optimizers.items():
             optimizer.register_step_pre_hook(lambda *_, name=name: self._stepping(name))
-        loop.phases = [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in loop.phases]
+        listed = loop.trainer.phases
+
+        def watched() -> list[Phase]:
+            return [replace(phase, loss=self._loss(phase), after=self._after(phase)) for phase in listed()]
+
+        loop.trainer.phases = watched  # type: ignore[method-assign]  # where a trainer grows, they are listed again
+        loop.phases[:] = watched()
 
     def _loss(self, phase: Phase) -> Any:
-        def loss(batch: Batch) -> Mapping[str, Tensor]:
+        def loss(batch: Batch, step: Tensor) -> Mapping[str, Tensor]:
             self._phase, self._before = phase, {name: part.detach().clone() for name, part in self.weights.items()}
             self.runs[phase.name] += 1
-            return phase.loss(batch)
+            return phase.compute(batch, step)
 
         return loss
 
@@ -166,26 +187,9 @@ class Probe:
                 self.faults.setdefault("gradients", f"the gradient of {name} in phase {phase.name!r} is not finite")
 
 
-def drawable(signature: Signature) -> bool:
-    """Return whether samples can be drawn from latents, labels and attributes alone."""
-    return all(isinstance(field, Latent | Label | Attributes) for field in signature.inputs)
-
-
 def draw(signature: Signature, n: int, seed: int = 0) -> list[Tensor]:
-    """Return inputs of any kind: what can be drawn as samples are drawn, images uniformly in their range."""
-    known = tuple(field for field in signature.inputs if isinstance(field, Latent | Label | Attributes | Mask))
-    drawn = iter(draw_inputs(replace(signature, inputs=known), n, seed))
-    rng = np.random.Generator(np.random.Philox(seed))
-    inputs = []
-    for field in signature.inputs:
-        shape = (n, *field.shape)
-        if field in known:
-            inputs.append(next(drawn))
-        elif isinstance(field, Image):
-            inputs.append(torch.from_numpy(rng.uniform(*field.range, shape).astype(np.float32)))
-        else:
-            inputs.append(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
-    return inputs
+    """Return inputs of any kind, on the CPU."""
+    return [torch.from_numpy(part) for part in signature.examples(n, seed)]
 
 
 @torch.no_grad()
@@ -199,11 +203,11 @@ def first_outputs(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     return outputs
 
 
-def _said(names: Sequence[str]) -> str:
+def _said(names: abc.Sequence[str]) -> str:
     return " and ".join(repr(name) for name in names) or "nothing"
 
 
-def stand_ins() -> Iterator[Dataset]:
+def _stand_ins() -> Iterator[Dataset]:
     """Yield small random data sets of every form that a model may ask for."""
     pictures = [Image(channels, side, side, range=(0, 255)) for channels, side in ((3, 32), (1, 28), (3, 64))]
     for image in pictures:
@@ -212,6 +216,9 @@ def stand_ins() -> Iterator[Dataset]:
         for paired in (False, True):
             yield random_data(*(Image(3, side, side, (0, 255), name) for name in ("a", "b")), paired=paired)
     yield random_data(Points(2))
+    columns = (Column("amount", (0, 10)), Column("kind", categories=("a", "b", "c")))
+    for field in (Sequence(1, 64), Tokens(8, 12), Table(columns)):
+        yield random_data(field, Label(4))
     yield random_data(pictures[0], Label(4), Label(3, name="hue"))
     vectors = ((0.0, 1.0, -1.0, 0.5, 0.0), (1.0, 0.0, 0.5, -1.0, 2.0))
     yield random_data(pictures[0], Attributes(5, examples=vectors))

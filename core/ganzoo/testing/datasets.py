@@ -16,7 +16,7 @@ from torch import Tensor
 from ganzoo.data.dataset import Dataset, DataSpec
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
-from ganzoo.fields import Image, Label
+from ganzoo.fields import Image
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
@@ -74,17 +74,17 @@ def batches(dataset: Dataset) -> None:
             raise Fault(f"a batch has the fields {list(batch)}, the spec {[f.name for f in dataset.spec.fields]}")
         for field in dataset.spec.fields:
             tensor = batch[field.name]
-            dtype = "uint8" if isinstance(field, Image) else field.dtype
+            dtype = field.data_dtype
             promised, found = (len(indices), *field.shape), tuple(tensor.shape)
             if found != promised or str(tensor.dtype) != f"torch.{dtype}" or tensor.device.type != "cpu":
                 raise Fault(
                     f"{field.name!r} of {len(indices)} samples is {tensor.dtype} {list(found)} on {tensor.device}, "
                     f"its spec says torch.{dtype} {list(promised)} on the CPU"
                 )
-            if isinstance(field, Label) and not bool(((tensor >= 0) & (tensor < field.classes)).all()):
-                raise Fault(f"{field.name!r} has labels outside 0..{field.classes - 1}")
             if not bool(tensor.isfinite().all()):
                 raise Fault(f"{field.name!r} has values that are not finite")
+            if fault := field.fault(tensor.numpy()):
+                raise Fault(f"{field.name!r} has {fault}")
 
 
 def randomness(dataset: Dataset) -> None:

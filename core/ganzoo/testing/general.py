@@ -61,7 +61,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
         yield Check("help", lambda: helps(entry))
         return
     yield Check("class", lambda: loads(entry), vital=True)
-    if kind == "format":
+    if kind in ("field", "format"):
         return
     yield Check("schema", lambda: schema(entry))
     if kind != "model":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganzoo.config.validation import validate
 from ganzoo.errors import UserError
-from ganzoo.gan.losses import GeneratorRegularizer, Loss, Regularizer
+from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.pretended import DEVICE, elsewhere
@@ -214,8 +214,10 @@ def penalty(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, .
     network = _network(regularizer, shape)
     _accepted(regularizer, network)
     given = _given(regularizer, shape)
-    kept = [part.clone() for part in given]
+    kept, weights = ([part.detach().clone() for part in parts] for parts in (given, network.parameters()))
     value = _penalty(regularizer, network, given)
+    if not all(torch.equal(part, before) for part, before in zip(network.parameters(), weights, strict=True)):
+        raise Fault("the penalty changes the network's weights, which project() is for")
     if not all(torch.equal(part, before) for part, before in zip(given, kept, strict=True)):
         raise Fault("the penalty changes what it is given")
     if any(parameter.grad is not None for parameter in network.parameters()):
@@ -246,7 +248,7 @@ def _penalty(
     regularizer: Regularizer | GeneratorRegularizer, network: nn.Module, given: Sequence[Tensor]
 ) -> Tensor | None:
     call: Callable[..., Tensor | None] = regularizer.penalty
-    return call(network, *given)
+    return call(Bound(network, network), *given)
 
 
 def _network(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> nn.Module:

@@ -24,7 +24,7 @@ from ganzoo.testing.results import Check, Fault, Skip
 from ganzoo.training.capture import Tapes
 from ganzoo.training.loop import Loop
 
-__all__ = ["checks"]
+__all__ = ["build", "checks", "gradients", "learning", "ownership"]
 
 SEEDS = 3
 """How many seeds a weight may need to be seen changing."""
@@ -121,7 +121,7 @@ def gradients(bench: Bench) -> None:
     dead = [name for name in probe.weights if name not in probe.reached]
     if dead:
         more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
-        raise Fault(f"{dead[0]}{more} gets no gradient in {probe.loop.step} steps, whatever the phase")
+        raise Fault(f"{dead[0]}{more} gets no gradient in {probe.loop.step - bench.start} steps, whatever the phase")
 
 
 def learning(bench: Bench) -> None:

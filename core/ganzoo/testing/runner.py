@@ -40,9 +40,10 @@ def checks_of(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator
     # Imported when they are needed: a model's checks take long to import, and a sink's need no torch.
     match entry.spec.kind:
         case "model":
-            from ganzoo.testing import models
+            from ganzoo.testing import growth, models
 
             yield from models.checks(registry, entry, sets)
+            yield from growth.checks(registry, entry, sets)
         case "loss":
             from ganzoo.testing import losses
 
@@ -59,6 +60,14 @@ def checks_of(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator
             from ganzoo.testing import metrics
 
             yield from metrics.checks(registry, entry, sets)
+        case "field":
+            from ganzoo.testing import fields
+
+            yield from fields.checks(entry, sets)
+        case "format":
+            from ganzoo.testing import formats
+
+            yield from formats.checks(entry)
         case "sink":
             from ganzoo.testing import sinks
 

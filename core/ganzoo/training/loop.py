@@ -31,7 +31,7 @@ class Loop:
 
     For each run of a phase the loop draws fresh batches, freezes the networks that the phase does not update,
     accumulates gradients, clips them and steps the optimizer. After all phases it updates the averaged networks. It
-    holds all state that a checkpoint saves.
+    holds all state that a checkpoint saves. A trainer that grows does so before the step that it names.
 
     On CUDA phases are captured as graphs, unless the setting ``capture`` is false. ``graphs`` makes them, for tests.
     """
@@ -44,33 +44,19 @@ class Loop:
         graphs: Callable[[torch.device], Graphs] | None = None,
     ) -> None:
         self.trainer = trainer
+        # Before optimizers have state: moments in another layout than their weights would be applied to the wrong ones.
+        trainer.to(trainer.device)
         # What "auto" depends on is known here: the device, and what is drawn.
         precision = choose_precision(settings.precision, trainer.device, dataset.spec.sample)
         self.settings = settings.model_copy(update={"precision": precision})
         self.step = 0
         self.dataset = dataset
         self.stream = Stream(dataset, settings.batch_size, settings.seed)
-        self.phases = list(trainer.phases())
-        self.ema = {
-            name: copy.deepcopy(trainer.networks[name]).eval().requires_grad_(False) for name in trainer.averaged
-        }
+        self.phases: list[Phase] = []
+        self.ema: dict[str, nn.Module] = {}
         self.logs: dict[str, list[Tensor]] = {}
-        # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
-        # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
-        self._trainable = {
-            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
-            for name, network in trainer.networks.items()
-        }
-        self._focused: tuple[str, ...] | None = None
-        self._averages = [Average(self.ema[name], trainer.networks[name]) for name in trainer.averaged]
-        self._factor: float | None = None  # of the learning rates that are set
-        for phase in self.phases:
-            self._check(phase)
-        for optimizer in trainer.optimizers.values():
-            for group in optimizer.param_groups:
-                # Schedules multiply this one. Multiplying the current rate instead would compound from step to step,
-                # and a resumed run would start from the rate that its checkpoint happened to hold.
-                group.setdefault("initial_lr", group["lr"])
+        self._clock = torch.zeros((), device=trainer.device)  # the step, for losses that ask for it
+        self._follow()
         self.captures: Captures | None = None
         if graphs is None and settings.capture and trainer.device.type == "cuda":
             graphs = CudaGraphs
@@ -80,13 +66,55 @@ class Loop:
             self.captures = Captures(roots, graphs(device), device, exact=settings.deterministic)
             self._begin_captures(self.captures)
 
+    def _follow(self) -> None:
+        """Take up the trainer's networks, optimizers and phases as they are now."""
+        trainer = self.trainer
+        self.phases[:] = trainer.phases()
+        # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
+        # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
+        self._trainable = {
+            name: [parameter for parameter in network.parameters() if parameter.requires_grad]
+            for name, network in trainer.networks.items()
+        }
+        self._focused: tuple[str, ...] | None = None
+        for name, network in trainer.averaged_networks().items():
+            average = copy.deepcopy(network).eval().requires_grad_(False)
+            if name in self.ema:  # what is new starts as it is, the rest keeps its average
+                known = self.ema[name].state_dict()
+                for key, value in average.state_dict().items():
+                    if key in known and known[key].shape == value.shape:
+                        value.copy_(known[key])
+            self.ema[name] = average
+        self._averages = [Average(average, trainer.networks[name]) for name, average in self.ema.items()]
+        self._factor: float | None = None  # of the learning rates that are set
+        for phase in self.phases:
+            self._check(phase)
+        for optimizer in trainer.optimizers.values():
+            for group in optimizer.param_groups:
+                # Schedules multiply this one. Multiplying the current rate instead would compound from step to step,
+                # and a resumed run would start from the rate that its checkpoint happened to hold.
+                group.setdefault("initial_lr", group["lr"])
+
+    def grow(self, step: int) -> bool:
+        """Let the trainer grow to what it is in this step; return whether it did."""
+        if not self.trainer.is_due(step):
+            return False
+        self._focus(tuple(self._trainable))  # so that what a phase has frozen does not count as frozen for good
+        self.trainer.reach(step)
+        self.trainer.to(self._clock.device)
+        self._follow()
+        if self.captures is not None:
+            self._begin_captures(self.captures)
+        return True
+
     def _begin_captures(self, captures: Captures) -> None:
         """Forget all graphs, and keep in tensors what is set from step to step."""
         captures.clear()
         self._factor, self._revision = None, self.trainer.revision
         self._share, self._new_share = 0.0, torch.zeros((), device=self.trainer.device)
         rates = [hold_rates(optimizer, self.trainer.device) for optimizer in self.trainer.optimizers.values()]
-        captures.rates = [self._new_share, *(rate for each in rates for rate in each)]
+        clock = [self._clock] if any(phase.takes_step for phase in self.phases) else []
+        captures.rates = [self._new_share, *clock, *(rate for each in rates for rate in each)]
 
     def _check(self, phase: Phase) -> None:
         """Refuse a phase whose optimizer does not hold the parameters that it updates.
@@ -106,7 +134,10 @@ class Loop:
 
     def advance(self) -> None:
         """Run one training step."""
+        self.grow(self.step)
         self._set_learning_rates()
+        if any(phase.takes_step for phase in self.phases):
+            self._clock.fill_(self.step)
         for phase in self.phases:
             if self.step % phase.every == 0:
                 for _ in range(phase.repeat):
@@ -172,7 +203,7 @@ class Loop:
             precision, device = self.settings.precision, self.trainer.device
             with products(precision, device):
                 with mixed_precision(precision, device):
-                    results = phase.loss(batch)
+                    results = phase.compute(batch, self._clock)
                     loss = results["loss"] if parts == 1 else results["loss"] / parts
                 loss.backward()
             # Detached but not read: .item() in every step would make the CPU wait for the GPU.
@@ -264,6 +295,7 @@ class Loop:
         # The random state comes last, since loading a plugin's state may itself draw random numbers; step and position
         # are set only when everything else has been loaded.
         try:
+            self.grow(step - 1)
             state = self._conformed(found)
             checkpoint.load_networks(path, self.trainer.networks)
             checkpoint.load_networks(path, self.ema, "ema")

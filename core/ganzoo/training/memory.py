@@ -53,7 +53,7 @@ def estimate(trainer: Trainer, dataset: Dataset, settings: TrainSettings, device
                 torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
                 mixed_precision(settings.precision, trainer.device),
             ):
-                loss = phase.loss(batch)["loss"]
+                loss = phase.compute(batch, torch.zeros((), device=trainer.device))["loss"]
             kept = max(0, sum(seen.values()) - sum(weights.values()))
             activations = max(activations, kept * settings.batch_size // probe)
             del loss

@@ -41,6 +41,8 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     loop = Loop(trainer, dataset, settings)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)
     fault = _try(loop, config)
+    if not fault and loop.grow(config.train.steps - 1):  # at its largest, where memory runs out if it does
+        fault = _try(loop, config)
     if fault:
         raise UserError(f"{config.model.key} cannot be trained with these settings on {dataset.spec.name}: {fault}")
     for key, reason in unfit.items():

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ganzoo.data.dataset import Dataset
-from ganzoo.fields import Attributes, Image, Label
+from ganzoo.fields import Image, Latent
 from ganzoo.gan.metrics import Metric
 from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
-from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs, takes_images, to_data
+from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs
 from ganzoo.inference.sampling import draw_inputs, run_batched
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs.run import Run
@@ -37,12 +37,14 @@ class SampleLogger:
         self.signature = next(iter(loop.exports().values())).signature
         for metric in metrics.values():
             metric.check(self.signature)
-        self.drawable = not takes_images(next(iter(loop.exports().values())))
+        self.drawable = self.signature.drawn
         self.drawn: set[Path] = set()
-        self.real: NDArray[np.float32] | None = None
-        if not isinstance(self.signature.output, Image) and self.drawable:
-            shown = torch.arange(min(len(dataset), plots.POINTS))
-            self.real = dataset.batch(shown, torch.Generator().manual_seed(0))[dataset.spec.sample.name].numpy()
+        self.real: NDArray[Any] | None = None
+        field, sample = self.signature.output, dataset.spec.sample
+        if self.drawable and field.kind == sample.kind and not isinstance(field, Image):  # what a grid has no place for
+            shown = torch.arange(min(len(dataset), field.shown))
+            real = dataset.batch(shown, torch.Generator().manual_seed(0))[sample.name]
+            self.real = loop.trainer.scaled(sample).encode(real).numpy()
 
     @property
     def grid(self) -> Path:
@@ -54,7 +56,7 @@ class SampleLogger:
         networks = self.loop.exports()
         figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
         for name, network in networks.items():
-            if takes_images(network):
+            if not network.signature.drawn:
                 figures |= self._draw_outputs(name, network, networks.values())
         if figures:
             for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
@@ -65,7 +67,7 @@ class SampleLogger:
 
     def _draw_samples(self, network: Network) -> dict[str, float]:
         field, seed = self.signature.output, self.loop.settings.seed
-        count = grids.grid_size(self.signature) if isinstance(field, Image) else plots.POINTS
+        count = grids.grid_size(self.signature)
         # One draw serves the grid and all metrics: each takes its first samples. The seed is fixed, so that the grids
         # of different steps show the same latents.
         wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
@@ -80,9 +82,9 @@ class SampleLogger:
             condition = {
                 field.name: part[: len(shown)]
                 for field, part in zip(self.signature.inputs, inputs, strict=True)
-                if isinstance(field, Label | Attributes)
+                if not isinstance(field, Latent)
             }
-            figures |= {f"{key}/{name}": value for name, value in metric(to_data(shown, field), condition).items()}
+            figures |= {f"{key}/{name}": value for name, value in metric(field.decode(shown), condition).items()}
         return figures
 
     def _draw_outputs(self, name: str, network: Network, others: Iterable[Network]) -> dict[str, float]:
@@ -102,11 +104,11 @@ class SampleLogger:
         figures: dict[str, float] = {}
         if metrics:
             samples, inputs = compute_outputs(network, prepared, loop.settings.seed)
-            condition = {each.name: to_data(inputs[each.name], each) for each in network.signature.inputs}
+            condition = {each.name: each.decode(inputs[each.name]) for each in network.signature.inputs}
             for key, metric in metrics.items():
                 count = metric.config.samples
                 part = {each: values[:count] for each, values in condition.items()}
-                found = metric(to_data(samples[:count], field), part)
+                found = metric(field.decode(samples[:count]), part)
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
 

@@ -108,7 +108,8 @@ export class Generator {
 
   /** Image i of samples, as 8-bit RGBA: rounded half up and clipped, as Python's pixels() does. */
   image(samples, i) {
-    const { shape, range, layout = "NCHW" } = this.output;
+    const { kind, shape, range, layout = "NCHW" } = this.output;
+    if (kind !== "image") throw new Error(`this model gives ${kind}, and only images can be shown`);
     const [channels, height, width] = layout === "NHWC" ? [shape[2], shape[0], shape[1]] : shape;
     const [low, high] = range.map(Math.fround);
     const scale = Math.fround(255 / (range[1] - range[0]));

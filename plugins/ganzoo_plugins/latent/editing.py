@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, UserError, files
+from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, UserError, did_you_mean, files
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
 
@@ -22,26 +22,30 @@ Latents = NDArray[np.float32]
 class Editor:
     """Draws chosen latents of a model of images, with what is ``asked`` of it besides held fixed.
 
-    A sample has the number that ``ganzoo sample`` gives it, with that number's latent, classes and attributes.
+    A sample has the number that ``ganzoo sample`` gives it, with that number's latents, classes and attributes.
     ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
-    :meth:`ganzoo.Sampler.sample`. Raises :class:`UserError` for a model that has no latent or draws no images.
+    :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; the first if
+    left out. Raises :class:`UserError` for a model that has no such latent or draws no images.
     """
 
-    def __init__(self, sampler: Sampler, asked: Mapping[str, Any]) -> None:
+    def __init__(self, sampler: Sampler, asked: Mapping[str, Any], latent: str | None = None) -> None:
         self.sampler = sampler
         self.signature = Signature.from_json(sampler.metadata["signature"])
         latents = [field for field in self.signature.inputs if isinstance(field, Latent)]
         if not latents or not isinstance(self.signature.output, Image):
             raise UserError("this model has no latents that could be edited, or draws no images")
-        self.field, self.output = latents[0], self.signature.output
+        names = [field.name for field in latents]
+        if latent is not None and latent not in names:
+            raise UserError(f"there is no latent {latent!r}{did_you_mean(latent, names)}")
+        self.field, self.output = latents[names.index(latent) if latent else 0], self.signature.output
+        self._others = [field.name for field in latents if field is not self.field]
         self._seed, self._truncation = asked["seed"], asked["truncation"]
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
 
     def latents(self, numbers: Sequence[int]) -> Latents:
         """Return the latents of the samples with these numbers, [N, *shape]."""
-        latents: Latents = self._checked(self.sampler.latents, numbers, self._seed, truncation=self._truncation)
-        return latents
+        return self._drawn(numbers, self.field.name)
 
     def read_latents(self, path: Path) -> Latents:
         """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
@@ -63,38 +67,64 @@ class Editor:
         fields = (field for field in self.signature.inputs if isinstance(field, Label))
         return prod(field.classes for field in fields if field.name not in self._classes)
 
-    def draw(self, latents: Latents, numbers: ArrayLike, examples: ArrayLike | None = None) -> NDArray[np.uint8]:
+    def attributes(self, numbers: ArrayLike, changed: Mapping[str, float] | None = None) -> Latents | None:
+        """Return the attributes of the samples with these numbers, [N, dim], some ``changed`` by name; None without."""
+        field = next((field for field in self.signature.inputs if isinstance(field, Attributes)), None)
+        if field is None:
+            return None
+        names = field.names or tuple(map(str, range(field.dim)))
+        rows = np.array(field.examples or [[0.0] * field.dim], np.float32)
+        for name, value in {**self._values, **(changed or {})}.items():
+            rows[:, names.index(name)] = value
+        return rows[np.asarray(numbers) % len(rows)]
+
+    def draw(
+        self,
+        latents: Latents,
+        numbers: ArrayLike,
+        examples: ArrayLike | None = None,
+        *,
+        attributes: Latents | None = None,
+    ) -> NDArray[np.uint8]:
         """Return images of latents, [N, *shape], as pixels, uint8 [N, H, W, C].
 
-        ``numbers`` [N] are the numbers of samples whose classes and attributes they get; if ``examples`` are given,
-        [N] or [1], they get the attributes of these.
+        ``numbers`` [N] are the numbers of samples whose classes, attributes and other latents they get; if ``examples``
+        are given, [N] or [1], they get the attributes and the other latents of these. ``attributes``, [N, dim], are
+        used as they are.
         """
+        held = np.broadcast_to(np.asarray(numbers if examples is None else examples), len(latents))
         rest = np.asarray(numbers)
         classes: dict[str, Any] = {}
-        attributes: NDArray[Any] | None = None
         for field in self.signature.inputs:
             match field:
                 case Label(name=name) if name in self._classes:
                     classes[name] = self._classes[name]
                 case Label(name=name):
                     classes[name], rest = rest % field.classes, rest // field.classes
-                case Attributes():
-                    names = field.names or tuple(map(str, range(field.dim)))
-                    rows = np.array(field.examples or [[0.0] * field.dim])
-                    for name, value in self._values.items():
-                        rows[:, names.index(name)] = value
-                    turn = np.asarray(numbers if examples is None else examples) % len(rows)
-                    attributes = rows[np.broadcast_to(turn, len(latents))]
+        given = {self.field.name: latents}
+        if self._others:
+            few, places = np.unique(held, return_inverse=True)
+            given |= {name: self._drawn(few.tolist(), name)[places] for name in self._others}
         samples = self._checked(
-            self.sampler.sample, len(latents), label=classes or None, attributes=attributes, latents=latents
+            self.sampler.sample,
+            len(latents),
+            label=classes or None,
+            attributes=self.attributes(held) if attributes is None else attributes,
+            latents=given,
         )
         return to_pixels(samples, self.output.range, self.output.layout)
 
     def directions(self, path: Path | None) -> Directions:
-        """Return the directions in the file, or those that the model file brings along."""
+        """Return the directions of the latent in the file, or those that the model file brings along."""
         if path is not None:
-            return read_directions(path, self.signature)
-        return check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
+            known = read_directions(path, self.signature)
+        else:
+            known = check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
+        return {name: entry for name, entry in known.items() if entry["latent"] == self.field.name}
+
+    def _drawn(self, numbers: Sequence[int], name: str) -> Latents:
+        latents: Latents = self._checked(self.sampler.latents, numbers, self._seed, name, truncation=self._truncation)
+        return latents
 
     @staticmethod
     def _checked(draw: Any, *arguments: Any, **asked: Any) -> Any:

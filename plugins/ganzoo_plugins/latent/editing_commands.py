@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo import Image, Signature, UserError, cli, did_you_mean, files, load
+from ganzoo import Image, Signature, UserError, cli, files, load
+from ganzoo_plugins.latent import written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,15 +25,19 @@ ANIMATIONS = (".gif", ".mp4")
 TILES = 16
 """Classes that an interpolation shows side by side."""
 
-LONGEST = 7
-"""Digits of a sample's number: all latents up to it are drawn."""
-
 Start = Annotated[
     Path | None,
     typer.Option(
         "--latent",
         help="Start from latents in a .npy, or under 'z' or 'latents' in an .npz, instead of drawing them.",
     ),
+]
+On = Annotated[
+    str | None, typer.Option("--on", metavar="LATENT", help="Which of several latents, by name; the first if left out.")
+]
+To = Annotated[
+    list[str] | None,
+    typer.Option("--to", metavar="NAME=VALUE", help="Change an attribute to this value (repeatable); see --attribute."),
 ]
 
 
@@ -56,6 +59,8 @@ def interpolate(
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
     latent: Start = None,
+    on: On = None,
+    to: To = None,
     out: Annotated[
         Path,
         typer.Option(help="FILE.gif or FILE.mp4 for an animation, FILE.png for a grid, or a folder for the frames."),
@@ -64,7 +69,8 @@ def interpolate(
 ) -> None:
     """Go from sample to sample through the space of latents.
 
-    Classes that are not chosen by --label are shown side by side. Animations return to where they started.
+    Classes that are not chosen by --label are shown side by side. Attributes go from those of the first sample to what
+    --to says, of one sample alone if no others are named. Animations return to where they started.
     """
     import numpy as np
 
@@ -76,8 +82,11 @@ def interpolate(
     if suffix not in ("", ".png", *ANIMATIONS):
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
     animated = suffix in ANIMATIONS
-    editor = open_editor(model, label, attribute, seed, truncation)
-    points, _ = _start(editor, keys, latent, 5)
+    editor = open_editor(model, label, attribute, seed, truncation, on)
+    changed = written.changes(editor, to)
+    points, numbers = _start(editor, keys, latent, 1 if changed else 5)
+    if changed and len(points) == 1:
+        points = np.repeat(points, 2, axis=0)
     if len(points) < 2:
         raise UserError("an interpolation takes at least two samples")
     classes = editor.combinations()
@@ -86,7 +95,14 @@ def interpolate(
     spherical = editor.field.distribution == "normal" and not linear
     steps = steps or (30 if animated else 8)
     path = way(points, steps, spherical=spherical, loop=animated)
-    pixels = editor.draw(np.repeat(path, classes, axis=0), np.arange(len(path) * classes), [0])
+    attributes = None
+    if changed:
+        start, end = (np.array(editor.attributes(numbers[:1], each)) for each in ({}, changed))
+        attributes = way(np.linspace(start[0], end[0], len(points)), steps, spherical=False, loop=animated)
+        attributes = np.repeat(attributes, classes, axis=0)
+    # Whatever else a sample has is that of the first one, in all frames.
+    rest = np.arange(len(path) * classes)
+    pixels = editor.draw(np.repeat(path, classes, axis=0), rest, numbers[:1], attributes=attributes)
     tiles = pixels.reshape(len(path), classes, *pixels.shape[1:])
     if animated:
         write_animation(out, [lay_out(frame) for frame in tiles])
@@ -155,6 +171,8 @@ def edit(
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
     latent: Start = None,
+    on: On = None,
+    to: To = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -164,7 +182,10 @@ def edit(
     ] = Path("edited.png"),
     tf32: cli.TF32 = False,
 ) -> None:
-    """Change samples along directions, or add them up."""
+    """Change samples along directions, or in their attributes, or add them up.
+
+    Without a file of directions there are those of single numbers: z.3 is the number 3, from 0, of the latent z.
+    """
     import numpy as np
 
     from ganzoo_runtime.latent_arithmetic import edit as move
@@ -172,13 +193,15 @@ def edit(
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
         raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
-    editor = open_editor(model, label, attribute, seed, truncation)
-    known = editor.directions(directions)
-    strengths = _strengths(direction or [], known)
-    if not strengths and arithmetic is None:
-        raise UserError(f"say what to change: --direction NAME=STRENGTH, or --arithmetic; {_have(known)}")
+    editor = open_editor(model, label, attribute, seed, truncation, on)
+    known, changed = editor.directions(directions), written.changes(editor, to)
+    strengths = written.strengths(direction or [], known, editor.field)
+    if not (strengths or changed) and arithmetic is None:
+        raise UserError(
+            f"say what to change: --direction NAME=STRENGTH, --to NAME=VALUE or --arithmetic; {written.have(known)}"
+        )
     if arithmetic is not None:
-        signs, groups = zip(*_terms(arithmetic), strict=True)
+        signs, groups = zip(*written.terms(arithmetic), strict=True)
         before = np.stack([editor.latents(group).mean(axis=0) for group in groups])
         start = np.tensordot(signs, before, axes=1)[None].astype(np.float32)
         numbers = np.full(len(before), groups[0][0])
@@ -186,7 +209,8 @@ def edit(
         before, numbers = _start(editor, keys, latent, n)
         start = before
     after = move(start, known, strengths)
-    edited = editor.draw(after, numbers[: len(after)])
+    own = numbers[: len(after)]
+    edited = editor.draw(after, own, attributes=editor.attributes(own, changed))
     if suffix == ".npz":
         with files.atomic_path(out) as temporary, temporary.open("wb") as file:
             np.savez(file, pixels=edited, latents=after)
@@ -199,14 +223,19 @@ def edit(
 
 
 def open_editor(
-    model: str, label: list[str] | None, attribute: list[str] | None, seed: int, truncation: float
+    model: str,
+    label: list[str] | None,
+    attribute: list[str] | None,
+    seed: int,
+    truncation: float,
+    latent: str | None = None,
 ) -> Editor:
-    """Open the model with what the options ask of it."""
+    """Open the model with what the options ask of it; ``latent`` is the one that is edited, the first by default."""
     from ganzoo_plugins.latent.editing import Editor
 
     sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
-    return Editor(sampler, cli.conditions(signature, seed, truncation, label, attribute))
+    return Editor(sampler, cli.conditions(signature, seed, truncation, label, attribute), latent)
 
 
 def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -218,54 +247,8 @@ def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple
     if file is not None:
         latents = editor.read_latents(file)
         return latents, np.arange(len(latents))
-    numbers = _numbers(keys) if keys is not None else list(range(n))
+    numbers = written.numbers(keys) if keys is not None else list(range(n))
     return editor.latents(numbers), np.array(numbers)
-
-
-def _numbers(text: str) -> list[int]:
-    """Read '0,7,3'."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"the numbers of samples are written like 0,7,3, not {text!r}")
-    if any(len(part) > LONGEST for part in parts):
-        raise UserError(f"the numbers of samples have at most {LONGEST} digits, not {text!r}")
-    return [int(part) for part in parts]
-
-
-def _terms(text: str) -> list[tuple[int, list[int]]]:
-    """Read '3,8 - 5 + 1' as signs and numbers."""
-    terms, sign = [], 1
-    for part in text.replace("+", " + ").replace("-", " - ").replace(", ", ",").split():
-        if part in "+-":
-            sign = 1 if part == "+" else -1
-        else:
-            terms.append((sign, _numbers(part)))
-            sign = 1
-    if not terms:
-        raise UserError(f"a sum of samples is written like '3,8 - 5 + 1', not {text!r}")
-    return terms
-
-
-def _strengths(texts: list[str], known: Mapping[str, Any]) -> dict[str, float]:
-    strengths: dict[str, float] = {}
-    for text in texts:
-        name, _, number = text.rpartition("=")
-        try:
-            strength = float(number)
-        except ValueError:
-            strength = float("nan")
-        if not name or not isfinite(strength):
-            raise UserError(f"--direction is NAME=STRENGTH, such as smile=1.5, not {text!r}")
-        if name not in known:
-            raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}; {_have(known)}")
-        strengths[name] = strength
-    return strengths
-
-
-def _have(known: Mapping[str, Any]) -> str:
-    if known:
-        return f"there is {', '.join(known)}"
-    return "there are no directions yet: see 'ganzoo directions --help', and give them with --directions FILE"
 
 
 def only_png(out: Path) -> None:

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Dataset, Label, Metric, MetricConfig, UserError
+from ganzoo import Dataset, Label, Metric, MetricConfig, UserError, grid
 from ganzoo.files import atomic_path
-from ganzoo.images.grids import grid
 from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, gather, to_uint8
 from ganzoo_plugins.metrics.extractors import require_images
 

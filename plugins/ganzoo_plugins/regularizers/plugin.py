@@ -10,6 +10,7 @@ _R1R2 = "Which Training Methods for GANs do actually Converge?, arXiv:1801.04406
 _DRAGAN = "On Convergence and Stability of GANs, arXiv:1705.07215"
 _CONSISTENCY = "Consistency Regularization for GANs, arXiv:1910.12027; bCR, arXiv:2002.04724"
 _LIPSCHITZ = "Adversarial Lipschitz Regularization, arXiv:1907.05681"
+_BIGGAN = "Large Scale GAN Training for High Fidelity Natural Image Synthesis, arXiv:1809.11096"
 _STYLEGAN2 = "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958"
 
 
@@ -44,6 +45,18 @@ def ganzoo_specs() -> Iterable[Spec]:
             "For the generator: equal steps in z change samples equally",
             "path_length:PathLength",
             _STYLEGAN2,
+        ),
+        _regularizer(
+            "orthogonal",
+            "For the generator's weights: filters of a layer perpendicular to each other",
+            "orthogonal:Orthogonal",
+            _BIGGAN,
+        ),
+        _regularizer(
+            "orthogonal_discriminator",
+            "The same for the discriminator's weights",
+            "orthogonal:OrthogonalDiscriminator",
+            _BIGGAN,
         ),
     ]
 

@@ -296,7 +296,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(cli: Command) -> Non
         (["nowhere"], ["there is no run folder or file nowhere", "ganzoo list pretrained"]),
         (["nowhere.onnx"], ["there is no run folder or file nowhere.onnx"]),
         (["zoo:nothing"], ["unknown pretrained model 'nothing'"]),
-        (["text.txt"], ["no model file that ganzoo reads (.onnx)"]),
+        (["text.txt"], ["is of no format that is installed (.onnx, .pt2)"]),
         (["garbage.onnx"], ["not an ONNX file"]),
         (["empty.onnx"], ["not an ONNX file"]),
         (["foreign.onnx"], ["foreign.onnx has no ganzoo metadata"]),

@@ -15,7 +15,8 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, Signature, UserError
-from ganzoo.images.grids import grid, grid_columns, grid_size
+from ganzoo.fields.drawing import grid
+from ganzoo.images.grids import grid_columns, grid_size
 from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
 from ganzoo.training.sample_logger import SampleLogger
@@ -378,12 +379,12 @@ def test_the_sheets_of_a_run(tmp_path: Path) -> None:
 
 def test_the_kit_draws_every_condition() -> None:
     for network in (Labeled(), Described()):
-        assert bench.drawable(network.signature)
+        assert network.signature.drawn
         for ours, theirs in zip(bench.draw(network.signature, 9, 4), draw_inputs(network.signature, 9, 4), strict=True):
             assert torch.equal(ours, theirs)
     fields = (Image(1, 2, 2, (0.0, 1.0)), Label(2), Attributes(2, (), EXAMPLES, "a"), Points(3, "p"), Label(2, (), "b"))
     signature = Signature(fields, Scores())
-    assert not bench.drawable(signature)
+    assert not signature.drawn
     x, y, a, p, b = bench.draw(signature, 4)
     assert [tuple(part.shape) for part in (x, p)] == [(4, 1, 2, 2), (4, 3)]
     assert 0 <= x.min() < x.max() <= 1

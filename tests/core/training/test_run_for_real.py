@@ -181,7 +181,7 @@ def test_the_model_card(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
         "| generator/loss |",
         "(samples/000120.png)",
         "ganzoo sample 0001-wgan_gp_conv-folder",
-        "ganzoo export 0001-wgan_gp_conv-folder --onnx",
+        "ganzoo export 0001-wgan_gp_conv-folder --format onnx",
         "## License and data",
     ):
         assert words in card, card

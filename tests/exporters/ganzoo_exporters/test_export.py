@@ -31,7 +31,7 @@ from ganzoo import (
 from ganzoo import Generator as GeneratorNetwork
 from ganzoo_exporters import export as export_module
 from ganzoo_exporters import parity
-from ganzoo_exporters.export import BATCHES, draw_inputs, export
+from ganzoo_exporters.export import BATCHES, export
 from ganzoo_exporters.format import Onnx
 from ganzoo_runtime import Generator
 
@@ -139,7 +139,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     torch.manual_seed(0)
     network = NETWORKS[request.param]().train()
     for _ in range(5):  # moves the running means and the vectors of spectral norm
-        network(*map(torch.from_numpy, draw_inputs(network.signature, 16)))
+        network(*map(torch.from_numpy, network.signature.examples(16)))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     path = tmp_path_factory.mktemp("models") / f"{request.param}.onnx"
     metadata = {"model": request.param, "nested": {"license": "é ✓", "numbers": (1, 2.5, None)}}
@@ -153,7 +153,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def difference(network: Network, path: Path, batch: int) -> float:
     """The oracle: onnxruntime by hand, and torch in eval mode."""
-    arrays = draw_inputs(network.signature, batch, seed=batch)
+    arrays = network.signature.examples(batch, seed=batch)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     feed = {field.name: array for field, array in zip(network.signature.inputs, arrays, strict=True)}
     (found,) = session.run(None, feed)
@@ -231,7 +231,7 @@ def test_the_runtime_draws_what_torch_draws(exported: tuple[Network, Path, Any])
 
 
 def test_the_inputs_of_the_comparison_cover_the_conditions() -> None:
-    y, what, _, side = draw_inputs(Described().signature, 6)
+    y, what, _, side = Described().signature.examples(6)
     assert list(zip(y.tolist(), side.tolist(), strict=True)) == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
     assert what.tolist() == [[0.5, -1.0, 2.0], [0.0, 3.0, 1.0]] * 3
 

@@ -15,8 +15,13 @@ def ganzoo_specs() -> Iterable[Spec]:
     """Return a spec for each loss, model, data set ... that is offered."""
     return [
         Spec("loss", "pearson", "Least squares for Pearson's chi-squared", "ganzoo_outsider.pearson:Pearson", _LSGAN),
+        Spec("regularizer", "l2", "Penalizes the discriminator's squared weights", "ganzoo_outsider.l2:L2"),
         Spec("model", "res_mlp", "Residual MLP for images or points", "ganzoo_outsider.res_mlp:ResidualGAN"),
         Spec("model", "began_mlp", "BEGAN with multi-layer perceptrons", "ganzoo_outsider.began_mlp:Began", _BEGAN),
+        Spec("field", "cloud", "Point clouds in a cube", "ganzoo_outsider.cloud:Cloud", defaults={"points": 32}),
+        Spec("dataset", "spheres", "Point clouds on spheres", "ganzoo_outsider.cloud_gan:Spheres"),
+        Spec("model", "cloud_gan", "Point clouds against a PointNet", "ganzoo_outsider.cloud_gan:CloudGAN"),
+        Spec("format", "safetensors", "The weights alone, as float32", "ganzoo_outsider.weights:Weights"),
         Spec("command", "average", "Draw the mean of a model's samples", "ganzoo_outsider.average:average"),
         Spec(
             "model",

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from ganzoo import Discriminator, Points, RegularizerConfig, Scores, Signature, UserError, load_registry
+from ganzoo import Bound, Discriminator, Points, RegularizerConfig, Scores, Signature, UserError, load_registry
 from ganzoo.config.resolving import load_config
 from ganzoo.runs import checkpoint
 from ganzoo.testing import losses as kit
@@ -19,6 +19,7 @@ from ganzoo_plugins.fc.gan_fc import FullyConnectedGAN
 from ganzoo_plugins.losses.began import BEGAN, BEGANConfig
 from ganzoo_plugins.regularizers.consistency import Consistency
 from ganzoo_plugins.regularizers.gradient_penalty import DRAGAN, GradientPenalty
+from ganzoo_plugins.regularizers.orthogonal import Orthogonal, OrthogonalDiscriminator
 from ganzoo_plugins.regularizers.path_length import PathLength
 from ganzoo_plugins.regularizers.virtual_adversarial import VirtualAdversarial
 from ganzoo_plugins.regularizers.weight_clip import WeightClip
@@ -422,6 +423,97 @@ def test_the_conformance_kit_checks_generator_regularizers():
         kit.penalty(made(Detached), (2,))
 
 
+# Weights
+
+
+def by_the_formula(layers):
+    """The sum of ||W^T W * (1 - I)||_F^2, where the columns of each W are the filters."""
+    total = 0.0
+    for layer in layers:
+        weight = layer.weight.detach().numpy()
+        if isinstance(layer, nn.ConvTranspose2d):
+            weight = weight.swapaxes(0, 1)
+        columns = weight.reshape(len(weight), -1).T
+        total += np.square(columns.T @ columns * (1 - np.eye(len(weight)))).sum()
+    return total
+
+
+class Both(nn.Sequential):
+    """Layers of every sort, one of a single filter, and an embedding, which is none."""
+
+    def __init__(self):
+        layers = (
+            nn.Linear(3, 5),
+            nn.Unflatten(1, (5, 1, 1)),
+            nn.ConvTranspose2d(5, 4, 3),
+            nn.Conv2d(4, 2, 2, bias=False),
+        )
+        super().__init__(*layers, nn.Conv2d(2, 1, 1))
+        self.embedding = nn.Embedding(4, 3)
+        self.double()
+
+
+@pytest.mark.parametrize("cls", [Orthogonal, OrthogonalDiscriminator])
+def test_orthogonal_against_the_formula_and_finite_differences(cls):
+    torch.manual_seed(0)
+    network = Both()
+    given = (torch.randn(4, 3),) * (1 if cls is Orthogonal else 2)
+
+    def value():
+        return made(cls).penalty(Bound(network, lambda x: pytest.fail("it needs no pass")), *given)
+
+    assert value().item() == pytest.approx(by_the_formula([network[index] for index in (0, 2, 3)]), rel=1e-12)
+    assert_gradient(value, [network[index].weight for index in (0, 2, 3)])
+    made(cls).check(network)
+    with pytest.raises(UserError, match=r"is for layers of several filters, and there are none; leave it out with"):
+        made(cls).check(nn.Sequential(nn.Linear(3, 1), nn.Embedding(3, 4)))
+
+
+def test_orthogonal_filters_of_any_length_have_no_penalty_and_spectral_norm_changes_nothing():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 4))
+    nn.init.orthogonal_(network[0].weight).data.mul_(torch.tensor([[1.0], [2.0], [3.0], [0.1]]))
+    bound = Bound(network, network)
+    assert made(Orthogonal).penalty(bound, torch.zeros(1, 6)).item() < 1e-10
+    nn.init.normal_(network[0].weight)
+    before = made(Orthogonal).penalty(bound, torch.zeros(1, 6))
+    nn.utils.parametrizations.spectral_norm(network[0])
+    vector = network[0].parametrizations["weight"][0]._u.clone()
+    assert torch.equal(made(Orthogonal).penalty(bound, torch.zeros(1, 6)), before)
+    assert torch.equal(network[0].parametrizations["weight"][0]._u, vector)  # no power iteration is spent on it
+
+
+@pytest.mark.parametrize("interval", [1, 2])
+@pytest.mark.parametrize(
+    ("key", "network"), [("orthogonal", "generator"), ("orthogonal_discriminator", "discriminator")]
+)
+def test_a_penalty_on_weights_trains(key, network, interval):
+    def overlap(weight):
+        loop = tiny_loop(f"regularizer.{key}.weight={weight}", f"regularizer.{key}.interval={interval}")
+        for _ in range(20):
+            loop.advance()
+        layers = [each for each in loop.trainer.networks[network].modules() if isinstance(each, nn.Linear)]
+        logs = loop.take_logs()
+        assert logs[f"{network}/{key}" if interval == 1 else f"{key}/penalty"] > 0
+        return by_the_formula([layer for layer in layers if len(layer.weight) > 1])
+
+    assert overlap(1.0) < 0.95 * overlap(1e-6)
+
+
+class Ungraceful(OrthogonalDiscriminator):
+    def penalty(self, score, real, fake):
+        with torch.no_grad():
+            next(score.network.parameters()).mul_(0.5)
+        return super().penalty(score, real, fake)
+
+
+def test_the_conformance_kit_gives_penalties_the_network():
+    for cls in (Orthogonal, OrthogonalDiscriminator):
+        kit.penalty(made(cls), (1, 4, 4))
+    with pytest.raises(Fault, match=r"changes the network's weights, which project\(\) is for"):
+        kit.penalty(made(Ungraceful), (2,))
+
+
 # In training
 
 
@@ -506,7 +598,7 @@ def test_began_refuses_a_discriminator_that_reconstructs_nothing():
 
 
 def test_every_regularizer_has_the_settings_of_all():
-    for cls in (GradientPenalty, DRAGAN, R1, R2, Consistency, VirtualAdversarial, WeightClip, PathLength):
+    for cls in (GradientPenalty, DRAGAN, R1, R2, Consistency, VirtualAdversarial, WeightClip, PathLength, Orthogonal):
         assert issubclass(cls.Config, RegularizerConfig)
     assert (made(PathLength).config.weight, made(PathLength).config.interval) == (2, 4)
     assert made(GradientPenalty).config.weight == made(DRAGAN).config.weight == 10

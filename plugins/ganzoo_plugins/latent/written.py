@@ -1,0 +1,79 @@
+"""What the options of the editing commands say, as it is written on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, prod
+from typing import TYPE_CHECKING, Any
+
+from ganzoo import Latent, UserError, cli, did_you_mean
+
+if TYPE_CHECKING:
+    from ganzoo_plugins.latent.editing import Editor
+
+__all__ = ["changes", "have", "numbers", "strengths", "terms"]
+
+LONGEST = 7
+"""Digits of a sample's number: all latents up to it are drawn."""
+
+
+def changes(editor: Editor, to: list[str] | None) -> dict[str, float]:
+    """Return the attributes that --to gives, by name."""
+    try:
+        changed: dict[str, float] = cli.conditions(editor.signature, 0, 1.0, None, to)["attributes"] or {}
+        return changed
+    except UserError as error:
+        raise UserError(str(error).replace("--attribute", "--to")) from None
+
+
+def numbers(text: str) -> list[int]:
+    """Read '0,7,3'."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"the numbers of samples are written like 0,7,3, not {text!r}")
+    if any(len(part) > LONGEST for part in parts):
+        raise UserError(f"the numbers of samples have at most {LONGEST} digits, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def terms(text: str) -> list[tuple[int, list[int]]]:
+    """Read '3,8 - 5 + 1' as signs and numbers."""
+    terms, sign = [], 1
+    for part in text.replace("+", " + ").replace("-", " - ").replace(", ", ",").split():
+        if part in "+-":
+            sign = 1 if part == "+" else -1
+        else:
+            terms.append((sign, numbers(part)))
+            sign = 1
+    if not terms:
+        raise UserError(f"a sum of samples is written like '3,8 - 5 + 1', not {text!r}")
+    return terms
+
+
+def strengths(texts: list[str], known: dict[str, Any], field: Latent) -> dict[str, float]:
+    """Read NAME=STRENGTH; what is named like z.3 is added to the known directions."""
+    strengths: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            strength = float(number)
+        except ValueError:
+            strength = float("nan")
+        if not name or not isfinite(strength):
+            raise UserError(f"--direction is NAME=STRENGTH, such as smile=1.5, not {text!r}")
+        if name not in known:
+            latent, _, number = name.rpartition(".")
+            size = prod(field.shape)
+            if latent != field.name or not (number.isdecimal() and len(number) <= LONGEST and int(number) < size):
+                which = f" of the latent {field.name!r} (see --on), which has {size} numbers"
+                raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}{which}; {have(known)}")
+            known[name] = {"vector": [float(place == int(number)) for place in range(size)]}
+        strengths[name] = strength
+    return strengths
+
+
+def have(known: Mapping[str, Any]) -> str:
+    """Return which directions there are, as the end of a sentence."""
+    if known:
+        return f"there is {', '.join(known)}"
+    return "there are no directions yet: see 'ganzoo directions --help', and give them with --directions FILE"
