@@ -58,7 +58,7 @@ def _built(case: _Case) -> str:
 
 
 def _case(registry: Registry, entry: Entry, sets: Sequence[str]) -> _Case:
-    """Return the metric made for the first data set that it takes: random data, or one that asks for this metric."""
+    """Return the metric made for the first data set that it takes: random data, one that asks for it, one beside it."""
     settings, cls = build_settings(entry, sets), entry.spec.load()
     with suppress(UserError):  # a metric may need more
         few = {**settings.model_dump(), "samples": SAMPLES}
@@ -91,13 +91,14 @@ def _datasets(registry: Registry, entry: Entry) -> Iterator[Dataset]:
     yield random_data(*(Image(3, 8, 8, (0, 255), name) for name in ("a", "b")))
     yield random_data(Points(2), Label(3))
     yield random_data(Image(3, 32, 32, range=(0, 255)), Label(10))
-    for offered in registry.specs("dataset"):
-        if offered.distribution not in (BUNDLED, entry.distribution):
-            continue  # a third party's data set is no matter of this metric
-        with suppress(UserError, Skip), offline():
-            cls = offered.spec.load()
-            if entry.spec.key in cls.metrics:
-                yield cls(build_settings(offered, ()))
+    # A third party's data set is no matter of this metric, whatever its name.
+    near = [each for each in registry.specs("dataset") if each.distribution in (BUNDLED, entry.distribution)]
+    for asks in (True, False):
+        for offered in near:
+            with suppress(UserError, Skip), offline():
+                cls = offered.spec.load()
+                if asks == (entry.spec.key in cls.metrics) and (asks or offered.distribution == entry.distribution):
+                    yield cls(build_settings(offered, ()))
 
 
 def figures(case: _Case) -> None:
