@@ -23,7 +23,7 @@ from ganzoo import GanzooError, Image, Label, Latent, Network, Points, Signature
 from ganzoo import Generator as GeneratorNetwork
 from ganzoo_exporters import export as exporting
 from ganzoo_exporters import rewrite as rules
-from ganzoo_exporters.export import draw_inputs, export
+from ganzoo_exporters.export import export
 from ganzoo_exporters.format import Onnx
 from ganzoo_exporters.rewrite import FAST, Rule, rewrite
 from ganzoo_runtime import Generator, ModelError, cpu
@@ -258,7 +258,7 @@ def test_a_file_for_cpus_holds_what_the_runtime_makes_of_one_for_any_device(inli
     # weights in a file of their own stay as they are
     assert kinds_of(tmp_path / "cpu.onnx").count("ConvTranspose") == (1 if inline > 1000 else 2)
     onnx.checker.check_model(tmp_path / "cpu.onnx", full_check=True)
-    arrays = draw_inputs(network.signature, 5)
+    arrays = network.signature.examples(5)
     found, wanted = (Generator(tmp_path / name, providers=CPU)(*arrays) for name in ("cpu.onnx", "any.onnx"))
     np.testing.assert_array_equal(found, wanted)
     session = onnxruntime.InferenceSession(tmp_path / "any.onnx", providers=CPU)
@@ -286,7 +286,7 @@ def test_pixels_are_those_of_the_numbers(layout: Any, limits: tuple[float, float
     network = seeded(lambda: Small(*limits, gain=10))
     export(network, tmp_path / "numbers.onnx", {})
     document = export(network, tmp_path / "pixels.onnx", {}, pixels=layout)
-    arrays = draw_inputs(network.signature, 50, seed=3)
+    arrays = network.signature.examples(50, seed=3)
     wanted = to_pixels(Generator(tmp_path / "numbers.onnx", providers=CPU)(*arrays), limits)
     assert {0, 255} < {*wanted.ravel()}
     session = onnxruntime.InferenceSession(tmp_path / "pixels.onnx", providers=CPU)
@@ -329,7 +329,7 @@ def test_half_precision(tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "fp16.onnx")
     ends = [*model.graph.input[:1], *model.graph.output]
     assert all(value.type.tensor_type.elem_type == TensorProto.FLOAT for value in ends)
-    arrays = draw_inputs(network.signature, 40, seed=5)
+    arrays = network.signature.examples(40, seed=5)
     with torch.no_grad():
         expected = network(*map(torch.from_numpy, arrays)).numpy()
     found = Generator(tmp_path / "fp16.onnx", providers=CPU)(*arrays)
@@ -421,7 +421,7 @@ def test_integers(tmp_path: Path) -> None:
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     scales = [weights[node.input[1]] for node in model.graph.node if node.op_type == "DequantizeLinear"]
     assert max(np.prod(scale.dims) for scale in scales) > 1  # a scale for each channel
-    arrays = draw_inputs(network.signature, 200, seed=77)
+    arrays = network.signature.examples(200, seed=77)
     with torch.no_grad():
         expected = network(*map(torch.from_numpy, arrays)).numpy()
     error = Generator(tmp_path / "small.onnx", providers=CPU)(*arrays) - expected
@@ -475,7 +475,7 @@ def test_large_weights_lie_in_one_file_beside_it(tmp_path: Path) -> None:
     assert len(second) == 3
     moved = shutil.copytree(path.parent, tmp_path / "there")
     shutil.rmtree(path.parent)
-    arrays = draw_inputs(other.signature, 5)
+    arrays = other.signature.examples(5)
     with torch.no_grad():
         expected = other(*map(torch.from_numpy, arrays)).numpy()
     np.testing.assert_allclose(Generator(moved / "model.onnx", providers=CPU)(*arrays), expected, atol=2e-5)
@@ -624,7 +624,7 @@ def test_half_precision_on_a_gpu(tmp_path: Path, capfd: pytest.CaptureFixture[st
     export(network, tmp_path / "model.onnx", {}, precision="fp16")
     generator = Generator(tmp_path / "model.onnx")
     assert generator.provider == "CUDAExecutionProvider"
-    arrays = draw_inputs(network.signature, 64)
+    arrays = network.signature.examples(64)
     with torch.no_grad():
         expected = network(*map(torch.from_numpy, arrays)).numpy()
     capfd.readouterr()

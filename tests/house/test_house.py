@@ -18,13 +18,12 @@ from ganzoo.testing.bench import draw
 
 PUBLIC = """
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Batch Bound Column Comparison Config DataSpec
-Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate Generator
-GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric MetricConfig
-Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score Scores
-Sequence Signature Sink Spec Stream Table TensorDataset Tokens Trainer TrainerConfig TrainingError Translator UserError
-__version__ cli
-compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid hookimpl load
-load_config load_registry save_grid testing train translate widened write_animation
+Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field Format GanzooError Generate
+Generator GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop Loss LossConfig Mask Metric
+MetricConfig Network OptimizerConfig Phase Points Registry Regularizer RegularizerConfig Run RunSummary Sampler Score
+Scores Sequence Signature Sink Spec Stream Table TensorDataset Tokens Trainer TrainerConfig TrainingError Translator
+UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision
+grid hookimpl load load_config load_registry save_grid testing train translate widened write_animation
 """
 
 

@@ -19,7 +19,6 @@ from ganzoo import GanzooError, Latent, Network, Points, Signature, UserError
 from ganzoo import Generator as GeneratorNetwork
 from ganzoo_exporters import parity, pt2
 from ganzoo_exporters.format import Pt2
-from ganzoo_exporters.parity import draw_inputs
 from ganzoo_runtime import Generator
 
 
@@ -34,7 +33,7 @@ def test_the_file_gives_what_the_network_gives(name: str, tmp_path: Path) -> Non
     torch.manual_seed(0)
     network = NETWORKS[name]().train()
     for _ in range(5):  # moves the running means and the vectors of spectral norm
-        network(*map(torch.from_numpy, draw_inputs(network.signature, 16)))
+        network(*map(torch.from_numpy, network.signature.examples(16)))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     path = tmp_path / "model.pt2"
     document = Pt2().export(network, path, {"model": name, "license": "é ✓"})
@@ -43,7 +42,7 @@ def test_the_file_gives_what_the_network_gives(name: str, tmp_path: Path) -> Non
     assert [*tmp_path.iterdir()] == [path]
     module = torch.export.load(path).module()
     for batch in (1, 2, 5, 65):
-        inputs = [*map(torch.from_numpy, draw_inputs(network.signature, batch, seed=batch))]
+        inputs = [*map(torch.from_numpy, network.signature.examples(batch, seed=batch))]
         with torch.no_grad():
             torch.testing.assert_close(module(*inputs), network.eval()(*inputs), atol=1e-5, rtol=0)
     found = entries(path)
