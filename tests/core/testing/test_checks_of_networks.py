@@ -12,6 +12,9 @@ from toys import HonestModel, Judge, Painter, Toys, model_of
 
 from ganzoo import Batch, Image, Network
 from ganzoo.plugin.registry import Registry
+from ganzoo.testing.pretended import DEVICE as PRETENDED
+from ganzoo.testing.pretended import elsewhere
+from ganzoo.testing.results import Fault, Skip
 
 toy = Toys(__name__)
 
@@ -349,3 +352,14 @@ SENTENCES = {
 @pytest.mark.parametrize("key", SENTENCES)
 def test_the_sentence_says_what_is_wrong_and_what_to_do(toys: Registry, key: str) -> None:
     toy.assert_said(toys, key, SENTENCES[key])
+
+
+def test_asking_for_a_gpu_is_caught_with_a_gpu_and_without() -> None:
+    for ask in (lambda x: x.cuda(), lambda x: torch.zeros(2, device="cuda")):
+        with pytest.raises(Fault, match=r"asks for a GPU, wherever its input is|puts a tensor on cuda"), elsewhere():
+            ask(torch.zeros(2).to(PRETENDED))
+
+
+def test_what_cannot_be_tried_on_a_pretended_device_is_no_fault() -> None:
+    with pytest.raises(Skip, match="cannot be tried on a device that does not exist"), elsewhere():
+        torch.Generator(torch.zeros(2).to(PRETENDED).device)
