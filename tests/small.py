@@ -1,10 +1,12 @@
-"""Settings that make the bundled models small, so that they train in no time."""
+"""Settings that make the bundled models small, so that they train in no time, and small data for them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ganzoo import load_registry
+from ganzoo import Dataset, Image, load_registry
+from ganzoo.fields import Field
+from ganzoo.testing.samples import random_data
 
 _SMALL: dict[str, Any] = {
     "width": 4,
@@ -35,3 +37,13 @@ def small(model: str) -> list[str]:
     if model in ("aae", "bigan"):  # of one hidden layer
         sets[sets.index("model.hidden=[8, 8]")] = "model.hidden=8"
     return sets
+
+
+def made(*fields: Field, paired: bool = True) -> Dataset:
+    """Return a small data set of random samples."""
+    return random_data(*fields, paired=paired, size=40)
+
+
+def pixels(channels: int, name: str = "x") -> Image:
+    """Return small images as data sets have them."""
+    return Image(channels, 16, 16, range=(0, 255), name=name)

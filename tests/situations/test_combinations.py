@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 import torch
-from small import settings_of, small
+from small import made, pixels, settings_of, small
 from torch import Tensor
 
-from ganzoo import Attributes, Dataset, DataSpec, Image, Label, Points, TensorDataset, UserError, load_config
+from ganzoo import Attributes, Label, Points, UserError, load_config
 from ganzoo.plugin.registry import load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.training.loop import Loop
@@ -23,26 +22,6 @@ REGULARIZERS = sorted(entry.spec.key for entry in REGISTRY.specs("regularizer"))
 
 STEPS = 3
 SHORT = ("device=cpu", "batch_size=6", "lr_warmup=0")
-
-
-def made(*fields: Any, paired: bool = True, size: int = 24) -> Dataset:
-    """Return a data set of random samples."""
-    rng = torch.Generator().manual_seed(0)
-    tensors = {}
-    for field in fields:
-        shape = (size, *field.shape)
-        match field:
-            case Image():
-                tensors[field.name] = torch.randint(256, shape, dtype=torch.uint8, generator=rng)
-            case Label():
-                tensors[field.name] = torch.arange(size) % field.classes
-            case _:
-                tensors[field.name] = torch.randn(shape, generator=rng)
-    return TensorDataset(DataSpec("made", fields, size, paired), tensors)
-
-
-def pixels(channels: int, name: str = "x") -> Image:
-    return Image(channels, 16, 16, range=(0, 255), name=name)
 
 
 DATA = {

@@ -156,7 +156,7 @@ def plugins(as_json: _AsJson = False) -> None:
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="The key of a model, loss, regularizer or data set; or kind:key.")],
+    name: Annotated[str, typer.Argument(help="The key of what is checked; or kind:key.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the checked thing; may be repeated.")
     ] = None,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganzoo.config.config import Config
 from ganzoo.config.resolving import load_config
-from ganzoo.data.dataset import Batch, Dataset, DataSpec, TensorDataset
+from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Attributes, Column, Image, Label, Points, Sequence, Signature, Table, Tokens
 from ganzoo.gan.networks import Network
@@ -26,6 +26,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.results import Fault
+from ganzoo.testing.samples import random_data
 from ganzoo.training.capture import Graphs
 from ganzoo.training.loop import Loop
 
@@ -208,32 +209,16 @@ def _said(names: abc.Sequence[str]) -> str:
 
 def _stand_ins() -> Iterator[Dataset]:
     """Yield small random data sets of every form that a model may ask for."""
-    rng, size = torch.Generator().manual_seed(0), 64
-    labels = torch.arange(size) % 10
-
-    def pixels(channels: int, side: int) -> Tensor:
-        return torch.randint(256, (size, channels, side, side), dtype=torch.uint8, generator=rng)
-
-    for channels, side in ((3, 32), (1, 28), (3, 64)):
-        image = Image(channels, side, side, range=(0, 255))
-        spec = DataSpec("random", (image, Label(10)), size)
-        yield TensorDataset(spec, {"x": pixels(channels, side), "y": labels})
+    pictures = [Image(channels, side, side, range=(0, 255)) for channels, side in ((3, 32), (1, 28), (3, 64))]
+    for image in pictures:
+        yield random_data(image, Label(10))
     for side in (32, 64):
-        domains = tuple(Image(3, side, side, range=(0, 255), name=name) for name in ("a", "b"))
         for paired in (False, True):
-            spec = DataSpec("random", domains, size, paired)
-            yield TensorDataset(spec, {"a": pixels(3, side), "b": pixels(3, side)})
-    yield TensorDataset(DataSpec("random", (Points(2),), size), {"x": torch.randn(size, 2, generator=rng)})
+            yield random_data(*(Image(3, side, side, (0, 255), name) for name in ("a", "b")), paired=paired)
+    yield random_data(Points(2))
     columns = (Column("amount", (0, 10)), Column("kind", categories=("a", "b", "c")))
     for field in (Sequence(1, 64), Tokens(8, 12), Table(columns)):
-        (values,) = Signature((field,), field).examples(size)
-        spec = DataSpec("random", (field, Label(4)), size)
-        yield TensorDataset(spec, {"x": torch.from_numpy(values), "y": labels % 4})
-    image = Image(3, 32, 32, range=(0, 255))
-    spec = DataSpec("random", (image, Label(4), Label(3, name="hue")), size)
-    classes = torch.arange(size)
-    yield TensorDataset(spec, {"x": pixels(3, 32), "y": classes % 4, "hue": classes // 4 % 3})
-    vectors = torch.randn(size, 5, generator=rng)
-    examples = tuple(tuple(row) for row in vectors[:4].tolist())
-    spec = DataSpec("random", (image, Attributes(5, examples=examples)), size)
-    yield TensorDataset(spec, {"x": pixels(3, 32), "y": vectors})
+        yield random_data(field, Label(4))
+    yield random_data(pictures[0], Label(4), Label(3, name="hue"))
+    vectors = ((0.0, 1.0, -1.0, 0.5, 0.0), (1.0, 0.0, 0.5, -1.0, 2.0))
+    yield random_data(pictures[0], Attributes(5, examples=vectors))

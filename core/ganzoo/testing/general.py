@@ -55,7 +55,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
         yield Check("file", lambda: loads(entry))
         return
     if kind == "sink":
-        yield Check("function", lambda: called(entry))
+        yield Check("function", lambda: called(entry), vital=True)
         return
     if kind == "command":
         yield Check("command", lambda: documented(entry), vital=True)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing import models, persistence
 from ganzoo.testing.bench import STEPS, Bench
+from ganzoo.testing.networks import signature
 from ganzoo.testing.results import Check, Fault, Skip
 
 __all__ = ["checks"]
 
 _TRIALS: Sequence[Callable[[Bench], object]] = (
     models.build,
-    models.signature,
+    signature,
     models.gradients,
     models.learning,
     models.ownership,

@@ -14,6 +14,7 @@ from ganzoo.errors import UserError
 from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
+from ganzoo.testing.pretended import DEVICE, elsewhere
 from ganzoo.testing.results import Check, Fault, Skip
 
 __all__ = ["loss_checks", "regularizer_checks"]
@@ -38,6 +39,7 @@ def loss_checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterat
     yield Check("batch mean", lambda: batch_mean(loss()))
     yield Check("discriminator", lambda: discriminator(loss()))
     yield Check("state", lambda: loss_state(build))
+    yield Check("devices", lambda: loss_devices(build()))
     yield Check("large scores", lambda: large_scores(loss()))
 
 
@@ -52,6 +54,7 @@ def regularizer_checks(entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     yield Check("images", lambda: penalty(build(), (1, 8, 8)))
     yield Check("points", lambda: penalty(build(), (2,)))
     yield Check("state", lambda: regularizer_state(build))
+    yield Check("devices", lambda: regularizer_devices(build()))
 
 
 def _made(build: Callable[[], object]) -> None:
@@ -150,6 +153,16 @@ def discriminator(loss: Loss) -> str | None:
     return None
 
 
+def loss_devices(loss: Loss) -> None:
+    """It computes on any device: none is written into the code."""
+    real, fake = _draw((8,))
+    with elsewhere():
+        scores = real.to(DEVICE).requires_grad_(), fake.to(DEVICE).requires_grad_()
+        for value in _values(loss, *scores).values():
+            value.backward()
+        loss.after(*(part.detach() for part in scores))
+
+
 def loss_state(build: Callable[[], Loss]) -> None:
     """A loss that has taken back the state of another gives what the other gives, now and after another step."""
     first, second = build(), build()
@@ -180,6 +193,19 @@ def regularizer_state(build: Callable[[], Regularizer | GeneratorRegularizer]) -
                 "the penalty is another after load_state_dict(): it keeps something between steps that its "
                 "state_dict() does not return"
             )
+
+
+def regularizer_devices(regularizer: Regularizer | GeneratorRegularizer) -> None:
+    """It computes on any device: none is written into the code."""
+    network = _network(regularizer, (1, 8, 8))
+    _accepted(regularizer, network)
+    with elsewhere():
+        network.to(DEVICE)
+        value = _penalty(regularizer, network, [part.to(DEVICE) for part in _given(regularizer, (1, 8, 8))])
+        if value is not None:
+            value.backward()
+        if isinstance(regularizer, Regularizer):
+            regularizer.project(network)
 
 
 def penalty(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> str | None:

@@ -18,11 +18,13 @@ from ganzoo.gan.networks import Network
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing import persistence
 from ganzoo.testing.bench import STEPS, Bench, Probe, draw
+from ganzoo.testing.devices import buffers, devices
+from ganzoo.testing.networks import honest, logits, signature, sizes
 from ganzoo.testing.results import Check, Fault, Skip
 from ganzoo.training.capture import Tapes
 from ganzoo.training.loop import Loop
 
-__all__ = ["build", "checks", "gradients", "learning", "ownership", "signature"]
+__all__ = ["build", "checks", "gradients", "learning", "ownership"]
 
 SEEDS = 3
 """How many seeds a weight may need to be seen changing."""
@@ -38,6 +40,8 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("build", lambda: build(bench), vital=True)
     yield Check("presets", lambda: presets(bench))
     yield Check("signature", lambda: signature(bench))
+    yield Check("logits", lambda: logits(bench))
+    yield Check("sizes", lambda: sizes(bench))
     yield Check("training", lambda: training(bench), vital=True)
     yield Check("gradients", lambda: gradients(bench))
     yield Check("learning", lambda: learning(bench))
@@ -45,6 +49,8 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("steps", lambda: steps(bench))
     yield Check("n_critic", lambda: n_critic(bench))
     yield Check("intervals", lambda: intervals(bench))
+    yield Check("buffers", lambda: buffers(bench))
+    yield Check("devices", lambda: devices(bench))
     yield Check("capture", lambda: capture(bench))
     yield from persistence.checks(bench)
 
@@ -91,60 +97,13 @@ def presets(bench: Bench) -> None:
     for name in named:
         _round_trip(bench, name)
         for network, exported in bench.loop(bench.configure(name)).exports().items():
-            _honest(f"{network} of the preset {name!r}", exported.eval())
+            honest(f"{network} of the preset {name!r}", exported.eval())
 
 
 def _trainable(owner: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             yield f"{owner}.{name}", parameter
-
-
-def signature(bench: Bench) -> None:
-    """Networks return what their signatures say, before training and after a few steps, for one sample and several."""
-    loop = bench.loop()
-    for count in (0, STEPS):
-        for _ in range(count):
-            loop.advance()
-        networks: dict[str, nn.Module] = {**loop.trainer.networks, **loop.exports()}
-        for name, network in networks.items():
-            if isinstance(network, Network):
-                training = network.training
-                _honest(name, network.eval())
-                network.train(training)
-
-
-@torch.no_grad()
-def _honest(name: str, network: Network) -> None:
-    promised = network.signature.output
-    last = list(network.modules())[-1]
-    if isinstance(promised, Scores) and isinstance(last, nn.Sigmoid | nn.LogSigmoid):
-        raise Fault(f"{name} ends in a {type(last).__name__}; scores are raw, the loss does the rest")
-    outputs = {}
-    for n in (1, 3, 64):
-        inputs = draw(network.signature, n)
-        kept = [part.clone() for part in inputs]
-        output = outputs[n] = network(*inputs)
-        if not isinstance(output, Tensor):
-            raise Fault(f"{name} returns a {type(output).__name__}, not a tensor")
-        if any(not torch.equal(before, after) for before, after in zip(kept, inputs, strict=True)):
-            raise Fault(f"{name} changes its input in place")
-        shape = (n, *(output.shape[1:] if isinstance(promised, Scores) else promised.shape))
-        if tuple(output.shape) != shape or output.dtype != torch.float32:
-            raise Fault(
-                f"{name} returns {output.dtype} {list(output.shape)} for a batch of {n}, "
-                f"and its signature says torch.float32 {list(shape)}"
-            )
-        if not bool(output.isfinite().all()):
-            raise Fault(f"{name} returns values that are not finite")
-        if found := promised.fault(output.numpy()):
-            raise Fault(f"{name} returns {found}")
-    inputs = draw(network.signature, 3)
-    if not torch.equal(network(*inputs), outputs[3]):
-        raise Fault(f"{name} returns something else the second time; noise is an input, never drawn inside")
-    alone = torch.cat([network(*(part[index : index + 1] for part in inputs)) for index in range(3)])
-    if not torch.allclose(alone, outputs[3], rtol=1e-3, atol=1e-4):
-        raise Fault(f"{name} returns something else for a sample alone than for the same one in a batch")
 
 
 def training(bench: Bench) -> None:

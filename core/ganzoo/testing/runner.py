@@ -6,21 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ganzoo.plugin.registry import Entry, Registry, load_registry
-from ganzoo.testing import (
-    augmentations,
-    datasets,
-    fields,
-    formats,
-    general,
-    growth,
-    losses,
-    models,
-    optimizers,
-    trackers,
-)
+from ganzoo.testing import general
 from ganzoo.testing.results import Check, Result, run
 
-__all__ = ["check", "run_checks"]
+__all__ = ["check", "checks_of", "run_checks"]
 
 
 def run_checks(registry: Registry, name: str, sets: Sequence[str] = ()) -> Iterator[Result]:
@@ -33,7 +22,7 @@ def run_checks(registry: Registry, name: str, sets: Sequence[str] = ()) -> Itera
     """
     entries = registry.named(name)
     for entry in entries:
-        for result in run(_checks(registry, entry, sets)):
+        for result in run(checks_of(registry, entry, sets)):
             yield replace(result, name=f"{entry.spec.kind}: {result.name}") if len(entries) > 1 else result
 
 
@@ -45,27 +34,57 @@ def check(name: str, sets: Sequence[str] = (), registry: Registry | None = None)
         raise AssertionError(f"{name} does not conform:\n  " + "\n  ".join(failed))
 
 
-def _checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+def checks_of(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
+    """Yield the checks of an entry, in order; none is run."""
     yield from general.checks(registry, entry, sets)
+    # Imported when they are needed: a model's checks take long to import, and a sink's need no torch.
     match entry.spec.kind:
         case "model":
+            from ganzoo.testing import growth, models
+
             yield from models.checks(registry, entry, sets)
             yield from growth.checks(registry, entry, sets)
         case "loss":
+            from ganzoo.testing import losses
+
             yield from losses.loss_checks(registry, entry, sets)
         case "regularizer":
+            from ganzoo.testing import losses
+
             yield from losses.regularizer_checks(entry, sets)
         case "augmentation":
+            from ganzoo.testing import augmentations
+
             yield from augmentations.checks(entry, sets)
         case "optimizer":
+            from ganzoo.testing import optimizers
+
             yield from optimizers.optimizer_checks(entry, sets)
         case "schedule":
+            from ganzoo.testing import optimizers
+
             yield from optimizers.schedule_checks(entry, sets)
         case "dataset":
+            from ganzoo.testing import datasets
+
             yield from datasets.checks(registry, entry, sets)
         case "tracker":
+            from ganzoo.testing import trackers
+
             yield from trackers.checks(entry, sets)
+        case "metric":
+            from ganzoo.testing import metrics
+
+            yield from metrics.checks(registry, entry, sets)
         case "field":
+            from ganzoo.testing import fields
+
             yield from fields.checks(entry, sets)
         case "format":
+            from ganzoo.testing import formats
+
             yield from formats.checks(entry)
+        case "sink":
+            from ganzoo.testing import sinks
+
+            yield from sinks.checks(entry)

@@ -42,7 +42,7 @@ class Translation(Metric):
         """Refuse a network that does not go from one of the two domains to the other."""
         super().check(signature)
         given = [field.name for field in signature.inputs if field.name in self.images]
-        if sorted([*given, signature.output.name]) != sorted(self.images):
+        if len(given) != 1 or sorted([*given, signature.output.name]) != sorted(self.images):
             raise UserError(
                 "it evaluates translations from one of two domains to the other, which this model does not make"
             )

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import small
+from small import made, pixels, small
 from torch import nn
 
-from ganzoo import Attributes, Image, Label, Points, Run, UserError, load_config, load_registry
+from ganzoo import Attributes, Label, Points, Run, UserError, load_config, load_registry
 from ganzoo.config.train_settings import TrainSettings
-from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.gan.optimizers import OptimizerConfig
 from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
 from ganzoo.runs import checkpoint
@@ -32,24 +31,6 @@ REGISTRY = load_registry()
 MODELS = [entry.spec.key for entry in REGISTRY.specs("model") if entry.distribution == "torch-ganzoo"]
 CPU = torch.device("cpu")
 SHORT = ("batch_size=4", "steps=100", "seed=0", "device=cpu", "lr_warmup=3")
-
-
-def made(*fields, paired=True, size=40):
-    rng, tensors = torch.Generator().manual_seed(0), {}
-    for field in fields:
-        shape = (size, *field.shape)
-        match field:
-            case Image():
-                tensors[field.name] = torch.randint(256, shape, dtype=torch.uint8, generator=rng)
-            case Label():
-                tensors[field.name] = torch.arange(size) % field.classes
-            case _:
-                tensors[field.name] = torch.randn(shape, generator=rng)
-    return TensorDataset(DataSpec("made", fields, size, paired), tensors)
-
-
-def pixels(channels, name="x"):
-    return Image(channels, 16, 16, range=(0, 255), name=name)
 
 
 LABELED, POINTS = made(pixels(1), Label(3)), made(Points(2))
