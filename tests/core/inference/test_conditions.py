@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ganzoo import Attributes, Generator, Image, Label, Latent, Points, Scores, Signature, UserError
 from ganzoo.fields.drawing import grid
 from ganzoo.images.grids import grid_columns, grid_size
+from ganzoo.inference.model import TrainedModel
 from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
 from ganzoo.training.sample_logger import SampleLogger
@@ -233,9 +234,9 @@ def model(request: pytest.FixtureRequest, files: Mapping[str, Path], monkeypatch
     if request.param == "file":
         return lambda name: files[name]
 
-    def opened(name: str) -> TorchSampler:
+    def opened(name: str) -> TrainedModel:
         network = NETWORKS[name]()
-        return TorchSampler(network, {"signature": network.signature.to_json()})
+        return TrainedModel(TorchSampler(network, {"signature": network.signature.to_json()}), name)
 
     monkeypatch.setattr("ganzoo.inference.opening.load", opened)
     return lambda name: name
