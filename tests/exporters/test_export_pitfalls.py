@@ -12,7 +12,9 @@ from ganzoo import GanzooError, Generator
 from ganzoo_exporters.export import export
 
 PREAMBLE, *NETWORKS = re.findall(
-    r"^```python\n(.*?)^```$", (ROOT / "docs" / "export-pitfalls.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    r"^```python\n(.*?)^```$",
+    (ROOT / "docs" / "export-pitfalls.md").read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
 )
 NAMES = [re.findall(r"^class (\w+)", block, re.MULTILINE)[0] for block in NETWORKS]
 
