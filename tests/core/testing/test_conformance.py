@@ -202,6 +202,8 @@ def test_the_page_says_what_each_check_means() -> None:
     sections = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
     titles = {"model": "Models", "loss": "Losses", "regularizer": "Regularizers", "dataset": "Data sets"}
     titles |= {"metric": "Metrics", "field": "Kinds of fields", "format": "Formats", "sink": "Sinks"}
+    titles |= {"optimizer": "Optimizers", "schedule": "Schedules"}
+    titles |= {"augmentation": "Augmentations", "tracker": "Trackers"}
     registry = load_registry()
     for entry in {entry.spec.kind: entry for entry in registry.specs()}.values():
         where = sections["Every kind"] + sections.get(titles.get(entry.spec.kind, ""), "")
