@@ -77,7 +77,7 @@ def api() -> str:
         "",
         "<!-- Written by docs/generate.py from the public names of ganzoo; the site has their docstrings here. -->",
         "",
-        "Everything is imported from `ganzoo`. [From Python](python.md) shows it in use; the docstrings are the same that",
+        "Everything is imported from `ganzoo`. [From Python](python.md) shows it in use; the docstrings are those that",
         "`help(ganzoo.NAME)` prints.",
     ]
     found: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """What mkdocs does with the documents beside turning them into pages: links to files outside of docs/.
 
-In the repository such a link leads to the file. On the site it leads to the repository, if ``REPOSITORY_URL`` says where
-that is, and is plain text otherwise. Pictures from outside of docs/ are copied into the site.
+In the repository such a link leads to the file. On the site it leads to the repository, if ``REPOSITORY_URL`` says
+where that is, and is plain text otherwise. Pictures from outside of docs/ are copied into the site.
 """
 
 import os
