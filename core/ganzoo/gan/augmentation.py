@@ -51,7 +51,7 @@ class AugmentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: tuple[AugmentationConfig, ...] = Field(
-        (), description='augmentations in this order, as ["color", {name = "cutout", ...}]'
+        (), description="augmentations in this order: names, or tables of a name and its settings"
     )
     probability: float = Field(1.0, ge=0, le=1, description="chance of each of them for each image")
     target: float | None = Field(

@@ -220,7 +220,7 @@ def test_trainer_state_is_kept(tmp_path, dataset):
 
 def test_images_are_scaled_to_the_trainers_range():
     spec = DataSpec("images", (Image(1, 2, 2, range=(0, 255)), Label(3)), 4)
-    trainer = Game(DataSpec("points", (Points(2),), 1))
+    trainer = Game(spec)
     pixels = torch.tensor([0, 255, 51, 102], dtype=torch.uint8).reshape(1, 1, 2, 2)
     batch = trainer.prepare({"x": pixels, "y": torch.tensor([2])})
     torch.testing.assert_close(batch["x"].flatten(), torch.tensor([-1.0, 1.0, -0.6, -0.2]))
