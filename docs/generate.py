@@ -1,4 +1,4 @@
-"""Writes docs/hooks.md, docs/commands.md and the picture in docs/architecture.md from the code.
+"""Writes docs/hooks.md, docs/commands.md, docs/api.md and the picture in docs/architecture.md from the code.
 
 With ``--check`` it only says whether they are what it would write.
 
@@ -14,12 +14,27 @@ from pathlib import Path
 
 import grimp
 
+import ganzoo
 from ganzoo import HOOK_API, Spec
 from ganzoo.plugin.hooks import Hooks
 from ganzoo.plugin.spec import KINDS
 
 HERE = Path(__file__).parent
 PACKAGES = ("ganzoo_runtime", "ganzoo", "ganzoo_plugins", "ganzoo_exporters", "ganzoo_zoo")
+_ROOMS = {
+    "training": "Training",
+    "inference": "Using what was trained",
+    "runs": "Runs",
+    "gan": "What models, losses, metrics and trackers extend",
+    "fields": "Kinds of samples",
+    "data": "Data",
+    "images": "Images",
+    "config": "Settings",
+    "plugin": "Plugins",
+    "errors": "Errors",
+}
+"""The parts of docs/api.md, in this order, by the room of the core that the names are in."""
+
 _FROM, _TO = "<!-- Drawn by docs/generate.py from the imports. -->", "<!-- -->"
 
 
@@ -53,6 +68,30 @@ def commands() -> str:
     run = [sys.executable, "-m", "typer", "ganzoo.cli", "utils", "docs", "--name", "ganzoo", "--title", "Commands"]
     text = subprocess.run(run, check=True, capture_output=True, text=True, encoding="utf-8").stdout
     return "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n"
+
+
+def api() -> str:
+    """Return the page of the public names, which mkdocstrings fills with their signatures and docstrings."""
+    lines = [
+        "# API",
+        "",
+        "<!-- Written by docs/generate.py from the public names of ganzoo; the site has their docstrings here. -->",
+        "",
+        "Everything is imported from `ganzoo`. [From Python](python.md) shows it in use; the docstrings are those that",
+        "`help(ganzoo.NAME)` prints.",
+    ]
+    found: dict[str, list[str]] = {}
+    for name, module in sorted(ganzoo._MODULE_OF.items()):
+        found.setdefault(module.split(".")[0], []).append(f"ganzoo.{module}.{name}")
+    found["plugin"] += ["ganzoo.plugin.spec.Spec", "ganzoo.plugin.hooks.hookimpl"]
+    for room, title in _ROOMS.items():
+        lines += ["", f"## {title}"]
+        for target in found.pop(room):
+            lines += ["", f"::: {target}"]
+    assert not found, f"_ROOMS has no title for {', '.join(found)}"
+    for module in ganzoo._ROOMS:
+        lines += ["", f"## `ganzoo.{module}`", "", f"::: ganzoo.{module}", "    options: {show_root_heading: false}"]
+    return "\n".join(lines) + "\n"
 
 
 def rooms() -> set[tuple[str, str]]:
@@ -102,7 +141,7 @@ def architecture() -> str:
 def main() -> None:
     """Write the files, or check them."""
     stale = []
-    written = {"hooks.md": hooks(), "commands.md": commands(), "architecture.md": architecture()}
+    written = {"hooks.md": hooks(), "commands.md": commands(), "api.md": api(), "architecture.md": architecture()}
     for path, text in ((HERE / name, text) for name, text in written.items()):
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,3 +48,28 @@ def test_a_change_is_noticed(tmp_path: Path) -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#:\s]+)\)", document.read_text(encoding="utf-8")):
         assert (document.parent / link).exists(), link
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("mkdocs", "material", "mkdocstrings"))), reason="needs the extra 'docs'"
+)
+def test_the_site_is_built_and_refers_to_nothing_outside_of_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    # No server answers: what is built may not depend on one.
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert built.returncode == 0, built.stderr
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert len(pages) > len(list(DOCS.glob("*.md")))  # each and 404.html
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        # What a browser loads by itself; where a reader may go is another matter.
+        assert not re.findall(r"<(?:script|link|img|iframe|source)\b[^>]*=[\"']?(?:https?:)?//[^>]*>", text), page
+        assert 'class="mermaid"' not in text, "the theme loads what draws it from another server"
+        for picture in re.findall(r'<img[^>]* src="([^"]+)"', text):
+            assert (page.parent / picture).is_file(), picture
+    for sheet in tmp_path.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import\s+)[\"']?(?:https?:)?//", sheet.read_text(encoding="utf-8")), sheet
+    reference = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert 'id="ganzoo.training.train.train"' in reference
+    assert "Train a GAN into a new run folder" in reference

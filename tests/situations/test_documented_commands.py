@@ -91,7 +91,7 @@ def shortened(words: list[str]) -> list[str]:
         said = {word.partition("=")[0] for word in words} | {"model.latent_dim"}
         sets = [each for each in sets if each.partition("=")[0] not in said]
         more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
-    if words[0] == "eval":
+    if words[0] == "eval" and "modes" not in words:  # which needs no classifier
         named = [name for option, name in pairwise(words) if option == "--metric"]
         metrics = named or ("classifier", "fid", "prdc", "memorization", "label_accuracy")
         more = ["-n", "40", *(word for name in metrics for word in ("--set", f"metric.{name}.classifier.steps=2"))]
@@ -176,7 +176,11 @@ def test_commands_work_as_they_are_written(
         assert outcome.code == 0, f"{document.name}: ganzoo {shlex.join(words)}: {outcome.err}"
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("index", "own-data", "python"))],
+    ids=lambda path: path.name,
+)
 def test_python_runs_as_it_is_written(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

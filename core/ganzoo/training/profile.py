@@ -89,7 +89,9 @@ def profile(config: Config, dataset: Dataset, folder: Path) -> Profile:
     checkpoint.seed_random(config.train.seed)
     trainer = config.build_trainer(dataset.spec)
     trainer.to(device)
-    loop = Loop(trainer, dataset, config.train)
+    # A training of fewer steps than are profiled would end, and with it what its schedule is defined for.
+    least = WARM_UP + 2 * STEPS
+    loop = Loop(trainer, dataset, config.train.model_copy(update={"steps": max(config.train.steps, least)}))
     loop.start_stream()
     flops = _flops(loop)
     _seconds(loop.advance, WARM_UP, device)

@@ -104,6 +104,11 @@ def test_the_training_after_it_is_the_same(few, tmp_path, capfd):
     assert len(said.splitlines()) == 5 + module.LARGEST
 
 
+def test_a_training_of_few_steps_is_profiled_on_a_falling_rate(few, tmp_path):
+    config, dataset = prepared("gan_fc", "data.name='gaussians'", "steps=2", "lr_schedule='linear'", "batch_size=10")
+    assert module.profile(config, dataset, tmp_path).milliseconds > 0
+
+
 def test_a_resumed_run_can_be_profiled(few, tmp_path):
     run = train("gan_fc", out=tmp_path, **ASKED)
     train(resume=run.path, steps=3, profile=True, quiet=True)
