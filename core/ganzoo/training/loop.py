@@ -57,7 +57,7 @@ class Loop:
         self.ema: dict[str, nn.Module] = {}
         self.logs: dict[str, list[Tensor]] = {}
         self._schedule: Schedule = settings.lr_schedule.make()
-        self._clock = torch.zeros((), device=trainer.device)  # the step, for losses that ask for it
+        self._clock = torch.zeros(())  # the step, for losses that ask for it
         self._follow()
         self.captures: Captures | None = None
         if graphs is None and settings.capture and trainer.device.type == "cuda":
@@ -72,6 +72,8 @@ class Loop:
         """Take up the trainer's networks, optimizers and phases as they are now."""
         trainer = self.trainer
         self.phases[:] = trainer.phases()
+        if any(phase.takes_step for phase in self.phases):
+            self._clock = self._clock.to(trainer.device)
         # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
         # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
         self._trainable = {
