@@ -20,6 +20,7 @@ from ganzoo import (
     Latent,
     Scores,
     Signature,
+    UserError,
 )
 
 
@@ -95,6 +96,8 @@ class Progressive(AdversarialTrainer[GrowingConfig]):
     }
 
     def build_generator(self, sample: Image) -> Generator:
+        if sample.height != sample.width or sample.height not in (8, 16, 32, 64):
+            raise UserError(f"this model draws images of 8x8, 16x16, 32x32 or 64x64, not {sample.shape[1:]}")
         return Grower(self.config.width, sample)
 
     def build_discriminator(self, sample: Image) -> Discriminator:

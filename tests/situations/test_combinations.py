@@ -65,7 +65,7 @@ def suited(model: str) -> str:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_in_mixed_precision(model: str) -> None:
-    assert attempt(model, suited(model), "precision=bf16") == ""
+    assert attempt(model, suited(model), "precision=bf16", "batch_size=8") == ""
 
 
 @pytest.mark.parametrize("model", MODELS)

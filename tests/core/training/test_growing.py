@@ -334,10 +334,10 @@ def test_the_commands_train_resume_and_sample_it(cli: Command, tmp_path: Path) -
         count = [next(line for line in text.splitlines() if line.startswith("# generator:")) for text in (dry, small)]
         assert count[0] != count[1]
         run = cli("train", "-p", "prog", "--steps", "6", *flags).out.strip()  # in the middle of the fade
-        assert 0 < load(run).network.alpha.item() < 1  # type: ignore[attr-defined]
+        assert 0 < load(run).generator.alpha.item() < 1  # type: ignore[attr-defined]
         assert cli("sample", run, "-n", "4", "--out", "a.png").code == 0
         assert cli("export", run, "--onnx", "--out", "a.onnx").code == 0
         assert cli("train", "--resume", run, "--steps", "12", "-q").code == 0
-        assert load(run).network.alpha.item() == 1  # type: ignore[attr-defined]
+        assert load(run).generator.alpha.item() == 1  # type: ignore[attr-defined]
         early = cli("train", "-p", "prog", "--steps", "2", *flags).out.strip()
-        assert len(load(early).network.levels) == 1  # type: ignore[attr-defined]
+        assert len(load(early).generator.levels) == 1  # type: ignore[attr-defined]
