@@ -6,12 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import invalidate_caches
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
+from sites import importable
 from torch import Tensor, nn
 
 from ganzoo import AdversarialTrainer, Discriminator, Generator, Latent, Network, Scores, Signature
@@ -56,17 +56,11 @@ class Toys:
         (metadata / "entry_points.txt").write_text("[ganzoo.plugins]\ntoys = toys_plugin\nheavy = toys_heavy\n")
         (folder / "toys_plugin.py").write_text(f"{head}    return [{', '.join(map(self.spec, self.offered))}]\n")
         (folder / "toys_heavy.py").write_text(f"import torch\n{head}    return [{heavy}]\n")
-        sys.path.insert(0, str(folder))
-        invalidate_caches()
-        try:
+        with importable(folder):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GANZOO_DISABLE_PLUGINS", f"{BUNDLED}/onnx")
-                for module in ("toys_plugin", "toys_heavy"):  # another test module's
-                    patch.delitem(sys.modules, module, raising=False)
                 registry = Registry()
             yield registry
-        finally:
-            sys.path.remove(str(folder))
 
     def failed(self, registry: Registry, key: str) -> dict[str, str]:
         """Return the checks that a toy fails, with the sentence of each; they are run once."""
