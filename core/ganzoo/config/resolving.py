@@ -318,7 +318,7 @@ def _of_the_named(registry: Registry, config: type[BaseModel], prefix: str, valu
 
 def overlay(low: Layer, high: Layer) -> dict[str, Any]:
     """Merge two layers; where ``high`` names another data set or loss, drop ``low``'s settings of that section."""
-    kept = dict(low)
+    kept, high = _spelled_out(low), _spelled_out(high)
     for section, _, _ in _NAMING:
         name = high.get(section, {}).get("name")
         if name is not None and name != kept.get(section, {}).get("name", name):
