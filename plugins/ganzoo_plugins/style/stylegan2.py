@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import lcm, sqrt
+from math import sqrt
 
 import torch
 from pydantic import Field
@@ -323,7 +323,7 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     ) -> None:
         self.conditional = config.conditional  # type: ignore[misc]
         super().__init__(config, data, loss, regularizers)
-        self.batch_multiple = lcm(config.pack, config.pack * config.deviation_group)
+        self.batch_multiple = config.pack * config.deviation_group
         rates = {"generator": config.optimizer.lr, "discriminator": config.discriminator_lr or config.optimizer.lr}
         for name, rate in rates.items():
             kind = GeneratorRegularizer if name == "generator" else Regularizer
