@@ -112,8 +112,8 @@ def encode(
 
     ``model`` is called as in :func:`ganzoo.load`. Its encoder is asked, if it has one; with ``optimize`` what the
     encoder finds is improved, or found without one, so that the drawn pixels come near: in so many ``steps`` of
-    gradients for a run, of a search without gradients for a file. A conditional generator is
-    given the class ``label``, an index or a name, or a class for each of several labels by its name, and ``attributes`` as in
+    gradients for a run, of a search without gradients for a file. A conditional generator is given the class ``label``,
+    by index or name, or a class for each of several labels by the label's name, and ``attributes`` as in
     :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With ``reconstruct`` the
     generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
 
