@@ -5,6 +5,7 @@ Shapes: N images, C channels, H x W pixels. Twice the size, an image has 2 H x 2
 
 from functools import cache
 from math import pi
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -125,18 +126,18 @@ class Ada(Augmentation[AdaConfig]):
         # turns what is across it. These commute, and their product is circulant: channel i has m_d of channel i + d.
         luma = torch.exp2(contrast) * (1 - 2 * flip)
         low, high = self.pixel_range
-        middle, half = (low + high) / 2, (high - low) / 2
+        offset = luma * brightness * ((high - low) / 2) + (1 - luma) * ((low + high) / 2)  # about the range's middle
         colors = x[:, :3] if channels == 4 else x
         if colors.shape[1] == 3:
             across = torch.exp2(contrast + saturation) * 2
             m = [(luma + across * torch.cos(hue + 2 * pi / 3 * d)) / 3 for d in range(3)]
             matrix = torch.stack([m[0], m[1], m[2], m[2], m[0], m[1], m[1], m[2], m[0]], 1).view(-1, 3, 3)
-            new = (matrix @ (colors - middle).flatten(2)).view_as(colors)
+            new = torch.baddbmm(offset[:, None, None], matrix, colors.flatten(2)).view_as(colors)
             parameters = torch.stack([brightness, contrast, flip, hue, saturation])
         else:
-            new = (colors - middle) * _column(luma)
+            new = colors * _column(luma) + _column(offset)
             parameters = torch.stack([brightness, contrast, flip])
-        new = torch.where(_column((parameters != 0).any(0)), new + _column(luma * brightness * half) + middle, colors)
+        new = torch.where(_column((parameters != 0).any(0)), new, colors)
         return torch.cat([new, x[:, 3:]], 1) if channels == 4 else new
 
 
@@ -175,44 +176,44 @@ def _rotation(angle: Tensor) -> Tensor:
 def _resampled(x: Tensor, matrix: Tensor) -> Tensor:
     """Return images whose pixels are from where [N, 2, 3] sends theirs: in fine samples from the center, x then y."""
     height, width = x.shape[2:]
-    up = [_upsampling(side, x.dtype, x.device) for side in (height, width)]
-    down = [_downsampling(side, x.dtype, x.device) for side in (height, width)]
-    fine = up[0] @ (x @ up[1].T)
-    places = []
-    for side, matrices in ((height, down[0]), (width, down[1])):
-        place = torch.arange(matrices.shape[1], dtype=x.dtype, device=x.device)
-        places.append(place - (REACH + side - 1 + CENTER))
-    (y, x_), rows = places, matrix[..., None, None]
-    grid = []
-    for axis, side in ((0, width), (1, height)):
-        found = rows[:, axis, 0] * x_ + (rows[:, axis, 1] * y[:, None] + rows[:, axis, 2])
-        # As a share of the period, wrapped into it; grid_sample wants -1 at its first sample and 1 at its last.
-        found = (found + (side - 1 + CENTER)) / (2 * _period(side))
-        grid.append((found - found.floor()) * 2 - 1)
-    sampled = grid_sample(fine, torch.stack(grid, 3), align_corners=True)
-    return down[0] @ (sampled @ down[1].T)
+    vertical, horizontal = (_Line.of(size, x.dtype, x.device) for size in (height, width))
+    fine = vertical.up @ (x @ horizontal.up.T)
+    # As a share of the period, from its middle; less the whole number of periods, that is between -1/2 and 1/2.
+    rows = [part / line.period for part, line in zip(matrix.unbind(1), (horizontal, vertical), strict=True)]
+    middles = [line.middle / line.period - 0.5 for line in (horizontal, vertical)]
+    across = torch.stack([row[:, :1] * horizontal.places for row in rows], 2)
+    down = [row[:, 1:2] * vertical.places + (row[:, 2:] + middle) for row, middle in zip(rows, middles, strict=True)]
+    grid = torch.stack(down, 2)[:, :, None] + across[:, None]
+    grid = (grid - grid.round()).mul_(2)
+    return vertical.down @ (grid_sample(fine, grid, align_corners=True) @ horizontal.down.T)
 
 
-def _period(size: int) -> int:
-    """Return after how many pixels a line repeats that goes on mirrored about its first and its last pixel."""
-    return max(2 * (size - 1), 1)
+class _Line(NamedTuple):
+    """What is done to the pixels of a line, which goes on mirrored about its first and its last pixel without end."""
 
+    period: int
+    """Fine samples after which it repeats."""
+    middle: float
+    """Where its middle is, in fine samples."""
+    up: Tensor
+    """The matrix from pixels to one period of fine samples, and the first one of the next."""
+    places: Tensor
+    """Fine samples that make up the line's pixels, from its middle."""
+    down: Tensor
+    """The matrix from these to pixels."""
 
-@cache
-def _upsampling(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix from a line of pixels to one period of fine samples, and the first one of the next."""
-    period = _period(size)
-    place, tap = torch.arange(2 * period + 1)[:, None], torch.arange(len(SYM6))
-    distance = place + REACH - tap
-    pixel = distance.div(2, rounding_mode="floor") % period
-    values = torch.tensor(SYM6, dtype=torch.float64) * (distance % 2 == 0) * 2**0.5
-    matrix = torch.zeros(len(place), size, dtype=torch.float64)
-    return matrix.scatter_add_(1, torch.minimum(pixel, period - pixel), values).to(device, dtype)
-
-
-@cache
-def _downsampling(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix from fine samples, from ``REACH`` before a line's first pixel on, to the pixels."""
-    tap = torch.arange(2 * size + len(SYM6) - 2) - 2 * torch.arange(size)[:, None]
-    taps = torch.tensor(SYM6, dtype=torch.float64)[tap.clamp(0, len(SYM6) - 1)]
-    return (taps * ((tap >= 0) & (tap < len(SYM6))) * 0.5**0.5).to(device, dtype)
+    @staticmethod
+    @cache
+    def of(size: int, dtype: torch.dtype, device: torch.device) -> "_Line":
+        """Return that of a line of so many pixels."""
+        taps, tap = torch.tensor(SYM6, dtype=torch.float64), torch.arange(len(SYM6))
+        period, middle = max(2 * (size - 1), 1), size - 1 + CENTER
+        place = torch.arange(2 * period + 1)[:, None] + REACH - tap
+        pixel = place.div(2, rounding_mode="floor") % period
+        up = torch.zeros(2 * period + 1, size, dtype=torch.float64)
+        up.scatter_add_(1, torch.minimum(pixel, period - pixel), taps * (place % 2 == 0) * 2**0.5)
+        down = torch.zeros(size, 2 * size + len(SYM6) - 2, dtype=torch.float64)
+        down.scatter_(1, 2 * torch.arange(size)[:, None] + tap, (taps * 0.5**0.5).expand(size, -1))
+        places = torch.arange(down.shape[1], dtype=torch.float64) - REACH - middle
+        up, places, down = (each.to(device, dtype) for each in (up, places, down))
+        return _Line(2 * period, middle, up, places, down)
