@@ -5,7 +5,7 @@ Shapes: N images, C channels, H x W pixels. Twice the size, an image has 2 H x 2
 
 from functools import cache
 from math import pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -145,7 +145,7 @@ class _Numbers:
     """Draws what a transform does to each of N images; 0, which is nothing, for those that it is not applied to."""
 
     def __init__(self, x: Tensor) -> None:
-        self._like = {"dtype": x.dtype, "device": x.device}
+        self._like: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
         self._count = len(x)
 
     def normal(self, deviation: float, chance: float | Tensor, *rows: int) -> Tensor:
