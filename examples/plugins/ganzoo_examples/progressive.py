@@ -1,55 +1,55 @@
 """A progressive GAN: it begins at 4 x 4 pixels, and finer levels are faded in one after another."""
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
-from ganzoo import AdversarialConfig, AdversarialTrainer, Batch, Image, Latent, Network, Scores, Signature, UserError
+from ganzoo import (
+    AdversarialConfig,
+    AdversarialTrainer,
+    Discriminator,
+    Generator,
+    Image,
+    Latent,
+    Scores,
+    Signature,
+    UserError,
+)
+from ganzoo_examples.levels import Levels
 
 
 class ProgressiveConfig(AdversarialConfig):
+    """What [model] may say."""
+
     width: int = Field(32, ge=1, description="channels")
     fade: int = Field(1_000, ge=1, description="steps that a level is faded in over, and trained before the next one")
 
 
-class Growing(Network):
-    """For each level a convolution of its features, and a 1x1 one between them and its part of the image."""
-
-    def __init__(self, signature: Signature, width: int, *ends: int) -> None:
-        super().__init__(signature)
-        self.width, self.ends, self.levels = width, ends, nn.ModuleList()
-        self.register_buffer("alpha", torch.ones(()))  # the last level's share: saved, averaged and exported
-        self.grow()
-
-    def grow(self) -> list[nn.Parameter]:
-        self.levels.append(nn.ModuleList([nn.Conv2d(self.width, self.width, 3, padding=1), nn.Conv2d(*self.ends, 1)]))
-        return list(self.levels[-1].parameters())
-
-
-class Painter(Growing):
+class Painter(Generator):
     """Latent [N, 16] to images [N, C, S, S], the sum of all levels' images, enlarged to full size."""
 
     def __init__(self, width: int, sample: Image) -> None:
-        super().__init__(Signature((Latent((16,)),), sample), width, width, sample.channels)
-        self.start = nn.Linear(16, width * 16)
+        super().__init__(Signature((Latent((16,)),), sample))
+        self.start, self.levels = nn.Linear(16, width * 16), Levels(width, (width, sample.channels))
 
     def forward(self, z: Tensor) -> Tensor:
         x, images = self.start(z).unflatten(1, (-1, 4, 4)), []
-        for level, draw in self.levels:
+        for level, draw in self.levels.pairs:
             x = leaky_relu(level(interpolate(x, scale_factor=2.0) if images else x), 0.2)
             images.append(interpolate(draw(x), scale_factor=float(self.signature.output.height // x.shape[-1])))
-        return (sum(images[:-1]) + self.alpha * images[-1]).tanh()
+        return (sum(images[:-1]) + self.levels.alpha * images[-1]).tanh()
 
 
-class Judge(Growing):  # images [N, C, S, S], reduced to the size of each level, to scores [N]
+class Judge(Discriminator):
+    """Images [N, C, S, S], reduced to the size of each level, to scores [N]."""
+
     def __init__(self, width: int, sample: Image) -> None:
-        super().__init__(Signature((sample,), Scores()), width, sample.channels, width)
-        self.score = nn.Linear(width * 16, 1)
+        super().__init__(Signature((sample,), Scores()))
+        self.levels, self.score = Levels(width, (sample.channels, width)), nn.Linear(width * 16, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        x, share = 0.0, self.alpha
-        for number, (level, see) in reversed(list(enumerate(self.levels))):
+        x, share = 0.0, self.levels.alpha
+        for number, (level, see) in reversed(list(enumerate(self.levels.pairs))):
             seen = avg_pool2d(image, image.shape[-1] // (4 << number))
             x, share = share * leaky_relu(level(x + leaky_relu(see(seen), 0.2)), 0.2), 1.0
             x = avg_pool2d(x, 2) if number else x
@@ -61,20 +61,20 @@ class Progressive(AdversarialTrainer[ProgressiveConfig]):
 
     defaults = {"steps": 8_000, "data": {"name": "ganzoo-examples/marks"}, "loss": {"name": "non_saturating"}}
 
-    def build_generator(self, sample: Image) -> Painter:
+    def build_generator(self, sample: Image) -> Generator:
         if sample.height != sample.width or sample.height not in (8, 16, 32, 64):
             raise UserError(f"this model draws squares of 8, 16, 32 or 64 pixels, not {sample.describe()}")
         self.stages = [self.config.fade * (2 * level + 1) for level in range(sample.height.bit_length() - 3)]
         return Painter(self.config.width, sample)
 
-    def build_discriminator(self, sample: Image) -> Judge:
+    def build_discriminator(self, sample: Image) -> Discriminator:
         return Judge(self.config.width, sample)
 
     def grow(self, stage: int) -> None:
         for name, network in self.networks.items():
-            self.optimizers[name].add_param_group({"params": network.grow()})
+            self.optimizers[name].add_param_group({"params": network.levels.grow()})
 
-    def discriminator_loss(self, batch: Batch, step: Tensor) -> dict[str, Tensor]:
+    def discriminator_loss(self, batch: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         for network in self.networks.values() if self.stage else ():
-            network.alpha.copy_(((step + 1 - self.stages[self.stage - 1]) / self.config.fade).clamp(0, 1))
+            network.levels.alpha.copy_(((step + 1 - self.stages[self.stage - 1]) / self.config.fade).clamp(0, 1))
         return super().discriminator_loss(batch)

@@ -204,9 +204,9 @@ def test_its_progressive_model_resumes_mid_fade_to_the_bit(cli: Command) -> None
     )  # fades in steps 4..7 and 12..15
     for step, share in ((6, 0.5), (14, 0.5)):  # levels are faded in by steps 4..7 and 12..15
         kept = weights(run, step)
-        assert b"generator.levels.1" in kept
-        assert (b"generator.levels.2" in kept) == (step == 14)
-        assert load(kept)["generator.alpha"] == share
+        assert b"generator.levels.pairs.1" in kept
+        assert (b"generator.levels.pairs.2" in kept) == (step == 14)
+        assert load(kept)["generator.levels.alpha"] == share
     whole = weights(run, 14)
     again = shutil.copytree(run, run.with_name("again"))
     for begin in ("6", "12"):
