@@ -1,6 +1,6 @@
 """BigGAN: a class embedding that all layers share, and a part of the latent for each block."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -23,7 +23,7 @@ from ganzoo import (
 )
 from ganzoo_plugins.networks.biggan import attention_layers, attentive_features, generator_widths
 from ganzoo_plugins.networks.condition import Embedding
-from ganzoo_plugins.networks.conditional_norm import SharedBatchNorm2d
+from ganzoo_plugins.networks.conditional_norm import SharedBatchNorm2d, compute_standing_statistics
 from ganzoo_plugins.networks.layers import output_activation, same_conv2d
 from ganzoo_plugins.networks.projection import ProjectionDiscriminator
 from ganzoo_plugins.networks.resnet import UpBlock
@@ -43,6 +43,9 @@ class BigGANConfig(AdversarialConfig):
     embedding_dim: int = Field(128, ge=1, description="size of the shared embedding of a label or attribute vector")
     attention: int = Field(
         16, ge=0, description="longer side of the maps with self-attention, or up to half of it; 0: none has it"
+    )
+    standing: int = Field(
+        16, ge=0, description="batches of 64 that batch norm's statistics of the averaged weights are of; 0: training's"
     )
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step; 2 in the paper")
     spectral_norm: bool = Field(True, description="divide the weights of both networks by their spectral norm")
@@ -98,8 +101,9 @@ class BigGAN(AdversarialTrainer[BigGANConfig]):
     narrow, with higher rates and one discriminator step, for 32x32 on a CPU; ``shapes`` draws shapes by kind and hue.
 
     ``--truncation`` scales the latent, so its numbers stay normal, with a smaller deviation. The paper draws those that
-    are beyond a threshold again: ``ganzoo_runtime.truncated_normal`` has that distribution. Batch norm's statistics are
-    those of training, its latents and not truncated ones, as in all models.
+    are beyond a threshold again: ``ganzoo_runtime.truncated_normal`` has that distribution. Before it is sampled or
+    saved, the averaged generator's batch norm gets standing statistics, as in the paper; here always of latents that
+    are not truncated, since a file is for any truncation.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows, with labels or attributes.
     """
@@ -140,6 +144,13 @@ class BigGAN(AdversarialTrainer[BigGANConfig]):
             # Not the shared embedding: normalized it would, as the authors saw, cripple the generator.
             normalize_spectrum(generator, apart=(Embedding,))
         return generator
+
+    def settle(self, averages: Mapping[str, nn.Module]) -> None:
+        """Compute batch norm's standing statistics."""
+        if self.config.standing:
+            generator = averages["generator"]
+            assert isinstance(generator, BigGANGenerator)
+            compute_standing_statistics(generator, self.config.standing)
 
     def build_discriminator(self, sample: Image) -> Discriminator:
         features, width = attentive_features(sample, self.config.width, self.config.attention)

@@ -37,11 +37,13 @@ class InfoGANConfig(DCGANConfig):
     categories: tuple[int, ...] = Field((10,), description="classes of each categorical code")
     continuous: int = Field(2, ge=0, description="how many continuous codes there are, uniform in -1 .. 1")
     category_weight: float = Field(1.0, ge=0, description="weight of the categories' mutual information")
-    continuous_weight: float = Field(0.1, ge=0, description="weight of the continuous codes' mutual information")
+    continuous_weight: float = Field(
+        1.0, ge=0, description="weight of the continuous codes' mutual information; less if their variance is learned"
+    )
     learned_variance: bool = Field(
         False, description="Q also predicts the variance of each continuous code; otherwise it is 1, as for digits"
     )
-    hidden: int = Field(128, ge=1, description="width of Q's own layer")
+    recovery_width: int = Field(128, ge=1, description="width of Q's own layer")
 
 
 class RecoveringDiscriminator(Discriminator):
@@ -63,10 +65,10 @@ class RecoveringDiscriminator(Discriminator):
             code.classes if isinstance(code, Label) else code.shape[0] * (1 + config.learned_variance) for code in codes
         ]
         self.recovery = nn.Sequential(
-            nn.Linear(head.in_features, config.hidden, bias=not batch_norm),
-            *([nn.BatchNorm1d(config.hidden)] if batch_norm else []),
+            nn.Linear(head.in_features, config.recovery_width, bias=not batch_norm),
+            *([nn.BatchNorm1d(config.recovery_width)] if batch_norm else []),
             nn.LeakyReLU(0.2),
-            nn.Linear(config.hidden, sum(self.sizes)),
+            nn.Linear(config.recovery_width, sum(self.sizes)),
         ).apply(initialize)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ class SelfAttention(nn.Module):
 
         y_j = x_j + gamma v(sum_i a_ji h(x_i)),    a_ji = softmax over i of <f(x_j), g(x_i)>
 
-    where gamma is learned and starts at 0, so that the network first learns from neighbors. As in the authors' code, not
-    in the paper's formula, g and h are max-pooled by 2, so that there are four times fewer places to look at, and h
-    has C/2 channels. Maps are at least 2x2.
+    where gamma is learned and starts at 0, so that the network first learns from neighbors. As in the authors' code,
+    though not in the paper's formula, g and h are max-pooled by 2, which leaves a quarter of the places to look at, and
+    h has C/2 channels. Maps are at least 2x2.
     """
 
     def __init__(self, channels: int) -> None:

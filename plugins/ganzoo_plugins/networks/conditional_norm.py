@@ -1,9 +1,13 @@
-"""Batch norm whose weight and bias depend on a condition."""
+"""Batch norm whose weight and bias depend on a condition, and its statistics for averaged weights."""
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ConditionalBatchNorm2d", "SharedBatchNorm2d"]
+from ganzoo import Generator, draw_inputs
+
+__all__ = ["ConditionalBatchNorm2d", "SharedBatchNorm2d", "compute_standing_statistics"]
+
+_BATCH = 64
 
 
 class ConditionalBatchNorm2d(nn.Module):
@@ -43,3 +47,25 @@ class SharedBatchNorm2d(nn.Module):
         """Normalize [N, C, H, W], then scale and shift it as the code, [N, K], says."""
         weight, bias = self.weight(code)[:, :, None, None], self.bias(code)[:, :, None, None]
         return torch.addcmul(bias, self.norm(x), 1 + weight)
+
+
+@torch.no_grad()
+def compute_standing_statistics(generator: Generator, batches: int) -> None:
+    """Set batch norm's running statistics to the mean over ``batches`` of 64 samples (BigGAN, arXiv:1809.11096).
+
+    Those that training leaves behind are of other weights than the averaged ones, and of the last batches for the most
+    part. The latents are always the same ones; labels and example attributes take turns.
+    """
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    device = next(generator.parameters()).device
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # so each batch counts alike
+        norm.train()
+    inputs = draw_inputs(generator.signature, batches * _BATCH, 0)
+    for batch in zip(*(part.split(_BATCH) for part in inputs), strict=True):
+        generator(*(part.to(device) for part in batch))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
