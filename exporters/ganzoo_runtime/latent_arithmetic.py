@@ -77,7 +77,7 @@ def truncated_normal(latents: ArrayLike, threshold: float) -> NDArray[np.float32
     sources = np.linspace(-_FAR, 0, _PLACES)
     targets = np.array([normal.inv_cdf(below + normal.cdf(source) * within) for source in sources])
     values = np.asarray(latents, np.float64)
-    return np.copysign(np.interp(-np.abs(values), sources, targets), values).astype(np.float32)
+    return np.asarray(np.copysign(np.interp(-np.abs(values), sources, targets), values), np.float32)
 
 
 def pick(pieces: Iterable[NDArray[np.float32]], numbers: Sequence[int]) -> NDArray[np.float32]:

@@ -100,7 +100,7 @@ class SAGAN(AdversarialTrainer[SAGANConfig]):
     """
 
     defaults = {
-        "steps": 6_000,
+        "steps": 4_000,
         "batch_size": 64,
         "ema": 0.998,
         "lr_schedule": "linear",

@@ -17,6 +17,7 @@ from ganzoo_plugins.networks.attention import SelfAttention, attends
 from ganzoo_plugins.networks.biggan import attentive_features, generator_widths
 from ganzoo_plugins.networks.conditional_norm import SharedBatchNorm2d
 from ganzoo_plugins.networks.projection import ProjectionDiscriminator
+from ganzoo_plugins.networks.resnet import DownBlock, UpBlock
 
 MODELS = ["sagan", "biggan"]
 CONDITIONS = {
@@ -129,13 +130,28 @@ def test_biggan_128_has_the_published_numbers_of_parameters():
     assert counts == [70_433_988, 87_982_370]
 
 
-@pytest.mark.parametrize(("size", "latent"), [(32, 80), (64, 100), (128, 120), (256, 140), (512, 160)])
-def test_biggan_is_arranged_by_the_size_of_the_image(size, latent):
+@pytest.mark.parametrize(
+    ("size", "latent", "up", "down", "attended"),
+    [
+        (32, 80, [4, 4, 4], [4, 4, 4, 4], ([], [])),
+        (64, 100, [16, 8, 4, 2], [1, 2, 4, 8, 16], ([2], [])),
+        (128, 120, [16, 8, 4, 2, 1], [1, 2, 4, 8, 16, 16], ([2], [1])),
+        (256, 140, [16, 8, 8, 4, 2, 1], [1, 2, 4, 8, 8, 16, 16], ([4], [2])),
+        (512, 160, [16, 8, 8, 4, 2, 1, 1], [1, 1, 2, 4, 8, 8, 16, 16], ([4], [2])),
+    ],
+)
+def test_biggan_is_arranged_as_in_the_authors_tables(size, latent, up, down, attended):
+    """Channels in multiples of the width, and those of the maps with attention, of 64x64 pixels."""
     generator, discriminator = published(size)
     assert generator.signature.inputs[0].shape == (latent,), "20 for each block and the first layer"
-    for network in (generator, discriminator):
-        found = [module for module in network.modules() if isinstance(module, SelfAttention)]
-        assert len(found) == (0 if size < 64 else 0 if size == 64 and network is discriminator else 1)
+    parts = (generator, UpBlock, up, attended[0]), (discriminator, DownBlock, down, attended[1])
+    for network, kind, multiples, wanted in parts:
+        blocks = [module for module in network.modules() if isinstance(module, kind)]
+        assert [block.conv2.out_channels for block in blocks] == [96 * multiple for multiple in multiples]
+        attention = [module.query.in_channels for module in network.modules() if isinstance(module, SelfAttention)]
+        assert attention == [96 * multiple for multiple in wanted]
+    whole = 2 if size == 32 else 1  # the last blocks keep the size
+    assert [block.downsample for block in blocks] == [True] * (len(down) - whole) + [False] * whole
     z, y = torch.zeros(2, latent, device="meta"), torch.zeros(2, dtype=torch.int64, device="meta")
     images = generator(z, y)
     assert images.shape == (2, 3, size, size)
