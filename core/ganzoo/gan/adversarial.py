@@ -107,10 +107,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         for penalty in self._generator_penalties.values():
             penalty.check(self.generator)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
-        optimizer, betas = config.optimizer, loss.betas
         self.optimizers = {
-            "generator": optimizer.build(self.generator.parameters(), betas=betas),
-            "discriminator": optimizer.build(self.discriminator.parameters(), lr=config.discriminator_lr, betas=betas),
+            name: self.optimizer_settings(name).build(network.parameters()) for name, network in self.networks.items()
         }
         # Real and fake samples go through the discriminator in one pass where that is safe and faster: fully connected
         # layers then read their weights once. Convolutions are slower on the larger batch. Batch norm and layers that
@@ -132,6 +130,17 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     @abstractmethod
     def build_discriminator(self, sample: Sample) -> Discriminator:
         """Return the discriminator of such samples."""
+
+    def optimizer_settings(self, network: str) -> OptimizerConfig:
+        """Return the settings of the optimizer of a network, ``"generator"`` or ``"discriminator"``, betas among them.
+
+        A subclass changes them where its paper has others for one of the two.
+        """
+        config = self.config
+        settings = config.optimizer.model_copy(update={"betas": config.optimizer.betas or self.loss.betas})
+        if network == "discriminator" and config.discriminator_lr is not None:
+            settings = settings.model_copy(update={"lr": config.discriminator_lr})
+        return settings
 
     @property
     def n_critic(self) -> int:

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganzoo import Attributes, DataSpec, Image, Label, Loop, OptimizerConfig, TensorDataset, load_config, load_registry
-from ganzoo_plugins.style.stylegan2 import (
-    StyleGAN2Config,
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    _corrected,
-)
+from ganzoo import Attributes, DataSpec, Image, Label, Loop, TensorDataset, load_config, load_registry
+from ganzoo_plugins.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 
 REGISTRY = load_registry()
 SMALL = ["model.latent_dim=8", "model.style_dim=8", "model.channel_base=64", "model.channel_max=8", "batch_size=8"]
@@ -95,12 +90,13 @@ def test_noise_is_drawn_in_training_and_stands_still_outside():
 
 
 def test_settings_of_optimizers_are_corrected_for_lazy_regularizers():
-    found = _corrected(OptimizerConfig(lr=0.002, betas=(0.0, 0.99)), 16)
-    assert found.lr == pytest.approx(0.002 * 16 / 17)
-    assert found.betas == pytest.approx((0.0, 0.99 ** (16 / 17)))
     optimizers = trainer("model.optimizer.lr=0.002").trainer.optimizers
-    assert float(optimizers["generator"].param_groups[0]["lr"]) == pytest.approx(0.002 * 4 / 5)
-    assert float(optimizers["discriminator"].param_groups[0]["lr"]) == pytest.approx(0.002 * 16 / 17)
+    for name, share in (("generator", 4 / 5), ("discriminator", 16 / 17)):
+        (group,) = optimizers[name].param_groups
+        assert float(group["lr"]) == pytest.approx(0.002 * share)
+        assert group["betas"] == pytest.approx((0.0, 0.99**share))
+    optimizers = trainer("regularizer.r1.interval=1", "model.discriminator_lr=0.004").trainer.optimizers
+    assert float(optimizers["discriminator"].param_groups[0]["lr"]) == pytest.approx(0.004)
 
 
 @pytest.mark.parametrize("field", [Label(3), Attributes(2, examples=((0.0, 1.0),))])
