@@ -186,8 +186,8 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
     which fall in the first 20 million images and then stay, while the chance of ``ada``'s augmentations rises. In that
     time the paper also lets gamma fall to a tenth and the second beta rise from 0.9 to 0.99; the presets have the final
     values from the start. Where training is unstable at first, take ten times the gamma, which the paper starts with.
-    ``ffhq64`` and ``ffhq256`` are for a folder of images (``--data folder``), and run as long as ``cifar``, the authors'
-    250 million images.
+    ``ffhq64`` and ``ffhq256`` are for a folder of images (``--data folder``), and run as long as ``cifar``, 250 million
+    images.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
