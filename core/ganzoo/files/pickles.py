@@ -220,7 +220,7 @@ def _read_stream(file: io.RawIOBase | io.BytesIO, size: int) -> Any:
         count = int.from_bytes(file.read(8) or b"", "little")
         if count != into.numel():
             _refuse("its storages are not of the size that its tensors name")
-        if file.readinto(memoryview(into.view(torch.uint8).numpy())) != into.nbytes:
+        if file.readinto(memoryview(into.view(torch.uint8).numpy().data)) != into.nbytes:
             _refuse("it is cut short")
     return result
 
@@ -284,7 +284,7 @@ class _Machine:
             if opcode.name == "STOP":
                 return self.stack.pop()
             self.step(opcode.name, arg)
-        _refuse("it is cut short")
+        return _refuse("it is cut short")
 
     def step(self, name: str, arg: Any) -> None:
         """Do what one opcode says."""

@@ -72,9 +72,11 @@ def test_tensors_containers_and_objects_are_read(tmp_path: Path, how: str) -> No
     )
     assert found["plain"] == plain
     for name, tensor in TENSORS.items():
-        assert torch.equal(found["t"][name], tensor) and found["t"][name].dtype == tensor.dtype
+        assert torch.equal(found["t"][name], tensor)
+        assert found["t"][name].dtype == tensor.dtype
     assert entries(found["args"]) == {"size": 256, "path": "x"}
-    assert isinstance(found["own"], Record) and found["own"].name == f"{__name__}.Options"
+    assert isinstance(found["own"], Record)
+    assert found["own"].name == f"{__name__}.Options"
     assert entries(found["own"]) == {"depth": 4}
 
 
@@ -90,7 +92,7 @@ def test_tensors_that_share_memory_are_read(tmp_path: Path) -> None:
     base = torch.arange(10.0)
     for how in ("zip", "legacy"):
         first, second = read_pickle(written(tmp_path / "f", [base[2:5], base[::2]], how))
-        assert first.tolist() == [2, 3, 4] and second.tolist() == [0, 2, 4, 6, 8]
+        assert (first.tolist(), second.tolist()) == ([2, 3, 4], [0, 2, 4, 6, 8])
 
 
 class Calls:
@@ -146,7 +148,8 @@ def test_hostile_pickles_do_nothing(tmp_path: Path, name: str) -> None:
     file.write_bytes(bombs(side)[name])
     with pytest.raises(UserError) as caught:
         read_pickle(file)
-    assert str(caught.value).startswith(f"cannot read {file}: ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"cannot read {file}: ")
+    assert "\n" not in str(caught.value)
     assert not side.exists()
     for named in ("os.system", "posix.system", "builtins.eval", "subprocess.Popen", "builtins.exec", "thing.run"):
         function = {"posix.system": "system", "builtins.eval": "eval", "subprocess.Popen": "popen"}.get(named)
@@ -274,5 +277,7 @@ def test_source_in_a_file_is_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     side.unlink()
     (tmp_path / "f").write_bytes(content)
     found = read_pickle(tmp_path / "f")["G"]
-    assert found.name == "Generator" and "first.weight" in module_tensors(found) and not side.exists()
+    assert found.name == "Generator"
+    assert "first.weight" in module_tensors(found)
+    assert not side.exists()
     assert any(opcode.name == "REDUCE" for opcode, _, _ in pickletools.genops(content))
