@@ -3,8 +3,8 @@
     python zoo/add.py RUN KEY --figures benchmarks/results/FIGURES.json [--license Apache-2.0]
 
 Where the weights of the networks have less than 3 MB together, they lie beside in weights.safetensors, in float32, for
-trainings to start from: ``ganzoo train --from zoo:KEY``. The figures, any JSON object, become metrics.json and go into the card and the file's metadata. Register the key in
-zoo/ganzoo_zoo/plugin.py afterwards.
+trainings to start from: ``ganzoo train --from zoo:KEY``. The figures, any JSON object, become metrics.json and go into
+the card and the file's metadata. Register the key in zoo/ganzoo_zoo/plugin.py afterwards.
 """
 
 import argparse

@@ -16,8 +16,8 @@ from ganzoo import UserError
 from ganzoo.config.resolving import overlay
 from ganzoo.gan.networks import layers
 from ganzoo.runs import checkpoint
+from ganzoo.training.capture import Tapes
 from ganzoo.training.sources import open_source
-from ganzoo.training.tape import Tapes
 from ganzoo.training.train import prepare
 
 IMAGES = torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(0))
