@@ -17,7 +17,7 @@ from ganzoo.config.data_choice import choose_data
 from ganzoo.config.resolving import load_config
 from ganzoo.config.train_settings import Source
 from ganzoo.data.dataset import DataSpec, TensorDataset
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, sentence
 from ganzoo.files import open_regular, read_pickle, temporary_path, write_atomic
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs import checkpoint
@@ -71,7 +71,14 @@ def import_weights(
     """
     path, registry = Path(path), load_registry()
     entry = registry.get("importer", kind)
-    found: Imported = entry.spec.load()(read_pickle(path))
+    importer: Importer = entry.spec.load()
+    state = read_pickle(path)
+    try:
+        found = importer(state)
+    except UserError as error:
+        raise UserError(f"{path} cannot be imported as {kind}: {error}") from None
+    except Exception as error:  # what an importer stumbles over where tensors have other shapes than it expects
+        raise UserError(f"{path} is damaged, or not of the format {kind}: {sentence(error)[:200]}") from error
     if not (license := license or found.license):
         raise UserError(
             f"{path} does not say how its weights may be used; give their license with --license TEXT, as the place "
@@ -121,6 +128,8 @@ def _filled(trainer: Trainer, found: Imported, path: Path) -> tuple[dict[str, nn
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    if wrong := next((key for key, tensor in tensors.items() if not tensor.isfinite().all()), ""):
+        raise UserError(f"{name}.{wrong} has numbers that are not finite")
     own = network.state_dict()
     kept = {key: value for key, value in own.items() if key not in dict(network.named_parameters())}
     try:

@@ -48,8 +48,8 @@ def r3gan(state: Any) -> Imported:
     except KeyError as error:
         raise UserError(f"this is no generator of R3GAN's code: it has no {error.args[0]}") from None
     widths = [shape[1] for shape in firsts][::-1]
-    if stages < 3 or not all(widths):
-        raise UserError("this is no generator of R3GAN's code for images from 16x16")
+    if not 3 <= stages <= 9 or not all(widths):
+        raise UserError("this is no generator of R3GAN's code for images of 16x16 to 1024x1024")
     expansion = firsts[0][0] // firsts[0][1]
     while len(widths) > 1 and widths[-1] == widths[-2]:  # the last width is kept further on
         widths.pop()

@@ -15,6 +15,7 @@ from torch import Tensor
 import ganzoo
 from ganzoo import UserError, cli
 from ganzoo.inference.importing import import_weights
+from ganzoo.training.train import prepare
 
 REGISTRY = ganzoo.load_registry()
 
@@ -109,12 +110,13 @@ def test_the_run_is_exported_and_trained_from_and_not_resumed(
     assert (drawn - published.images(state.ema, state.z, None).clamp(-1, 1)).abs().max() < 1e-5
     with pytest.raises(UserError, match=r"was imported, so there is no training that could go on; start one .* --from"):
         ganzoo.train(resume=run, steps=2)
-    options: dict[str, Any] = {"data": torch.rand(16, 3, 16, 16), "quiet": True, "out": tmp_path / "runs"}
+    options: dict[str, Any] = {"data": torch.rand(16, 3, 16, 16), "quiet": True}
     config = {"steps": 1, "batch_size": 4, "model": run_settings(run), "freeze_discriminator": 2}
-    tuned = ganzoo.train("stylegan2", from_=run, config=config, **options)
-    assert "non-commercial" in tuned.load(REGISTRY)[1]["license"]
+    tuned = prepare("stylegan2", from_=run, config=config, **options).config
+    assert tuned.train.source is not None
+    assert "non-commercial" in tuned.train.source.license
     with pytest.raises(UserError, match="ganzoo import"):
-        ganzoo.train("stylegan2", from_=tmp_path / "g.pkl", config=config, **options)
+        prepare("stylegan2", from_=tmp_path / "g.pkl", config=config, **options)
 
 
 def run_settings(run: Path) -> Any:
@@ -158,6 +160,15 @@ def test_files_that_do_not_fit_are_refused_in_a_sentence(tmp_path: Path) -> None
     (tmp_path / "run").mkdir()
     with pytest.raises(UserError, match="is there already"):
         imported(tmp_path, written(state.ema), "stylegan2-ada")
+
+
+def test_tensors_of_any_shape_are_one_sentence(tmp_path: Path) -> None:
+    state = State()
+    for index, name in enumerate(list(state.ema)[::4]):
+        wrong = (torch.tensor(1.0), torch.zeros(0, 1, 1, 1), torch.full_like(state.ema[name], torch.nan))[index % 3]
+        with pytest.raises(UserError, match=r"cannot be imported|is damaged|does not fit|are not finite|is not \["):
+            imported(tmp_path, published.nvlabs(state.g, state.d, state.ema | {name: wrong}, ""), "stylegan2-ada")
+        assert not (tmp_path / "run").exists(), name
 
 
 class Bomb:
