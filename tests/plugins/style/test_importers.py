@@ -111,16 +111,11 @@ def test_the_run_is_exported_and_trained_from_and_not_resumed(
     with pytest.raises(UserError, match=r"was imported, so there is no training that could go on; start one .* --from"):
         ganzoo.train(resume=run, steps=2)
     options: dict[str, Any] = {"data": torch.rand(16, 3, 16, 16), "quiet": True}
-    config = {"steps": 1, "batch_size": 4, "model": run_settings(run), "freeze_discriminator": 2}
-    tuned = prepare("stylegan2", from_=run, config=config, **options).config
+    tuned = prepare(from_=run, config=run / "config.toml", sets=["batch_size=4"], **options).config
     assert tuned.train.source is not None
     assert "non-commercial" in tuned.train.source.license
     with pytest.raises(UserError, match="ganzoo import"):
-        prepare("stylegan2", from_=tmp_path / "g.pkl", config=config, **options)
-
-
-def run_settings(run: Path) -> Any:
-    return ganzoo.Run.open(run).document()["model"]
+        prepare(from_=tmp_path / "g.pkl", config=run / "config.toml", **options)
 
 
 def changed(state: dict[str, Tensor], **changes: Any) -> dict[str, Tensor]:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from ganzoo import DataSpec, Image, Imported, UserError
-from ganzoo.files import entries
+from ganzoo import DataSpec, Image, Imported, UserError, files
 
 _NAMES = {"first": "body.0", "second": "body.2"}  # what modules are called there, and here
 
@@ -13,7 +12,7 @@ def example_key(state: Any) -> Imported:
 
     Raises UserError for a file of another program, and for networks that no model here has.
     """
-    generator = entries(entries(state).get("generator"))
+    generator = files.entries(files.entries(state).get("generator"))
     if "first.weight" not in generator:
         raise UserError("this is no generator of that program: it has no generator.first.weight")
     renamed = {f"{_NAMES[name.partition('.')[0]]}.{name.partition('.')[2]}": each for name, each in generator.items()}
