@@ -58,7 +58,8 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
         yield Check("function", lambda: called(entry), vital=True)
         return
     if kind == "importer":
-        yield Check("function", lambda: refuses(entry), vital=True)
+        yield Check("function", lambda: reads(entry), vital=True)
+        yield Check("refusal", lambda: refuses(entry))
         return
     if kind == "command":
         yield Check("command", lambda: documented(entry), vital=True)
@@ -121,9 +122,16 @@ def called(entry: Entry) -> None:
         raise Fault(f"{entry.spec.target} is no function (path, pieces, n, signature): {error}") from None
 
 
+def reads(entry: Entry) -> None:
+    """The importer is a function of what a file holds."""
+    try:
+        signature(entry.spec.load()).bind({})
+    except TypeError as error:
+        raise Fault(f"{entry.spec.target} is no function (state): {error}") from None
+
+
 def refuses(entry: Entry) -> None:
-    """The importer is a function of what a file holds, and says in a sentence what is wrong with other files."""
-    loads(entry)
+    """The importer says in a sentence what is wrong with files of other programs."""
     others: tuple[object, ...] = ({}, {"state_dict": {}}, [], None, 1)
     for state in others:
         try:
