@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ganzoo import UserError
-from ganzoo.files import Record, entries, module_tensors, pickles, read_pickle
+from ganzoo.files import Record, entries, module_tensors, opcodes, read_pickle
 
 TENSORS = {
     "a": torch.arange(6.0).reshape(2, 3).t(),
@@ -238,7 +238,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_too_many_parts_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickles, "_OPCODES", 100)
+    monkeypatch.setattr(opcodes, "_OPCODES", 100)
     (tmp_path / "f").write_bytes(b"\x80\x04" + b"N0" * 50 + b"N.")
     with pytest.raises(UserError, match="too many parts"):
         read_pickle(tmp_path / "f")
