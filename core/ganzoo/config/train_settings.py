@@ -8,7 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ganzoo.gan.schedules import ScheduleConfig
 
-__all__ = ["TrainSettings"]
+__all__ = ["Source", "TrainSettings"]
+
+
+class Source(BaseModel):
+    """Where the weights of a training come from that does not start from random ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="a run, zoo:NAME, or a file")
+    format: str = Field("", description="of a file of another program: what it was imported as")
+    sha256: str = Field("", description="of the weights, when they were read; empty: whatever they are now")
+    step: int = Field(0, ge=0, description="how far they were trained")
+    license: str = Field("", description="the license of the weights, if one is known")
 
 
 class TrainSettings(BaseModel):
@@ -36,6 +48,10 @@ class TrainSettings(BaseModel):
         ScheduleConfig(), description="how the learning rate changes over the run; 'ganzoo list schedule' shows how"
     )
     lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
+    source: Source | None = Field(None, description="what the weights start from; --from names it")
+    freeze_discriminator: int = Field(
+        0, ge=0, description="layers of each discriminator, from the image on, that do not learn (FreezeD)"
+    )
     log_every: int = Field(50, ge=1, description="steps between lines of metrics.jsonl")
     sample_every: int = Field(500, ge=1, description="steps between sample grids and metrics")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
