@@ -102,6 +102,7 @@ class Config:
         weights = {key: cast("RegularizerConfig", choice.settings).weight for key, choice in self.regularizers.items()}
         regularizers = {key: choice.build() for key, choice in self.regularizers.items() if weights[key]}
         trainer: Trainer = self.model.build(data, loss, regularizers)
+        trainer.samples_per_step = self.train.batch_size * self.train.accumulate
         return trainer
 
     def build_metrics(self, dataset: Dataset) -> dict[str, Metric]:

@@ -85,9 +85,12 @@ class Trainer(Configured[Settings], ABC):
     that state is kept in tensors which are changed in place, and no value is read. :meth:`prepare` is Python in each
     run. ``revision`` is to be raised there when phases have to be captured anew.
 
+    ``samples_per_step`` is how many samples a step of the training takes, its batch size times ``accumulate``, for
+    schedules that count samples.
+
     A GAN that grows (progressive growing, arXiv:1710.10196) says in ``stages`` before which steps, in ascending order,
     and implements :meth:`grow`. ``stage`` is how many of them it has reached. A checkpoint is read by a trainer that
-    grows to its step first, so that ``stages`` depends on settings and data alone.
+    grows to its step first, so that ``stages`` depends on settings, data and ``samples_per_step`` alone.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
@@ -96,6 +99,7 @@ class Trainer(Configured[Settings], ABC):
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     averaged: tuple[str, ...] = ("generator",)
     batch_multiple: int = 1
+    samples_per_step: int = 64
     revision: int = 0
     stages: Sequence[int] = ()
     stage: int = 0
