@@ -128,6 +128,14 @@ class Trainer(Configured[Settings], ABC):
             drawn = " or ".join(_plural(kind) for kind in cls.samples)
             raise UserError(f"{model} draws {drawn}, not {_plural(type(sample))}; choose other data or another model")
 
+    @classmethod
+    def regularizer_settings(cls, data: DataSpec, samples: int) -> Mapping[str, Mapping[str, Any]]:
+        """Return settings of regularizers, by key, that follow from the data and the number of samples a step.
+
+        They hold for settings that nobody has given: neither ``defaults`` nor a preset, a file or the user.
+        """
+        return {}
+
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
         """Return the phases of one training step, in order; called before training, and after each :meth:`grow`."""

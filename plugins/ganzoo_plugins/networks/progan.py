@@ -39,13 +39,11 @@ class ProGANConfig(AdversarialConfig):
     """Settings of ProGAN."""
 
     latent_dim: int = Field(128, ge=1, description="size of the latent, which is scaled to a hypersphere")
-    channel_base: int = Field(
-        1024, ge=1, description="channels times resolution, as long as channel_max is not reached"
-    )
-    channel_max: int = Field(128, ge=1, description="the most channels of a map")
+    channel_base: int = Field(512, ge=1, description="channels times resolution, as long as channel_max is not reached")
+    channel_max: int = Field(64, ge=1, description="the most channels of a map")
     deviation_group: int = Field(4, ge=1, description="samples that a minibatch deviation is taken over")
-    stable: int = Field(40_000, ge=1, description="images that each resolution but the last is trained on alone")
-    fade: int = Field(40_000, ge=1, description="images that a new resolution is faded in over")
+    stable: int = Field(20_000, ge=1, description="images that each resolution but the last is trained on alone")
+    fade: int = Field(20_000, ge=1, description="images that a new resolution is faded in over")
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3, betas=(0.0, 0.99)), description="optimizer of both")
 

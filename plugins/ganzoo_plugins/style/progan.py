@@ -50,9 +50,9 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
     generator: ProGANGenerator
     discriminator: ProGANDiscriminator
     defaults = {
-        "steps": 12_000,
+        "steps": 7_000,
         "batch_size": 32,
-        "ema": 0.999,
+        "ema": 0.998,
         "loss": {"name": "wgan_gp", "drift": 1e-3},
         "data": {"name": "mnist5k"},
     }
@@ -60,6 +60,7 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
         "paper": {
             "steps": 750_000,
             "batch_size": 16,
+            "ema": 0.999,
             "model": {
                 "latent_dim": 512,
                 "channel_base": 16_384,
