@@ -236,6 +236,18 @@ def test_a_resumed_run_takes_as_many_images_a_step(tmp_path: Path) -> None:
     assert train(sets=["batch_size=4"], **given).path == run.path
 
 
+def test_a_grown_generator_gets_an_encoder(tmp_path: Path) -> None:
+    given: Any = {"data": torch.rand(40, 1, 16, 16), "device": "cpu", "quiet": True, "out": tmp_path}
+    sets = [*SMALL, *SCHEDULE, "steps=15", "sample_every=15"]
+    run = train("progan", sets=sets, **given)
+    small = ["steps=1", "model.width=4", "batch_size=4"]
+    encoder = train("encoder_regression", sets=small, generator=run.path, **given)
+    mine, theirs = (each.load_all(load_registry())["generator"][0].state_dict() for each in (run, encoder))
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    with pytest.raises(UserError, match="train it first"):
+        train("encoder_regression", sets=[*small, "model.gan=progan"], **given)
+
+
 def test_other_sizes_and_batches_are_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="can be divided by 2 at least twice"):
         training(size=(1, 8, 8))
