@@ -167,6 +167,7 @@ def test_the_schedule_counts_images() -> None:
     loop = training("batch_size=2", "accumulate=4", "model.deviation_group=2", "model.stable=24", "model.fade=80")
     assert loop.trainer.stages == [3, 13, 16, 26]
     paper = load_config(load_registry(), "progan", preset="paper").build_trainer(images(3, 32, 32).spec)
+    assert paper.optimizers["generator"].param_groups[0]["lr"] == 1e-3
     assert paper.stages == [37_500 * k for k in range(1, 7)]
 
 
