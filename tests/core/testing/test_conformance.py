@@ -26,6 +26,7 @@ CHECKED = (
 ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
 NARROW = {  # their own networks, and those of their presets, take most of a minute
     "stylegan2": ("model.channel_base=64", "model.channel_max=8"),
+    "progan": ("model.channel_base=64", "model.channel_max=8"),
     "sagan": ("model.width=4",),
     "biggan": ("model.width=4", "model.embedding_dim=8", "model.standing=1"),
     "r3gan": ("model.widths=[8,16]", "model.group=8"),
