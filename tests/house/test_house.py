@@ -56,8 +56,8 @@ def test_every_public_name_has_an_example_that_runs():
 
 def test_ci_runs_the_readmes_test_command():
     commands = re.findall(r"```sh\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(commands[1].splitlines()) == 1
-    assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+    (tests,) = [command for command in commands if "pytest" in command]
+    assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 def test_the_readmes_python_runs_where_there_is_no_torch(tmp_path):

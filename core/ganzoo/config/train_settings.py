@@ -23,6 +23,8 @@ class Source(BaseModel):
     sha256: str = Field("", description="of the weights, when they were read; empty: whatever they are now")
     step: int = Field(0, ge=0, description="how far they were trained")
     license: str = Field("", description="the license of the weights, if one is known")
+
+
 class HalfLife(BaseModel):
     """How fast averaged weights forget, in images: the form in which StyleGAN2 and R3GAN state it."""
 

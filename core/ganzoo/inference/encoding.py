@@ -100,7 +100,7 @@ def encode(
     *,
     optimize: bool = False,
     steps: int = 200,
-    label: int | Mapping[str, int] | None = None,
+    label: int | str | Mapping[str, int | str] | None = None,
     attributes: Vectors = None,
     reconstruct: bool = False,
     background: str = "white",
@@ -112,8 +112,8 @@ def encode(
 
     ``model`` is called as in :func:`ganzoo.load`. Its encoder is asked, if it has one; with ``optimize`` what the
     encoder finds is improved, or found without one, so that the drawn pixels come near: in so many ``steps`` of
-    gradients for a run, of a search without gradients for a file. A conditional generator is
-    given the class ``label``, an index, or a class for each of several labels by its name, and ``attributes`` as in
+    gradients for a run, of a search without gradients for a file. A conditional generator is given the class ``label``,
+    by index or name, or a class for each of several labels by the label's name, and ``attributes`` as in
     :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With ``reconstruct`` the
     generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
 
@@ -163,7 +163,7 @@ def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
     return encoder
 
 
-def _generator(model: Model, label: int | Mapping[str, int] | None, attributes: Vectors) -> _Conditioned:
+def _generator(model: Model, label: int | str | Mapping[str, int | str] | None, attributes: Vectors) -> _Conditioned:
     """Return the model's generator, conditioned; raises :class:`UserError` if it is none that can be encoded for."""
     loaded = load(model, "generator")
     signature = loaded.signature

@@ -68,10 +68,10 @@ class TrainedModel:
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is a class for all samples, or one each, or these by the name of the label where there are several;
-        classes take turns if it is left out. ``attributes`` are vectors, or numbers by name; ``truncation`` below 1
-        draws more typical samples; ``latents``, [n, *shape], are used in place of those of the seed. See
-        :meth:`ganzoo_runtime.Generator.sample`.
+        ``label`` is a class for all samples, or one each, by name (``"cat"``) or index from 0, or these by the name of
+        the label where there are several; classes take turns if it is left out. ``attributes`` are vectors, or numbers
+        by name; ``truncation`` below 1 draws more typical samples; ``latents``, [n, *shape], are used in place of those
+        of the seed. See :meth:`ganzoo_runtime.Generator.sample`.
         """
         with user_errors():
             return self.sampler.sample(

@@ -29,7 +29,8 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
     ``weights`` are what a fine-tuning starts from; what of them fits is reported on stderr unless ``quiet``. Returns
     the config with what the model derives from the data, with the precision that ``"auto"`` stands for here, so that a
     run keeps it wherever it is resumed, and without the metrics that the user has not named and that cannot be computed
-    here; they are reported on stderr unless ``quiet``. Raises :class:`UserError` for anything else that would end the training in its first step.
+    here; they are reported on stderr unless ``quiet``. Raises :class:`UserError` for anything else that would end the
+    training in its first step.
     What was built is discarded; torch's random state is seeded again, as at the start of a training.
     """
     device = resolve_device(config.train.device)
