@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.optimizers import Optimizer, OptimizerConfig
     from ganzoo.gan.precision import full_precision, widened
     from ganzoo.gan.schedules import Schedule, ScheduleConfig
+    from ganzoo.gan.spectral import normalize_spectrum
     from ganzoo.gan.tracker import Tracker, TrackerConfig
     from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
     from ganzoo.images.animation import write_animation
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.exporting import export
     from ganzoo.inference.formats import Format, Sampler, Sink
+    from ganzoo.inference.importing import Imported, import_weights
     from ganzoo.inference.model import TrainedModel
     from ganzoo.inference.opening import load
     from ganzoo.inference.sampling import draw_inputs
@@ -105,6 +107,7 @@ _HOME = {
     "gan.optimizers": ("Optimizer", "OptimizerConfig"),
     "gan.precision": ("full_precision", "widened"),
     "gan.schedules": ("Schedule", "ScheduleConfig"),
+    "gan.spectral": ("normalize_spectrum",),
     "gan.tracker": ("Tracker", "TrackerConfig"),
     "gan.trainer": ("Phase", "Trainer", "TrainerConfig"),
     "images.animation": ("write_animation",),
@@ -116,6 +119,7 @@ _HOME = {
     "inference.comparison": ("Comparison", "RunSummary", "compare"),
     "inference.encoding": ("Encoding", "encode"),
     "inference.evaluation": ("Evaluation", "evaluate"),
+    "inference.importing": ("Imported", "import_weights"),
     "inference.model": ("TrainedModel",),
     "inference.opening": ("load",),
     "inference.sampling": ("draw_inputs",),
@@ -139,7 +143,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean",
     "fit",
-    "Format", "Sampler", "Sink",
+    "Format", "Imported", "Sampler", "Sink",
     "DiscriminatorObjective",
     "ImageReader", "grid", "save_grid", "write_animation",
     "Loop",
@@ -147,8 +151,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
-    "compare", "draw_inputs", "encode", "evaluate", "export", "load", "train", "translate",
-    "full_precision", "widened",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "train", "translate",
+    "full_precision", "normalize_spectrum", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",

@@ -25,7 +25,7 @@ Loss LossConfig Mask Metric MetricConfig Network Optimizer OptimizerConfig Phase
 RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Sequence Signature Sink Spec Stream
 Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig TrainingError Translator UserError
 __version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid
-hookimpl load load_config load_registry save_grid testing train translate widened write_animation
+hookimpl load load_config load_registry normalize_spectrum save_grid testing train translate widened write_animation
 """
 
 

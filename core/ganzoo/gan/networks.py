@@ -1,5 +1,6 @@
 """The two networks: base classes of generators and discriminators."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from ganzoo.fields import Signature
 from ganzoo.gan.precision import widened
 
-__all__ = ["Discriminator", "Generator", "MixesSamples", "Network"]
+__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "layers"]
 
 
 class Network(nn.Module):
@@ -49,3 +50,19 @@ class MixesSamples(Protocol):
     """
 
     mixes_samples: bool
+
+
+def layers(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of a network with their names, in the order in which they were made.
+
+    Those are its modules with parameters; in place of lists of modules (``Sequential``, ``ModuleList``), and of a
+    module that holds all the others, those inside of them.
+    """
+    inside = [(name, child) for name, child in network.named_children() if any(True for _ in child.parameters())]
+    alone = len(inside) == 1 and not prefix
+    for name, child in inside:
+        if isinstance(child, nn.Sequential | nn.ModuleList) or (alone and any(True for _ in child.children())):
+            below = list(layers(child, f"{prefix}{name}."))
+            yield from below or [(f"{prefix}{name}", child)]
+        else:
+            yield f"{prefix}{name}", child

@@ -85,9 +85,12 @@ class Trainer(Configured[Settings], ABC):
     that state is kept in tensors which are changed in place, and no value is read. :meth:`prepare` is Python in each
     run. ``revision`` is to be raised there when phases have to be captured anew.
 
+    ``samples_per_step`` is how many samples a step of the training takes, its batch size times ``accumulate``, for
+    schedules that count samples.
+
     A GAN that grows (progressive growing, arXiv:1710.10196) says in ``stages`` before which steps, in ascending order,
     and implements :meth:`grow`. ``stage`` is how many of them it has reached. A checkpoint is read by a trainer that
-    grows to its step first, so that ``stages`` depends on settings and data alone.
+    grows to its step first, so that ``stages`` depends on settings, data and ``samples_per_step`` alone.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
@@ -96,6 +99,7 @@ class Trainer(Configured[Settings], ABC):
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     averaged: tuple[str, ...] = ("generator",)
     batch_multiple: int = 1
+    samples_per_step: int = 64
     revision: int = 0
     stages: Sequence[int] = ()
     stage: int = 0
@@ -123,6 +127,14 @@ class Trainer(Configured[Settings], ABC):
         if not isinstance(sample, cls.samples):
             drawn = " or ".join(_plural(kind) for kind in cls.samples)
             raise UserError(f"{model} draws {drawn}, not {_plural(type(sample))}; choose other data or another model")
+
+    @classmethod
+    def regularizer_settings(cls, data: DataSpec, samples: int) -> Mapping[str, Mapping[str, Any]]:
+        """Return settings of regularizers, by key, that follow from the data and the number of samples a step.
+
+        They hold for settings that nobody has given: neither ``defaults`` nor a preset, a file or the user.
+        """
+        return {}
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
@@ -152,6 +164,15 @@ class Trainer(Configured[Settings], ABC):
     def averaged_networks(self) -> dict[str, nn.Module]:
         """Return the networks that an average is kept of; of those that are added later, the ones that are there."""
         return {name: self.networks[name] for name in self.averaged if name in self.networks}
+
+    def settle(self, averages: Mapping[str, nn.Module]) -> None:
+        """Finish the averaged networks, by name, before they are sampled or saved; does nothing by default.
+
+        For what no average of weights has, as statistics that belong to these very weights. It may change buffers in
+        place, which are copied from the trained networks again in the next step, and draws nothing from torch's global
+        random state.
+        """
+        return
 
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """Return the networks that can be sampled and exported, the main one first; by default all averaged ones."""

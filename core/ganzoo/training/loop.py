@@ -14,7 +14,7 @@ from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
-from ganzoo.gan.networks import Network
+from ganzoo.gan.networks import Discriminator, Network, layers
 from ganzoo.gan.precision import choose_precision, mixed_precision, products
 from ganzoo.gan.schedules import Schedule
 from ganzoo.gan.trainer import Phase, Trainer
@@ -50,7 +50,7 @@ class Loop:
         # What "auto" depends on is known here: the device, and what is drawn.
         precision = choose_precision(settings.precision, trainer.device, dataset.spec.sample)
         self.settings = settings.model_copy(update={"precision": precision})
-        self.step = 0
+        self.step = self._settled = 0
         self.dataset = dataset
         self.stream = Stream(dataset, settings.batch_size, settings.seed)
         self.phases: list[Phase] = []
@@ -74,6 +74,8 @@ class Loop:
         self.phases[:] = trainer.phases()
         if any(phase.takes_step for phase in self.phases):
             self._clock = self._clock.to(trainer.device)
+        if self.settings.freeze_discriminator:
+            self._freeze(self.settings.freeze_discriminator)
         # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
         # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
         self._trainable = {
@@ -119,6 +121,22 @@ class Loop:
         rates = [hold_rates(optimizer, self.trainer.device) for optimizer in self.trainer.optimizers.values()]
         clock = [self._clock] if any(phase.takes_step for phase in self.phases) else []
         captures.rates = [self._new_share, *clock, *(rate for each in rates for rate in each)]
+
+    def _freeze(self, count: int) -> None:
+        """Freeze the first layers of each discriminator, which are those nearest to the image (FreezeD)."""
+        discriminators = {name: each for name, each in self.trainer.networks.items() if isinstance(each, Discriminator)}
+        if not discriminators or self.trainer.stages:
+            what = "grows at the image's end" if discriminators else "has none"
+            raise UserError(f"freeze_discriminator is for a discriminator's first layers, and this model {what}")
+        for name, network in discriminators.items():
+            known = list(layers(network))
+            if count >= len(known):
+                raise UserError(
+                    f"freeze_discriminator={count} leaves nothing of the {name} to learn, which has {len(known)} "
+                    f"layers: {', '.join(layer for layer, _ in known)}"
+                )
+            for _, layer in known[:count]:
+                layer.requires_grad_(False)
 
     def _check(self, phase: Phase) -> None:
         """Refuse a phase whose optimizer does not hold the parameters that it updates.
@@ -220,9 +238,7 @@ class Loop:
 
     def _average(self) -> None:
         """Take the weights after this step into the averages."""
-        # Warm-up: with the full decay from the first step, the random initial weights would stay in the average for
-        # thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
-        share = 1 - min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        share = 1 - self.settings.ema_decay(self.step - 1)
         if self.captures is None:
             for average in self._averages:
                 average.update(share)
@@ -278,8 +294,15 @@ class Loop:
         """Return what can be sampled, with averaged weights."""
         return self.trainer.exports(self.ema)
 
+    def settle(self) -> None:
+        """Let the trainer finish the averaged networks as they are after this step."""
+        if self._settled != self.step:
+            self.trainer.settle(self.ema)
+            self._settled = self.step
+
     def save(self, folder: str | PathLike[str], stale: Collection[Path] = ()) -> Path:
         """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
+        self.settle()
         state = {
             "optimizers": {name: portable(each.state_dict()) for name, each in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),

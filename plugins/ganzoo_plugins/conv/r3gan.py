@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod, sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo_plugins.networks.sizes import num_downsamples
+from ganzoo_plugins.networks.style import Filter
 
 __all__ = ["R3GAN", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "ResidualBlock"]
 
@@ -41,6 +42,9 @@ class R3GANConfig(AdversarialConfig):
     blocks: int = Field(1, ge=1, description="residual blocks a stage")
     expansion: int = Field(2, ge=1, description="how many times the channels inside a block are those outside")
     group: int = Field(8, ge=1, description="channels that a group of the inner 3x3 convolution sees")
+    fir: bool = Field(
+        False, description="resample with the filter [1, 3, 3, 1] and zeros around the map, as the authors' code does"
+    )
     optimizer: OptimizerConfig = Field(
         OptimizerConfig(lr=3e-3, betas=(0.0, 0.99)), description="optimizer of both; betas as in the paper"
     )
@@ -123,7 +127,7 @@ class R3GANGenerator(Generator):
             self.body.extend(_stage(config, width, len(widths)))
             if narrower is not None:
                 # The 1x1 convolution stands before the interpolation, which gives the same and costs a quarter.
-                self.body.extend([*_narrowed(width, narrower), Double()])
+                self.body.extend([*_narrowed(width, narrower), Filter("up", gain=4) if config.fir else Double()])
         self.body.append(_initialized(nn.Conv2d(widths[0], sample.channels, 1)))
         self.limits = sample.range
 
@@ -145,11 +149,31 @@ class R3GANDiscriminator(Discriminator):
         for width, wider in zip(widths, [*widths[1:], None], strict=True):
             self.body.extend(_stage(config, width, len(widths)))
             if wider is not None:
-                self.body.extend([nn.AvgPool2d(2), *_narrowed(width, wider)])
+                self.body.extend([Filter("down") if config.fir else nn.AvgPool2d(2), *_narrowed(width, wider)])
         self.body.append(Reading(start))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
+
+
+def _authors(batch: int, gamma: float, widths: tuple[int, ...], half_life: float, augmented: float) -> dict[str, Any]:
+    """Return settings of the authors' code, of which half-life and schedules are in images; gamma is the final one."""
+    images, fall = 2.5e8, 2e7
+    return {
+        "steps": round(images / batch),
+        "batch_size": batch,
+        "ema": round(0.5 ** (batch / half_life), 6),
+        "lr_schedule": {"name": "cosine", "end": 0.25, "until": fall / images},
+        "lr_warmup": 0,
+        "regularizer": {key: {"weight": gamma, "interval": 1} for key in ("r1", "r2")},
+        "model": {
+            "widths": widths,
+            "blocks": 2,
+            "group": 16,
+            "optimizer": {"lr": 2e-4, "betas": (0.0, 0.99)},
+            "augment": {"policy": "ada", "probability": augmented, "ramp": round(fall)},
+        },
+    }
 
 
 class R3GAN(AdversarialTrainer[R3GANConfig]):
@@ -162,9 +186,12 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
 
     The defaults are made for small images and a CPU: one block a stage, few channels, both penalties at every fourth
     step. The preset ``paper`` has the paper's CIFAR-10 settings (two blocks, groups of 16, the gamma that it starts
-    with) at a third of its channels; its own networks are ``model.widths=[768]``. The paper lets learning rate, gamma
-    and the second beta go from one value to another; here only the learning rate does. The authors' augmentation,
-    with a probability that rises from 0, is ``ada`` with ``model.augment.ramp``.
+    with) at a third of its channels. ``cifar``, ``ffhq64`` and ``ffhq256`` have the authors' widths, batches and rates,
+    which fall in the first 20 million images and then stay, while the chance of ``ada``'s augmentations rises. In that
+    time the paper also lets gamma fall to a tenth and the second beta rise from 0.9 to 0.99; the presets have the final
+    values from the start. Where training is unstable at first, take ten times the gamma, which the paper starts with.
+    ``ffhq64`` and ``ffhq256`` are for a folder of images (``--data folder``), and run as long as ``cifar``, 250 million
+    images.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
@@ -180,6 +207,9 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
         "data": {"name": "mnist5k"},
     }
     presets = {
+        "cifar": _authors(512, 0.005, (768,), 5e6, 0.55),
+        "ffhq64": _authors(256, 0.2, (384, 768), 5e5, 0.3),
+        "ffhq256": _authors(256, 15.0, (96, 192, 384, 768), 5e5, 0.3),
         "paper": {
             "steps": 40_000,
             "batch_size": 512,
@@ -188,7 +218,7 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
             "lr_warmup": 0,
             "regularizer": {"r1": {"weight": 0.05, "interval": 1}, "r2": {"weight": 0.05, "interval": 1}},
             "model": {"widths": (256,), "blocks": 2, "group": 16, "optimizer": {"lr": 2e-4}},
-        }
+        },
     }
 
     def build_generator(self, sample: Image) -> Generator:
