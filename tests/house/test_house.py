@@ -47,10 +47,10 @@ def names_in(code):
 
 
 def test_every_public_name_has_an_example_that_runs():
-    """They are those of docs/python.md and of the guide's plugin, which other tests run as they are."""
+    """They are those of docs/python.md and the sample plugins, which other tests run as they are."""
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    examples += [path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "outsider").rglob("*.py")]
+    examples += [path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "plugins").rglob("*.py")]
     assert set(ganzoo.__all__) - {name for code in examples for name in names_in(code)} == set()
 
 
