@@ -60,7 +60,7 @@ def test_python_without_torch(tmp_path: Path, bare: str, colors: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(("--n", 0), "at least 1"), (("--label", 12), "there is no class 12")]
+    ("arguments", "message"), [(("--n", 0), "at least 1"), (("--label", 12), "unknown label '12'")]
 )
 def test_python_refuses_in_a_sentence(tmp_path: Path, bare: str, arguments: tuple[object, ...], message: str) -> None:
     done = run(

@@ -20,12 +20,12 @@ from ganzoo.testing.bench import draw
 PUBLIC = """
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Augmentation AugmentationConfig Batch Bound
 Column Comparison Config DataSpec Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field
-Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Interrupted Label Latent Loop
+Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Imported Interrupted Label Latent Loop
 Loss LossConfig Mask Metric MetricConfig Network Optimizer OptimizerConfig Phase Points Registry Regularizer
 RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Sequence Signature Sink Spec Stream
 Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig TrainingError Translator UserError
 __version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid
-hookimpl load load_config load_registry normalize_spectrum save_grid testing train translate widened write_animation
+hookimpl import_weights load load_config load_registry normalize_spectrum save_grid testing train translate widened write_animation
 """
 
 
@@ -47,8 +47,9 @@ def names_in(code):
 
 
 def test_every_public_name_has_an_example_that_runs():
-    """They are those of docs/python.md and the sample plugins, which other tests run as they are."""
-    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    """They are those of docs/python.md, docs/plugins and the sample plugins, which other tests run as they are."""
+    guide = (ROOT / "docs" / "plugins").glob("*.md")
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "python.md", *sorted(guide)))
     examples = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     examples += [path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "plugins").rglob("*.py")]
     assert set(ganzoo.__all__) - {name for code in examples for name in names_in(code)} == set()

@@ -63,7 +63,7 @@ def test_a_schedule_that_is_named_anew_drops_the_settings_of_the_one_before(tmp_
     path = tmp_path / "config.toml"
     path.write_text(tomli_w.dumps(resolved("lr_schedule=step", "lr_schedule.every=7").to_dict()))
     config = resolved("lr_schedule=cosine", file=path)
-    assert config.to_dict()["lr_schedule"] == {"name": "cosine"}
+    assert config.to_dict()["lr_schedule"] == {"name": "cosine", "end": 0.0, "until": 1.0}
     config = resolved("lr_schedule.gamma=0.1", file=path)
     assert config.to_dict()["lr_schedule"] == {"name": "step", "every": 7, "gamma": 0.1}
 
