@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import Parameter, signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 from ganzoo.errors import GanzooError, UserError
-from ganzoo.fields import Image, Latent
+from ganzoo.fields import Image
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import ROOT, Name
 from ganzoo.runs.run import Run
 
 __all__ = ["export"]
-
-_OF_LATENTS = ("directions", "latent_mean")
 
 
 def export(
@@ -80,13 +78,24 @@ def export(
     for name, (network, known) in networks.items():
         file = path if path is not None and not every_network else (path or run.path) / f"{name}.{key}"
         added = dict(metadata or {})
-        if every_network and not any(isinstance(field, Latent) for field in network.signature.inputs):
-            added = {entry: value for entry, value in added.items() if entry not in _OF_LATENTS}
+        if every_network:  # directions and means go to the networks that take what they are of
+            taken = {field.name for field in network.signature.inputs}
+            added = {entry: _of(taken, entry, value) for entry, value in added.items()}
         document = writer.export(network, file, {**known, **added}, **asked[name])
         if not isinstance(document, Mapping) or not file.is_file():
             raise GanzooError(f"the format {key} did not write {file} and return its metadata, which is its mistake")
         written[file] = document
     return written
+
+
+def _of(latents: Collection[str], entry: str, value: Any) -> Any:
+    """Return an entry of the metadata without the directions and the means of other latents than these."""
+    match entry, value:
+        case "directions", Mapping():
+            return {name: each for name, each in value.items() if each["latent"] in latents}
+        case "latent_mean", Mapping():
+            return {name: each for name, each in value.items() if name in latents}
+    return value
 
 
 def _check_options(key: str, writer: Format, asked: Mapping[str, Any]) -> None:

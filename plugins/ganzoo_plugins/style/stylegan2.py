@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo import (
     AdversarialTrainer,
@@ -14,6 +14,7 @@ from ganzoo import (
     GeneratorRegularizer,
     Image,
     Loss,
+    Network,
     OptimizerConfig,
     Regularizer,
     draw_latent,
@@ -147,4 +148,10 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         """Return the synthesis network as a function of w, for half a batch, as in the authors' code."""
         network, half = self.generator, max(n // 2, 1)
         w = network.mapping(draw_latent(network, half, self.device), *(each[:half] for each in condition))
-        return network.draw, w
+        return lambda w: network.synthesis.draw([w] * network.synthesis.num_styles), w
+
+    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
+        """Return the generator, and apart its mapping and its synthesis network."""
+        generator = networks["generator"]
+        assert isinstance(generator, StyleGAN2Generator)
+        return {"generator": generator, "mapping": generator.mapping, "synthesis": generator.synthesis}
