@@ -237,18 +237,18 @@ class Generator:
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is a class for all samples or one for each, always by index, whatever the classes are called
-        (``names.index(name)`` for the ``names`` in the signature); of a model with several labels, a mapping from names
-        of labels to such. Labels that are left out take all their combinations in turn, the first one changing fastest:
-        sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of the second, and so on. ``attributes`` is a
-        vector for all samples, [dim], or one for each, [n, dim]; or a mapping from names of attributes (their indices
-        if they have no names) to numbers, which take the place of these entries of the signature's examples. The
-        examples, zeros if there are none, take turns. ``truncation`` moves the latents towards their mean, 0 unless the
-        metadata say otherwise: below 1 for more typical and less varied samples. Of a style-based model it moves the
-        styles in place of the latents; a list of numbers moves as many of them, from the coarsest on. ``latents`` are
-        used as they are in place of drawn ones: one for all samples, [*shape], or one for each, [n, *shape], of the
-        first latent; or a mapping from names of latents, and of styles, to such. ``batch`` samples are computed at a
-        time, by default as many as is fastest; it changes speed and memory, not the latents.
+        ``label`` is a class for all samples or one for each; of a model with several labels, a mapping from names of
+        labels to such. A class is a whole number, its index from 0 whatever the classes are called, or a text, its name
+        as on the command line. Labels that are left out, or ``"all"``, take all their combinations in turn, the first
+        one changing fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of the second, and so
+        on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a mapping from names of
+        attributes (their indices if they have no names) to numbers, which take the place of these entries of the
+        signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the latents
+        towards their mean, 0 unless the metadata say otherwise: below 1 for more typical and less varied samples. Of a
+        style-based model it moves the styles in place of the latents; a list of numbers moves as many of them, from the
+        coarsest on. ``latents`` are used as they are in place of drawn ones: one for all samples, [*shape], or one for
+        each, [n, *shape], of the first latent; or a mapping from names of latents, and of styles, to such. ``batch``
+        samples are computed at a time, by default as many as is fastest; it changes speed and memory, not the latents.
 
         Raises ValueError, before anything is computed, for what this model cannot be asked, and for a model that takes
         images: call it with arrays.

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .fields import KINDS, check_labels, kind_of
 from .latent_arithmetic import pick, truncate
-from .text import did_you_mean
+from .text import class_index, did_you_mean
 
 __all__ = [
     "GENERATOR",
@@ -48,8 +48,8 @@ GENERATOR = "numpy.random.Philox"
 Fields = Sequence[Mapping[str, Any]]
 """The inputs of a signature, as JSON."""
 Floats = NDArray[np.float32]
-Classes = int | Sequence[int] | NDArray[np.integer[Any]]
-"""A class for all samples, or one for each."""
+Classes = int | str | Sequence[int] | Sequence[str] | NDArray[Any]
+"""A class for all samples, or one for each: indices from 0, or names."""
 Labels = Classes | Mapping[str, Classes] | None
 """The labels of a request; see :meth:`Generator.sample`."""
 Vectors = ArrayLike | Mapping[str, float] | None
@@ -230,31 +230,39 @@ def _truncation(value: Truncation) -> float:
 
 
 def _label_rows(fields: Fields, n: int, label: Labels) -> dict[str, NDArray[Any]]:
-    """Return the classes that are asked for, int64 [1] or [n], by the name of the label."""
-    classes = {field["name"]: field["classes"] for field in fields if field["kind"] == "label"}
+    """Return the classes that are asked for, int64 [1] or [n], by the name of the label; others take turns."""
+    labels = {field["name"]: field for field in fields if field["kind"] == "label"}
     if label is None:
         return {}
     if not isinstance(label, Mapping):
-        if not classes:
+        if not labels:
             raise ValueError("this model has no labels; leave the label out")
-        if len(classes) > 1:
+        if len(labels) > 1:
             raise ValueError(
-                f"this model has the labels {', '.join(classes)}; name the one that is meant: {{name: class}}"
+                f"this model has the labels {', '.join(labels)}; name the one that is meant: {{name: class}}"
             )
-        label = dict.fromkeys(classes, label)
+        label = dict.fromkeys(labels, label)
     rows = {}
     for name, value in label.items():
-        if name not in classes:
-            raise _unknown("label", name, classes)
+        if name not in labels:
+            raise _unknown("label", name, labels)
+        if isinstance(value, str) and value == "all":
+            continue
         try:
             row = np.asarray(value)
         except ValueError:  # lists of several lengths
             row = np.empty(0)
-        if row.dtype.kind not in "iu" or row.shape not in ((), (n,)):
+        if row.dtype.kind not in "iuU" or row.shape not in ((), (n,)):
             raise ValueError(
-                f"the label {name!r} is one whole number, the index of a class, or one for each of the {n} samples"
+                f"the label {name!r} is one class, by its index (a whole number) or its name, "
+                f"or one for each of the {n} samples"
             )
-        check_labels(name, row, classes[name])
+        classes = labels[name]["classes"]
+        if row.dtype.kind == "U":
+            texts = row.ravel().tolist()
+            index = {text: class_index(text, labels[name]["names"], classes, f"label {text!r}") for text in set(texts)}
+            row = np.array([index[text] for text in texts])
+        check_labels(name, row, classes)
         rows[name] = row.reshape(-1).astype(np.int64)
     return rows
 

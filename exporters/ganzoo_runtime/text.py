@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import isfinite
 
-__all__ = ["NAME", "did_you_mean", "fits", "same", "shown"]
+__all__ = ["NAME", "class_index", "did_you_mean", "fits", "same", "shown"]
 
 NAME = "it has control characters, or bytes that are no text"
 """Why a text does not fit to be a name."""
@@ -20,6 +21,9 @@ NAME = "it has control characters, or bytes that are no text"
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # These but for tab and line feed, the marks of direction, and the separators of lines and paragraphs.
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_LISTED = 20  # names of classes in a sentence
+_DIGITS = 18  # of a class's number
 
 
 def fits(text: str, *, lines: bool = False) -> bool:
@@ -47,6 +51,31 @@ def same(text: str, names: Iterable[str]) -> str:
     plain = unicodedata.normalize("NFC", text)
     alike = [name for name in names if unicodedata.normalize("NFC", name) == plain]
     return text if text in alike or not alike else alike[0]
+
+
+def class_index(text: str, names: Sequence[str], classes: int, asked: str) -> int:
+    """Return the index of the class that is meant by its name, or by its number from 0.
+
+    A number is understood unless any of the ``names`` is another number (1, 2 ...; years): whoever writes one there
+    means a name. Raises ValueError for a class that there is not; ``asked`` is what was written, and where.
+    """
+    if (known := same(text, names)) in names:
+        return names.index(known)
+    if any(_is_number(known) and known != str(index) for index, known in enumerate(names)):
+        more = ", ..." if classes > _LISTED else ""
+        listed = ", ".join(map(repr, names[:_LISTED]))
+        raise ValueError(f"unknown {asked}: the classes are known by their names alone, {listed}{more}, or 'all'")
+    if text.isdecimal() and len(text) <= _DIGITS and int(text) < classes:
+        return int(text)
+    close = did_you_mean(text, names) if names else ""
+    raise ValueError(f"unknown {asked}: it is a number from 0 to {classes - 1}, a name or 'all'{close}")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -97,11 +97,12 @@ def test_the_class_that_is_drawn_is_the_one_that_is_called_so(cli: Command, floo
     assert cli("sample", "generator.onnx", "-n", 3, "--label", 2, "--out", "second.npz").code == 0
     with np.load("second.npz") as drawn:
         assert drawn["y"].tolist() == [1, 1, 1]
-        # In Python, what is given is the index.
+        # In Python, a whole number is the index, and a text the name.
         file = Generator("generator.onnx")
-        np.testing.assert_array_equal(file.sample(3, label=1), drawn["samples"])
-        with pytest.raises(ValueError, match="one whole number, the index of a class"):
-            file.sample(3, label="2")
+        for second in (1, "2", ["2", "2", "2"]):
+            np.testing.assert_array_equal(file.sample(3, label=second), drawn["samples"])
+        with pytest.raises(ValueError, match="unknown label '0': the classes are known by their names alone, '1', '2'"):
+            file.sample(3, label="0")
 
 
 def test_attributes_that_are_called_numbers(cli: Command, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo.errors import UserError, did_you_mean
+from ganzoo.errors import UserError, did_you_mean, user_errors
 from ganzoo.runs.naming import located
-from ganzoo_runtime.text import same
+from ganzoo_runtime.text import class_index, same
 
 if TYPE_CHECKING:
     from ganzoo.fields import Attributes, Label, Signature
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["TF32", "Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
 
 _TF32 = "GANZOO_TF32"  # ganzoo_runtime.providers has it too, which imports onnxruntime
-_SHOWN = 20  # names of classes in a sentence
-_LONGEST = 18  # digits of a class's number
 
 Model = Annotated[
     str,
@@ -97,7 +95,7 @@ def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:
         field, name = _label(text, fields)
         if field.name in classes:
             raise UserError(f"--label gives {field.name} twice")
-        classes[field.name] = _class(text, name, field)
+        classes[field.name] = None if name == "all" else _index(text, name, field)
     return {name: index for name, index in classes.items() if index is not None}
 
 
@@ -114,29 +112,9 @@ def _label(text: str, fields: Sequence[Label]) -> tuple[Label, str]:
     raise UserError(f"--label {text!r} does not say which label is meant: it is LABEL=CLASS{close}")
 
 
-def _class(text: str, name: str, field: Label) -> int | None:
-    if name == "all":
-        return None
-    if (known := same(name, field.names)) in field.names:
-        return field.names.index(known)
-    # A number where the names are numbers of another kind (1, 2 ...; years): whoever types one means a name.
-    if any(_is_number(known) and known != str(index) for index, known in enumerate(field.names)):
-        more = ", ..." if field.classes > _SHOWN else ""
-        names = ", ".join(map(repr, field.names[:_SHOWN]))
-        raise UserError(
-            f"unknown --label {text!r}: the classes are known by their names alone, {names}{more}, or 'all'"
-        )
-    if name.isdecimal() and len(name) <= _LONGEST and int(name) < field.classes:
-        return int(name)
-    close = did_you_mean(name, field.names) if field.names else ""
-    raise UserError(f"unknown --label {text!r}: it is a number from 0 to {field.classes - 1}, a name or 'all'{close}")
-
-
-def _is_number(name: str) -> bool:
-    try:
-        return isfinite(float(name))
-    except ValueError:
-        return False
+def _index(text: str, name: str, field: Label) -> int:
+    with user_errors():
+        return class_index(name, field.names, field.classes, f"--label {text!r}")
 
 
 def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, float]:

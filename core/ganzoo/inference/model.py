@@ -68,10 +68,10 @@ class TrainedModel:
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
-        ``label`` is a class for all samples, or one each, or these by the name of the label where there are several;
-        classes take turns if it is left out. ``attributes`` are vectors, or numbers by name; ``truncation`` below 1
-        draws more typical samples (of a style-based model in W, with a list of numbers that many of its styles, from
-        the coarsest on); ``latents``, [n, *shape], are used in place of those of the seed. See
+        ``label`` is a class for all samples, or one each, by name (``"cat"``) or index from 0, or these by the name of
+        the label where there are several; classes take turns if it is left out. ``attributes`` are vectors, or numbers
+        by name; ``truncation`` below 1 draws more typical samples, of a style-based model in W (a list of numbers: as
+        many of its styles, from the coarsest on); ``latents``, [n, *shape], are used in place of those of the seed. See
         :meth:`ganzoo_runtime.Generator.sample`.
         """
         with user_errors():

@@ -71,7 +71,7 @@ def save_samples(
         )
     try:
         if suffix == ".png":
-            fixed = label if isinstance(label, Mapping) else ()
+            fixed = [name for name, of in label.items() if str(of) != "all"] if isinstance(label, Mapping) else ()
             save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
         elif suffix == ".npz":
             pieces = [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)]

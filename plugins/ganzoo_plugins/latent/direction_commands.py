@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo import UserError, cli, did_you_mean
-from ganzoo_plugins.latent.editing_commands import done, only_png, open_editor, save_images, save_rows
+from ganzoo_plugins.latent.editing_commands import On, done, only_png, open_editor, save_images, save_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,6 +78,7 @@ def fit(
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
+    on: On = None,
     out: Keep = Path("directions.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
 ) -> None:
@@ -92,7 +93,7 @@ def fit(
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
     evaluator = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
-    editor = open_editor(model, label, attribute, seed, 1.0)
+    editor = open_editor(model, label, attribute, seed, 1.0, on)
     if evaluator is not None:
         columns = labeling.evaluate_samples(editor, evaluator, n)
     else:
@@ -134,6 +135,7 @@ def find(
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
+    on: On = None,
     out: Keep = Path("directions.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
 ) -> None:
@@ -146,9 +148,9 @@ def find(
     if method == "sefa":
         if not Path(model).is_dir():
             raise UserError("--method sefa reads weights, so it takes a run folder; --method pca takes any model")
-        field, vectors = _first_layer(Path(model), k)
+        field, vectors = _first_layer(Path(model), k, on)
     else:
-        editor = open_editor(model, label, attribute, seed, 1.0)
+        editor = open_editor(model, label, attribute, seed, 1.0, on)
         field, vectors = editor.field, _components(editor, n, k)
     found = {f"{method}{number}": describe(field, vector, method) for number, vector in enumerate(vectors, 1)}
     _keep(out, found, as_json)
@@ -167,6 +169,7 @@ def grid(
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
+    on: On = None,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("directions.png"),
 ) -> None:
     """Draw what directions do.
@@ -179,12 +182,16 @@ def grid(
     from ganzoo_runtime.latent_arithmetic import edit as move
 
     only_png(out)
-    editor = open_editor(model, label, attribute, seed, truncation)
+    editor = open_editor(model, label, attribute, seed, truncation, on)
     known = editor.directions(directions_file)
     if not known:
-        raise UserError("the model file has no directions; give a file of them with --directions")
+        raise UserError(
+            f"there are no directions of the latent {editor.field.name!r} (see --on): give a file of them with "
+            "--directions"
+        )
     if name is not None and name not in known:
-        raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}; there is {', '.join(known)}")
+        which = f" of the latent {editor.field.name!r} (see --on)"
+        raise UserError(f"there is no direction {name!r}{which}{did_you_mean(name, known)}")
     starts = editor.latents(range(n if name is not None else 1))
     moved = []
     for each in [name] if name is not None else known:
@@ -220,16 +227,15 @@ def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(2, 4)))
 
 
-def _first_layer(path: Path, k: int) -> tuple[Any, list[NDArray[np.float64]]]:
-    from ganzoo import Latent, Run, draw_inputs, load_registry
+def _first_layer(path: Path, k: int, on: str | None) -> tuple[Any, list[NDArray[np.float64]]]:
+    from ganzoo import Run, draw_inputs, load_registry
     from ganzoo_plugins.latent.directions import find_in_first_layer
+    from ganzoo_plugins.latent.editing import find_latent
 
     network, _ = Run.open(path).load(load_registry())
-    fields = network.signature.inputs
-    index = next((i for i, field in enumerate(fields) if isinstance(field, Latent)), None)
-    if index is None:
-        raise UserError(f"{path} has no latents")
-    return fields[index], find_in_first_layer(network, draw_inputs(network.signature, 1, 0), index, k)
+    field = find_latent(network.signature, on)
+    index = network.signature.inputs.index(field)
+    return field, find_in_first_layer(network, draw_inputs(network.signature, 1, 0), index, k)
 
 
 def _keep(out: Path, found: Directions, as_json: bool) -> None:

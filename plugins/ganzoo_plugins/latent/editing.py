@@ -14,9 +14,19 @@ from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, UserErr
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
 
-__all__ = ["Editor"]
+__all__ = ["Editor", "find_latent"]
 
 Latents = NDArray[np.float32]
+
+
+def find_latent(signature: Signature, name: str | None = None) -> Latent:
+    """Return the latent of this name, the first one if left out; raises :class:`UserError` if there is none."""
+    latents = {field.name: field for field in signature.inputs if isinstance(field, Latent)}
+    if not latents:
+        raise UserError("this model takes no latents")
+    if name is not None and name not in latents:
+        raise UserError(f"there is no latent {name!r}{did_you_mean(name, latents)}")
+    return latents[name] if name is not None else next(iter(latents.values()))
 
 
 class Editor:
@@ -31,21 +41,19 @@ class Editor:
     def __init__(self, sampler: Sampler, asked: Mapping[str, Any], latent: str | None = None) -> None:
         self.sampler = sampler
         self.signature = Signature.from_json(sampler.metadata["signature"])
-        latents = [field for field in self.signature.inputs if isinstance(field, Latent)]
-        if not latents or not isinstance(self.signature.output, Image):
-            raise UserError("this model has no latents that could be edited, or draws no images")
-        names = [field.name for field in latents]
-        if latent is not None and latent not in names:
-            raise UserError(f"there is no latent {latent!r}{did_you_mean(latent, names)}")
-        self.field, self.output = latents[names.index(latent) if latent else 0], self.signature.output
-        self._others = [field.name for field in latents if field is not self.field]
+        if not isinstance(self.signature.output, Image):
+            raise UserError("this model draws no images that could be edited")
+        self.field, self.output = find_latent(self.signature, latent), self.signature.output
+        self._others = [
+            field.name for field in self.signature.inputs if isinstance(field, Latent) and field is not self.field
+        ]
         self._seed, self._truncation = asked["seed"], asked["truncation"]
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
 
-    def latents(self, numbers: Sequence[int]) -> Latents:
-        """Return the latents of the samples with these numbers, [N, *shape]."""
-        return self._drawn(numbers, self.field.name)
+    def latents(self, numbers: Sequence[int], seed: int | None = None) -> Latents:
+        """Return the latents of the samples with these numbers, [N, *shape]; of another seed than asked, if given."""
+        return self._drawn(numbers, self.field.name, seed)
 
     def read_latents(self, path: Path) -> Latents:
         """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
@@ -122,8 +130,9 @@ class Editor:
             known = check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
         return {name: entry for name, entry in known.items() if entry["latent"] == self.field.name}
 
-    def _drawn(self, numbers: Sequence[int], name: str) -> Latents:
-        latents: Latents = self._checked(self.sampler.latents, numbers, self._seed, name, truncation=self._truncation)
+    def _drawn(self, numbers: Sequence[int], name: str, seed: int | None = None) -> Latents:
+        seed = self._seed if seed is None else seed
+        latents: Latents = self._checked(self.sampler.latents, numbers, seed, name, truncation=self._truncation)
         return latents
 
     @staticmethod

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["done", "edit", "grid", "interpolate", "only_png", "open_editor", "save_images", "save_rows"]
+__all__ = ["On", "done", "edit", "grid", "interpolate", "only_png", "open_editor", "save_images", "save_rows"]
 
 ANIMATIONS = (".gif", ".mp4")
 """The suffixes of animations."""
@@ -128,17 +128,19 @@ def grid(
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
     latent: Start = None,
+    on: On = None,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("grid.png"),
     tf32: cli.TF32 = False,
 ) -> None:
     """Draw the same latents for every class.
 
-    A row is one latent, so one style; a column is one class.
+    A row is one latent, so one style; a column is one class. Of several latents, those that --on does not choose are
+    those of the first sample in all rows.
     """
     import numpy as np
 
     only_png(out)
-    editor = open_editor(model, label, attribute, seed, truncation)
+    editor = open_editor(model, label, attribute, seed, truncation, on)
     classes = editor.combinations()
     if classes < 2:
         raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a grid")

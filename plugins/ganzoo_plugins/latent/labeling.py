@@ -89,7 +89,7 @@ def read_table(editor: Editor, path: Path) -> Labeled:
         raise UserError(f"no labels can be read from {path}: its seeds have more than {MOST:,} samples together")
     latents: dict[tuple[int, int], NDArray[np.float32]] = {}
     for seed, numbers in seeds.items():
-        drawn = editor.sampler.latents(numbers, seed)
+        drawn = editor.latents(numbers, seed)
         latents |= {(seed, number): latent for number, latent in zip(numbers, drawn, strict=True)}
     return {
         name: (np.stack([latents[place] for place in places]), np.array(values))

@@ -159,6 +159,18 @@ def test_torch_and_the_runtime_draw_the_same_attributes(
     np.testing.assert_array_equal(found, expected.astype(np.float32))
 
 
+def test_classes_by_name_are_those_of_their_index(runtimes: dict[str, Runtime]) -> None:
+    for named, label in (("circle", 0), ("cross=x", 2), ("1", 1), (["square", "circle", "2"], [1, 0, 2])):
+        for ours, theirs in zip(
+            same(runtimes["labels"], 3, label={"shape": named}),
+            same(runtimes["labels"], 3, label={"shape": label}),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    _, in_turn = same(runtimes["label"], 3, label="all")
+    assert in_turn.tolist() == [0, 1, 2]
+
+
 def test_fewer_samples_are_a_prefix_of_more(runtimes: dict[str, Runtime]) -> None:
     for name in ("labels", "attributes"):
         for fewer, more in zip(same(runtimes[name], 5), same(runtimes[name], 30), strict=True):
@@ -184,10 +196,12 @@ def test_several_attributes_and_no_latent() -> None:
         ("labels", {"label": {"hue": -1}}, "-1"),
         ("labels", {"label": {"hue": [0, 1]}}, "one for each of the 3 samples"),
         ("labels", {"label": {"hue": [[0, 1, 2]]}}, "one for each of the 3 samples"),
-        ("labels", {"label": {"hue": 1.5}}, "one whole number"),
-        ("labels", {"label": {"hue": True}}, "one whole number"),
-        ("labels", {"label": {"hue": None}}, "one whole number"),
-        ("labels", {"label": {"hue": "red"}}, "one whole number"),
+        ("labels", {"label": {"hue": 1.5}}, "is one class"),
+        ("labels", {"label": {"hue": True}}, "is one class"),
+        ("labels", {"label": {"hue": None}}, "is one class"),
+        ("labels", {"label": {"hue": "red"}}, "unknown label 'red': it is a number from 0 to 3, a name or 'all'"),
+        ("labels", {"label": {"shape": "cirle"}}, "a name or 'all'; did you mean 'circle'?"),
+        ("labels", {"label": {"shape": ["circle", "square", "triangle"]}}, "unknown label 'triangle'"),
         ("labels", {"attributes": [0.0]}, "no attributes"),
         ("labels", {"attributes": {}}, "no attributes"),
         ("attributes", {"label": 0}, "label"),

@@ -39,6 +39,7 @@ SIGNATURES = {
     "vectors": Signature((Attributes(1, name="a"), Attributes(2, name="b")), Points(2)),
     "images": Signature((Image(1, 2, 2), Latent((2,)), Mask(2, 2)), Points(2)),
 }
+ONE_CLASS = "the label 'y' is one class, by its index (a whole number) or its name, or one for each of the 3 samples"
 
 
 class Still(Network):
@@ -146,6 +147,9 @@ def test_torch_and_the_file_have_the_same_latents(
         ("noise", {"seed": 1.5}, "the seed is a whole number of at least 0, not 1.5"),
         ("noise", {"label": 1}, "this model has no labels; leave the label out"),
         ("label", {"label": 3}, "there is no class 3: the label 'y' has the classes 0 .. 2"),
+        ("label", {"label": "3"}, "unknown label '3': it is a number from 0 to 2, a name or 'all'"),
+        ("label", {"label": [1.0, 2.0, 0.0]}, ONE_CLASS),
+        ("label", {"label": ["0", "1"]}, ONE_CLASS),
         ("label", {"latents": [1.0]}, "this model takes no latents"),
         ("everything", {"label": {"hues": 1}}, "this model has no label 'hues'; did you mean 'hue'?"),
         ("everything", {"latents": {"zz": 1}}, "this model has no latent 'zz'; did you mean 'z'?"),

@@ -245,7 +245,7 @@ def test_sums_of_samples(cli: Command, grey: Generator) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["interpolate", "points.onnx"], ["no latents that could be edited, or draws no images"]),
+        (["interpolate", "points.onnx"], ["draws no images that could be edited"]),
         (["interpolate", "grey.onnx", "--keys", "3"], ["at least two samples"]),
         (["interpolate", "grey.onnx", "--keys", "3,99999999"], ["at most 7 digits"]),
         (["interpolate", "grey.onnx", "--keys", "3;4"], ["written like 0,7,3, not '3;4'"]),
@@ -266,7 +266,7 @@ def test_sums_of_samples(cli: Command, grey: Generator) -> None:
         (["edit", "grey.onnx", "--arithmetic", "a-b"], ["written like 0,7,3, not 'a'"]),
         (["edit", "grey.onnx", "--arithmetic", ""], ["written like '3,8 - 5 + 1'"]),
         (["directions"], ["missing command; see 'ganzoo directions --help'"]),
-        (["directions", "grid", "grey.onnx"], ["has no directions; give a file of them"]),
+        (["directions", "grid", "grey.onnx"], ["no directions of the latent 'z' (see --on)"]),
         (["directions", "fit", "grey.onnx"], ["either --labels FILE.csv or --attribute-of"]),
         (["directions", "fit", "grey.onnx", "--labels", "none.csv"], ["cannot read none.csv: No such"]),
         (["directions", "fit", "grey.onnx", "--attribute-of", "nothing"], ["is MODULE:FUNCTION, not 'nothing'"]),
@@ -399,6 +399,9 @@ def test_a_network_in_torch_is_edited_like_its_file(faces: Generator) -> None:
         (["edit", "grey.onnx", "--to", "age=1"], ["knows no attributes; leave --to out"]),
         (["edit", "codes.onnx", "--on", "d", "--to", "age=1"], ["there is no latent 'd'; there is: c, z"]),
         (["interpolate", "grey.onnx", "--on", "c"], ["there is no latent 'c'; there is: z"]),
+        (["grid", "codes.onnx", "--on", "d"], ["there is no latent 'd'; there is: c, z"]),
+        (["directions", "find", "codes.onnx", "--on", "d"], ["there is no latent 'd'; there is: c, z"]),
+        (["directions", "grid", "codes.onnx", "--on", "c"], ["no directions of the latent 'c' (see --on)"]),
         (["edit", "codes.onnx", "--direction", "c.1=1"], ["no direction 'c.1' of the latent 'z' (see --on)"]),
         (["edit", "codes.onnx", "--direction", "z.6=1"], ["no direction 'z.6'", "which has 6 numbers"]),
         (["edit", "codes.onnx", "--on", "c", "--latent", "z.npy", "--to", "age=1"], ["have the shape [3]"]),
