@@ -23,11 +23,9 @@ __all__ = ["exportable", "failures", "quiet"]
 def exportable(
     network: nn.Module, signature: Signature, example: Sequence[Tensor]
 ) -> tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]:
-    """Return what ``torch.export`` takes of a network, or of what returns more of one, whose inputs ``signature`` names.
+    """Return what ``torch.export`` takes: a module that computes the same, its arguments, and their dynamic shapes.
 
-    That is a module that computes the same, its arguments, and their dynamic shapes.
-
-    The network itself is not changed. Spectral norm and other parametrizations are folded into the weights. The batch
+    ``network`` is one with this signature, or what returns more of it than that says. The network itself is not changed. Spectral norm and other parametrizations are folded into the weights. The batch
     is dynamic, and so are height and width of images that work in multiples.
     """
     module: nn.Module = copy.deepcopy(network)
