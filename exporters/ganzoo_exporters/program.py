@@ -25,8 +25,9 @@ def exportable(
 ) -> tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]:
     """Return what ``torch.export`` takes: a module that computes the same, its arguments, and their dynamic shapes.
 
-    ``network`` is one with this signature, or what returns more of it than that says. The network itself is not changed. Spectral norm and other parametrizations are folded into the weights. The batch
-    is dynamic, and so are height and width of images that work in multiples.
+    ``network`` is one with this signature, or what returns more of it than that says; it is not changed. Spectral
+    norm and other parametrizations are folded into the weights. The batch is dynamic, and so are height and width of
+    images that work in multiples.
     """
     module: nn.Module = copy.deepcopy(network)
     _fold_parametrizations(module)
