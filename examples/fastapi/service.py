@@ -87,7 +87,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the model once, for all requests."""
     generator = Generator(os.environ["GANZOO_MODEL"])
     kinds = [field["kind"] for field in generator.signature["inputs"]]
-    if set(kinds) - {"latent", "label", "truncation", "styles"} or kinds.count("label") > 1 or generator.signature["output"]["kind"] != "image":
+    known = {"latent", "truncation", "styles", "label"}
+    if set(kinds) - known or kinds.count("label") > 1 or generator.signature["output"]["kind"] != "image":
         raise RuntimeError("this example serves models that make images of latents and at most one label")
     app.state.batcher = Batcher(generator)
     worker = asyncio.create_task(app.state.batcher.run())

@@ -142,10 +142,10 @@ def encode(
     """
     at_least("--steps", steps, 1)
     at_least("--seed", seed, 0)
+    if space is not None and not optimize:
+        raise UserError("the space is where --optimize looks; give that too")
     encoder = _encoder(model, required=not optimize)
     generator: _Conditioned | None = None
-    if space is not None and not optimize:
-        raise UserError("a space is what is looked for latents in; give --optimize too")
     if encoder is None or optimize or reconstruct:
         generator, space = _generator(model, label, attributes, space if optimize else "z")
         image = generator.model.signature.output
@@ -234,13 +234,13 @@ def _projected(
 ) -> Floats:
     """Return styles [N, L, D] whose images are near ``images``: one for all layers, or one for ``each``.
 
-    ``start`` are latents of an encoder; without, it is the mean of W.
+    ``start`` are latents of an encoder, if there is one.
     """
     import torch
 
     from ganzoo.gan.networks import StyleGenerator
     from ganzoo.inference.projection import ImageDistance, descend_styles, search
-    from ganzoo.inference.sampling import TorchSampler, draw_inputs
+    from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 
     model, n = generator.model, len(images)
     layers, dim = generator.field.shape
@@ -262,11 +262,15 @@ def _projected(
     network.eval().requires_grad_(False)
     names = (field.name for field in network.signature.inputs)
     inputs = dict(zip(names, draw_inputs(network.signature, n, seed, **generator.asked), strict=True))
-    first = torch.from_numpy(mean.astype(np.float32)).expand(n, 1, dim)
+    wanted = torch.from_numpy(images)
     if start is not None:
         conditions = [inputs[field.name] for field in network.signature.conditions]
         first = network.mapped(torch.from_numpy(start), *conditions)[:, :1]
-    distance = ImageDistance(torch.from_numpy(images), *_discriminator(model, inputs))
+    else:  # the nearest of some styles, among them the mean: for few numbers gradients are easily caught elsewhere
+        leads = torch.from_numpy(np.stack([mean, *some[: _LEADS - 1]]).astype(np.float32))[:, None]
+        drawn = run_batched(network, [leads.expand(-1, layers, -1)], compute=network.drawn)
+        first = leads[torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)]
+    distance = ImageDistance(wanted, *_discriminator(model, inputs))
     if not quiet:
         print(f"near in {distance.name}", file=sys.stderr)
     spread = float(np.sqrt((deviation**2).sum()))

@@ -81,6 +81,8 @@ def export(
         if every_network:  # directions and means go to the networks that take what they are of
             taken = {field.name for field in network.signature.inputs}
             added = {entry: _of(taken, entry, value) for entry, value in added.items()}
+        if "latent_mean" in known and "latent_mean" in added:  # those of W come with the network
+            added["latent_mean"] = {**known["latent_mean"], **added["latent_mean"]}
         document = writer.export(network, file, {**known, **added}, **asked[name])
         if not isinstance(document, Mapping) or not file.is_file():
             raise GanzooError(f"the format {key} did not write {file} and return its metadata, which is its mistake")

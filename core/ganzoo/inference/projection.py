@@ -74,7 +74,7 @@ def descend_styles(
 
 
 class ImageDistance:
-    """How far images are from some wanted ones: the mean squared difference of pixels and of a discriminator's features.
+    """How far images are from some wanted ones: mean squared differences of pixels, and of a discriminator's features.
 
     The run's own discriminator knows what matters in such images (Exploiting Deep Generative Prior, arXiv:2003.13659).
     Its features are what convolutions return, as far as no layer mixes samples. They are compared as LPIPS compares

@@ -133,7 +133,7 @@ class Editor:
         held = np.broadcast_to(np.asarray(numbers if examples is None else examples), len(latents))
         rest = np.asarray(numbers)
         classes: dict[str, Any] = {}
-        for field in self.signature.inputs:
+        for field in () if self.styled else self.signature.inputs:
             match field:
                 case Label(name=name) if name in self._classes:
                     classes[name] = self._classes[name]
@@ -147,7 +147,7 @@ class Editor:
             self.sampler.sample,
             len(latents),
             label=classes or None,
-            attributes=self.attributes(held) if attributes is None else attributes,
+            attributes=self.attributes(held) if attributes is None and not self.styled else attributes,
             truncation=self._truncation,
             latents=given,
         )
