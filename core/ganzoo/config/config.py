@@ -69,6 +69,10 @@ class Config:
         """``model-data``, as run folders are called."""
         return f"{self.model.key}-{self.data.key}"
 
+    @property
+    def _samples_per_step(self) -> int:
+        return self.train.batch_size * self.train.accumulate
+
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain data that TOML can hold; :func:`load_config` reads it back as a layer."""
         sections: dict[str, Any] = {"plugin": self.model.entry.name, **_plain(self.train)}
@@ -95,13 +99,28 @@ class Config:
         dataset: Dataset = self.data.build()
         return dataset
 
+    def suited(self, data: DataSpec) -> Config:
+        """Return the config with the settings of regularizers that the model derives from the data, unless given."""
+        derived = self.model.entry.spec.load().regularizer_settings(data, self._samples_per_step)
+        regularizers = {}
+        for key, choice in self.regularizers.items():
+            free = {
+                name: value
+                for name, value in derived.get(key, {}).items()
+                if name not in choice.settings.model_fields_set
+            }
+            regularizers[key] = replace(choice, settings=choice.settings.model_copy(update=free))
+        return replace(self, regularizers=regularizers)
+
     def build_trainer(self, data: DataSpec) -> Trainer:
         """Make the GAN for such data, on the CPU; weights come from torch's global random state."""
         self.model.entry.spec.load().check_samples(data.sample, self.model.key)
+        self = self.suited(data)
         loss = self.loss.build() if self.loss is not None else None
         weights = {key: cast("RegularizerConfig", choice.settings).weight for key, choice in self.regularizers.items()}
         regularizers = {key: choice.build() for key, choice in self.regularizers.items() if weights[key]}
         trainer: Trainer = self.model.build(data, loss, regularizers)
+        trainer.samples_per_step = self._samples_per_step
         return trainer
 
     def build_metrics(self, dataset: Dataset) -> dict[str, Metric]:

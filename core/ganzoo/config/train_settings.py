@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ganzoo.config.validation import validate
 from ganzoo.gan.schedules import ScheduleConfig
 
-__all__ = ["TrainSettings"]
+__all__ = ["HalfLife", "TrainSettings"]
+
+
+class HalfLife(BaseModel):
+    """How fast averaged weights forget, in images: the form in which StyleGAN2 and R3GAN state it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    halflife: float = Field(gt=0, description="images of training in which the average forgets half of what it held")
+    rampup: float | None = Field(None, gt=0, description="the half-life is at most this share of the images so far")
+
+    def decay(self, images: int, seen: int) -> float:
+        """Return the decay of a step of so many images, after those that were seen before (arXiv:2006.06676)."""
+        halflife = self.halflife if self.rampup is None else min(self.halflife, self.rampup * seen)
+        return float(0.5 ** (images / max(halflife, 1e-8)))
 
 
 class TrainSettings(BaseModel):
@@ -31,7 +47,11 @@ class TrainSettings(BaseModel):
     deterministic: bool = Field(False, description="the same result to the bit each time, on CUDA too; slower")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that samples are drawn with")
+    ema: Annotated[float, Field(ge=0, lt=1)] | HalfLife = Field(
+        0.999,
+        description="decay a step of the averaged weights that samples are drawn with; or a table of halflife and, if "
+        "it is ramped up, rampup: the images that halve what it remembers, at most this share of the images so far",
+    )
     lr_schedule: ScheduleConfig = Field(
         ScheduleConfig(), description="how the learning rate changes over the run; 'ganzoo list schedule' shows how"
     )
@@ -40,3 +60,17 @@ class TrainSettings(BaseModel):
     sample_every: int = Field(500, ge=1, description="steps between sample grids and metrics")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="how many checkpoints are kept")
+
+    @field_validator("ema", mode="before")
+    @classmethod
+    def _of_a_table(cls, value: Any) -> Any:
+        return validate(HalfLife, "ema", value) if isinstance(value, Mapping) else value
+
+    def ema_decay(self, step: int) -> float:
+        """Return the decay of the averaged weights in a step, from 0."""
+        if isinstance(self.ema, HalfLife):
+            images = self.batch_size * self.accumulate
+            return self.ema.decay(images, step * images)
+        # Warm-up: with the full decay from the first step, the random initial weights would stay in the average for
+        # thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
+        return min(self.ema, (2 + step) / (11 + step))

@@ -60,6 +60,8 @@ def validate(
         raise UserError(f"the setting {where!r} is required; give it with --set {where}=...")
     # A setting that may be of several types has one complaint for each.
     about = [each for each in errors if _place(model, each["loc"]) == path and each["input"] == value]
+    # That no table was given where it may be a number as well says less than what is wrong with the number.
+    about = [each for each in about if each["type"] != "model_type"] or about
     messages = [each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ") for each in about]
     messages = [message if message != "Field required" else "more values are required" for message in messages]
     said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))

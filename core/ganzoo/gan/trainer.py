@@ -85,9 +85,12 @@ class Trainer(Configured[Settings], ABC):
     that state is kept in tensors which are changed in place, and no value is read. :meth:`prepare` is Python in each
     run. ``revision`` is to be raised there when phases have to be captured anew.
 
+    ``samples_per_step`` is how many samples a step of the training takes, its batch size times ``accumulate``, for
+    schedules that count samples.
+
     A GAN that grows (progressive growing, arXiv:1710.10196) says in ``stages`` before which steps, in ascending order,
     and implements :meth:`grow`. ``stage`` is how many of them it has reached. A checkpoint is read by a trainer that
-    grows to its step first, so that ``stages`` depends on settings and data alone.
+    grows to its step first, so that ``stages`` depends on settings, data and ``samples_per_step`` alone.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (SignatureField,)
@@ -96,6 +99,7 @@ class Trainer(Configured[Settings], ABC):
     pixel_range: tuple[float, float] = (-1.0, 1.0)
     averaged: tuple[str, ...] = ("generator",)
     batch_multiple: int = 1
+    samples_per_step: int = 64
     revision: int = 0
     stages: Sequence[int] = ()
     stage: int = 0
@@ -123,6 +127,14 @@ class Trainer(Configured[Settings], ABC):
         if not isinstance(sample, cls.samples):
             drawn = " or ".join(_plural(kind) for kind in cls.samples)
             raise UserError(f"{model} draws {drawn}, not {_plural(type(sample))}; choose other data or another model")
+
+    @classmethod
+    def regularizer_settings(cls, data: DataSpec, samples: int) -> Mapping[str, Mapping[str, Any]]:
+        """Return settings of regularizers, by key, that follow from the data and the number of samples a step.
+
+        They hold for settings that nobody has given: neither ``defaults`` nor a preset, a file or the user.
+        """
+        return {}
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:

@@ -220,9 +220,7 @@ class Loop:
 
     def _average(self) -> None:
         """Take the weights after this step into the averages."""
-        # Warm-up: with the full decay from the first step, the random initial weights would stay in the average for
-        # thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
-        share = 1 - min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        share = 1 - self.settings.ema_decay(self.step - 1)
         if self.captures is None:
             for average in self._averages:
                 average.update(share)

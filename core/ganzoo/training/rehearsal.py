@@ -25,9 +25,10 @@ __all__ = ["rehearse"]
 def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config:
     """Build everything that the training needs, and compute the gradients of every phase on a few samples.
 
-    Returns the config with the precision that ``"auto"`` stands for here, so that a run keeps it wherever it is
-    resumed, and without the metrics that the user has not named and that cannot be computed here; they are reported on
-    stderr unless ``quiet``. Raises :class:`UserError` for anything else that would end the training in its first step.
+    Returns the config with what the model derives from the data, with the precision that ``"auto"`` stands for here, so
+    that a run keeps it wherever it is resumed, and without the metrics that the user has not named and that cannot be
+    computed here; they are reported on stderr unless ``quiet``. Raises :class:`UserError` for anything else that would
+    end the training in its first step.
     What was built is discarded; torch's random state is seeded again, as at the start of a training.
     """
     device = resolve_device(config.train.device)
@@ -51,7 +52,8 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     for key, reason in unfit.items():
         if not quiet:
             print(f"{key} is left out: {reason}", file=sys.stderr)
-    return config.without_metrics(unfit.keys()).with_precision(loop.settings.precision)
+    config = config.suited(dataset.spec).without_metrics(unfit.keys())
+    return config.with_precision(loop.settings.precision)
 
 
 def _least(config: Config, trainer: Trainer) -> int:

@@ -217,7 +217,13 @@ def _prepare_resumed(
             f"--config {path / 'config.toml'}"
         )
     config = rehearse(config, dataset, quiet=quiet)
-    Loop(config.build_trainer(dataset.spec), dataset, config.train).restore(last)
+    trainer = config.build_trainer(dataset.spec)
+    if trainer.stages and [*trainer.stages] != [*before.build_trainer(dataset.spec).stages]:
+        raise UserError(
+            f"{config.model.key} grows after so many samples, so that a resumed run takes as many a step: batch_size "
+            f"times accumulate is {before.train.batch_size * before.train.accumulate}"
+        )
+    Loop(trainer, dataset, config.train).restore(last)
     return Prepared(config, dataset, step)
 
 

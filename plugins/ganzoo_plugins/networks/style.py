@@ -20,6 +20,7 @@ __all__ = [
     "MinibatchDeviation",
     "ModulatedConv2d",
     "activated",
+    "channels_of",
     "normalized",
 ]
 
@@ -38,6 +39,14 @@ def normalized(x: Tensor) -> Tensor:
     """Divide each sample's vector, or each pixel's over its channels, by the root of its mean square (pixel norm)."""
     x = widened(x)
     return x * (x.square().mean(1, keepdim=True) + EPSILON).rsqrt()
+
+
+def channels_of(base: int, most: int, count: int) -> list[int]:
+    """Return the channels of the maps from the image down to the start map, which counts as one of 4x4.
+
+    ``base`` over the resolution, ``most`` at the most; there are ``count`` halvings, and so ``count`` + 1 maps.
+    """
+    return [min(base // (4 << level), most) or 1 for level in range(count, -1, -1)]
 
 
 class EqualizedLinear(nn.Module):

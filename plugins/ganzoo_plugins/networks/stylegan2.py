@@ -32,6 +32,7 @@ from ganzoo_plugins.networks.style import (
     MinibatchDeviation,
     ModulatedConv2d,
     activated,
+    channels_of,
     normalized,
 )
 
@@ -160,7 +161,7 @@ class Synthesis(Network):
 
     def __init__(self, config: StyleGAN2Config, sample: Image) -> None:
         count, start = num_downsamples(sample)
-        channels = _channels(config, count)[::-1]
+        channels = channels_of(config.channel_base, config.channel_max, count)[::-1]
         self.num_styles = 2 * count + 2
         super().__init__(Signature((Styles(self.num_styles, config.style_dim),), sample))
         self.constant = nn.Parameter(torch.randn(channels[0], *start))
@@ -226,7 +227,7 @@ class StyleGAN2Discriminator(Discriminator):
     def __init__(self, config: StyleGAN2Config, sample: Image, conditions: Conditions = ()) -> None:
         super().__init__(Signature((sample, *conditions), Scores()))
         count, (height, width) = num_downsamples(sample)
-        channels = _channels(config, count)
+        channels = channels_of(config.channel_base, config.channel_max, count)
         last = channels[-1]
         self.from_image = EqualizedConv2d(sample.channels, channels[0], 1)
         self.blocks = nn.Sequential(*(ResidualDown(*pair) for pair in pairwise(channels)))
@@ -243,8 +244,3 @@ class StyleGAN2Discriminator(Discriminator):
         if self.mapping is None:
             return x.squeeze(1)
         return (x * normalized(self.mapping(*conditions))).sum(1) / sqrt(x.shape[1])
-
-
-def _channels(config: StyleGAN2Config, count: int) -> list[int]:
-    """Return the channels of the maps from the image down to the start map, which counts as one of 4x4."""
-    return [min(config.channel_base // (4 << level), config.channel_max) or 1 for level in range(count, -1, -1)]

@@ -11,6 +11,13 @@ def ganzoo_specs() -> Iterable[Spec]:
     return [
         Spec(
             "model",
+            "progan",
+            "ProGAN: networks that grow from 4x4 images to those of the data, each new level faded in",
+            "ganzoo_plugins.style.progan:ProGAN",
+            "Progressive Growing of GANs for Improved Quality, Stability, and Variation, arXiv:1710.10196",
+        ),
+        Spec(
+            "model",
             "stylegan2",
             "StyleGAN2: modulated convolutions, R1 and path length, adaptive augmentation, for images from 16x16",
             "ganzoo_plugins.style.stylegan2:StyleGAN2",

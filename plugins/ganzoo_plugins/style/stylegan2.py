@@ -1,6 +1,7 @@
 """StyleGAN2: a generator whose convolutions are modulated by styles, trained with lazy regularization."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +38,10 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     non-saturating loss, R1 every 16 and path length regularization every 4 steps, with the optimizers' settings
     corrected for it (appendix B); style mixing. The path length is that of w, as in the paper's equation 4.
 
-    The weight of R1, gamma, depends on the size of the images: the authors' rule is 0.0002 times the pixels of a side
-    squared over the batch size (preset ``auto``, for 64x64). The defaults are small networks for a CPU. Settings of
-    the authors: ``cifar`` and ``paper256``. Their averages have a half-life in images and a ramp-up; here it is a decay
-    a step, with the warm-up of all models. With ``model.conditional`` labels or attributes of the data are the
-    condition.
+    Unless ``regularizer.r1.weight`` is given, gamma follows the authors' rule, 0.0002 times the pixels of an image over
+    the samples of a step; the run's config.toml has its value. The defaults are small networks for a CPU. Settings of
+    the authors: ``auto`` (here for 64x64), ``cifar`` and ``paper256``. With ``model.conditional`` labels or attributes
+    of the data are the condition.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows. Batches are multiples of
     ``model.deviation_group``.
@@ -55,21 +55,20 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         "batch_size": 32,
         "ema": 0.998,
         "loss": {"name": "non_saturating"},
-        "regularizer": {"r1": {"weight": 0.1, "interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
+        "regularizer": {"r1": {"interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
         "data": {"name": "mnist5k"},
     }
     presets = {
         "auto": {
             "batch_size": 64,
-            "ema": 0.9978,
+            "ema": {"halflife": 20_000, "rampup": 0.05},
             "data": {"name": "shapes", "image_size": 64, "condition": "none"},
-            "regularizer": {"r1": {"weight": 0.0128, "interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
             "model": {"latent_dim": 512, "style_dim": 512, "channel_base": 16384, "channel_max": 512},
         },
         "cifar": {
             "steps": 1_562_500,
             "batch_size": 64,
-            "ema": 0.99991,
+            "ema": {"halflife": 500_000, "rampup": 0.05},
             "regularizer": {"r1": {"weight": 0.01, "interval": 16}, "path_length": {"weight": 0.0, "interval": 4}},
             "model": {
                 "latent_dim": 512,
@@ -83,7 +82,7 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         "paper256": {
             "steps": 390_625,
             "batch_size": 64,
-            "ema": 0.9978,
+            "ema": {"halflife": 20_000},
             "regularizer": {"r1": {"weight": 1.0, "interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
             "model": {
                 "latent_dim": 512,
@@ -106,6 +105,12 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         self.conditional = config.conditional  # type: ignore[misc]
         super().__init__(config, data, loss, regularizers)
         self.batch_multiple = config.pack * config.deviation_group
+
+    @classmethod
+    def regularizer_settings(cls, data: DataSpec, samples: int) -> Mapping[str, Mapping[str, Any]]:
+        """Return R1's gamma by the rule of the authors' configuration ``auto`` (arXiv:2006.06676)."""
+        _, height, width = data.sample.shape
+        return {"r1": {"weight": 0.0002 * height * width / samples}}
 
     def optimizer_settings(self, network: str) -> OptimizerConfig:
         """Return the settings for an optimizer that takes further steps, those of the lazy regularizers.

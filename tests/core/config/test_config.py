@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ganzoo import Config, UserError, load_config, load_registry
 from ganzoo.config.merging import flat, merge, parse_set
 from ganzoo.config.resolving import overlay
+from ganzoo.config.train_settings import HalfLife
 from ganzoo.config.validation import validate
 
 REGISTRY = load_registry()
@@ -222,6 +223,16 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     return layer
+
+
+def test_averages_by_half_life_and_by_decay_stand_in_for_each_other(tmp_path: Path) -> None:
+    config = load_config(REGISTRY, "wgan_gp_conv", sets=["ema.halflife=5e5", "ema.rampup=0.05"])
+    assert config.train.ema == HalfLife(halflife=5e5, rampup=0.05)
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps(config.to_dict()), encoding="utf-8")
+    assert load_config(REGISTRY, file=path) == config
+    assert load_config(REGISTRY, file=path, sets=["ema.halflife=7"]).train.ema == HalfLife(halflife=7, rampup=0.05)
+    assert load_config(REGISTRY, file=path, sets=["ema=0.5"]).train.ema == 0.5
 
 
 @settings(deadline=None, max_examples=60)

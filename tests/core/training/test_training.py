@@ -135,6 +135,26 @@ def test_the_average_follows_with_the_stated_decay(dataset):
     assert loop.exports()["generator"] is loop.ema["generator"]
 
 
+@pytest.mark.parametrize("rampup", [None, 0.5])
+def test_an_average_by_half_life_forgets_half_of_itself_in_so_many_images(dataset, rampup):
+    ema = {"halflife": 60.0} | ({} if rampup is None else {"rampup": rampup})
+    loop = loop_of(dataset, ema=ema, accumulate=2)
+    held = 1.0  # of the first average
+    for step in range(20):
+        before = copy.deepcopy(loop.ema["generator"].state_dict())
+        loop.advance()
+        # As the authors write it, with the images before this step.
+        nimg = 60.0 if rampup is None else min(60.0, 20 * step * rampup)
+        beta = 0.5 ** (20 / max(nimg, 1e-8))
+        held *= beta
+        for key, value in loop.ema["generator"].state_dict().items():
+            now = weights(loop)[f"generator.{key}"]
+            torch.testing.assert_close(value, beta * before[key] + (1 - beta) * now)
+        if rampup is None and step == 2:
+            assert held == pytest.approx(0.5)
+    assert rampup is None or held == 0  # at the start there is nothing to remember
+
+
 @pytest.mark.parametrize(("schedule", "half"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)])
 def test_the_learning_rate_follows_its_schedule(dataset, schedule, half):
     loop = loop_of(dataset, lr_schedule=schedule)

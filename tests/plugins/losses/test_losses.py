@@ -17,7 +17,7 @@ from ganzoo_plugins.losses.lsgan import LeastSquares
 from ganzoo_plugins.losses.minimax import Minimax
 from ganzoo_plugins.losses.non_saturating import NonSaturating
 from ganzoo_plugins.losses.relativistic import Relativistic
-from ganzoo_plugins.losses.wasserstein import Wasserstein, WassersteinGP
+from ganzoo_plugins.losses.wasserstein import Wasserstein, WassersteinConfig, WassersteinGP
 
 scores = st.lists(st.floats(-20, 20), min_size=1, max_size=8)
 pairs = st.lists(st.tuples(st.floats(-20, 20), st.floats(-20, 20)), min_size=1, max_size=8)
@@ -75,8 +75,16 @@ def test_losses_with_labels(cls, real, fake):
 
 @given(real=scores, fake=scores)
 def test_wasserstein_is_a_difference_of_means(real, fake):
-    loss = Wasserstein(LossConfig())
+    loss = Wasserstein()
     assert loss.discriminator(tensor(real), tensor(fake)).item() == pytest.approx(mean(fake) - mean(real), abs=1e-9)
+    assert loss.generator(tensor(fake), None).item() == pytest.approx(-mean(fake), abs=1e-9)
+
+
+@given(real=scores, fake=scores)
+def test_the_drift_term_holds_the_scores_of_real_samples_at_zero(real, fake):
+    loss = WassersteinGP(WassersteinConfig(drift=0.001))
+    expected = mean(fake) - mean(real) + 0.001 * mean(score**2 for score in real)
+    assert loss.discriminator(tensor(real), tensor(fake)).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert loss.generator(tensor(fake), None).item() == pytest.approx(-mean(fake), abs=1e-9)
 
 

@@ -1,10 +1,23 @@
 """StyleGAN2: sizes as published, styles where they belong, and what is kept beside weights."""
 
+import tomllib
+
 import numpy as np
 import pytest
 import torch
 
-from ganzoo import Attributes, DataSpec, Image, Label, Loop, TensorDataset, load_config, load_registry
+from ganzoo import (
+    Attributes,
+    DataSpec,
+    Image,
+    Label,
+    Loop,
+    TensorDataset,
+    UserError,
+    load_config,
+    load_registry,
+    train,
+)
 from ganzoo_plugins.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 
 REGISTRY = load_registry()
@@ -97,6 +110,45 @@ def test_settings_of_optimizers_are_corrected_for_lazy_regularizers():
         assert group["betas"] == pytest.approx((0.0, 0.99**share))
     optimizers = trainer("regularizer.r1.interval=1", "model.discriminator_lr=0.004").trainer.optimizers
     assert float(optimizers["discriminator"].param_groups[0]["lr"]) == pytest.approx(0.004)
+
+
+def test_gamma_follows_the_rule_of_the_authors_unless_it_is_given(tmp_path):
+    def gammas(*sets, preset=None):
+        config = load_config(REGISTRY, "stylegan2", preset=preset, sets=[*SMALL, *sets])
+        data = DataSpec("made", (Image(4, 32, 64, (0, 255)),), 40)
+        with torch.device("meta"):
+            built = config.build_trainer(data).regularizers["r1"].config.weight
+        shown = config.suited(data).to_dict()
+        assert shown["regularizer"]["torch-ganzoo/r1"]["weight"] == built
+        return built
+
+    assert gammas() == pytest.approx(0.0002 * 32 * 64 / 8)
+    assert gammas("accumulate=4", "regularizer.r1.interval=8") == pytest.approx(0.0002 * 32 * 64 / 32)
+    assert gammas("regularizer.r1.weight=3") == 3
+    assert gammas(preset="paper256") == 1
+    run = train("stylegan2", data=torch.rand(40, 1, 16, 16), sets=[*SMALL, "steps=1"], out=tmp_path, quiet=True)
+    found = tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))
+    assert found["regularizer"]["torch-ganzoo/r1"]["weight"] == pytest.approx(0.0002 * 16 * 16 / 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "sets", "said"),
+    [
+        ((8, 8), (), "can be divided by 2 at least twice"),
+        ((30, 30), (), "can be divided by 2 at least twice"),
+        ((16, 16), ("batch_size=6",), "scores 4 samples together"),
+    ],
+)
+def test_sizes_and_batches_that_do_not_fit_are_refused_in_a_sentence(size, sets, said):
+    with pytest.raises(UserError, match=said):
+        train("stylegan2", data=torch.rand(40, 1, *size), sets=[*SMALL, *sets], quiet=True)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_of_any_number_of_channels_and_any_shape(channels):
+    loop = trainer(fields=(Image(channels, 16, 32, (0, 255), name="x"),))
+    loop.advance()
+    assert loop.exports()["generator"](torch.randn(2, 8)).shape == (2, channels, 16, 32)
 
 
 @pytest.mark.parametrize("field", [Label(3), Attributes(2, examples=((0.0, 1.0),))])
