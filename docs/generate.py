@@ -1,4 +1,4 @@
-"""Writes docs/hooks.md, docs/commands.md, docs/api.md and the picture in docs/architecture.md from the code.
+"""Writes docs/hooks.md, commands.md, api.md, gallery.md and the arrows in architecture.md from the code and the zoo.
 
 With ``--check`` it only says whether they are what it would write.
 
@@ -6,11 +6,14 @@ Usage: python docs/generate.py [--check]
 """
 
 import inspect
+import json
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import grimp
 
@@ -18,6 +21,7 @@ import ganzoo
 from ganzoo import HOOK_API, Spec
 from ganzoo.plugin.hooks import Hooks
 from ganzoo.plugin.spec import KINDS
+from ganzoo_zoo.plugin import ganzoo_specs as zoo_specs
 
 HERE = Path(__file__).parent
 PACKAGES = ("ganzoo_runtime", "ganzoo", "ganzoo_plugins", "ganzoo_exporters", "ganzoo_zoo")
@@ -113,7 +117,7 @@ def _room(module: str) -> str:
 
 
 def diagram() -> str:
-    """Return the arrows between the rooms as Mermaid draws them; those that follow from others are left out."""
+    """Return the rooms, each with an arrow to what it imports; arrows that follow from others are left out."""
     arrows = rooms()
     below: dict[str, set[str]] = {
         room: {end for start, end in arrows if start == room} for pair in sorted(arrows) for room in pair
@@ -123,12 +127,10 @@ def diagram() -> str:
     reached: dict[str, set[str]] = {}
     for room in order:
         reached[room] = below[room].union(*(reached[end] for end in below[room]))
-    lines = ["```mermaid", "flowchart TD"]
-    core = [room for room in reversed(order) if room.startswith("ganzoo.")]
-    lines += ["    subgraph ganzoo", *(f"        {room}[{room.partition('.')[2]}]" for room in core), "    end"]
+    lines, width = ["```text"], max(map(len, order))
     for start in reversed(order):
         direct = {end for end in below[start] if not any(end in reached[other] for other in below[start])}
-        lines += [f"    {start} --> {end}" for end in sorted(direct)]
+        lines += [f"{start:{width}} --> {', '.join(sorted(direct))}"] if direct else []
     return "\n".join([*lines, "```"])
 
 
@@ -138,10 +140,52 @@ def architecture() -> str:
     return re.sub(rf"(?<={re.escape(_FROM)}\n).*?(?=\n{re.escape(_TO)})", diagram(), text, flags=re.DOTALL)
 
 
+def gallery() -> str:
+    """Return the page of the zoo: of each model its grid, what it was trained on, its figures and its commands."""
+    lines = [
+        "# Gallery",
+        "",
+        "<!-- Written by docs/generate.py from the models in zoo/ganzoo_zoo. -->",
+        "",
+        "The trained models that come with ganzoo, each trained on a CPU within an hour. [Results](results.md) says",
+        "how figures are measured; in brackets is what real images get.",
+    ]
+    for spec in zoo_specs():
+        folder = HERE.parent / "zoo" / "ganzoo_zoo" / spec.key
+        card, metrics = ((folder / name).read_text(encoding="utf-8") for name in ("README.md", "metrics.json"))
+        config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+        commands = [each for each in re.findall("^    (ganzoo .*)", card, re.MULTILINE) if "--config" not in each]
+        lines += [
+            "",
+            f"## zoo:{spec.key}",
+            "",
+            f"{spec.summary}.",
+            "",
+            f"![{spec.key}](../zoo/ganzoo_zoo/{spec.key}/samples.png)",
+            "",
+        ]
+        model, data = (name.rpartition("/")[2] for name in (config["plugin"], config["data"]["name"]))
+        lines += [f"`{model}` on `{data}`, {config['steps']:,} steps:"]
+        lines += [_figures(json.loads(metrics)), "", *(f"- `{command}`" for command in commands)]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(metrics: dict[str, Any]) -> str:
+    real = metrics.get("real", {})
+    found = metrics.get("drawn") or metrics.get("rows", [{}])[-1] | {
+        name: value for name, value in metrics.items() if type(value) is float and "minutes" not in name
+    }
+    shown = {name: value for name, value in found.items() if type(value) in (int, float)}
+    return ", ".join(
+        f"{name} {value:.4g}" + (f" ({real[name]:.4g})" if name in real else "") for name, value in shown.items()
+    )
+
+
 def main() -> None:
     """Write the files, or check them."""
     stale = []
-    written = {"hooks.md": hooks(), "commands.md": commands(), "api.md": api(), "architecture.md": architecture()}
+    written = {"hooks.md": hooks(), "commands.md": commands(), "api.md": api(), "gallery.md": gallery()}
+    written["architecture.md"] = architecture()
     for path, text in ((HERE / name, text) for name, text in written.items()):
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")

@@ -60,7 +60,7 @@ def test_the_site_is_built_and_refers_to_nothing_outside_of_it(tmp_path: Path) -
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert built.returncode == 0, built.stderr
     pages = sorted(tmp_path.rglob("*.html"))
-    assert len(pages) > len(list(DOCS.glob("*.md")))  # each and 404.html
+    assert len(pages) > len([*DOCS.glob("*.md"), *DOCS.glob("notebooks/*.ipynb")])  # each and 404.html
     for page in pages:
         text = page.read_text(encoding="utf-8")
         # What a browser loads by itself; where a reader may go is another matter.
