@@ -2,7 +2,7 @@
 
 A line of a document that is a link to a file and nothing else, followed by a fenced block, shows that file:
 
-    [`pearson.py`](../tests/outsider/ganzoo_outsider/pearson.py)
+    [`l2.py`](../examples/plugins/ganzoo_examples/l2.py)
 
 Usage: python docs/embed.py [--check]
 """
@@ -32,12 +32,12 @@ def embed(document: Path) -> str:
 
 
 def main() -> None:
-    """Embed the files in every document of this folder, or check that they are."""
+    """Embed the files in every document below this folder, or check that they are."""
     stale = []
-    for document in sorted(HERE.glob("*.md")):
+    for document in sorted(HERE.rglob("*.md")):
         text = embed(document)
         if text != document.read_text(encoding="utf-8"):
-            stale.append(document.name)
+            stale.append(document.relative_to(HERE).as_posix())
             if "--check" not in sys.argv:
                 document.write_text(text, encoding="utf-8")
     if stale and "--check" in sys.argv:

@@ -51,7 +51,7 @@ def hooks() -> str:
         "",
         f"This is `HOOK_API` {HOOK_API}. An implementation is a function of the same name in a plugin's module, marked",
         "`@ganzoo.hookimpl`; it may leave out arguments that it does not need.",
-        "[Write a plugin](write-a-plugin.md) shows one in use.",
+        "[Hooks that follow a training](plugins/hooks.md) shows one in use.",
         "",
         "## `Spec`",
         "",

@@ -23,10 +23,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
     def outside(match: re.Match[str]) -> str:
         picture, text, link = match.groups()
-        path = Path(os.path.normpath((Path(config.docs_dir) / page.file.src_uri).parent / link.partition("#")[0]))
-        if Path(config.docs_dir) in path.parents:
-            return match[0]
-        inside = path.relative_to(ROOT).as_posix()
+        path = (Path(config.docs_dir) / page.file.src_uri).parent / link
+        if Path(os.path.normpath(path)).is_relative_to(config.docs_dir):
+            return match[0]  # another page
+        inside = Path(os.path.normpath(path)).relative_to(ROOT).as_posix()
         if not (ROOT / inside).exists():
             raise FileNotFoundError(f"{page.file.src_uri} links to {link}, which does not exist")
         if picture:

@@ -107,6 +107,14 @@ def warm() -> Iterator[Warm]:
 
 
 @pytest.fixture(scope="session")
+def samples_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel of the sample plugins, ``examples/plugins``, is installed."""
+    from sites import install_samples
+
+    return install_samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of four steps, by data set; copy one before changing it."""
     from ganzoo.cli import main

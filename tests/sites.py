@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import invalidate_caches
 from pathlib import Path
+from zipfile import ZipFile
+
+from conftest import ROOT
 
 from ganzoo.plugin.registry import Registry, load_registry
 
@@ -51,3 +56,14 @@ def importable(folder: Path) -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if (getattr(module, "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]
+
+
+def install_samples(folder: Path) -> Path:
+    """Build the wheel of the sample plugins, ``examples/plugins``, and return a folder that it is installed into."""
+    source, site = folder / "source", folder / "site"
+    shutil.copytree(ROOT / "examples" / "plugins", source, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
+    (wheel,) = folder.glob("ganzoo_examples-0.1.0-*.whl")
+    ZipFile(wheel).extractall(site)  # of pure Python nothing else is to be done
+    return site

@@ -12,26 +12,35 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from ganzoo.plugin.spec import KINDS
+
 DOCS = ROOT / "docs"
-GUIDE = DOCS / "write-a-plugin.md"
+DOCUMENTS = sorted(DOCS.rglob("*.md"))
 
 sys.path.insert(0, str(DOCS))
 from embed import embed, shown  # noqa: E402
 
 
-@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_files_are_shown_as_they_are(document: Path) -> None:
     assert embed(document) == document.read_text(encoding="utf-8"), "run: python docs/embed.py"
 
 
-def test_the_guide_shows_every_file_of_the_outsider() -> None:
-    package = ROOT / "tests" / "outsider"
-    files = {package / "pyproject.toml", *package.glob("ganzoo_outsider/*.py")} - {
-        package / "ganzoo_outsider/__init__.py"
-    }
-    paths = [(DOCS / link).resolve() for link in shown(GUIDE.read_text(encoding="utf-8"))]
+def test_the_guide_shows_every_file_of_the_sample_plugins_once() -> None:
+    package = ROOT / "examples" / "plugins"
+    files = {package / "pyproject.toml", *package.glob("ganzoo_examples/*.py")}
+    files.remove(package / "ganzoo_examples" / "__init__.py")
+    pages = sorted((DOCS / "plugins").glob("*.md"))
+    paths = [(page.parent / link).resolve() for page in pages for link in shown(page.read_text(encoding="utf-8"))]
     assert set(paths) == files
     assert len(paths) == len(files)
+
+
+def test_the_guide_has_a_page_for_each_kind() -> None:
+    pages = {page.stem for page in (DOCS / "plugins").glob("*.md")}
+    assert pages == {"index", "hooks", *KINDS}
+    index = (DOCS / "plugins" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| \[(\w+)\]\(\1\.md\)", index, re.MULTILINE)) == {"hooks", *KINDS}
 
 
 def test_a_change_is_noticed(tmp_path: Path) -> None:
@@ -44,7 +53,7 @@ def test_a_change_is_noticed(tmp_path: Path) -> None:
         embed(document)
 
 
-@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_links_lead_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\(([^)#:\s]+)\)", document.read_text(encoding="utf-8")):
         assert (document.parent / link).exists(), link
@@ -60,7 +69,7 @@ def test_the_site_is_built_and_refers_to_nothing_outside_of_it(tmp_path: Path) -
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert built.returncode == 0, built.stderr
     pages = sorted(tmp_path.rglob("*.html"))
-    assert len(pages) > len([*DOCS.glob("*.md"), *DOCS.glob("notebooks/*.ipynb")])  # each and 404.html
+    assert len(pages) > len(DOCUMENTS) + len(list(DOCS.glob("notebooks/*.ipynb")))  # each and 404.html
     for page in pages:
         text = page.read_text(encoding="utf-8")
         # What a browser loads by itself; where a reader may go is another matter.

@@ -38,7 +38,8 @@ def test_notebooks_run(notebook: Path) -> None:
 def test_what_is_stored_was_executed_and_is_small(notebook: Path) -> None:
     text = notebook.read_text(encoding="utf-8")
     cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), "run: python docs/notebooks.py"
+    counts = [cell["execution_count"] for cell in cells]
+    assert counts == list(range(1, len(cells) + 1)), "run: python docs/notebooks.py"
     assert not re.findall(r'"output_type": "error"|"name": "stderr"|/home/|/tmp/|/Users/|\\\\Users', text)
     assert len(text) < 300_000
 

@@ -18,31 +18,24 @@ import PIL.Image
 import pytest
 import typer
 from conftest import ROOT, Command
+from sites import importable
 from small import small
 from typer.core import TyperGroup
 
 import ganzoo
 from ganzoo.cli import app
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+PLUGINS = ROOT / "docs" / "plugins"
+"""The pages whose reader has the sample plugins installed."""
 
 ELSEWHERE = {
     "pip install": "installs into the environment that the tests run in; .ci/run does it in a fresh one",
     "pytest": "is running",
     "fidelity": "downloads InceptionV3; tests/plugins/metrics/test_fidelity_input.py runs it with other features",
     "python benchmarks/": "takes from minutes to days, some of it data that is not here",
-    "ganzoo plugins": "shows the guide's plugin, which tests/core/plugin/test_outsider.py installs, and runs this",
-    "ganzoo train --plugin gan_fc --loss pearson": "the same",
-    "ganzoo train --plugin dcgan --set model.optimizer.name=lion": "the same",
-    "ganzoo train --plugin dcgan --set lr_schedule=restarts": "the same",
-    'ganzoo train --plugin dcgan --set \'model.augment.policy=["translation", {name': "the same",
-    "ganzoo train --plugin dcgan --tracker journal": "the same",
     "ganzoo train --plugin wgan_gp_conv --tracker wandb": "needs a package; tests/plugins/trackers runs it",
-    "ganzoo train --plugin gan_fc --regularizer l2": "the same",
-    "ganzoo export last --out weights.safetensors": "the same",
-    "ganzoo export last --format safetensors": "the same",
-    "ganzoo check res_mlp": "the same",
-    "ganzoo average": "the same",
 }
 """Commands of the documents that are not run here, by how they begin, and why."""
 
@@ -74,6 +67,11 @@ def commands(document: Path) -> Iterator[list[str]]:
                 yield words
 
 
+def name(document: Path) -> str:
+    """Return what a document is called in the tests."""
+    return document.relative_to(ROOT).as_posix()
+
+
 def elsewhere(words: list[str]) -> str:
     """Return which exception a command is, or nothing."""
     return next((begin for begin in ELSEWHERE if shlex.join(words).startswith(begin)), "")
@@ -91,7 +89,7 @@ def shortened(words: list[str]) -> list[str]:
         said = {word.partition("=")[0] for word in words} | {"model.latent_dim"}
         sets = [each for each in sets if each.partition("=")[0] not in said]
         more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
-    if words[0] == "eval" and "modes" not in words:  # which needs no classifier
+    if words[0] == "eval" and not {"modes", "pair_distance"} & {*words}:  # which need no classifier
         named = [name for option, name in pairwise(words) if option == "--metric"]
         metrics = named or ("classifier", "fid", "prdc", "memorization", "label_accuracy")
         more = ["-n", "40", *(word for name in metrics for word in ("--set", f"metric.{name}.classifier.steps=2"))]
@@ -155,7 +153,18 @@ MEANWHILE: dict[tuple[str, ...], Callable[[], None]] = {
 """What somebody does by hand before a command that begins so."""
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.fixture
+def installed(document: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a document supposes to be installed."""
+    if document.parent == PLUGINS:
+        with importable(request.getfixturevalue("samples_site")):
+            yield
+    else:
+        yield
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_commands_work_as_they_are_written(
     cli: Command, document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,20 +182,28 @@ def test_commands_work_as_they_are_written(
             if tuple(words[: len(begun)]) == begun:
                 act()
         outcome = cli(*shortened(words))
-        assert outcome.code == 0, f"{document.name}: ganzoo {shlex.join(words)}: {outcome.err}"
+        assert outcome.code == 0, f"{name(document)}: ganzoo {shlex.join(words)}: {outcome.err}"
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     "document",
-    [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("index", "own-data", "python"))],
-    ids=lambda path: path.name,
+    [
+        ROOT / "README.md",
+        *(ROOT / "docs" / f"{page}.md" for page in ("index", "own-data", "python")),
+        *sorted(PLUGINS.glob("*.md")),
+    ],
+    ids=name,
 )
 def test_python_runs_as_it_is_written(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     draw_files(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    # Files that are shown have tests of their own.
+    shown = re.compile(r"^\[`[^\n]+\)\n\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)
+    text = shown.sub("", document.read_text(encoding="utf-8"))
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     for block in blocks:
         if "ganzoo_runtime" not in block:  # needs no torch, and is run without it by tests/house/test_house.py
@@ -194,8 +211,10 @@ def test_python_runs_as_it_is_written(
             exec(block, names)
             if "print(" not in block:
                 assert capsys.readouterr().out == ""
-    assert names["points"].shape == (1000, 2)
-    assert list(names["run"].samples.iterdir())
+    if document.parent != PLUGINS:
+        assert names["points"].shape == (1000, 2)
+    if document.parent != PLUGINS or "run" in names:
+        assert list(names["run"].samples.iterdir())
 
 
 def test_exceptions_are_still_needed() -> None:
@@ -203,7 +222,8 @@ def test_exceptions_are_still_needed() -> None:
     assert used == {"", *ELSEWHERE}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_commands_in_the_text_exist_with_their_options(document: Path) -> None:
     group = typer.main.get_command(app)
     for text in re.findall(r"`ganzoo ([^`\n]+)`", document.read_text(encoding="utf-8")):

@@ -94,8 +94,8 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             raise UserError(f"augmentation is for images, and {data.name} has {sample.kind}")
         if config.augment.target is not None and not loss.signed:
             raise UserError(
-                "adaptive augmentation reads the sign of the real scores, which this loss gives no meaning; leave "
-                "augment.target out"
+                "adaptive augmentation reads the sign of the real scores, which this loss gives no meaning; take a "
+                "fixed augment.probability with augment.ramp instead of augment.target"
             )
         self.augment = Augment(config.augment, self.pixel_range)
         # Penalties on the discriminator belong to its objective, which also applies them lazily and projects weights.
@@ -216,8 +216,9 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     ) -> dict[str, Tensor]:
         """Return the discriminator's loss for these scores with the penalties that are due in every step."""
         # There is one score for each pack, but the strength of augmentation is adapted by the number of images.
-        self.augment.adapt(real_scores, len(real) * self.config.pack)
-        return self.objective.discriminator_loss(real_scores, fake_scores, self._score_of(condition), real, fake)
+        logs = self.augment.adapt(real_scores, len(real) * self.config.pack)
+        score = self._score_of(condition)
+        return {**self.objective.discriminator_loss(real_scores, fake_scores, score, real, fake), **logs}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the generator minimizes: the loss and the weighted penalties."""
@@ -242,12 +243,12 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def state_dict(self) -> dict[str, Any]:
         """Return what the loss, the regularizers and adaptive augmentation keep between steps."""
         # Without the probability, a resumed run would start its adaptive augmentation from 0 again.
-        return {**super().state_dict(), "augment": self.augment.probability}
+        return {**super().state_dict(), "augment": self.augment.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what :meth:`state_dict` returned."""
         super().load_state_dict(state)
-        self.augment.probability = state["augment"]
+        self.augment.load_state_dict(state["augment"])
 
     def _score_of(self, condition: Condition) -> Score:
         return lambda samples: self.score(samples, condition)

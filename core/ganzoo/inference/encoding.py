@@ -113,7 +113,7 @@ def encode(
     optimize: bool = False,
     space: Space | None = None,
     steps: int = 200,
-    label: int | Mapping[str, int] | None = None,
+    label: int | str | Mapping[str, int | str] | None = None,
     attributes: Vectors = None,
     reconstruct: bool = False,
     background: str = "white",
@@ -128,8 +128,8 @@ def encode(
     gradients for a run, of a search without gradients for a file. It is looked for in the ``space`` of latents
     (``"z"``), or of the styles of a style-based model (``"w"``, its default; ``"w+"`` with a style for each layer, of a
     run alone); in these two near means as the run's own discriminator sees it, and elsewhere in pixels. A conditional
-    generator is given the class ``label``, an index, or a class for each of several labels by its name, and
-    ``attributes`` as in :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With
+    generator is given the class ``label``, by index or name, or a class for each of several labels by the label's name,
+    and ``attributes`` as in :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With
     ``reconstruct`` the generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
 
     Images are scaled and cut to the size that the network takes. Transparent pixels are laid on the color
@@ -184,7 +184,10 @@ def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
 
 
 def _generator(
-    model: Model, label: int | Mapping[str, int] | None, attributes: Vectors, space: Space | None
+    model: Model,
+    label: int | str | Mapping[str, int | str] | None,
+    attributes: Vectors,
+    space: Space | None,
 ) -> tuple[_Conditioned, Space]:
     """Return the model's generator, conditioned, and the space that is looked in, its best one if left open.
 

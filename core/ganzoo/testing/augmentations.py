@@ -37,6 +37,7 @@ def checks(entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     yield Check("random", lambda: random(build()))
     yield Check("seed", lambda: seeded(build(), build()), vital=True)
     yield Check("each alone", lambda: alone(build()))
+    yield Check("probability", lambda: chance(build()))
     yield Check("capture", lambda: captured(build()))
 
 
@@ -123,6 +124,19 @@ def alone(augmentation: Augmentation) -> None:
     torch.manual_seed(3)
     if not torch.allclose(augmentation(other)[0], first, rtol=1e-5, atol=1e-5):
         raise Fault("an image becomes another beside other images; nothing may pass between the images of a batch")
+
+
+def chance(augmentation: Augmentation) -> None:
+    """With probability 0 images stay as they are; a tensor says the same as a number."""
+    x = _draw((8, 3, 16, 16))
+    if not torch.equal(augmentation.apply(x, 0.0), x):
+        raise Fault("images are changed although the probability is 0")
+    found = []
+    for probability in (0.5, torch.tensor(0.5)):
+        torch.manual_seed(3)
+        found.append(augmentation.apply(x, probability))
+    if not torch.equal(*found):
+        raise Fault("a probability that is a tensor gives other images than the same number")
 
 
 def captured(augmentation: Augmentation) -> str | None:

@@ -163,7 +163,8 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
     The defaults are made for small images and a CPU: one block a stage, few channels, both penalties at every fourth
     step. The preset ``paper`` has the paper's CIFAR-10 settings (two blocks, groups of 16, the gamma that it starts
     with) at a third of its channels; its own networks are ``model.widths=[768]``. The paper lets learning rate, gamma
-    and the second beta go from one value to another; here only the learning rate does, and there is no augmentation.
+    and the second beta go from one value to another; here only the learning rate does. The authors' augmentation,
+    with a probability that rises from 0, is ``ada`` with ``model.augment.ramp``.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """

@@ -222,26 +222,6 @@ def test_probability_decides_how_many_are_augmented_and_zero_is_none():
     assert torch.equal(Augment(AugmentConfig(policy=("cutout",), probability=0.0), (0.0, 1.0))(x), x)
 
 
-def test_adaptive_strength_rises_while_real_scores_are_all_positive_and_is_resumed():
-    trainer = trainer_of(
-        "wgan_gp_conv",
-        IMAGES,
-        "loss.name=non_saturating",
-        "model.augment.policy=['color','cutout']",
-        "model.augment.target=0.6",
-        "model.augment.images=100",
-    )
-    assert trainer.augment.probability == 0
-    trainer.augment.adapt(torch.ones(20), 20)
-    trainer.augment.adapt(torch.ones(20), 20)
-    assert trainer.augment.probability == pytest.approx(0.4)
-    kept = trainer.state_dict()
-    trainer.augment.adapt(-torch.ones(40), 10)
-    assert trainer.augment.probability == pytest.approx(0.3)
-    trainer.load_state_dict(kept)
-    assert trainer.augment.probability == pytest.approx(0.4)
-
-
 def test_both_players_see_augmented_images():
     trainer = trainer_of("wgan_gp_conv", IMAGES, "loss.name=non_saturating", "model.augment.policy=['cutout']")
     seen = []

@@ -238,6 +238,19 @@ def noise(x: Tensor) -> Tensor:
 generator = torch.Generator().manual_seed(0)
 calls = count(1)
 
+
+@toy("augmentation", "probability", "although the probability is 0")
+class Always(Noise):
+    def apply(self, x: Tensor, probability: float | Tensor) -> Tensor:
+        return self(x)
+
+
+@toy("augmentation", "probability", "a tensor gives other images")
+class NumbersAlone(Noise):
+    def apply(self, x: Tensor, probability: float | Tensor) -> Tensor:
+        return super().apply(x, probability if isinstance(probability, float) else 1.0)
+
+
 with_change("Crops", "images", "for torch.float32 [8, 1, 8, 8]", lambda x: noise(x)[:, :, 1:])
 with_change("Doubles", "images", "torch.float64", lambda x: noise(x).double())
 with_change("Whitens", "images", "not finite", lambda x: noise(x) / 0)

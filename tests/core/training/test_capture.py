@@ -426,6 +426,7 @@ ADAPTIVE = ("model.augment.policy=['color','translation','cutout']", "model.augm
     ("model", "data", "sets"),
     [
         ("dcgan", LABELED, (*ADAPTIVE, "model.augment.images=50", "model.pack=2")),
+        ("dcgan", LABELED, ("model.augment.policy=ada", *ADAPTIVE[1:], "model.augment.images=50")),
         ("dcgan", LABELED, ("loss.label_noise=0.2", "regularizer.r1=false", "regularizer.consistency.flip=true")),
         ("gan_fc", POINTS, ("regularizer.path_length.weight=1", "regularizer.consistency.weight=1")),
         ("gan_fc", POINTS, ("regularizer.virtual_adversarial.weight=1", "regularizer.dragan.interval=3")),

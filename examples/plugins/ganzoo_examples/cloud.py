@@ -34,8 +34,6 @@ class Cloud(Field):
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         return cls(shape[0], name)
 
-    # What the defaults do not say of it
-
     def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
         return random.uniform(-1, 1, (len(index), *self.shape)).astype(np.float32)
 

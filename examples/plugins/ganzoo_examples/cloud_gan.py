@@ -1,8 +1,5 @@
 """Point clouds on spheres, and a GAN whose discriminator does not care about the order of points."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,7 +16,7 @@ from ganzoo import (
     Signature,
     TensorDataset,
 )
-from ganzoo_outsider.cloud import Cloud
+from ganzoo_examples.cloud import Cloud
 
 
 class SpheresConfig(DatasetConfig):
@@ -72,7 +69,7 @@ class CloudConfig(AdversarialConfig):
 class CloudGAN(AdversarialTrainer[CloudConfig, Cloud]):
     """A GAN of point clouds."""
 
-    defaults: ClassVar[Mapping[str, Any]] = {"data": {"name": "spheres"}, "loss": {"name": "wgan_gp"}}
+    defaults = {"data": {"name": "ganzoo-examples/spheres"}, "loss": {"name": "wgan_gp"}}
 
     def build_generator(self, sample: Cloud) -> Generator:
         return CloudGenerator(self.config.width, sample)

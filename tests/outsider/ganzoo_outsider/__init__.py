@@ -1,1 +1,0 @@
-"""A loss, models, a command and an observer for ganzoo."""
