@@ -80,6 +80,13 @@ class EncoderRegression(Trainer[EncoderRegressionConfig]):
         gan.check_samples(data.sample, config.gan)
         settings = validate(gan.Config, "model.gan_settings", config.gan_settings)
         self.gan: AdversarialTrainer = gan(settings, data, loss, regularizers)
+        if self.gan.stages:
+            if config.generator is None:
+                raise UserError(
+                    f"{config.gan} grows while it is trained, which an encoder beside it does not follow; train it "
+                    "first, and give its run with --generator"
+                )
+            self.gan.reach(max(self.gan.stages))  # a run that has grown up
         self.pixel_range = self.gan.pixel_range
         self.generator = self.gan.generator
         latent, image = self.generator.signature.inputs[0], self.generator.signature.output

@@ -45,7 +45,7 @@ class ProGANConfig(AdversarialConfig):
     stable: int = Field(20_000, ge=1, description="images that each resolution but the last is trained on alone")
     fade: int = Field(20_000, ge=1, description="images that a new resolution is faded in over")
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step")
-    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3, betas=(0.0, 0.99)), description="optimizer of both")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-3, betas=(0.0, 0.99)), description="optimizer of both")
 
 
 def enlarged(x: Tensor, factor: int) -> Tensor:

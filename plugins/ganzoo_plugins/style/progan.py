@@ -38,10 +38,11 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
 
     Images have the size of the data from the start: those of a smaller level are enlarged (each pixel becomes a
     square) and the discriminator reduces what it is given, so that in the middle of a fade too the generator is
-    sampled, averaged and exported as it is. The preset ``paper`` is the authors' schedule and network, of 23.1 million
-    weights each at 1024x1024; its batches are the paper's for up to 128x128, and stay so large (they shrink to 3 at
-    1024x1024). The schedule counts images, ``batch_size`` times ``accumulate`` a step, and ``steps`` should be enough
-    for all levels: for n doublings (2 n + 1) times 600,000 images in the preset, and as many as one likes for the last.
+    sampled, averaged and exported as it is. The defaults are small networks for a CPU, which see few images and so
+    learn at five times the paper's rate. The preset ``paper`` is the authors' schedule and network, of 23.1 million
+    weights each at 1024x1024; its batches are the paper's for up to 128x128, and stay so large (the paper's shrink to 3
+    at 1024x1024). The schedule counts images, ``batch_size`` times ``accumulate`` a step. ``steps`` should be enough
+    for all levels: in the preset 2 n times 600,000 images for n doublings, and what the last level is to see alone.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows. Batches are multiples of
     ``model.deviation_group``.
@@ -67,6 +68,7 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
                 "channel_max": 512,
                 "stable": 600_000,
                 "fade": 600_000,
+                "optimizer": {"lr": 1e-3},
             },
         },
     }

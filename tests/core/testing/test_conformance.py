@@ -24,7 +24,7 @@ CHECKED = (
     *("field", "format", "sink", "command"),
 )
 ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
-NARROW = ("model.channel_base=64", "model.channel_max=8")  # its own networks take most of a minute
+NARROW = ("model.channel_base=64", "model.channel_max=8")  # their own networks take most of a minute
 SHIPPED = [
     f"{entry.spec.kind}:{entry.name}"
     for entry in load_registry().specs()
@@ -34,7 +34,7 @@ SHIPPED = [
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name.partition(":")[0] in CHECKED])
 def test_everything_bundled_conforms(name: str) -> None:
-    check(name, NARROW if name.endswith("/stylegan2") else ())
+    check(name, NARROW if name.endswith(("/stylegan2", "/progan")) else ())
 
 
 @pytest.mark.parametrize("key", ["mnist5k", "digits", "gaussians", "curves", "shapes", "stacked_mnist"])

@@ -167,6 +167,7 @@ def test_the_schedule_counts_images() -> None:
     loop = training("batch_size=2", "accumulate=4", "model.deviation_group=2", "model.stable=24", "model.fade=80")
     assert loop.trainer.stages == [3, 13, 16, 26]
     paper = load_config(load_registry(), "progan", preset="paper").build_trainer(images(3, 32, 32).spec)
+    assert paper.optimizers["generator"].param_groups[0]["lr"] == 1e-3
     assert paper.stages == [37_500 * k for k in range(1, 7)]
 
 
@@ -234,6 +235,18 @@ def test_a_resumed_run_takes_as_many_images_a_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="takes as many a step: batch_size times accumulate is 4"):
         train(sets=["batch_size=8"], **given)
     assert train(sets=["batch_size=4"], **given).path == run.path
+
+
+def test_a_grown_generator_gets_an_encoder(tmp_path: Path) -> None:
+    given: Any = {"data": torch.rand(40, 1, 16, 16), "device": "cpu", "quiet": True, "out": tmp_path}
+    sets = [*SMALL, *SCHEDULE, "steps=15", "sample_every=15"]
+    run = train("progan", sets=sets, **given)
+    small = ["steps=1", "model.width=4", "batch_size=4"]
+    encoder = train("encoder_regression", sets=small, generator=run.path, **given)
+    mine, theirs = (each.load_all(load_registry())["generator"][0].state_dict() for each in (run, encoder))
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    with pytest.raises(UserError, match="train it first"):
+        train("encoder_regression", sets=[*small, "model.gan=progan"], **given)
 
 
 def test_other_sizes_and_batches_are_refused_in_a_sentence() -> None:
