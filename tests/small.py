@@ -22,6 +22,8 @@ _SMALL: dict[str, Any] = {
     "style_dim": 4,
     "channel_base": 64,
     "channel_max": 8,
+    "recovery_width": 8,
+    "chunk_dim": 2,
 }
 
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.optimizers import Optimizer, OptimizerConfig
     from ganzoo.gan.precision import full_precision, widened
     from ganzoo.gan.schedules import Schedule, ScheduleConfig
+    from ganzoo.gan.spectral import normalize_spectrum
     from ganzoo.gan.tracker import Tracker, TrackerConfig
     from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
     from ganzoo.images.animation import write_animation
@@ -107,6 +108,7 @@ _HOME = {
     "gan.optimizers": ("Optimizer", "OptimizerConfig"),
     "gan.precision": ("full_precision", "widened"),
     "gan.schedules": ("Schedule", "ScheduleConfig"),
+    "gan.spectral": ("normalize_spectrum",),
     "gan.tracker": ("Tracker", "TrackerConfig"),
     "gan.trainer": ("Phase", "Trainer", "TrainerConfig"),
     "images.animation": ("write_animation",),
@@ -150,7 +152,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
     "compare", "draw_inputs", "encode", "evaluate", "export", "load", "train", "translate",
-    "full_precision", "widened",
+    "full_precision", "normalize_spectrum", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",

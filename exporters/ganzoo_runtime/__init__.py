@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from .fields import stored
     from .generator import Batch, Generator
     from .images import encode_png, pixels
-    from .latent_arithmetic import edit, interpolate, truncate
+    from .latent_arithmetic import edit, interpolate, truncate, truncated_normal
     from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar
 
 _HOME = {
     "errors": ("ModelError",),
     "generator": ("Batch", "Generator"),
     "images": ("encode_png", "pixels"),
-    "latent_arithmetic": ("edit", "interpolate", "truncate"),
+    "latent_arithmetic": ("edit", "interpolate", "truncate", "truncated_normal"),
     "fields": ("stored",),
     "sinks": ("write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar"),
 }
@@ -46,6 +46,7 @@ __all__ = [
     "pixels",
     "stored",
     "truncate",
+    "truncated_normal",
     "write_csv",
     "write_folder",
     "write_jsonl",

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["edit", "interpolate", "pick", "truncate"]
+__all__ = ["edit", "interpolate", "pick", "truncate", "truncated_normal"]
+
+
+_FAR, _PLACES = 8.0, 4097  # a table of normal numbers: up to what is never drawn
 
 
 def interpolate(keys: ArrayLike, steps: int = 15, *, spherical: bool = True, loop: bool = False) -> NDArray[np.float32]:
@@ -55,6 +59,25 @@ def truncate(latents: ArrayLike, truncation: float, mean: ArrayLike = 0.0) -> ND
     """Move latents towards their mean, to ``mean + truncation * (latents - mean)``: more typical, less varied."""
     values, middle = np.asarray(latents, np.float32), np.asarray(mean, np.float32)
     return np.asarray(middle + np.float32(truncation) * (values - middle) if truncation != 1 else values)
+
+
+def truncated_normal(latents: ArrayLike, threshold: float) -> NDArray[np.float32]:
+    """Return normal latents as if their numbers beyond the threshold had been drawn again until they are within.
+
+    That is BigGAN's truncation trick (arXiv:1809.11096, section 3.2); :func:`truncate` scales latents instead. Every
+    number is moved to the same quantile of the truncated normal distribution: so it depends on no other number and on
+    no further seed, and what lies between two latents stays between them. Raises ValueError for a threshold of 0 or
+    less.
+    """
+    if not threshold > 0:
+        raise ValueError(f"the threshold is above 0, not {threshold}")
+    normal, threshold = NormalDist(), min(threshold, _FAR)
+    below, within = normal.cdf(-threshold), normal.cdf(threshold) - normal.cdf(-threshold)
+    # A table, since NumPy has no normal quantiles: of negative numbers, which have the digits that numbers near 1 lack.
+    sources = np.linspace(-_FAR, 0, _PLACES)
+    targets = np.array([normal.inv_cdf(below + normal.cdf(source) * within) for source in sources])
+    values = np.asarray(latents, np.float64)
+    return np.asarray(np.copysign(np.interp(-np.abs(values), sources, targets), values), np.float32)
 
 
 def pick(pieces: Iterable[Mapping[str, NDArray[Any]]], numbers: Sequence[int]) -> dict[str, NDArray[Any]]:

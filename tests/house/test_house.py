@@ -26,7 +26,7 @@ RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Se
 StyleGenerator Styles Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig TrainingError
 Translator Truncation UserError
 __version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid
-hookimpl load load_config load_registry save_grid testing train translate widened write_animation
+hookimpl load load_config load_registry normalize_spectrum save_grid testing train translate widened write_animation
 """
 
 

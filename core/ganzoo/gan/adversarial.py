@@ -7,8 +7,6 @@ from typing import Any, ClassVar, Generic, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import _SpectralNorm
 from typing_extensions import TypeVar
 
 from ganzoo.configured import type_arguments
@@ -23,6 +21,7 @@ from ganzoo.gan.objective import DiscriminatorObjective, lazy_phase
 from ganzoo.gan.optimizers import OptimizerConfig
 from ganzoo.gan.precision import full_precision
 from ganzoo.gan.second_derivatives import FastSecondDerivatives
+from ganzoo.gan.spectral import normalize_spectrum
 from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
 
 __all__ = ["AdversarialConfig", "AdversarialTrainer", "draw_latent"]
@@ -86,7 +85,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         seen = sample.packed(config.pack) if config.pack > 1 else sample
         self.discriminator = self.build_discriminator(cast(Sample, seen))
         if config.spectral_norm:
-            _normalize_spectrum(self.discriminator)
+            normalize_spectrum(self.discriminator)
         self._conditional = len(self.discriminator.signature.inputs) > 1
         if config.pack > 1 and self._conditional:
             raise UserError("pack joins samples whatever their labels, so this conditional model takes pack=1 alone")
@@ -277,29 +276,3 @@ def draw_latent(generator: Generator, n: int, device: torch.device) -> Tensor:
     if latent.distribution == "normal":
         return torch.randn(shape, device=device)
     return torch.rand(shape, device=device) * 2 - 1
-
-
-class _Spectral(_SpectralNorm):
-    """torch's spectral norm, always computed in float32.
-
-    It keeps singular vectors in float32, and in bfloat16 the divided weights would not have a norm of 1.
-    """
-
-    def forward(self, weight: Tensor) -> Tensor:
-        with full_precision(weight.device):
-            return super().forward(weight)
-
-
-def _normalize_spectrum(network: nn.Module) -> None:
-    """Divide every layer's weights by their spectral norm; raises UserError if one has none, being all zeros."""
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):
-            if not module.weight.any():
-                # The norm is 0, so the division is 0/0. With a small constant instead, the first optimizer step would
-                # change the divided weights from zeros to a norm of 1 at once.
-                raise UserError(
-                    f"spectral norm divides weights by their largest singular value, and the discriminator's layer "
-                    f"{name} starts with zeros, which have none; leave model.spectral_norm out"
-                )
-            axis = int(isinstance(module, nn.modules.conv._ConvTransposeNd))  # that of the outputs
-            parametrize.register_parametrization(module, "weight", _Spectral(module.weight, dim=axis))

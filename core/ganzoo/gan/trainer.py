@@ -165,6 +165,15 @@ class Trainer(Configured[Settings], ABC):
         """Return the networks that an average is kept of; of those that are added later, the ones that are there."""
         return {name: self.networks[name] for name in self.averaged if name in self.networks}
 
+    def settle(self, averages: Mapping[str, nn.Module]) -> None:
+        """Finish the averaged networks, by name, before they are sampled or saved; does nothing by default.
+
+        For what no average of weights has, as statistics that belong to these very weights. It may change buffers in
+        place, which are copied from the trained networks again in the next step, and draws nothing from torch's global
+        random state.
+        """
+        return
+
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """Return the networks that can be sampled and exported, the main one first; by default all averaged ones."""
         exported = {}

@@ -50,7 +50,7 @@ class Loop:
         # What "auto" depends on is known here: the device, and what is drawn.
         precision = choose_precision(settings.precision, trainer.device, dataset.spec.sample)
         self.settings = settings.model_copy(update={"precision": precision})
-        self.step = 0
+        self.step = self._settled = 0
         self.dataset = dataset
         self.stream = Stream(dataset, settings.batch_size, settings.seed)
         self.phases: list[Phase] = []
@@ -276,8 +276,15 @@ class Loop:
         """Return what can be sampled, with averaged weights."""
         return self.trainer.exports(self.ema)
 
+    def settle(self) -> None:
+        """Let the trainer finish the averaged networks as they are after this step."""
+        if self._settled != self.step:
+            self.trainer.settle(self.ema)
+            self._settled = self.step
+
     def save(self, folder: str | PathLike[str], stale: Collection[Path] = ()) -> Path:
         """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
+        self.settle()
         state = {
             "optimizers": {name: portable(each.state_dict()) for name, each in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),

@@ -53,6 +53,7 @@ class SampleLogger:
 
     def draw(self) -> dict[str, float]:
         """Draw grids and return the metrics of as many samples as each asks for."""
+        self.loop.settle()
         networks = self.loop.exports()
         figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
         for name, network in networks.items():

@@ -70,7 +70,7 @@ class ConditionalGAN(AdversarialTrainer[DCGANConfig]):
 
 
 def conditional_generator(
-    config: DCGANConfig, sample: Image, conditions: Sequence[Label | Attributes]
+    config: DCGANConfig, sample: Image, conditions: Sequence[Label | Attributes | Latent]
 ) -> JoinedGenerator:
     """Return the generator of ``dcgan``, its latent joined to the condition's one-hot code."""
     batch_norm = config.batch_norm in ("both", "generator")

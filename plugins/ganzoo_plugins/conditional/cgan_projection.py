@@ -8,20 +8,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganzoo import AdversarialTrainer, Attributes, Discriminator, Generator, Image, Label, Latent, Scores, Signature
+from ganzoo import AdversarialTrainer, Attributes, Discriminator, Generator, Image, Label, Latent, Signature
 from ganzoo_plugins.conditional.cgan import SHAPES
 from ganzoo_plugins.networks.condition import OneHot
+from ganzoo_plugins.networks.conditional_norm import ConditionalBatchNorm2d
 from ganzoo_plugins.networks.layers import output_activation, same_conv2d
+from ganzoo_plugins.networks.projection import ProjectionDiscriminator
 from ganzoo_plugins.networks.resnet import SNGANConfig, UpBlock, residual_features, tapered
 from ganzoo_plugins.networks.sizes import num_downsamples
 
-__all__ = [
-    "ConditionalBatchNorm2d",
-    "ConditionalResidualGenerator",
-    "ProjectionConfig",
-    "ProjectionDiscriminator",
-    "ProjectionGAN",
-]
+__all__ = ["ConditionalResidualGenerator", "ProjectionConfig", "ProjectionGAN"]
 
 
 class ProjectionConfig(SNGANConfig):
@@ -33,26 +29,6 @@ class ProjectionConfig(SNGANConfig):
     join_latent: bool = Field(
         True, description="join the condition to the latent too; the paper's generator has it in its batch norms alone"
     )
-
-
-class ConditionalBatchNorm2d(nn.Module):
-    """Batch norm whose weight and bias depend on the condition: for one label, a pair for each class.
-
-    Several conditions add what each of them contributes to the weight, which starts at 1, and to the bias.
-    (A Learned Representation for Artistic Style, arXiv:1610.07629; Modulating Early Visual Processing by Language,
-    arXiv:1707.00683.)
-    """
-
-    def __init__(self, channels: int, code_size: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.affine = nn.Linear(code_size, 2 * channels, bias=False)
-        nn.init.zeros_(self.affine.weight)
-
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """Normalize [N, C, H, W], then scale and shift it as the code, [N, K], says."""
-        weight, bias = self.affine(code)[:, :, None, None].chunk(2, 1)
-        return torch.addcmul(bias, self.norm(x), 1 + weight)
 
 
 class ConditionalResidualGenerator(Generator):
@@ -84,34 +60,6 @@ class ConditionalResidualGenerator(Generator):
         for block in self.blocks:
             maps = block(maps, code)
         return self.head(maps)
-
-
-class ProjectionDiscriminator(Discriminator):
-    """D(x, y) = psi(phi(x)) + sum_i <v_i(y_i), phi(x)> (arXiv:1802.05637, eq. 8 and section 3).
-
-    phi are residual features summed over the image, psi is linear, and v_i the embedding of the i-th label or a linear
-    map of an attribute vector: the form that the log density ratio has if each condition is log-linear in phi(x), for
-    a vector a Gaussian of fixed variance.
-    """
-
-    def __init__(self, width: int, taper: bool, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
-        super().__init__(Signature((sample, *conditions), Scores()))
-        self.features = residual_features(sample, width, taper=taper)
-        self.head = nn.Linear(width, 1)
-        self.projections = nn.ModuleList(
-            nn.Embedding(field.classes, width) if isinstance(field, Label) else nn.Linear(field.dim, width, bias=False)
-            for field in conditions
-        )
-        for projection in self.projections.parameters():
-            nn.init.xavier_uniform_(projection)
-
-    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        # Summed, not averaged, as in the paper: each place adds evidence to the log density ratio.
-        features = self.features(x).sum((2, 3))
-        scores: Tensor = self.head(features).squeeze(1)
-        for projection, condition in zip(self.projections, conditions, strict=True):
-            scores = scores + (projection(condition) * features).sum(1)
-        return scores
 
 
 class ProjectionGAN(AdversarialTrainer[ProjectionConfig]):
@@ -149,4 +97,6 @@ class ProjectionGAN(AdversarialTrainer[ProjectionConfig]):
 
     def build_discriminator(self, sample: Image) -> Discriminator:
         config = self.config
-        return ProjectionDiscriminator(config.discriminator_width, config.taper, sample, self.conditions)
+        width = config.discriminator_width
+        features = residual_features(sample, width, taper=config.taper)
+        return ProjectionDiscriminator(features, width, sample, self.conditions)

@@ -54,4 +54,26 @@ def ganzoo_specs() -> Iterable[Spec]:
             f"{here}.cgan_matching:MatchingAwareGAN",
             "Generative Adversarial Text to Image Synthesis, arXiv:1605.05396",
         ),
+        Spec(
+            "model",
+            "infogan",
+            "Categories and continuous codes that are found in the data without labels, to edit by name",
+            f"{here}.infogan:InfoGAN",
+            "InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial Nets, "
+            "arXiv:1606.03657",
+        ),
+        Spec(
+            "model",
+            "sagan",
+            "Self-attention, spectral norm in both networks; conditional where the data has labels",
+            f"{here}.sagan:SAGAN",
+            "Self-Attention Generative Adversarial Networks, arXiv:1805.08318",
+        ),
+        Spec(
+            "model",
+            "biggan",
+            "BigGAN: shared class embedding, hierarchical latents, self-attention, for images up to 512x512",
+            f"{here}.biggan:BigGAN",
+            "Large Scale GAN Training for High Fidelity Natural Image Synthesis, arXiv:1809.11096",
+        ),
     ]

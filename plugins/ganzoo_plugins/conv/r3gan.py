@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod, sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -152,6 +152,26 @@ class R3GANDiscriminator(Discriminator):
         return self.body(x)
 
 
+def _authors(batch: int, gamma: float, widths: tuple[int, ...], half_life: float, augmented: float) -> dict[str, Any]:
+    """Return settings of the authors' code, of which half-life and schedules are in images; gamma is the final one."""
+    images, fall = 2.5e8, 2e7
+    return {
+        "steps": round(images / batch),
+        "batch_size": batch,
+        "ema": round(0.5 ** (batch / half_life), 6),
+        "lr_schedule": {"name": "cosine", "end": 0.25, "until": fall / images},
+        "lr_warmup": 0,
+        "regularizer": {key: {"weight": gamma, "interval": 1} for key in ("r1", "r2")},
+        "model": {
+            "widths": widths,
+            "blocks": 2,
+            "group": 16,
+            "optimizer": {"lr": 2e-4, "betas": (0.0, 0.99)},
+            "augment": {"policy": "ada", "probability": augmented, "ramp": round(fall)},
+        },
+    }
+
+
 class R3GAN(AdversarialTrainer[R3GANConfig]):
     """The GAN is dead; long live the GAN! A Modern GAN Baseline (arXiv:2501.05441).
 
@@ -162,9 +182,12 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
 
     The defaults are made for small images and a CPU: one block a stage, few channels, both penalties at every fourth
     step. The preset ``paper`` has the paper's CIFAR-10 settings (two blocks, groups of 16, the gamma that it starts
-    with) at a third of its channels; its own networks are ``model.widths=[768]``. The paper lets learning rate, gamma
-    and the second beta go from one value to another; here only the learning rate does. The authors' augmentation,
-    with a probability that rises from 0, is ``ada`` with ``model.augment.ramp``.
+    with) at a third of its channels. ``cifar``, ``ffhq64`` and ``ffhq256`` have the authors' widths, batches and rates,
+    which fall in the first 20 million images and then stay, while the chance of ``ada``'s augmentations rises. In that
+    time the paper also lets gamma fall to a tenth and the second beta rise from 0.9 to 0.99; the presets have the final
+    values from the start. Where training is unstable at first, take ten times the gamma, which the paper starts with.
+    ``ffhq64`` and ``ffhq256`` are for a folder of images (``--data folder``), and run as long as ``cifar``, 250 million
+    images.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
@@ -180,6 +203,9 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
         "data": {"name": "mnist5k"},
     }
     presets = {
+        "cifar": _authors(512, 0.005, (768,), 5e6, 0.55),
+        "ffhq64": _authors(256, 0.2, (384, 768), 5e5, 0.3),
+        "ffhq256": _authors(256, 15.0, (96, 192, 384, 768), 5e5, 0.3),
         "paper": {
             "steps": 40_000,
             "batch_size": 512,
@@ -188,7 +214,7 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
             "lr_warmup": 0,
             "regularizer": {"r1": {"weight": 0.05, "interval": 1}, "r2": {"weight": 0.05, "interval": 1}},
             "model": {"widths": (256,), "blocks": 2, "group": 16, "optimizer": {"lr": 2e-4}},
-        }
+        },
     }
 
     def build_generator(self, sample: Image) -> Generator:

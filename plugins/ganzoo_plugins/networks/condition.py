@@ -11,12 +11,12 @@ __all__ = ["Code", "Embedding", "JoinedGenerator", "OneHot", "planes"]
 
 
 class OneHot(nn.Module):
-    """Conditions as one vector: a one-hot vector for each label, an attribute vector as it is, in their order."""
+    """Conditions as one vector: a one-hot vector for each label, other vectors as they are, in their order."""
 
-    def __init__(self, conditions: Sequence[Label | Attributes]) -> None:
+    def __init__(self, conditions: Sequence[Label | Attributes | Latent]) -> None:
         super().__init__()
         self.classes = [field.classes if isinstance(field, Label) else None for field in conditions]
-        self.size = sum(field.classes if isinstance(field, Label) else field.dim for field in conditions)
+        self.size = sum(field.classes if isinstance(field, Label) else field.shape[0] for field in conditions)
 
     def forward(self, *conditions: Tensor) -> Tensor:
         """Map labels int64 [N] and attributes float32 [N, dim] to [N, size]."""
@@ -56,7 +56,7 @@ class JoinedGenerator(Generator):
     def __init__(
         self,
         latent: Latent,
-        conditions: Sequence[Label | Attributes],
+        conditions: Sequence[Label | Attributes | Latent],
         code: Code,
         inner: Callable[[int], Generator],
     ) -> None:

@@ -28,11 +28,21 @@ class Linear(Schedule[LinearConfig]):
         return 1 - step / steps if start == 0 else 1 - max(0.0, step / steps - start) / (1 - start)
 
 
-class Cosine(Schedule):
-    """(1 + cos(pi t)) / 2."""
+class CosineConfig(ScheduleConfig):
+    """Settings of a fall along half a cosine."""
+
+    end: float = Field(0.0, ge=0, lt=1, description="the factor after the fall")
+    until: float = Field(
+        1.0, gt=0, le=1, description="share of the run that the fall takes; it stays at 'end' after it"
+    )
+
+
+class Cosine(Schedule[CosineConfig]):
+    """end + (1 - end) (1 + cos(pi t)) / 2, where t goes from 0 to 1 in the share of the run ``until``."""
 
     def __call__(self, step: int, steps: int) -> float:
-        return (1 + math.cos(math.pi * step / steps)) / 2
+        end, time = self.config.end, min(1.0, step / (steps * self.config.until))
+        return end + (1 - end) * (1 + math.cos(math.pi * time)) / 2
 
 
 class StepConfig(ScheduleConfig):

@@ -28,11 +28,11 @@ from ganzoo import (
     load_registry,
 )
 from ganzoo.data.dataset import DataSpec
-from ganzoo.gan.adversarial import _normalize_spectrum
 from ganzoo.gan.precision import full_precision, widened
+from ganzoo.gan.spectral import normalize_spectrum
 from ganzoo.runs import checkpoint
-from ganzoo_plugins.conditional.cgan_projection import ConditionalBatchNorm2d
 from ganzoo_plugins.losses.hinge import Hinge
+from ganzoo_plugins.networks.conditional_norm import ConditionalBatchNorm2d
 from ganzoo_plugins.networks.layers import InstanceNorm2d, LayerNorm2d
 from ganzoo_plugins.regularizers.gradients import per_sample_gradient
 
@@ -167,7 +167,7 @@ class Noted(TorchFunctionMode):
 def test_spectral_norm_is_computed_in_float32() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(40, 30), nn.ConvTranspose2d(5, 7, 3))
-    _normalize_spectrum(network)
+    normalize_spectrum(network)
     with Noted() as noted:
         for _ in range(100):
             weights = [layer.weight for layer in network]
@@ -181,7 +181,7 @@ def test_spectral_norm_is_computed_in_float32() -> None:
 def test_spectral_norm_of_a_layer_of_zeros_is_refused(layer: nn.Module) -> None:
     nn.init.zeros_(layer.weight)
     with pytest.raises(UserError, match=r"layer 1 starts with zeros.*leave model\.spectral_norm out"):
-        _normalize_spectrum(nn.Sequential(nn.Linear(3, 3), layer))
+        normalize_spectrum(nn.Sequential(nn.Linear(3, 3), layer))
 
 
 @pytest.mark.usefixtures("autocast")

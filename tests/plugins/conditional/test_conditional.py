@@ -21,9 +21,11 @@ from ganzoo import (
 )
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo_plugins.conditional.cgan_matching import mismatched
-from ganzoo_plugins.conditional.cgan_projection import ConditionalBatchNorm2d, ProjectionDiscriminator
 from ganzoo_plugins.networks.condition import Embedding, OneHot
+from ganzoo_plugins.networks.conditional_norm import ConditionalBatchNorm2d
 from ganzoo_plugins.networks.mlp import GatedLayer
+from ganzoo_plugins.networks.projection import ProjectionDiscriminator
+from ganzoo_plugins.networks.resnet import residual_features
 
 SMALL = {
     "cgan": ("model.width=4", "model.latent_dim=3"),
@@ -197,7 +199,10 @@ def test_the_penalty_is_on_the_gradient_of_the_sample_alone():
 @torch.no_grad()
 def test_the_projection_is_an_inner_product_for_each_condition():
     torch.manual_seed(0)
-    network = stirred(ProjectionDiscriminator(4, False, Image(1, 16, 16), (Label(3), Attributes(2, name="a")))).double()
+    features = residual_features(Image(1, 16, 16), 4)
+    network = stirred(
+        ProjectionDiscriminator(features, 4, Image(1, 16, 16), (Label(3), Attributes(2, name="a")))
+    ).double()
     x, labels, vectors = torch.rand(5, 1, 16, 16).double(), torch.tensor([0, 1, 2, 1, 0]), torch.randn(5, 2).double()
     label, vector = network.projections
     expected = []

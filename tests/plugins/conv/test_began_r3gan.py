@@ -11,7 +11,7 @@ from ganzoo.inference.sampling import draw_inputs
 from ganzoo.runs.checkpoint import seed_random
 from ganzoo.training.loop import Loop
 from ganzoo_plugins.conv.began import ELU, repelling
-from ganzoo_plugins.conv.r3gan import Reading, ResidualBlock
+from ganzoo_plugins.conv.r3gan import R3GANGenerator, Reading, ResidualBlock
 
 SMALL = {
     "began": ("model.width=2", "model.latent_dim=4"),
@@ -252,3 +252,19 @@ def test_a_few_steps_teach_both_players(name):
     for key, network in loop.trainer.networks.items():
         moved = [not torch.equal(a, b) for a, b in zip(before[key], network.parameters(), strict=True)]
         assert all(moved), key
+
+
+def test_the_authors_presets_of_r3gan():
+    """Widths, rates and half-lives of their code, each group of 16 channels: 96 of them at 1536 inner channels."""
+    for preset, size, widths in (("cifar", 32, [768] * 4), ("ffhq256", 256, [96, 192, 384, 768, 768, 768, 768])):
+        config = load_config(load_registry(), "r3gan", preset=preset)
+        with torch.device("meta"):
+            network = R3GANGenerator(config.model.settings, Image(3, size, size))
+        blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
+        assert [block.body[0].in_channels for block in blocks] == [width for width in widths[::-1] for _ in range(2)]
+        assert all(block.body[2].out_channels == 16 * block.body[2].groups for block in blocks)
+        schedule, steps, batch = config.train.lr_schedule.make(), config.train.steps, config.train.batch_size
+        assert 2e-4 * schedule(round(1e7 / batch), steps) == pytest.approx(1.25e-4, rel=1e-3), "half-way, at 1e7 images"
+        assert 2e-4 * schedule(round(2e7 / batch) + 1, steps) == pytest.approx(5e-5)
+        half_life = {"cifar": 5e6, "ffhq256": 5e5}[preset]
+        assert config.train.ema ** (half_life / batch) == pytest.approx(0.5, rel=0.01)

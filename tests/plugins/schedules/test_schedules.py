@@ -13,6 +13,7 @@ CASES = {
     "linear": ({}, [1, 0.75, 0.5, 0.25]),
     "linear late": ({"start": 0.5}, [1, 1, 1, 0.5]),
     "cosine": ({}, [(1 + math.cos(math.pi * t)) / 2 for t in (0, 0.25, 0.5, 0.75)]),
+    "cosine to an end": ({"end": 0.2, "until": 0.5}, [1, 0.6, 0.2, 0.2]),
     "step": ({"every": 2, "gamma": 0.1}, [1, 1, 0.1, 0.1]),
     "exponential": ({"end": 1 / 16}, [1, 0.5, 0.25, 0.125]),
 }
