@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganzoo.fields import Field, Signature, Styles, Truncation
 from ganzoo.gan.precision import widened
 
-__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "StyleGenerator"]
+__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "StyleGenerator", "mixes_samples"]
 
 
 class Network(nn.Module):
@@ -90,3 +90,8 @@ class MixesSamples(Protocol):
     """
 
     mixes_samples: bool
+
+
+def mixes_samples(network: nn.Module) -> bool:
+    """Return whether a layer of the network mixes the samples of a batch."""
+    return any(isinstance(module, MixesSamples) and module.mixes_samples for module in network.modules())

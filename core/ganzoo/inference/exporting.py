@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from inspect import Parameter, signature
 from os import PathLike
@@ -10,12 +11,15 @@ from typing import Any, Literal
 
 from ganzoo.errors import GanzooError, UserError
 from ganzoo.fields import Image
+from ganzoo.gan.networks import mixes_samples
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import ROOT, Name
 from ganzoo.runs.run import Run
 
 __all__ = ["export"]
+
+_log = logging.getLogger("ganzoo")
 
 
 def export(
@@ -38,7 +42,8 @@ def export(
     ``format`` is the key of an installed format, which is the suffix of its files; by default that of ``out``, or the
     first that is installed. ``out`` is the file, by default ``generator`` with that suffix in the run folder. With
     ``every_network`` each network of the run becomes a file that is called after it, the discriminators as well, and
-    ``out`` is their folder; the main network is the first of the result.
+    ``out`` is their folder; the main network is the first of the result. A discriminator that scores samples together
+    (minibatch deviation) is left out, and named in a warning of the logger ``ganzoo``.
 
     With ``pixels`` the file returns uint8 images in that layout instead of float32 ones in the range of the signature;
     ``precision`` is that of the arithmetic inside, and inputs stay as they are. A file suits all devices, and ganzoo's
@@ -63,6 +68,9 @@ def export(
     networks = run.load_all(registry)
     if not every_network:
         networks = dict([next(iter(networks.items()))])
+    for name in [name for name, (network, _) in networks.items() if mixes_samples(network)]:
+        _log.warning("the %s is left out: it scores the samples of a batch together, so it works for none alone", name)
+        del networks[name]
     asked: dict[str, dict[str, Any]] = {}
     for name, (network, _) in networks.items():  # all of them, before the first is written
         layout = pixels if isinstance(network.signature.output, Image) or not every_network else None

@@ -10,6 +10,7 @@ import torch
 from conftest import Command
 from PIL import Image as Pillow
 
+import ganzoo
 import ganzoo_runtime as runtime
 from ganzoo import Image, Label, Latent, Signature, Styles, Truncation, UserError
 from ganzoo.fields.drawing import grid as lay_out
@@ -238,6 +239,11 @@ def test_real_image_to_edit_to_image(cli: Command, tmp_path: Path) -> None:
     with np.load("w.npz") as found:
         assert found["w"].shape == (2, L, 4)
     assert cli("edit", "last", "--latent", "w.npz", "--direction", "w.1=1", "--out", "e.npz").code == 0
+    assert cli("export", "last", "--onnx", "--all", "--out", "all").code == 0
+    assert {path.name for path in Path("all").iterdir()} == {"generator.onnx", "mapping.onnx", "synthesis.onnx"}
+    w = ganzoo.load("all/mapping.onnx").sample(3, seed=2)
+    parts = ganzoo.load("all/synthesis.onnx").sample(3, latents={"w": np.repeat(w[:, None], L, 1)})
+    np.testing.assert_allclose(parts, ganzoo.load("all/generator.onnx").sample(3, seed=2), atol=1e-5)
     cli("encode", "zoo:gan_fc-mnist5k", "images", "--optimize", "--space", "w").refused("is not style-based")
     cli("encode", "last", "images", "--space", "w").refused("the space is where --optimize looks")
 
