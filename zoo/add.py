@@ -2,8 +2,9 @@
 
     python zoo/add.py RUN KEY --figures benchmarks/results/FIGURES.json [--license Apache-2.0]
 
-The figures, any JSON object, become metrics.json and go into the card and the file's metadata. Register the key in
-zoo/ganzoo_zoo/plugin.py afterwards.
+Where the weights of the networks have less than 3 MB together, they lie beside in weights.safetensors, in float32, for
+trainings to start from: ``ganzoo train --from zoo:KEY``. The figures, any JSON object, become metrics.json and go into
+the card and the file's metadata. Register the key in zoo/ganzoo_zoo/plugin.py afterwards.
 """
 
 import argparse
@@ -12,11 +13,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 import ganzoo
 from ganzoo import Discriminator, Run, load_registry
 from ganzoo.images.grids import grid_columns, grid_size, save_grid
+from ganzoo.training.sources import WEIGHTS
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
+
+MOST = 3_000_000
+"""Bytes of the weights that lie beside an entry."""
 
 
 def main() -> None:
@@ -31,9 +38,17 @@ def main() -> None:
     registry, run, home = load_registry(), Run.open(options.run), ZOO / options.key
     figures: dict[str, Any] = json.loads(options.figures.read_text())
     home.mkdir(parents=True, exist_ok=True)
+    trained = run.load_all(registry)
+    weights = {
+        f"{name}.{key}": tensor.contiguous()
+        for name, (network, _) in trained.items()
+        for key, tensor in network.state_dict().items()
+    }
+    if sum(tensor.nbytes for tensor in weights.values()) < MOST:
+        save_file(weights, home / WEIGHTS)
     networks = {
         name: (network, {**metadata, "license": options.license, "metrics": figures.get("drawn", figures)})
-        for name, (network, metadata) in run.load_all(registry).items()
+        for name, (network, metadata) in trained.items()
         if not isinstance(network, Discriminator)
     }
     for name, (network, metadata) in networks.items():

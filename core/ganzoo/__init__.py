@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.exporting import export
     from ganzoo.inference.formats import Format, Sampler, Sink
+    from ganzoo.inference.importing import Imported, import_weights
     from ganzoo.inference.model import TrainedModel
     from ganzoo.inference.opening import load
     from ganzoo.inference.sampling import draw_inputs
@@ -120,6 +121,7 @@ _HOME = {
     "inference.comparison": ("Comparison", "RunSummary", "compare"),
     "inference.encoding": ("Encoding", "encode"),
     "inference.evaluation": ("Evaluation", "evaluate"),
+    "inference.importing": ("Imported", "import_weights"),
     "inference.model": ("TrainedModel",),
     "inference.opening": ("load",),
     "inference.sampling": ("draw_inputs",),
@@ -143,7 +145,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Batch", "DataSpec", "Dataset", "DatasetConfig", "Stream", "TensorDataset",
     "GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean",
     "fit",
-    "Format", "Sampler", "Sink",
+    "Format", "Imported", "Sampler", "Sink",
     "DiscriminatorObjective",
     "ImageReader", "grid", "save_grid", "write_animation",
     "Loop",
@@ -151,7 +153,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
-    "compare", "draw_inputs", "encode", "evaluate", "export", "load", "train", "translate",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "train", "translate",
     "full_precision", "normalize_spectrum", "widened",
     "Registry", "load_registry",
     "Run",

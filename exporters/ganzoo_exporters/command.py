@@ -123,6 +123,8 @@ def _report(path: Path, document: Mapping[str, Any]) -> None:
         text += f"; mean {parity['mean_difference']:.1e}, signal to noise {parity['psnr']:.1f} dB"
         text += f"; float32 and int8 beside each other: {comparison}" if comparison.is_file() else ""
     cli.print(text, file=sys.stderr)
+    if document.get("license"):
+        cli.print(f"license of the weights: {document['license']}", file=sys.stderr)
     cli.print(path)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ganzoo import Format, UserError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ganzoo import Network
     from ganzoo_exporters.export import Layout, Target
     from ganzoo_exporters.precision import Precision
@@ -59,6 +61,17 @@ class Onnx(Format):
             return Generator(path)
         except ModelError as error:
             raise UserError(str(error)) from None
+
+    def weights(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Return the initializers of the graph; what an export has folded or rewritten has other names or shapes."""
+        import onnx
+        from onnx import numpy_helper
+
+        self.load(path)  # checks the file, its weights beside it as well
+        model = onnx.load(path)
+        # Without a dot they are constants of the graph, and no weights of a layer.
+        named = [each for each in model.graph.initializer if "." in each.name]
+        return {each.name: numpy_helper.to_array(each, str(path.parent)) for each in named}
 
 
 class Pt2(Format):

@@ -338,7 +338,7 @@ def public_callables() -> list[tuple[str, Any]]:
     return [(name, each) for name, each in found if inspect.isfunction(each)]
 
 
-IMPLEMENTED = {"Format.export", "Format.load", "Metric.draw", "Tracker.start", "Tracker.samples"}
+IMPLEMENTED = {"Format.export", "Format.load", "Format.weights", "Metric.draw", "Tracker.start", "Tracker.samples"}
 IMPLEMENTED |= {"Comparison.__init__", "Encoding.__init__"}
 """What plugins implement and the core calls, always with a Path; and results, which the core makes."""
 

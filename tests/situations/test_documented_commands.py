@@ -36,6 +36,10 @@ ELSEWHERE = {
     "fidelity": "downloads InceptionV3; tests/plugins/metrics/test_fidelity_input.py runs it with other features",
     "python benchmarks/": "takes from minutes to days, some of it data that is not here",
     "ganzoo train --plugin wgan_gp_conv --tracker wandb": "needs a package; tests/plugins/trackers runs it",
+    "ganzoo import": "reads a file that is not here; the tests of importers write such",
+    "ganzoo sample runs/ffhq": "the same",
+    "ganzoo export runs/ffhq": "the same",
+    "ganzoo train --config runs/ffhq": "the same",
 }
 """Commands of the documents that are not run here, by how they begin, and why."""
 

@@ -57,6 +57,14 @@ def train(
             metavar="RUN", help="The run whose generator gets an encoder, for models such as encoder_regression."
         ),
     ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Fine-tune: start from the weights of a run, zoo:NAME or a .safetensors file, as far as they fit.",
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +97,7 @@ def train(
         "deterministic": deterministic,
         "out": out,
         "generator": generator,
+        "from_": from_,
         "resume": resume,
     }
     asked |= {"from_step": from_step, "quiet": quiet}

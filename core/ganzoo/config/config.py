@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.metrics import Metric
     from ganzoo.gan.tracker import Tracker
     from ganzoo.gan.trainer import Trainer
-from ganzoo.config.train_settings import TrainSettings
+from ganzoo.config.train_settings import Source, TrainSettings
 
 __all__ = ["Choice", "Config"]
 
@@ -136,6 +136,10 @@ class Config:
         kept = {key: choice for key, choice in self.metrics.items() if key not in keys}
         gone = {("metric", choice.entry.name) for key, choice in self.metrics.items() if key in keys}
         return replace(self, metrics=kept, left_out=self.left_out | gone)
+
+    def with_source(self, source: Source) -> Config:
+        """Return the config with this in place of what the weights start from."""
+        return replace(self, train=self.train.model_copy(update={"source": source}))
 
     def with_precision(self, precision: str) -> Config:
         """Return the config with this in place of the setting ``precision``."""

@@ -10,7 +10,7 @@ from ganzoo.plugin.registry import Entry
 
 __all__ = ["describe"]
 
-_PLAIN = ("format", "sink", "pretrained", "command")  # kinds without settings
+_PLAIN = ("format", "sink", "pretrained", "importer", "command")  # kinds without settings
 
 
 def describe(entry: Entry, *, settings: bool = False) -> dict[str, Any]:

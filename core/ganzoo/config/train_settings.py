@@ -10,7 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ganzoo.config.validation import validate
 from ganzoo.gan.schedules import ScheduleConfig
 
-__all__ = ["HalfLife", "TrainSettings"]
+__all__ = ["HalfLife", "Source", "TrainSettings"]
+
+
+class Source(BaseModel):
+    """Where the weights of a training come from that does not start from random ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="a run, zoo:NAME, or a file")
+    format: str = Field("", description="of a file of another program: what it was imported as")
+    sha256: str = Field("", description="of the weights, when they were read; empty: whatever they are now")
+    step: int = Field(0, ge=0, description="how far they were trained")
+    license: str = Field("", description="the license of the weights, if one is known")
 
 
 class HalfLife(BaseModel):
@@ -21,9 +33,14 @@ class HalfLife(BaseModel):
     halflife: float = Field(gt=0, description="images of training in which the average forgets half of what it held")
     rampup: float | None = Field(None, gt=0, description="the half-life is at most this share of the images so far")
 
-    def decay(self, images: int, seen: int) -> float:
-        """Return the decay of a step of so many images, after those that were seen before (arXiv:2006.06676)."""
-        halflife = self.halflife if self.rampup is None else min(self.halflife, self.rampup * seen)
+    def decay(self, images: int, seen: int | None) -> float:
+        """Return the decay of a step of so many images, after those that were seen before (arXiv:2006.06676).
+
+        Without those it is not ramped up.
+        """
+        halflife = self.halflife
+        if self.rampup is not None and seen is not None:
+            halflife = min(halflife, self.rampup * seen)
         return float(0.5 ** (images / max(halflife, 1e-8)))
 
 
@@ -56,6 +73,10 @@ class TrainSettings(BaseModel):
         ScheduleConfig(), description="how the learning rate changes over the run; 'ganzoo list schedule' shows how"
     )
     lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
+    source: Source | None = Field(None, description="what the weights start from; --from names it")
+    freeze_discriminator: int = Field(
+        0, ge=0, description="layers of each discriminator, from the image on, that do not learn (FreezeD)"
+    )
     log_every: int = Field(50, ge=1, description="steps between lines of metrics.jsonl")
     sample_every: int = Field(500, ge=1, description="steps between sample grids and metrics")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
@@ -68,9 +89,12 @@ class TrainSettings(BaseModel):
 
     def ema_decay(self, step: int) -> float:
         """Return the decay of the averaged weights in a step, from 0."""
+        # A fine-tuning starts from an average that is worth keeping: nothing rises there.
         if isinstance(self.ema, HalfLife):
             images = self.batch_size * self.accumulate
-            return self.ema.decay(images, step * images)
+            return self.ema.decay(images, None if self.source else step * images)
+        if self.source:
+            return self.ema
         # Warm-up: with the full decay from the first step, the random initial weights would stay in the average for
         # thousands of steps (0.999 forgets half of them in 700), and early samples would be noise.
         return min(self.ema, (2 + step) / (11 + step))

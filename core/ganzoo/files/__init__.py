@@ -1,6 +1,7 @@
 """All reading and writing of files: guarded reading, atomic writing, and locks for writers."""
 
 from ganzoo.files.locks import Lock
+from ganzoo.files.pickles import Record, entries, module_tensors, read_pickle
 from ganzoo.files.reading import (
     open_regular,
     parse_json,
@@ -27,16 +28,20 @@ from ganzoo.files.writing import (
 
 __all__ = [
     "Lock",
+    "Record",
     "append_line",
     "atomic_folder",
     "atomic_path",
+    "entries",
     "fsync_folder",
+    "module_tensors",
     "open_regular",
     "parse_json",
     "read_arrays",
     "read_bytes",
     "read_csv",
     "read_json",
+    "read_pickle",
     "read_records",
     "read_text",
     "read_toml",

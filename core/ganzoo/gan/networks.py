@@ -1,7 +1,7 @@
 """The two networks: base classes of generators and discriminators."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganzoo.fields import Field, Signature, Styles, Truncation
 from ganzoo.gan.precision import widened
 
-__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "StyleGenerator", "mixes_samples"]
+__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "StyleGenerator", "layers", "mixes_samples"]
 
 
 class Network(nn.Module):
@@ -95,3 +95,19 @@ class MixesSamples(Protocol):
 def mixes_samples(network: nn.Module) -> bool:
     """Return whether a layer of the network mixes the samples of a batch."""
     return any(isinstance(module, MixesSamples) and module.mixes_samples for module in network.modules())
+
+
+def layers(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of a network with their names, in the order in which they were made.
+
+    Those are its modules with parameters; in place of lists of modules (``Sequential``, ``ModuleList``), and of a
+    module that holds all the others, those inside of them.
+    """
+    inside = [(name, child) for name, child in network.named_children() if any(True for _ in child.parameters())]
+    alone = len(inside) == 1 and not prefix
+    for name, child in inside:
+        if isinstance(child, nn.Sequential | nn.ModuleList) or (alone and any(True for _ in child.children())):
+            below = list(layers(child, f"{prefix}{name}."))
+            yield from below or [(f"{prefix}{name}", child)]
+        else:
+            yield f"{prefix}{name}", child

@@ -157,6 +157,13 @@ class Format(ABC):
         """
         raise UserError(f"{path} is a file that ganzoo writes and does not read; {self.unread or 'export another'}")
 
+    def weights(self, path: Path) -> Mapping[str, NDArray[Any]]:
+        """Return the weights in a file by the names that they have in the network, as far as it has kept them.
+
+        A training can start from them. Raises :class:`~ganzoo.UserError` for a file that has none.
+        """
+        raise UserError(f"{path} is of a format that no training starts from; name the run that it was exported from")
+
     @classmethod
     def is_read(cls) -> bool:
         """Return whether the format implements :meth:`load`."""

@@ -27,6 +27,7 @@ Kind = Literal[
     "format",
     "sink",
     "pretrained",
+    "importer",
     "command",
 ]
 
@@ -66,7 +67,8 @@ class Spec:
     :class:`~ganzoo.Augmentation`, :class:`~ganzoo.Optimizer`, :class:`~ganzoo.Schedule`, :class:`~ganzoo.Dataset`,
     :class:`~ganzoo.Metric`, :class:`~ganzoo.Tracker`, :class:`~ganzoo.Field` (its key is the class's ``kind``) or
     :class:`~ganzoo.Format` (its key is the file suffix); a ``"sink"`` is a function like :class:`~ganzoo.Sink` (its key
-    is the file suffix, or ``folder``); a ``"command"`` is a function with typer's annotations, or a ``typer.Typer`` for
+    is the file suffix, or ``folder``); an ``"importer"`` is a function that makes :class:`~ganzoo.Imported` of what a
+    file of another program holds; a ``"command"`` is a function with typer's annotations, or a ``typer.Typer`` for
     a group of commands (its key is what is typed after ``ganzoo``); for ``"pretrained"`` it is
     ``"package:path/in/package"``, a model file that the package ships. ``defaults`` are settings laid over those of the
     class, so that a model that differs from another in its settings alone is a spec and not a file; of a field they are
@@ -138,7 +140,7 @@ def _fault(kind: Kind, target: Any, bases: tuple[type[Any], ...]) -> str:
     """Return why a target cannot be used, as the end of a sentence about it; empty if it can."""
     if kind == "pretrained":
         return "" if target.is_file() else "is not there"
-    if kind in ("sink", "command"):
+    if kind in ("sink", "importer", "command"):
         return "" if callable(target) else f"is a {type(target).__name__} and not a function"
     named = " or ".join(f"ganzoo.{base.__name__}" for base in bases)
     if not isinstance(target, type):

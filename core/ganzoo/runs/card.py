@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
@@ -11,6 +12,7 @@ from ganzoo_runtime.text import shown
 
 if TYPE_CHECKING:
     from ganzoo.config.config import Config
+    from ganzoo.config.train_settings import TrainSettings
     from ganzoo.data.dataset import DataSpec
     from ganzoo.gan.trainer import Trainer
     from ganzoo.runs.run import Run
@@ -47,6 +49,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
         "Data": f"{data.name}, {data.size:,} samples",
         "Loss": f"{config.loss.key}{regularizers}" if config.loss else "",
         "Training": f"{step:,} of {settings.steps:,} steps, batches of {size}, seed {settings.seed}; {trainer.device}",
+        "Started from": _source(settings),
         "Parameters": ", ".join(
             f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}"
             for name, network in trainer.networks.items()
@@ -71,11 +74,32 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
         "",
         "## License and data",
         "",
-        f"The weights are learned from {data.name}: whether they may be used and passed on is a matter of its license,",
-        "and a generator can reproduce single training samples. No license is stated for the weights; add yours here.",
-        "",
+        *_license(config, data),
     ]
     return "\n".join(lines)
+
+
+def _source(settings: TrainSettings) -> str:
+    """Return what the weights started from, in words; nothing if they were random."""
+    source = settings.source
+    if source is None:
+        return ""
+    name = source.name if source.name.startswith("zoo:") else Path(source.name).name
+    steps = f", trained for {source.step:,} steps" if source.step else ""
+    frozen = f"; {settings.freeze_discriminator} layers of the discriminator frozen"
+    kind = f", imported as {source.format}" if source.format else ""
+    return f"{name}{kind}{steps} (sha256 {source.sha256[:16]}){frozen if settings.freeze_discriminator else ''}"
+
+
+def _license(config: Config, data: DataSpec) -> list[str]:
+    source = config.train.source
+    lines = [
+        f"The weights are learned from {data.name}: whether they may be used and passed on is a matter of its license,",
+        "and a generator can reproduce single training samples.",
+    ]
+    if source is not None and source.license:
+        return [*lines, f"What they started from is under this license: {source.license}.", ""]
+    return [*lines[:-1], f"{lines[-1]} No license is stated for the weights; add yours here.", ""]
 
 
 def _figures(config: Config, rows: list[dict[str, Any]]) -> list[str]:

@@ -34,10 +34,12 @@ from ganzoo.files import atomic_folder, open_regular, read_bytes, read_json, rem
 from ganzoo.runs.state_checks import conformed
 
 __all__ = [
+    "digest",
     "find",
     "latest",
     "load_networks",
     "load_state",
+    "load_tensors",
     "random_state",
     "restore_random_state",
     "save",
@@ -133,16 +135,36 @@ def load_networks(path: Path, networks: Mapping[str, nn.Module], which: str = "n
 
     Raises :class:`UserError` if the checkpoint is truncated, tampered with, or of other networks.
     """
-    _verify(path)
+    tensors = load_tensors(path, which)
     try:
-        tensors = load_file(path / f"{which}.safetensors")
         for name, network in networks.items():
             prefix = f"{name}."
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             network.load_state_dict(conformed(own, network.state_dict(), name))
+    except (RuntimeError, ValueError) as error:
+        raise _unfit(path, error) from None
+
+
+def load_tensors(path: Path, which: str = "networks") -> dict[str, Tensor]:
+    """Return the weights of a checkpoint, ``"networks"`` or ``"ema"``, by ``network.name``, wherever they belong.
+
+    Raises :class:`UserError` if the checkpoint is damaged.
+    """
+    _verify(path)
+    try:
+        return load_file(path / f"{which}.safetensors")
     except (RuntimeError, ValueError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"the checkpoint {path} does not fit this model: {reason[:300]}") from None
+        raise _unfit(path, error) from None
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint's averaged networks; raises :class:`UserError` if it is damaged."""
+    return str(_verify(path)["sha256"]["ema.safetensors"])
+
+
+def _unfit(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())
+    return UserError(f"the checkpoint {path} does not fit this model: {reason[:300]}")
 
 
 def load_state(path: Path) -> tuple[int, dict[str, Any]]:

@@ -275,7 +275,7 @@ class Run:
             "training": {"step": step, "seed": config.train.seed, "loss": config.loss.key if config.loss else ""},
             "metrics": figures,
             "directions": {},
-            "license": "",
+            "license": config.train.source.license if config.train.source else "",
         }
 
 

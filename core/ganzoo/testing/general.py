@@ -57,6 +57,10 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     if kind == "sink":
         yield Check("function", lambda: called(entry), vital=True)
         return
+    if kind == "importer":
+        yield Check("function", lambda: reads(entry), vital=True)
+        yield Check("refusal", lambda: refuses(entry))
+        return
     if kind == "command":
         yield Check("command", lambda: documented(entry), vital=True)
         yield Check("help", lambda: helps(entry))
@@ -116,6 +120,27 @@ def called(entry: Entry) -> None:
         signature(entry.spec.load()).bind(Path(), (), 1, {})
     except TypeError as error:
         raise Fault(f"{entry.spec.target} is no function (path, pieces, n, signature): {error}") from None
+
+
+def reads(entry: Entry) -> None:
+    """The importer is a function of what a file holds."""
+    try:
+        signature(entry.spec.load()).bind({})
+    except TypeError as error:
+        raise Fault(f"{entry.spec.target} is no function (state): {error}") from None
+
+
+def refuses(entry: Entry) -> None:
+    """The importer says in a sentence what is wrong with files of other programs."""
+    others: tuple[object, ...] = ({}, {"state_dict": {}}, [], None, 1)
+    for state in others:
+        try:
+            made = entry.spec.load()(state)
+        except UserError:
+            continue
+        except Exception as error:
+            raise Fault(f"for a file that holds {state!r} it raises {type(error).__name__} and not UserError") from None
+        raise Fault(f"of a file that holds {state!r} it makes {made!r:.80}, and does not raise UserError")
 
 
 def documented(entry: Entry) -> None:

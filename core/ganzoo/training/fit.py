@@ -29,6 +29,7 @@ from ganzoo.training.memory import peak, smaller
 from ganzoo.training.process import alone, fast_process
 from ganzoo.training.profile import profile as profile_training
 from ganzoo.training.sample_logger import SampleLogger
+from ganzoo.training.sources import open_source
 
 __all__ = ["fit"]
 
@@ -97,6 +98,8 @@ def _fit(
         loop.restore(checkpoint.find(run.checkpoints, from_step))
     elif (run.checkpoints / "last").exists():
         loop.restore(checkpoint.latest(run.checkpoints))
+    elif settings.source is not None:
+        open_source(settings.source, registry).load_into(loop)
     run.forget_after(loop.step, later=from_step is not None)
     # Only now: earlier, batches would be read from position 0, which restore() has just changed.
     loop.start_stream()

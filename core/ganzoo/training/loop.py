@@ -14,7 +14,7 @@ from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
-from ganzoo.gan.networks import Network
+from ganzoo.gan.networks import Discriminator, Network, layers
 from ganzoo.gan.precision import choose_precision, mixed_precision, products
 from ganzoo.gan.schedules import Schedule
 from ganzoo.gan.trainer import Phase, Trainer
@@ -74,6 +74,8 @@ class Loop:
         self.phases[:] = trainer.phases()
         if any(phase.takes_step for phase in self.phases):
             self._clock = self._clock.to(trainer.device)
+        if self.settings.freeze_discriminator:
+            self._freeze(self.settings.freeze_discriminator)
         # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
         # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
         self._trainable = {
@@ -119,6 +121,22 @@ class Loop:
         rates = [hold_rates(optimizer, self.trainer.device) for optimizer in self.trainer.optimizers.values()]
         clock = [self._clock] if any(phase.takes_step for phase in self.phases) else []
         captures.rates = [self._new_share, *clock, *(rate for each in rates for rate in each)]
+
+    def _freeze(self, count: int) -> None:
+        """Freeze the first layers of each discriminator, which are those nearest to the image (FreezeD)."""
+        discriminators = {name: each for name, each in self.trainer.networks.items() if isinstance(each, Discriminator)}
+        if not discriminators or self.trainer.stages:
+            what = "grows at the image's end" if discriminators else "has none"
+            raise UserError(f"freeze_discriminator is for a discriminator's first layers, and this model {what}")
+        for name, network in discriminators.items():
+            known = list(layers(network))
+            if count >= len(known):
+                raise UserError(
+                    f"freeze_discriminator={count} leaves nothing of the {name} to learn, which has {len(known)} "
+                    f"layers: {', '.join(layer for layer, _ in known)}"
+                )
+            for _, layer in known[:count]:
+                layer.requires_grad_(False)
 
     def _check(self, phase: Phase) -> None:
         """Refuse a phase whose optimizer does not hold the parameters that it updates.

@@ -18,17 +18,19 @@ from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import smaller
+from ganzoo.training.sources import Weights
 
 __all__ = ["rehearse"]
 
 
-def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config:
+def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *, quiet: bool = False) -> Config:
     """Build everything that the training needs, and compute the gradients of every phase on a few samples.
 
-    Returns the config with what the model derives from the data, with the precision that ``"auto"`` stands for here, so
-    that a run keeps it wherever it is resumed, and without the metrics that the user has not named and that cannot be
-    computed here; they are reported on stderr unless ``quiet``. Raises :class:`UserError` for anything else that would
-    end the training in its first step.
+    ``weights`` are what a fine-tuning starts from; what of them fits is reported on stderr unless ``quiet``. Returns
+    the config with what the model derives from the data, with the precision that ``"auto"`` stands for here, so that a
+    run keeps it wherever it is resumed, and without the metrics that the user has not named and that cannot be computed
+    here; they are reported on stderr unless ``quiet``. Raises :class:`UserError` for anything else that would end the
+    training in its first step.
     What was built is discarded; torch's random state is seeded again, as at the start of a training.
     """
     device = resolve_device(config.train.device)
@@ -41,6 +43,10 @@ def rehearse(config: Config, dataset: Dataset, *, quiet: bool = False) -> Config
     trainer.to(device)
     settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
     loop = Loop(trainer, dataset, settings)
+    if weights is not None:
+        for line in weights.load_into(loop):
+            if not quiet:
+                print(line, file=sys.stderr)
     for step in sorted({0, config.train.steps // 2, config.train.steps - 1}):
         loop.rate_factor(step)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)

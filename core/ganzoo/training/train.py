@@ -20,13 +20,14 @@ from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.plugin.spec import Kind
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import is_current
-from ganzoo.runs.naming import ROOT, Name
+from ganzoo.runs.naming import ROOT, Name, text_of
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo.training.fit import fit
 from ganzoo.training.loop import Loop
 from ganzoo.training.process import alone
 from ganzoo.training.rehearsal import rehearse
+from ganzoo.training.sources import open_source
 
 __all__ = ["Prepared", "prepare", "train"]
 
@@ -57,6 +58,7 @@ def train(
     deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
     generator: Name | None = None,
+    from_: Name | None = None,
     resume: Name | None = None,
     from_step: int | None = None,
     profile: bool = False,
@@ -76,6 +78,12 @@ def train(
     ``"mps"``; ``deterministic`` asks for the same result to the bit each time, on CUDA too. The run folder is made in
     ``out``, by default ``runs/``. ``generator`` is a run whose generator gets an encoder, for models such as
     ``encoder_regression``.
+
+    With ``from_`` the training is a fine-tuning: it starts from the weights of a run, of ``"zoo:NAME"``, or of a file
+    (``.safetensors``, or an ``.onnx`` as far as the export has kept them). What fits by name and shape is loaded into
+    all networks, averaged ones from averages, and what does not is reported; data, losses and other settings are as
+    they are given, optimizers start afresh, and steps at 0. The setting ``freeze_discriminator`` keeps layers as they
+    are.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
     checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
@@ -112,6 +120,7 @@ def train(
             deterministic=deterministic,
             out=out,
             generator=generator,
+            from_=from_,
             resume=run,
             from_step=from_step,
             quiet=quiet,
@@ -151,6 +160,7 @@ def prepare(
     deterministic: bool | None = None,
     out: str | PathLike[str] | None = None,
     generator: Name | None = None,
+    from_: Name | None = None,
     resume: Name | None = None,
     from_step: int | None = None,
     quiet: bool = False,
@@ -170,7 +180,7 @@ def prepare(
         again = chosen == given == run.document().get("data")
         fixed: dict[str, object] = {"plugin": plugin, "data": None if again else data, "loss": loss}
         fixed["regularizer"] = regularizers or None
-        fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator}
+        fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator, "from": from_}
         if named := [name for name, value in fixed.items() if value is not None]:
             raise UserError(f"--{named[0]} cannot change a run that is resumed; leave it out, or start a new run")
         # Without the lock, a training of another process could change the run while it is read. A Run object comes from
@@ -185,15 +195,27 @@ def prepare(
         flags["regularizer"] = {name: {} for name in regularizers} | flags.get("regularizer", {})
     if generator is not None:
         flags = overlay(_of_generator(Run.open(generator)), flags)
+    if from_ is not None:  # all of it: a config file may say what another source was
+        flags["source"] = {"name": text_of(from_), "format": "", "sha256": "", "step": 0, "license": ""}
     resolved = load_config(registry, plugin, preset=preset, file=config, sets=sets, flags=flags)
     dataset = resolved.build_dataset()
-    return Prepared(rehearse(resolved, dataset, quiet=quiet), dataset, 0)
+    weights = None
+    if resolved.train.source is not None:
+        weights = open_source(resolved.train.source, registry)
+        resolved = resolved.with_source(weights.source)
+    return Prepared(rehearse(resolved, dataset, weights, quiet=quiet), dataset, 0)
 
 
 def _prepare_resumed(
     registry: Registry, run: Run, sets: Sequence[str], flags: Mapping[str, Any], from_step: int | None, quiet: bool
 ) -> Prepared:
     path = run.path
+    source = run.document().get("source")
+    if isinstance(source, dict) and source.get("format"):
+        raise UserError(
+            f"{path} was imported, so there is no training that could go on; start one from its weights with: "
+            f"ganzoo train --plugin {run.document().get('plugin')} --from {path}"
+        )
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
     _refuse_changes(before, config)
     if from_step is None:
@@ -270,6 +292,6 @@ def _refuse_changes(before: Config, after: Config) -> None:
         new.pop(place, None)
     for name in sorted(old.keys() | new.keys()):
         section = name.partition(".")[0]
-        fixed = section in ("plugin", "seed", "model", "loss", "regularizer") or name == "data.name"
+        fixed = section in ("plugin", "seed", "source", "model", "loss", "regularizer") or name == "data.name"
         if fixed and old.get(name) != new.get(name):
             raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")

@@ -38,6 +38,7 @@ _OFFERED = (
     ("metric", "pair_distance", "How far samples are from each other", "pair_distance:PairDistance"),
     ("format", "safetensors", "The weights alone, as float32", "weights:Weights"),
     ("sink", "idx", "One array of float32, as MNIST's files are", "idx:idx"),
+    ("importer", "one_hidden", "Generators of one hidden layer", "one_hidden:one_hidden"),
     ("tracker", "journal", "Plain words in journal.txt", "journal:Journal"),
     ("command", "average", "Draw the mean of a model's samples", "average:average"),
 )

@@ -53,4 +53,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "ganzoo_plugins.conv.began:BEGAN",
             "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717",
         ),
+        Spec(
+            "importer",
+            "r3gan",
+            "R3GAN's weights without classes, as the authors' code writes them (.pkl)",
+            "ganzoo_plugins.conv.importers:r3gan",
+        ),
     ]

@@ -22,6 +22,7 @@ from ganzoo import (
     UserError,
 )
 from ganzoo_plugins.networks.sizes import num_downsamples
+from ganzoo_plugins.networks.style import Filter
 
 __all__ = ["R3GAN", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "ResidualBlock"]
 
@@ -41,6 +42,9 @@ class R3GANConfig(AdversarialConfig):
     blocks: int = Field(1, ge=1, description="residual blocks a stage")
     expansion: int = Field(2, ge=1, description="how many times the channels inside a block are those outside")
     group: int = Field(8, ge=1, description="channels that a group of the inner 3x3 convolution sees")
+    fir: bool = Field(
+        False, description="resample with the filter [1, 3, 3, 1] and zeros around the map, as the authors' code does"
+    )
     optimizer: OptimizerConfig = Field(
         OptimizerConfig(lr=3e-3, betas=(0.0, 0.99)), description="optimizer of both; betas as in the paper"
     )
@@ -123,7 +127,7 @@ class R3GANGenerator(Generator):
             self.body.extend(_stage(config, width, len(widths)))
             if narrower is not None:
                 # The 1x1 convolution stands before the interpolation, which gives the same and costs a quarter.
-                self.body.extend([*_narrowed(width, narrower), Double()])
+                self.body.extend([*_narrowed(width, narrower), Filter("up", gain=4) if config.fir else Double()])
         self.body.append(_initialized(nn.Conv2d(widths[0], sample.channels, 1)))
         self.limits = sample.range
 
@@ -145,7 +149,7 @@ class R3GANDiscriminator(Discriminator):
         for width, wider in zip(widths, [*widths[1:], None], strict=True):
             self.body.extend(_stage(config, width, len(widths)))
             if wider is not None:
-                self.body.extend([nn.AvgPool2d(2), *_narrowed(width, wider)])
+                self.body.extend([Filter("down") if config.fir else nn.AvgPool2d(2), *_narrowed(width, wider)])
         self.body.append(Reading(start))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -243,4 +243,4 @@ class StyleGAN2Discriminator(Discriminator):
         x = self.score(activated(self.hidden(x.flatten(1))))
         if self.mapping is None:
             return x.squeeze(1)
-        return (x * normalized(self.mapping(*conditions))).sum(1) / sqrt(x.shape[1])
+        return (x * self.mapping(*conditions)).sum(1) / sqrt(x.shape[1])

@@ -23,4 +23,16 @@ def ganzoo_specs() -> Iterable[Spec]:
             "ganzoo_plugins.style.stylegan2:StyleGAN2",
             "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958",
         ),
+        Spec(
+            "importer",
+            "stylegan2-ada",
+            "StyleGAN2's weights as NVIDIA's stylegan2-ada-pytorch and stylegan3 write them (.pkl)",
+            "ganzoo_plugins.style.importers:nvlabs",
+        ),
+        Spec(
+            "importer",
+            "rosinality",
+            "StyleGAN2's weights as rosinality's stylegan2-pytorch writes them (.pt)",
+            "ganzoo_plugins.style.importers:rosinality",
+        ),
     ]

@@ -40,6 +40,7 @@ KINDS = {
     "cloud": "field",
     "safetensors": "format",
     "idx": "sink",
+    "one_hidden": "importer",
     "journal": "tracker",
     "average": "command",
 }

@@ -53,6 +53,21 @@ TOYS["needs_a_library"] = ("loss", "class", "", f"import no_such_library\n{LOSS}
 for kind, name in {"file": "gone.onnx", "folder": "models", "other_file": "models/gone.onnx"}.items():
     TOYS[f"missing_{kind}"] = ("pretrained", "file", "", "", name)
 
+for check, sources in {
+    "function": {
+        "no_importer": "read = 3\n",
+        "reads_files": "def read(path, device):\n    return path\n",
+        "reads_nothing": "def read():\n    return 0\n",
+    },
+    "refusal": {
+        "takes_all": "def read(state):\n    return state\n",
+        "stumbles": "def read(state):\n    return state['G_ema']\n",
+        "says_value": "def read(state):\n    raise ValueError('not mine')\n",
+    },
+}.items():
+    for name, source in sources.items():
+        TOYS[name] = ("importer", check, "", f"{source}", "read")
+
 command("command", "no_docstring", "def run() -> None:\n    pass\n")
 command("command", "no_function", "run = 3\n")
 command(

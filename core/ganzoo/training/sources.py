@@ -1,0 +1,190 @@
+"""What a fine-tuning starts from: the weights of a run, of a model of the zoo, or of a file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from ganzoo.config.train_settings import Source
+from ganzoo.errors import UserError
+from ganzoo.files import read_bytes
+from ganzoo.inference.formats import Format
+from ganzoo.plugin.registry import Registry
+from ganzoo.runs import checkpoint
+from ganzoo.runs.naming import is_name, locate
+from ganzoo.runs.run import Run
+
+if TYPE_CHECKING:
+    from ganzoo.training.loop import Loop
+
+__all__ = ["WEIGHTS", "Weights", "open_source"]
+
+WEIGHTS = "weights.safetensors"
+"""What lies beside a model of the zoo for trainings to start from: generator and discriminator, by ``network.name``."""
+
+_LIMIT = 2**33  # bytes of a file
+
+_SHOWN = 4  # names in a line
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by ``network.name``, those of the last step and the averaged ones, and where they are from."""
+
+    source: Source
+    last: Mapping[str, Tensor]
+    averaged: Mapping[str, Tensor]
+
+    @torch.no_grad()
+    def load_into(self, loop: Loop) -> list[str]:
+        """Load what fits by name and shape into a training that has not begun; return what did, a line a network.
+
+        Where there are no averaged weights of a network, those of the last step stand in for them, and the other way
+        round. Raises :class:`UserError` if nothing fits.
+        """
+        loop.grow(0)
+        lines, count = [], 0
+        for name, network in loop.trainer.networks.items():
+            last, averaged = (_of(name, loop.trainer.networks, each) for each in (self.last, self.averaged))
+            fits, line = _load(network, last or averaged)
+            if name in loop.ema:
+                _load(loop.ema[name], {**_fitting(loop.ema[name], network), **(averaged or last)})
+            lines.append(f"{name}: {line}")
+            count += fits
+        if not count:
+            held = sorted({key.partition(".")[0] for key in (*self.last, *self.averaged)})
+            raise UserError(
+                f"no weights of {self.source.name} fit this model: they are of another one, or of other sizes "
+                f"(it has {', '.join(held[:_SHOWN]) or 'none'})"
+            )
+        return [f"from {self.source.name}: {line}" for line in lines]
+
+
+def open_source(source: Source, registry: Registry) -> Weights:
+    """Read the weights that a training starts from; the ``source`` of the result says what was read.
+
+    Raises :class:`UserError` if there is no such run or file, if it is damaged, or if it is no longer what it was when
+    ``source.sha256`` was noted.
+    """
+    found = _open(source.name, registry)
+    if source.sha256 not in ("", found.source.sha256):
+        raise UserError(
+            f"the weights of {source.name} are no longer those that this config was written for; to start from what "
+            f"they are now, give --from {source.name}"
+        )
+    return found
+
+
+def _open(name: str, registry: Registry) -> Weights:
+    if name.startswith("zoo:"):
+        spec = registry.get("pretrained", name.removeprefix("zoo:")).spec
+        spec.load()  # says what is wrong if the file is not there
+        package, _, inside = spec.target.partition(":")
+        *folders, file = inside.split("/")
+        with as_file(files(package).joinpath(*folders)) as folder:
+            return _open_file(folder / file, name, registry, beside=folder / WEIGHTS)
+    path = Path(name)
+    if path.is_dir() or is_name(name):
+        run = Run.open(locate(name))
+        last = checkpoint.latest(run.checkpoints)
+        before = run.document().get("source")
+        known = str(before.get("license", "")) if isinstance(before, Mapping) else ""
+        step = int(last.name.removeprefix("step-"))
+        source = Source(name=str(run.path.resolve()), sha256=checkpoint.digest(last), step=step, license=known)
+        return Weights(source, checkpoint.load_tensors(last), checkpoint.load_tensors(last, "ema"))
+    if not path.is_file():
+        raise UserError(f"there is no run folder or file {name}; a model of the zoo is zoo:NAME")
+    return _open_file(path, str(path.resolve()), registry)
+
+
+def _open_file(path: Path, name: str, registry: Registry, beside: Path | None = None) -> Weights:
+    """Return the weights of a file; ``beside`` is one that comes with it and holds all of them."""
+    about: Mapping[str, object] = {}
+    suffix = path.suffix.removeprefix(".")
+    formats = [entry.spec.key for entry in registry.specs("format")]
+    if beside is not None and beside.is_file():
+        about, path, suffix = _about(path, registry), beside, "safetensors"
+    if suffix == "safetensors":
+        content = read_bytes(path, _LIMIT)
+        try:
+            tensors = load(content)
+        except (SafetensorError, ValueError, RuntimeError, OSError) as error:
+            raise UserError(f"{path} is no file of weights, or damaged: {' '.join(str(error).split())[:200]}") from None
+    elif suffix in formats:
+        reader: Format = registry.get("format", suffix).spec.load()()
+        about, content = _about(path, registry), read_bytes(path, _LIMIT)
+        tensors = {
+            f"{about.get('network', 'generator')}.{key}": torch.tensor(value)
+            for key, value in reader.weights(path).items()
+        }
+    else:
+        raise UserError(
+            f"{path} is no run, no .safetensors and no exported model; files of other programs are read by 'ganzoo "
+            f"import', which makes a run of them"
+        )
+    training = about.get("training")
+    step = training.get("step") if isinstance(training, Mapping) else 0
+    license_ = about.get("license")
+    source = Source(
+        name=name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        step=step if isinstance(step, int) else 0,
+        license=license_ if isinstance(license_, str) else "",
+    )
+    return Weights(source, tensors, {})
+
+
+def _about(path: Path, registry: Registry) -> Mapping[str, object]:
+    """Return the metadata of an exported file."""
+    reader: Format = registry.get("format", path.suffix.removeprefix(".")).spec.load()()
+    return reader.load(path).metadata
+
+
+def _of(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of one network, by their names in it.
+
+    In a file of one network the names may stand alone; they are of the network that has most of them.
+    """
+    if any(key.partition(".")[0] in networks for key in tensors):
+        return {key.removeprefix(f"{name}."): each for key, each in tensors.items() if key.startswith(f"{name}.")}
+    best = max(networks, key=lambda each: len(networks[each].state_dict().keys() & tensors.keys()))
+    return dict(tensors) if name == best else {}
+
+
+def _fitting(network: nn.Module, other: nn.Module) -> dict[str, Tensor]:
+    return {key: value for key, value in other.state_dict().items() if key in network.state_dict()}
+
+
+def _load(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
+    """Copy what fits into a network; return how many tensors did, and in words what did not."""
+    own = network.state_dict()
+    fits = {
+        key: value
+        for key, value in tensors.items()
+        if key in own and value.shape == own[key].shape and value.is_floating_point() == own[key].is_floating_point()
+    }
+    for key, value in fits.items():
+        own[key].copy_(value)
+    if not fits:
+        return 0, "starts from random weights, as the source has none of it that fit"
+    shapes = [key for key in own if key in tensors and key not in fits]
+    parts = [f"{len(fits)} of {len(own)} tensors"]
+    parts += [f"of other shapes {_listed(shapes)}"] if shapes else []
+    missing, unused = [key for key in own if key not in tensors], [key for key in tensors if key not in own]
+    parts += [f"not there {_listed(missing)}"] if missing else []
+    parts += [f"not used {_listed(unused)}"] if unused else []
+    return len(fits), "; ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
