@@ -74,6 +74,9 @@ def test_samples_are_those_of_their_styles(models: Models) -> None:
         np.testing.assert_allclose(sampler.styles([4, 1], 3, truncation=0.7), styles[[4, 1]], atol=1e-6)
         assert np.abs(sampler.styles(5, 3, label=2)[:2] - sampler.styles(5, 3)[:2]).max() > 0.01
         assert np.abs(sampler.sample(5, seed=3, label=2)[:2] - sampler.sample(5, seed=3)[:2]).max() > 0.01
+    z, y = models.file.latents(4), np.arange(4) % 3
+    for sampler in (models.torch, models.file):
+        np.testing.assert_allclose(sampler(z, y), models.torch.sample(4), atol=1e-5)
     np.testing.assert_allclose(models.file.sample(70, seed=1), models.torch.sample(70, seed=1), atol=1e-5)
 
 
