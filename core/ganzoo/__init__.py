@@ -30,8 +30,10 @@ if TYPE_CHECKING:
         Scores,
         Sequence,
         Signature,
+        Styles,
         Table,
         Tokens,
+        Truncation,
     )
     from ganzoo.fields.drawing import grid
     from ganzoo.gan.adversarial import AdversarialConfig, AdversarialTrainer, draw_latent
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
         Score,
     )
     from ganzoo.gan.metrics import Metric, MetricConfig
-    from ganzoo.gan.networks import Discriminator, Generator, Network
+    from ganzoo.gan.networks import Discriminator, Generator, Network, StyleGenerator
     from ganzoo.gan.objective import DiscriminatorObjective
     from ganzoo.gan.optimizers import Optimizer, OptimizerConfig
     from ganzoo.gan.precision import full_precision, widened
@@ -85,7 +87,7 @@ _HOME = {
     "errors": ("GanzooError", "Interrupted", "TrainingError", "UserError", "did_you_mean"),
     "fields": (
         *("Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence"),
-        *("Signature", "Table", "Tokens"),
+        *("Signature", "Styles", "Table", "Tokens", "Truncation"),
     ),
     "gan.adversarial": ("AdversarialConfig", "AdversarialTrainer", "draw_latent"),
     "gan.augmentation": ("Augment", "AugmentConfig", "Augmentation", "AugmentationConfig"),
@@ -102,7 +104,7 @@ _HOME = {
         ),
     ),
     "gan.metrics": ("Metric", "MetricConfig"),
-    "gan.networks": ("Discriminator", "Generator", "Network"),
+    "gan.networks": ("Discriminator", "Generator", "Network", "StyleGenerator"),
     "gan.objective": ("DiscriminatorObjective",),
     "gan.optimizers": ("Optimizer", "OptimizerConfig"),
     "gan.precision": ("full_precision", "widened"),
@@ -149,14 +151,14 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Loop",
     "Bound", "Generate", "GeneratorRegularizer", "Loss", "LossConfig", "Regularizer", "RegularizerConfig", "Score",
     "Metric", "MetricConfig",
-    "Discriminator", "Generator", "Network",
+    "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
     "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "train", "translate",
     "full_precision", "normalize_spectrum", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",
-    "Table", "Tokens",
+    "Styles", "Table", "Tokens", "Truncation",
     "Optimizer", "OptimizerConfig", "Schedule", "ScheduleConfig",
     "Phase", "Tracker", "TrackerConfig", "Trainer", "TrainerConfig",
 ]  # fmt: skip

@@ -39,15 +39,20 @@ std::vector<Ort::Value> draw(const json& inputs, std::int64_t n, std::uint64_t s
                              std::vector<std::vector<float>>& latents, std::vector<std::vector<std::int64_t>>& labels) {
   const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
   std::vector<Ort::Value> values;
+  std::size_t streams = 0;
   std::int64_t combinations = 1;  // labels that are not given take all their combinations in turn
   for (const json& field : inputs) {
     Shape shape{n};
     for (const json& size : field.at("shape")) shape.push_back(size);
     if (field.at("kind") == "latent") {
-      Philox random(seed, latents.size());  // a further latent has a stream of its own
+      Philox random(seed, streams++);  // a further latent has a stream of its own
       auto& numbers = latents.emplace_back(count(shape));
       const bool normal = field.at("distribution") == "normal";
       for (float& number : numbers) number = normal ? random.normal() : random.uniform() * 2 - 1;
+      values.push_back(Ort::Value::CreateTensor(memory, numbers.data(), numbers.size(), shape.data(), shape.size()));
+    } else if (field.at("kind") == "truncation" || field.at("kind") == "styles") {
+      // Of a style-based model: a share of 1 of the styles that it maps, and nothing of others.
+      auto& numbers = latents.emplace_back(count(shape), field.at("kind") == "truncation" ? 1.0f : 0.0f);
       values.push_back(Ort::Value::CreateTensor(memory, numbers.data(), numbers.size(), shape.data(), shape.size()));
     } else if (field.at("kind") == "label") {
       const std::int64_t classes = field.at("classes");

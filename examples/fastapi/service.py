@@ -87,7 +87,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the model once, for all requests."""
     generator = Generator(os.environ["GANZOO_MODEL"])
     kinds = [field["kind"] for field in generator.signature["inputs"]]
-    if set(kinds) - {"latent", "label"} or kinds.count("label") > 1 or generator.signature["output"]["kind"] != "image":
+    known = {"latent", "truncation", "styles", "label"}
+    if set(kinds) - known or kinds.count("label") > 1 or generator.signature["output"]["kind"] != "image":
         raise RuntimeError("this example serves models that make images of latents and at most one label")
     app.state.batcher = Batcher(generator)
     worker = asyncio.create_task(app.state.batcher.run())
@@ -116,12 +117,19 @@ async def draw(
         known = f"the classes 0 .. {classes[0] - 1}" if classes else "no classes"
         raise HTTPException(422, f"there is no class {label}: the model has {known}")
     labels = np.arange(n) if label is None else np.full(n, label)  # all in turn, or one
-    inputs = [
-        generator.latents(n, seed, field["name"], truncation=truncation)
-        if field["kind"] == "latent"
-        else labels % field["classes"]
-        for field in fields
-    ]
+    inputs: list[NDArray[Any]] = []
+    for field in fields:
+        name, shape = field["name"], (n, *field["shape"])
+        match field["kind"]:
+            case "latent":
+                inputs.append(generator.latents(n, seed, name, truncation=truncation))
+            case "label":
+                inputs.append(labels % field["classes"])
+            case "truncation":  # of a style-based model, whose latents stay as they are
+                inputs.append(np.full(shape, truncation, np.float32))
+            case "styles":  # the mean of W
+                mean = generator.metadata.get("latent_mean", {}).get(name, 0.0)
+                inputs.append(np.broadcast_to(np.float32(mean), shape))
     output = generator.signature["output"]
     return pixels(await batcher(inputs), output["range"], output.get("layout", "NCHW"))
 

@@ -46,6 +46,8 @@ def draw(fields: list[dict[str, Any]], n: int, seed: int, label: int | None) -> 
                 inputs[field["name"]] = random.standard_normal(shape, dtype=np.float32)
             else:
                 inputs[field["name"]] = random.random(shape, dtype=np.float32) * np.float32(2) - np.float32(1)
+        elif field["kind"] in ("truncation", "styles"):  # all of the styles that the model maps, none of others
+            inputs[field["name"]] = np.full(shape, field["kind"] == "truncation", np.float32)
         elif field["kind"] == "label":
             inputs[field["name"]] = rest % field["classes"] if label is None else np.full(n, label)
             rest = rest // field["classes"]
@@ -65,7 +67,7 @@ def infer(address: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         }
         for name, values in inputs.items()
     ]
-    output = ask(f"{address}/infer", {"inputs": tensors})["outputs"][0]
+    output = ask(f"{address}/infer", {"inputs": tensors, "outputs": [{"name": "sample"}]})["outputs"][0]
     return np.asarray(output["data"], np.float32).reshape(output["shape"])
 
 

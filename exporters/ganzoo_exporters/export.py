@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import ganzoo_runtime as runtime
-from ganzoo import GanzooError, Image, Network, Signature, UserError, save_grid
+from ganzoo import GanzooError, Image, Network, Signature, StyleGenerator, UserError, save_grid
 from ganzoo.files import atomic_path, temporary_path, writing
 from ganzoo_exporters.document import SCHEMA, complete, to_json
 from ganzoo_exporters.graph import to_graph
-from ganzoo_exporters.parity import BATCHES, Reference, feeds, held_out, pixels_agree
+from ganzoo_exporters.parity import BATCHES, Mapped, Reference, feeds, held_out, pixels_agree
 from ganzoo_exporters.precision import LEAST_PSNR, Precision, to_half, to_integers
 from ganzoo_exporters.program import failures
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
@@ -64,9 +64,10 @@ def export(
 ) -> dict[str, Any]:
     """Write the network to ``path`` as one ONNX file, and return its metadata document.
 
-    The inputs are the signature's, in their order and by their names; the output is called ``sample``; the batch is
-    dynamic. The network itself is left alone: a float32 copy on the CPU in eval mode is exported, with spectral norm
-    and other parametrizations folded into the weights, and rewritten to what onnxruntime computes fastest.
+    The inputs are the signature's, in their order and by their names; the output is called ``sample``, and a second one
+    of a style-based generator, what it draws samples from, ``styles``; the batch is dynamic. The network itself is left
+    alone: a float32 copy on the CPU in eval mode is exported, with spectral norm and other parametrizations folded into
+    the weights, and rewritten to what onnxruntime computes fastest.
 
     With ``pixels`` the output is not float32 but uint8 in that layout, scaled, rounded and clipped inside the graph,
     exactly as :func:`ganzoo_runtime.images.pixels` does. ``precision`` is that of the arithmetic inside; see
@@ -93,6 +94,7 @@ def export(
         file, tried = Path(folder, path.name), []
         with failures("the network cannot be exported"), torch.no_grad():
             reference = Reference(network)
+            styles = Reference(Mapped(network)) if isinstance(network, StyleGenerator) else None
             for model in _models(reference.network, reference.inputs[1], precision):
                 with writing(file, str(path)):
                     _write(model, document, file, inline)
@@ -100,6 +102,8 @@ def export(
                     generator = runtime.Generator(file, providers=["CPUExecutionProvider"])
                     # The file as others open it, and as the runtime rewrites it for a CPU.
                     difference = max(reference.difference(each) for each in (generator, _plain(file)))
+                    if styles is not None:
+                        difference = max(difference, styles.difference(_plain(file, output=1)))
                 except runtime.ModelError as error:
                     raise GanzooError(f"the exported network does not run in onnxruntime: {error}") from None
                 tried.append((*difference, model, generator))
@@ -170,13 +174,13 @@ def _models(network: Network, example: Sequence[NDArray[Any]], precision: Precis
             yield to_integers(model, feeds(network.signature, _CALIBRATION))
 
 
-def _plain(file: Path) -> Callable[..., NDArray[Any]]:
-    """Return a function of the inputs that runs the file in onnxruntime, as it is."""
+def _plain(file: Path, output: int = 0) -> Callable[..., NDArray[Any]]:
+    """Return a function of the inputs that runs the file in onnxruntime, as it is, and returns one of its outputs."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
-    return lambda *arrays: np.asarray(session.run(None, dict(zip(names, arrays, strict=True)))[0])
+    return lambda *arrays: np.asarray(session.run(None, dict(zip(names, arrays, strict=True)))[output])
 
 
 def _write(model: onnx.ModelProto, document: Mapping[str, Any], path: Path, inline: int) -> Path | None:
@@ -203,7 +207,7 @@ def _write(model: onnx.ModelProto, document: Mapping[str, Any], path: Path, inli
 def _append_pixels(graph: onnx.GraphProto, field: Image, layout: Layout) -> None:
     """Append the conversion to uint8 pixels to the graph."""
     low, high = field.range
-    (output,) = graph.output
+    output = graph.output[0]
     name, current = output.name, f"{output.name}::values"
     # The output keeps its name, so the former output gets another one, everywhere it is used.
     for node in graph.node:

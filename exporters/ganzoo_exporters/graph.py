@@ -7,9 +7,9 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganzoo import GanzooError, Network, Signature
+from ganzoo import GanzooError, Network, Signature, StyleGenerator
 from ganzoo_exporters.program import exportable, quiet
 from ganzoo_exporters.rewrite import Rule, rewrite
 
@@ -23,10 +23,15 @@ _INPUT, _OUTPUT = "ganzoo::input", "ganzoo::output"  # until every name of the g
 def to_graph(network: Network, example: Sequence[Tensor], rules: Sequence[Rule]) -> onnx.ModelProto:
     """Return the network as an ONNX model with the rules applied; the network itself is not changed.
 
-    See :func:`ganzoo_exporters.program.exportable`. Raises :class:`~ganzoo.GanzooError` where the network draws random
-    numbers inside or works for one batch size alone; torch's exporter raises what it likes.
+    Its second output are the styles of a style-based generator. See :func:`ganzoo_exporters.program.exportable`. Raises
+    :class:`~ganzoo.GanzooError` where the network draws random numbers inside or works for one batch size alone;
+    torch's exporter raises what it likes.
     """
-    module, arguments, shapes = exportable(network, example)
+    returned: nn.Module = network
+    outputs = ["sample"]
+    if isinstance(network, StyleGenerator):
+        returned, outputs = _WithStyles(network), ["sample", "styles"]
+    module, arguments, shapes = exportable(returned, network.signature, example)
     with quiet():
         program = torch.onnx.export(
             module,
@@ -34,16 +39,29 @@ def to_graph(network: Network, example: Sequence[Tensor], rules: Sequence[Rule])
             dynamo=True,
             verbose=False,
             input_names=[f"{_INPUT}{index}" for index in range(len(example))],
-            output_names=[_OUTPUT],
+            output_names=[f"{_OUTPUT}{index}" for index in range(len(outputs))],
             dynamic_shapes=shapes,
         )
         assert program is not None
         rewrite(program.model, rules)
         model = program.model_proto
     _refuse_random(model)
-    _rename(model.graph, network.signature)
+    _rename(model.graph, network.signature, outputs)
     _strip(model)
     return model
+
+
+class _WithStyles(nn.Module):
+    """Returns of a style-based generator the samples, and the styles that they are drawn from."""
+
+    def __init__(self, network: StyleGenerator) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the network."""
+        styles = self.network.styles(*inputs)
+        return self.network.drawn(styles), styles
 
 
 def _refuse_random(model: onnx.ModelProto) -> None:
@@ -55,13 +73,14 @@ def _refuse_random(model: onnx.ModelProto) -> None:
         )
 
 
-def _rename(graph: onnx.GraphProto, signature: Signature) -> None:
-    """Give inputs, output and batch their names; torch would not see that an inner value has the same name."""
+def _rename(graph: onnx.GraphProto, signature: Signature, outputs: Sequence[str]) -> None:
+    """Give inputs, outputs and batch their names; torch would not see that an inner value has the same name."""
     names = [field.name for field in signature.inputs]
-    output = "sample"
-    while output in names:
-        output += "_"
-    renames = {f"{_INPUT}{index}": name for index, name in enumerate(names)} | {_OUTPUT: output}
+    renames = {f"{_INPUT}{index}": name for index, name in enumerate(names)}
+    for index, output in enumerate(outputs):
+        while output in names:
+            output += "_"
+        renames[f"{_OUTPUT}{index}"] = output
     graphs = list(_graphs(graph))
     inner = {name for each in graphs for node in each.node for name in (*node.input, *node.output)}
     inner |= {tensor.name for each in graphs for tensor in each.initializer}

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import ganzoo_runtime as runtime
-from ganzoo import Field, GanzooError, Image, Mask, Network, Scores, Signature
+from ganzoo import Field, GanzooError, Image, Mask, Network, Scores, Signature, StyleGenerator, Styles
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = [
     "BATCHES",
+    "Mapped",
     "Reference",
     "apply",
     "enlarged",
@@ -70,6 +71,19 @@ class Reference:
         reference = f"torch {torch.__version__.partition('+')[0]}"
         limit = {"tolerance": tolerance} if math.isfinite(tolerance) else {}
         return {"batches": list(BATCHES), "max_difference": difference, "reference": reference, **limit}
+
+
+class Mapped(Network):
+    """A style-based generator as far as the styles that it draws samples from."""
+
+    def __init__(self, generator: StyleGenerator) -> None:
+        (styles,) = (field for field in generator.signature.inputs if isinstance(field, Styles))
+        super().__init__(Signature(generator.signature.inputs, styles))
+        self.generator = generator
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the styles, [N, L, D]."""
+        return self.generator.styles(*inputs)
 
 
 def feeds(signature: Signature, seeds: Sequence[int]) -> Iterator[dict[str, NDArray[Any]]]:

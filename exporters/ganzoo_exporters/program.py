@@ -15,16 +15,19 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from ganzoo import GanzooError, Image, Mask, Network, Signature
+from ganzoo import GanzooError, Image, Mask, Signature
 
 __all__ = ["exportable", "failures", "quiet"]
 
 
-def exportable(network: Network, example: Sequence[Tensor]) -> tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]:
+def exportable(
+    network: nn.Module, signature: Signature, example: Sequence[Tensor]
+) -> tuple[nn.Module, tuple[Tensor, ...], tuple[Any, ...]]:
     """Return what ``torch.export`` takes: a module that computes the same, its arguments, and their dynamic shapes.
 
-    The network itself is not changed. Spectral norm and other parametrizations are folded into the weights. The batch
-    is dynamic, and so are height and width of images that work in multiples.
+    ``network`` is one with this signature, or what returns more of it than that says; it is not changed. Spectral
+    norm and other parametrizations are folded into the weights. The batch is dynamic, and so are height and width of
+    images that work in multiples.
     """
     module: nn.Module = copy.deepcopy(network)
     _fold_parametrizations(module)
@@ -32,7 +35,7 @@ def exportable(network: Network, example: Sequence[Tensor]) -> tuple[nn.Module, 
         module = _Inside(module)
     # Weights in channels-last layout would add transposes to the graph, and the file would depend on the training.
     module.to(memory_format=torch.contiguous_format)
-    shapes = _dynamic(network.signature)
+    shapes = _dynamic(signature)
     arguments = tuple(_larger(tensor, shape) for tensor, shape in zip(example, shapes, strict=True))
     return module, arguments, _nest(module, shapes)
 

@@ -65,7 +65,7 @@ def export(network: Network, path: Path, metadata: Mapping[str, Any]) -> dict[st
 
 def _program(reference: Reference) -> torch.export.ExportedProgram:
     example = [torch.from_numpy(array) for array in reference.inputs[1]]
-    module, arguments, shapes = exportable(reference.network, example)
+    module, arguments, shapes = exportable(reference.network, reference.network.signature, example)
     with quiet():
         program = torch.export.export(module, arguments, dynamic_shapes=shapes)
     for part in program.graph_module.modules():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from .binding import Value
+from .binding import Value, length
 from .fields import kind_of
 from .random_inputs import Fields
 
@@ -17,12 +17,23 @@ __all__ = ["TYPES", "agree", "check_arrays"]
 TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
 """What onnxruntime calls the types of a signature."""
 
+_STYLES = {"truncation": 1.0, "styles": 0.0}  # inputs that are all mapped styles, and none of others, if left out
+
 
 def check_arrays(fields: Fields, arrays: Sequence[Any]) -> dict[str, Value]:
     """Return one array for each input, [N, ...] each, as onnxruntime takes them, by name.
 
-    Raises ValueError for another number of them, and for shapes, types and values that the signature does not have.
+    Those of styles may all be left out, for plain samples. Raises ValueError for another number of them, and for
+    shapes, types and values that the signature does not have.
     """
+    if len(arrays) == sum(field["kind"] not in _STYLES for field in fields) < len(fields) and arrays:
+        given, n = iter(arrays), length(_as_value(fields[0]["name"], arrays[0]))
+        arrays = [
+            np.full((n, *field["shape"]), _STYLES[field["kind"]], np.float32)
+            if field["kind"] in _STYLES
+            else next(given)
+            for field in fields
+        ]
     if len(arrays) != len(fields):
         raise ValueError(
             f"this model takes the inputs {', '.join(field['name'] for field in fields)}; {len(arrays)} were given"

@@ -87,6 +87,10 @@ def _latent(field: Document) -> None:
     need(field.get("distribution") in ("normal", "uniform"), f"{name!r} is neither 'normal' nor 'uniform'")
 
 
+def _styles(field: Document) -> None:
+    need(len(field["shape"]) == 2, f"{field['name']!r} has no styles, a vector for each layer")
+
+
 def _label(field: Document) -> None:
     classes = field.get("classes")
     need(_whole(classes) and not field["shape"], f"{field['name']!r} has no classes; a label has at least one")
@@ -261,6 +265,8 @@ _PLAIN = Kind(dtypes=("float32", "int64", "uint8"))
 KINDS: Mapping[str, Kind] = {
     "latent": Kind(_latent, drawn=True, draw=noise),
     "mask": Kind(_mask, drawn=True, draw=_rectangles),
+    "truncation": Kind(_vector, drawn=True),
+    "styles": Kind(_styles, drawn=True),
     "label": Kind(
         _label,
         ("int64",),

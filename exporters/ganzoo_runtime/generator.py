@@ -29,13 +29,16 @@ from .pipeline import pipelined
 from .providers import DEVICES, PROFILE, PROVIDERS, TF32, Provider, cores, open_session, tensorrt_options
 from .random_inputs import (
     GENERATOR,
+    NO_STYLES,
     Drawing,
     Floats,
     Given,
     Labels,
+    Truncation,
     Vectors,
     check_memory,
     draw_latents,
+    draw_numbered,
     streams,
     whole,
 )
@@ -114,7 +117,10 @@ class Generator:
         found = [(node.name, node.type, node.shape) for node in self._session.get_inputs()]
         if not agree(found, self._fields):
             raise ModelError(f"{self._name} is inconsistent: the inputs of its graph are not those of its signature")
-        self.output = self._session.get_outputs()[0].name
+        outputs = [node.name for node in self._session.get_outputs()]
+        self.output = outputs[0]
+        styled = len(outputs) > 1 and any(field["kind"] == "truncation" for field in self._fields)
+        self._styles = outputs[1] if styled else None
         output = self.signature["output"]
         self._dtype = np.dtype(output.get("dtype", "float32"))
         number = self._session.get_provider_options()[self.provider].get("device_id", "0")
@@ -171,7 +177,7 @@ class Generator:
         return self._run_bound(check_arrays(self._fields, arrays))
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
     ) -> Floats:
         """Return the latents of ``n`` samples, float32 [n, *shape]: those that :meth:`sample` uses for this seed.
 
@@ -186,6 +192,38 @@ class Generator:
         self._check_source()
         return draw_latents(self._fields, n, seed, name, truncation=truncation, means=self._means)
 
+    def styles(
+        self,
+        n: int | Sequence[int],
+        seed: int = 0,
+        *,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: Truncation = 1.0,
+    ) -> Floats:
+        """Return the styles of ``n`` samples of a style-based model, float32 [n, L, D]: one w for each layer.
+
+        They are those that :meth:`sample` draws from for the same arguments, and go into it as ``latents={"w":
+        styles}``, mixed and moved at will. In place of how many, ``n`` may be the numbers of the samples that are
+        wanted. Raises ValueError for a model without styles.
+        """
+        if self._styles is None:
+            raise ValueError(NO_STYLES)
+        self._check_source()
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
+        inputs = draw_numbered(self._fields, n, seed, means=self._means, **asked)
+        options = ort.RunOptions() if self._options is None else graph_options(-1)
+        options.only_execute_path_to_fetches = True  # which are before the images
+        parts, rows = list[Floats](), length(next(iter(inputs.values())))
+        try:
+            with self._lock:
+                for start in range(0, rows, LARGE):
+                    feed = {name: values[start : start + LARGE] for name, values in inputs.items()}
+                    parts.append(np.asarray(self._session.run([self._styles], feed, options)[0], np.float32))
+        except Exception as error:
+            raise self._failed(error) from None
+        return np.concatenate(parts)
+
     def sample(
         self,
         n: int,
@@ -193,7 +231,7 @@ class Generator:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
         batch: int | None = None,
     ) -> NDArray[Any]:
@@ -206,10 +244,11 @@ class Generator:
         on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a mapping from names of
         attributes (their indices if they have no names) to numbers, which take the place of these entries of the
         signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the latents
-        towards their mean, 0 unless the metadata say otherwise: below 1 for more typical and less varied samples.
-        ``latents`` are used as they are in place of drawn ones: one for all samples, [*shape], or one for each, [n,
-        *shape], of the first latent; or a mapping from names of latents to such. ``batch`` samples are computed at a
-        time, by default as many as is fastest; it changes speed and memory, not the latents.
+        towards their mean, 0 unless the metadata say otherwise: below 1 for more typical and less varied samples. Of a
+        style-based model it moves the styles in place of the latents; a list of numbers moves as many of them, from the
+        coarsest on. ``latents`` are used as they are in place of drawn ones: one for all samples, [*shape], or one for
+        each, [n, *shape], of the first latent; or a mapping from names of latents, and of styles, to such. ``batch``
+        samples are computed at a time, by default as many as is fastest; it changes speed and memory, not the latents.
 
         Raises ValueError, before anything is computed, for what this model cannot be asked, and for a model that takes
         images: call it with arrays.
@@ -238,7 +277,7 @@ class Generator:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
         batch: int | None = None,
     ) -> Iterator[Batch]:

@@ -80,8 +80,8 @@ def truncated_normal(latents: ArrayLike, threshold: float) -> NDArray[np.float32
     return np.asarray(np.copysign(np.interp(-np.abs(values), sources, targets), values), np.float32)
 
 
-def pick(pieces: Iterable[NDArray[np.float32]], numbers: Sequence[int]) -> NDArray[np.float32]:
-    """Return the rows with these numbers, [N, ...], of latents that come in pieces, [any, ...] each.
+def pick(pieces: Iterable[Mapping[str, NDArray[Any]]], numbers: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Return the rows with these numbers, [N, ...], of inputs by name that come in pieces, [any, ...] each.
 
     Normal numbers have no fixed place in a stream of random bits: to reach one, all before it are drawn. They need not
     be kept. Raises ValueError for no numbers, negative ones, and those that the pieces do not reach.
@@ -90,19 +90,18 @@ def pick(pieces: Iterable[NDArray[np.float32]], numbers: Sequence[int]) -> NDArr
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or not wanted.size or wanted.min() < 0:
         raise ValueError("the numbers of samples are whole numbers of at least 0, and at least one")
     order = np.argsort(wanted, kind="stable")
-    found, start, done = list[NDArray[np.float32]](), 0, 0
+    found, start, done = list[dict[str, NDArray[Any]]](), 0, 0
     for piece in pieces:
-        end = done + int(np.searchsorted(wanted[order[done:]], start + len(piece)))
-        found.append(piece[wanted[order[done:end]] - start])
-        start, done = start + len(piece), end
+        stop = start + len(next(iter(piece.values())))
+        end = done + int(np.searchsorted(wanted[order[done:]], stop))
+        found.append({name: values[wanted[order[done:end]] - start] for name, values in piece.items()})
+        start, done = stop, end
         if done == len(wanted):
             break
     if done < len(wanted):
         raise ValueError(f"there is no latent with the number {wanted.max()}")
-    rows = np.concatenate(found)
-    chosen = np.empty_like(rows)
-    chosen[order] = rows
-    return chosen
+    back = np.argsort(order)
+    return {name: np.concatenate([piece[name] for piece in found])[back] for name in found[0]}
 
 
 def edit(
@@ -111,7 +110,8 @@ def edit(
     """Return the latents, [N, *shape] or one, moved along named directions: ``+ strength * vector`` for each.
 
     ``directions`` are the metadata's, or those of a file of directions, whose ``"vector"`` is the direction in
-    row-major order. Raises ValueError for an unknown name, and for a vector of another length than the latents.
+    row-major order; of styles [N, L, D] one of D numbers for all layers, or for those from the first to the last of its
+    ``"layers"``. Raises ValueError for an unknown name, and for a vector of another length than the latents.
     """
     edited = np.array(latents, np.float32)
     for name, strength in strengths.items():
@@ -120,5 +120,12 @@ def edit(
         vector = np.asarray(directions[name]["vector"], np.float32).reshape(-1)
         if vector.size not in [math.prod(edited.shape[axis:]) for axis in range(edited.ndim)]:
             raise ValueError(f"the direction {name!r} has {vector.size} numbers: it is of a model with other latents")
-        edited += (np.float32(strength) * np.tile(vector, edited.size // vector.size)).reshape(edited.shape)
+        moved = np.float32(strength) * np.tile(vector, edited.size // vector.size).reshape(edited.shape)
+        if (layers := directions[name].get("layers")) is not None:
+            if edited.ndim < 2 or edited.shape[-1] != vector.size:
+                raise ValueError(f"the direction {name!r} is of layers: it moves styles, [N, L, {vector.size}]")
+            first, last = layers
+            moved[..., :first, :] = 0
+            moved[..., last + 1 :, :] = 0
+        edited += moved
     return edited

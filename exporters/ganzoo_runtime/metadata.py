@@ -13,7 +13,7 @@ from .errors import ModelError
 from .fields import check_field, need, numbers, pair
 from .text import NAME, fits
 
-__all__ = ["SCHEMA", "Document", "check_document", "read_document"]
+__all__ = ["SCHEMA", "Document", "check_document", "check_layers", "read_document"]
 
 SCHEMA = 1
 """The version of the metadata document that is read here."""
@@ -59,6 +59,9 @@ def check_document(document: Any) -> None:
     need(len({*names}) == len(names), "two inputs have one name")
     need(document.get("precision", "fp32") in ("fp32", "fp16", "int8"), "its precision is none that there is")
     latents = {field["name"]: prod(field["shape"]) for field in inputs if field["kind"] == "latent"}
+    # Styles have one mean and one direction for all layers.
+    styles = {field["name"]: field["shape"][0] for field in inputs if field["kind"] == "styles"}
+    latents |= {field["name"]: field["shape"][1] for field in inputs if field["kind"] == "styles"}
     directions, means = document.get("directions", {}), document.get("latent_mean", {})
     need(isinstance(directions, dict), "its directions have no names")
     for name, direction in directions.items():
@@ -69,9 +72,18 @@ def check_document(document: Any) -> None:
         low, high = pair(direction.get("range"), f"the range of {what}")
         need(low < high, f"the range of {what} does not run from a lower to a higher number")
         need(isinstance(direction.get("method", ""), str), f"the method of {what} is no text")
+        if (layers := direction.get("layers")) is not None:
+            check_layers(layers, styles.get(direction["latent"], 0), what)
     need(isinstance(means, dict), "the mean of its latents is no object")
     for name, mean in means.items():
         _check_vector(mean, name, latents, "the mean")
+
+
+def check_layers(layers: Any, count: int, what: str) -> None:
+    """Raise :class:`ModelError` unless these are the first and the last of the layers that a direction changes."""
+    right = isinstance(layers, list) and len(layers) == 2 and all(type(layer) is int for layer in layers)
+    right = right and 0 <= layers[0] <= layers[1] < count
+    need(right, f"the layers of {what} are no range of the {count} that there are")
 
 
 def _check_input_or_output(field: Any, *, last: bool) -> None:

@@ -22,15 +22,18 @@ from .text import class_index, did_you_mean
 __all__ = [
     "GENERATOR",
     "MOST",
+    "NO_STYLES",
     "Classes",
     "Drawing",
     "Fields",
     "Floats",
     "Given",
     "Labels",
+    "Truncation",
     "Vectors",
     "check_memory",
     "draw_latents",
+    "draw_numbered",
     "memory",
     "streams",
     "whole",
@@ -51,8 +54,13 @@ Labels = Classes | Mapping[str, Classes] | None
 """The labels of a request; see :meth:`Generator.sample`."""
 Vectors = ArrayLike | Mapping[str, float] | None
 """The attributes of a request; see :meth:`Generator.sample`."""
+Truncation = float | list[float] | tuple[float, ...]
+"""How far from their mean latents or styles are drawn; see :meth:`Generator.sample`."""
 Given = ArrayLike | Mapping[str, ArrayLike] | None
 """Latents to use in place of drawn ones; see :meth:`Generator.sample`."""
+
+NO_STYLES = "this model has no styles; it is none with a mapping network, or its file is older than these"
+"""What a model is refused with that styles are asked of."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
@@ -64,7 +72,8 @@ class Drawing:
     ``label``, ``attributes``, ``truncation`` and ``latents`` are what :meth:`Generator.sample` takes. ``given`` are
     inputs of any kind that are not drawn, by name, [any, ...] each: their rows are used in turn, and names that the
     network does not take are ignored. A mask that is not given is one random rectangle. ``means`` are the means of
-    latents by name, row-major, where they are not 0. Raises ValueError for a request that does not fit the model.
+    latents by name, row-major, where they are not 0; of styles one for all layers. Raises ValueError for a request that
+    does not fit the model.
     """
 
     def __init__(
@@ -75,7 +84,7 @@ class Drawing:
         *,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
         given: Mapping[str, NDArray[Any]] | None = None,
         means: Mapping[str, ArrayLike] | None = None,
@@ -83,9 +92,13 @@ class Drawing:
         self.n = n = whole(n, 1, "the number of samples")
         if n > MOST:
             raise ValueError(f"n, the number of samples, is at most {MOST:,}, not {n:,}")
-        self._fields, self._truncation, self._done = fields, _truncation(truncation), 0
+        self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()} if means else {}
+        self._fields, self._done = fields, 0
         self._rows = _label_rows(fields, n, label) | _attribute_rows(fields, n, attributes)
-        self._rows |= _latent_rows(fields, n, latents)
+        self._rows |= (rows := _latent_rows(fields, n, latents))
+        self._rows |= _style_rows(fields, truncation, self._means, rows)
+        # Where there are styles, they are truncated in place of latents.
+        self._truncation = 1.0 if _has_styles(fields) else _truncation(truncation)
         self._rows.update(given or {})
         missing = [
             f"{field['kind']} {field['name']!r}"
@@ -101,7 +114,6 @@ class Drawing:
         order = [kind for kind, known in KINDS.items() if known.draw]
         drawn = [field["name"] for kind in order for field in fields if field["kind"] == kind]
         self._streams = dict(zip(drawn, streams(seed, len(drawn)), strict=True))
-        self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()} if means else {}
 
     def take(self, count: int) -> dict[str, NDArray[Any]]:
         """Return the next ``count`` rows of every input, by its name."""
@@ -131,10 +143,13 @@ def draw_latents(
     seed: int = 0,
     name: str | None = None,
     *,
-    truncation: float = 1.0,
+    truncation: Truncation = 1.0,
     means: Mapping[str, ArrayLike] | None = None,
 ) -> Floats:
     """Return the latents that :class:`Drawing` gives for this seed; see :meth:`Generator.latents`."""
+    if _has_styles(fields):
+        _style_rows(fields, truncation, {}, {})  # which says what is wrong with it
+        truncation = 1.0
     latents = [field for field in fields if field["kind"] == "latent"]
     if not latents:
         raise ValueError("this model takes no latents")
@@ -142,17 +157,22 @@ def draw_latents(
     name = names[0] if name is None else name
     if name not in names:
         raise _unknown("latent", name, names)
-    if not isinstance(n, Sequence | np.ndarray):
-        drawing = Drawing(latents, n, seed, truncation=truncation, means=means)
-        return drawing.take(drawing.n)[name]
+    return draw_numbered(latents, n, seed, truncation=truncation, means=means)[name]
 
-    def pieces() -> Iterator[Floats]:
+
+def draw_numbered(fields: Fields, n: int | Sequence[int], seed: int = 0, **asked: Any) -> dict[str, NDArray[Any]]:
+    """Return the inputs of ``n`` samples, or of those of these numbers, by name; ``asked`` as in :class:`Drawing`."""
+    if not isinstance(n, Sequence | np.ndarray):
+        drawing = Drawing(fields, n, seed, **asked)
+        return drawing.take(drawing.n)
+
+    def pieces() -> Iterator[dict[str, NDArray[Any]]]:
         # Philox can jump, but normal numbers use a varying count of random words (ziggurat), so sample 1000 is found
         # only by drawing those before it: in pieces, to keep the memory small.
-        drawing = Drawing(latents, max(n) + 1, seed, truncation=truncation, means=means)
-        size = max(1, _PIECE // sum(math.prod(field["shape"]) for field in latents))
+        drawing = Drawing(fields, max(n) + 1, seed, **asked)
+        size = max(1, _PIECE // max(1, sum(math.prod(field["shape"]) for field in fields)))
         for done in range(0, drawing.n, size):
-            yield drawing.take(min(size, drawing.n - done))[name]
+            yield drawing.take(min(size, drawing.n - done))
 
     return pick(pieces(), n)
 
@@ -193,7 +213,13 @@ def check_memory(n: int, size: int) -> None:
         )
 
 
-def _truncation(value: float) -> float:
+def _has_styles(fields: Fields) -> bool:
+    return any(field["kind"] == "truncation" for field in fields)
+
+
+def _truncation(value: Truncation) -> float:
+    if isinstance(value, list | tuple):
+        raise ValueError("this model has no styles, so its truncation is one number")
     try:
         right = math.isfinite(value) and 0 <= float(value) <= _LARGEST
     except (TypeError, OverflowError):
@@ -267,8 +293,8 @@ def _attribute_rows(fields: Fields, n: int, attributes: Vectors) -> dict[str, ND
 
 
 def _latent_rows(fields: Fields, n: int, latents: Given) -> dict[str, NDArray[Any]]:
-    """Return the latents that are given, float32 [1 or n, *shape], by name."""
-    shapes = {field["name"]: field["shape"] for field in fields if field["kind"] == "latent"}
+    """Return the latents and styles that are given, float32 [1 or n, *shape], by name."""
+    shapes = {field["name"]: field["shape"] for field in fields if field["kind"] in ("latent", "styles")}
     if latents is None:
         return {}
     if not shapes:
@@ -280,6 +306,32 @@ def _latent_rows(fields: Fields, n: int, latents: Given) -> dict[str, NDArray[An
         if name not in shapes:
             raise _unknown("latent", name, shapes)
         rows[name] = _vectors(values, "latents", shapes[name], n)
+    return rows
+
+
+def _style_rows(
+    fields: Fields, truncation: Truncation, means: Mapping[str, Floats], given: Mapping[str, Floats]
+) -> dict[str, NDArray[Any]]:
+    """Return the shares of the mapped styles, float32 [1, L], and the mean of styles that are not ``given``, [1, L, D].
+
+    Of given styles the samples are drawn as they are.
+    """
+    rows: dict[str, NDArray[Any]] = {}
+    for field in fields:
+        name, shape = field["name"], field["shape"]
+        if field["kind"] == "styles" and name not in given:
+            rows[name] = np.broadcast_to(means.get(name, np.float32(0)), (1, *shape)).astype(np.float32)
+        elif field["kind"] == "truncation":
+            (layers,) = shape
+            rows[name] = np.ones((1, layers), np.float32)
+            if isinstance(truncation, list | tuple):
+                if len(truncation) > layers:
+                    raise ValueError(f"this model has {layers} styles; {len(truncation)} of them cannot be truncated")
+                rows[name][0, : len(truncation)] = [_truncation(each) for each in truncation]
+            else:
+                rows[name][:] = _truncation(truncation)
+            if any(each["kind"] == "styles" and each["name"] in given for each in fields):
+                rows[name][:] = 0
     return rows
 
 

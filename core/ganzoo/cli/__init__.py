@@ -18,12 +18,13 @@ from ganzoo.terminal import escape_record, print
 
 if TYPE_CHECKING:
     from ganzoo.cli.commands import app, load_command
-    from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
+    from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Truncation, conditions
 
 __all__ = [
     "TF32",
     "Attribute",
     "Classes",
+    "Cutoff",
     "Model",
     "Seed",
     "Truncation",

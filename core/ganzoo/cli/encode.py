@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,13 @@ def encode(
             help="Improve on the encoder, or do without one: by gradients from a run folder, by search from a file.",
         ),
     ] = False,
+    space: Annotated[
+        Literal["z", "w", "w+"] | None,
+        typer.Option(
+            help="Where --optimize looks: among latents z, or among the styles of a style-based model, one for all "
+            "layers (w, if left out) or one for each (w+, nearer to the image and harder to edit).",
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of --optimize.")] = 200,
     label: Classes = None,
     attribute: Attribute = None,
@@ -36,7 +43,7 @@ def encode(
         Path | None,
         typer.Option("--grid", help="FILE.png: the images, and what the generator draws from their latents."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="FILE.npz with the latents, and the names of the images.")] = Path(
+    out: Annotated[Path, typer.Option(help="FILE.npz with the latents or styles, and the names of the images.")] = Path(
         "latents.npz"
     ),
     tf32: TF32 = False,
@@ -62,6 +69,7 @@ def encode(
         model,
         source,
         optimize=optimize,
+        space=space,
         steps=steps,
         reconstruct=grid is not None,
         background=background,

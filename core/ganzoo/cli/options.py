@@ -16,7 +16,7 @@ from ganzoo_runtime.text import class_index, same
 if TYPE_CHECKING:
     from ganzoo.fields import Attributes, Label, Signature
 
-__all__ = ["TF32", "Attribute", "Classes", "Model", "Seed", "Truncation", "conditions"]
+__all__ = ["TF32", "Attribute", "Classes", "Cutoff", "Model", "Seed", "Truncation", "conditions"]
 
 _TF32 = "GANZOO_TF32"  # ganzoo_runtime.providers has it too, which imports onnxruntime
 
@@ -42,7 +42,17 @@ Attribute = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="The same seed draws the same samples, from a run and from its file.")]
 Truncation = Annotated[
-    float, typer.Option(help="How far latents are from their mean: below 1 more typical, less varied.")
+    float,
+    typer.Option(
+        help="How far latents, or the styles of a style-based model, are from their mean: below 1 more typical, less "
+        "varied.",
+    ),
+]
+Cutoff = Annotated[
+    int | None,
+    typer.Option(
+        "--truncation-cutoff", min=1, metavar="N", help="Truncate the N coarsest styles alone, of a style-based model."
+    ),
 ]
 
 
@@ -66,22 +76,32 @@ TF32 = Annotated[
 
 
 def conditions(
-    signature: Signature, seed: int, truncation: float, label: Sequence[str] | None, attribute: Sequence[str] | None
+    signature: Signature,
+    seed: int,
+    truncation: float,
+    label: Sequence[str] | None,
+    attribute: Sequence[str] | None,
+    cutoff: int | None = None,
 ) -> dict[str, Any]:
     """Return what the options say as arguments of :meth:`ganzoo.Sampler.sample`.
 
     ``"label"`` are the classes that are asked for by the name of the label, without those that take turns, and
     ``"attributes"`` numbers by name; None where there are none. Raises :class:`UserError` for what makes no sense.
     """
-    from ganzoo.fields import Attributes, Label
+    from ganzoo.fields import Attributes, Label, Truncation
 
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")
     if not 0 <= truncation < float("inf"):
         raise UserError(f"--truncation is at least 0, not {truncation}")
+    layers = next((field.layers for field in signature.inputs if isinstance(field, Truncation)), 0)
+    if cutoff is not None and not 1 <= cutoff <= layers:
+        has = f"this model has {layers}" if layers else "this model has none"
+        raise UserError(f"--truncation-cutoff is how many styles of a style-based model are truncated, and {has}")
+    shares = truncation if cutoff is None else [truncation] * cutoff
     classes = _classes(label or [], [field for field in signature.inputs if isinstance(field, Label)])
     values = _values(attribute or [], [field for field in signature.inputs if isinstance(field, Attributes)])
-    return {"seed": seed, "truncation": truncation, "label": classes or None, "attributes": values or None}
+    return {"seed": seed, "truncation": shares, "label": classes or None, "attributes": values or None}
 
 
 def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:

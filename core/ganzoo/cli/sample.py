@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, Truncation, conditions
+from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Truncation, conditions
 from ganzoo.terminal import print
 
 __all__ = ["sample"]
@@ -21,6 +21,7 @@ def sample(
     attribute: Attribute = None,
     seed: Seed = 0,
     truncation: Truncation = 1.0,
+    truncation_cutoff: Cutoff = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -35,7 +36,7 @@ def sample(
     from ganzoo.inference.saving import save_samples
 
     sampler = load(model)
-    asked = conditions(sampler.signature, seed, truncation, label, attribute)
+    asked = conditions(sampler.signature, seed, truncation, label, attribute, truncation_cutoff)
     drawn, written = save_samples(sampler, out, n, **asked)
     print(f"{drawn} samples by {sampler.device}", file=sys.stderr)
     print(written)

@@ -15,6 +15,7 @@ from ganzoo.fields.points import Points
 from ganzoo.fields.scores import Scores
 from ganzoo.fields.sequence import Sequence
 from ganzoo.fields.signature import Signature, field_from_json
+from ganzoo.fields.styles import Styles, Truncation
 from ganzoo.fields.table import Column, Table
 from ganzoo.fields.tokens import Tokens
 
@@ -30,7 +31,9 @@ __all__ = [
     "Scores",
     "Sequence",
     "Signature",
+    "Styles",
     "Table",
     "Tokens",
+    "Truncation",
     "field_from_json",
 ]

@@ -19,6 +19,7 @@ from ganzoo.fields.plain import Plain
 from ganzoo.fields.points import Points
 from ganzoo.fields.scores import Scores
 from ganzoo.fields.sequence import Sequence
+from ganzoo.fields.styles import Styles, Truncation
 from ganzoo.fields.table import Table
 from ganzoo.fields.tokens import Tokens
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Signature", "field_from_json"]
 
-_BUNDLED = (Latent, Label, Attributes, Image, Mask, Points, Sequence, Tokens, Table, Scores)
+_BUNDLED = (Latent, Truncation, Styles, Label, Attributes, Image, Mask, Points, Sequence, Tokens, Table, Scores)
 _KINDS: dict[str, type[Field]] = {cls.kind: cls for cls in _BUNDLED}
 
 
@@ -50,6 +51,11 @@ class Signature:
     def drawn(self) -> bool:
         """Whether samples can be drawn from the inputs without being given any of them."""
         return all(field.drawn for field in self.inputs)
+
+    @property
+    def conditions(self) -> tuple[Field, ...]:
+        """The inputs that say what is asked for: all but those that a sample starts from, latents and styles."""
+        return tuple(field for field in self.inputs if not isinstance(field, Latent | Truncation | Styles))
 
     def examples(self, n: int, seed: int = 0) -> list[NDArray[Any]]:
         """Return ``n`` of each input for checks and calibration, [n, ...], as the fields describe them.

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from ganzoo.configured import Configured
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
-from ganzoo.fields import Latent, Signature
+from ganzoo.fields import Signature
 
 __all__ = ["Direction", "Metric", "MetricConfig"]
 
@@ -57,7 +57,7 @@ class Metric(Configured[Settings], ABC):
 
     def check(self, signature: Signature) -> None:
         """Raise :class:`~ganzoo.UserError` if the metric does not apply to a network of this signature."""
-        if self.conditional and all(isinstance(field, Latent) for field in signature.inputs):
+        if self.conditional and not signature.conditions:
             raise UserError("it compares samples with the condition they are drawn for, and this model takes none")
 
     @abstractmethod

@@ -1,14 +1,15 @@
 """The two networks: base classes of generators and discriminators."""
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from ganzoo.fields import Signature
+from ganzoo.fields import Field, Signature, Styles, Truncation
 from ganzoo.gan.precision import widened
 
-__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "layers"]
+__all__ = ["Discriminator", "Generator", "MixesSamples", "Network", "StyleGenerator", "layers", "mixes_samples"]
 
 
 class Network(nn.Module):
@@ -24,6 +25,11 @@ class Network(nn.Module):
         super().__init__()
         self.signature = signature
 
+    @property
+    def means(self) -> Mapping[str, Tensor]:
+        """The means of its latents or styles by name, which truncation moves towards, where they are not 0."""
+        return {}
+
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Apply the network to its inputs, in the signature's order; the output is always float32."""
         return widened(super().__call__(*inputs))
@@ -31,6 +37,40 @@ class Network(nn.Module):
 
 class Generator(Network):
     """Draws samples from latents: ``G(z)`` or ``G(z, y)``; noise is always an input, never drawn inside."""
+
+
+class StyleGenerator(Generator, ABC):
+    """A generator whose latents are mapped to styles first, one of ``dim`` numbers for each of its ``layers``.
+
+    Its inputs are a latent and conditions, ``inputs``, and behind these ``psi``, [N, L], and ``w``, [N, L, D], so that
+    the styles can be truncated, mixed and replaced: a sample is drawn from ``psi * mapped(z, ...) + (1 - psi) * w``.
+    Without these two it is the plain sample.
+    """
+
+    def __init__(self, inputs: Sequence[Field], layers: int, dim: int, output: Field) -> None:
+        super().__init__(Signature((*inputs, Truncation(layers), Styles(layers, dim)), output))
+
+    @abstractmethod
+    def mapped(self, *inputs: Tensor) -> Tensor:
+        """Return the styles [N, L, D] of latents and conditions."""
+
+    @abstractmethod
+    def drawn(self, styles: Tensor) -> Tensor:
+        """Return the samples of styles [N, L, D]."""
+
+    def styles(self, *inputs: Tensor) -> Tensor:
+        """Return the styles [N, L, D] that a call with these inputs draws samples from."""
+        count = len(self.signature.inputs) - 2
+        mapped = self.mapped(*inputs[:count])
+        if len(inputs) == count:
+            return mapped
+        psi, w = inputs[count:]
+        psi = psi.unsqueeze(2)
+        return psi * mapped + (1 - psi) * w  # in this form both ends are exact
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Draw samples."""
+        return self.drawn(self.styles(*inputs))
 
 
 class Discriminator(Network):
@@ -50,6 +90,11 @@ class MixesSamples(Protocol):
     """
 
     mixes_samples: bool
+
+
+def mixes_samples(network: nn.Module) -> bool:
+    """Return whether a layer of the network mixes the samples of a batch."""
+    return any(isinstance(module, MixesSamples) and module.mixes_samples for module in network.modules())
 
 
 def layers(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

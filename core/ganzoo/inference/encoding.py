@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo.errors import UserError, at_least
-from ganzoo.fields import Image, Label, Latent
+from ganzoo.fields import Image, Label, Latent, Styles
 from ganzoo.files import atomic_path
 from ganzoo.images.grids import save_comparison
 from ganzoo.images.reading import fitted
@@ -24,14 +24,21 @@ from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganzoo.gan.networks import Network
     from ganzoo.inference.model import TrainedModel
     from ganzoo_runtime.random_inputs import Vectors
 
-__all__ = ["Encoding", "encode"]
+__all__ = ["Encoding", "Space", "encode"]
+
+Space = Literal["z", "w", "w+"]
+"""What is looked for: a latent, a style for all layers, or one for each of them."""
 
 Floats = NDArray[np.float32]
 
 _LEADS = 64  # random latents of which the nearest is where gradients start
+_STYLES = 1000  # that the mean and the spread of W are taken from
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +46,7 @@ class Encoding:
     """The result of :func:`encode`: a latent for each image."""
 
     latents: Floats
-    """float32 [N, *shape], as the generator takes them."""
+    """float32 [N, *shape], as the generator takes them; in W and W+ styles, [N, L, D]."""
 
     files: Sequence[Path]
     """The N files of the images."""
@@ -51,6 +58,9 @@ class Encoding:
 
     generator: _Conditioned | None
     """What draws images from the latents, if it was loaded."""
+
+    space: Space = "z"
+    """What the latents are."""
 
     @cached_property
     def reconstructions(self) -> Floats:
@@ -69,11 +79,12 @@ class Encoding:
         return float(np.abs(self.reconstructions - self.images).mean() / (high - low))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write an .npz with ``latents`` and the names of the ``files``, in the same order."""
+        """Write an .npz with ``latents``, which are called ``w`` if they are styles, and the names of the ``files``."""
         if Path(path).suffix.lower() != ".npz":
             raise UserError(f"latents are written to an .npz, not to {path}")
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, latents=self.latents, files=np.array([str(each) for each in self.files]))
+            arrays: dict[str, Any] = {"latents" if self.space == "z" else "w": self.latents}
+            np.savez(file, **arrays, files=np.array([str(each) for each in self.files]))
 
     def save_grid(self, path: str | PathLike[str]) -> None:
         """Draw a .png of the images, each beside its reconstruction; one of the images is not overwritten."""
@@ -85,13 +96,14 @@ class Encoding:
 
 @dataclass(frozen=True)
 class _Conditioned:
-    """A generator as a function of the latent alone: what else it takes is chosen."""
+    """A generator as a function of the latent, or the styles, alone: what else it takes is chosen."""
 
     model: TrainedModel
     asked: Mapping[str, Any]
+    field: Latent | Styles
 
     def __call__(self, latents: Floats) -> Floats:
-        return self.model.sample(len(latents), latents=latents, **self.asked)
+        return self.model.sample(len(latents), latents={self.field.name: latents}, **self.asked)
 
 
 def encode(
@@ -99,6 +111,7 @@ def encode(
     source: str | PathLike[str],
     *,
     optimize: bool = False,
+    space: Space | None = None,
     steps: int = 200,
     label: int | str | Mapping[str, int | str] | None = None,
     attributes: Vectors = None,
@@ -111,11 +124,13 @@ def encode(
     """Find latents that a generator draws images from: of an image file, or of all in a folder.
 
     ``model`` is called as in :func:`ganzoo.load`. Its encoder is asked, if it has one; with ``optimize`` what the
-    encoder finds is improved, or found without one, so that the drawn pixels come near: in so many ``steps`` of
-    gradients for a run, of a search without gradients for a file. A conditional generator is given the class ``label``,
-    by index or name, or a class for each of several labels by the label's name, and ``attributes`` as in
-    :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With ``reconstruct`` the
-    generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
+    encoder finds is improved, or found without one, so that the drawn image comes near: in so many ``steps`` of
+    gradients for a run, of a search without gradients for a file. It is looked for in the ``space`` of latents
+    (``"z"``), or of the styles of a style-based model (``"w"``, its default; ``"w+"`` with a style for each layer, of a
+    run alone); in these two near means as the run's own discriminator sees it, and elsewhere in pixels. A conditional
+    generator is given the class ``label``, by index or name, or a class for each of several labels by the label's name,
+    and ``attributes`` as in :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With
+    ``reconstruct`` the generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
 
     Images are scaled and cut to the size that the network takes. Transparent pixels are laid on the color
     ``background``, and images of more than ``max_pixels`` pixels (by default 134 million) are refused. Progress goes to
@@ -127,11 +142,13 @@ def encode(
     """
     at_least("--steps", steps, 1)
     at_least("--seed", seed, 0)
+    if space is not None and not optimize:
+        raise UserError("the space is where --optimize looks; give that too")
     encoder = _encoder(model, required=not optimize)
     generator: _Conditioned | None = None
     if encoder is None or optimize or reconstruct:
-        generator = _generator(model, label, attributes)
-        image, latent = generator.model.signature.output, generator.model.signature.inputs[0]
+        generator, space = _generator(model, label, attributes, space if optimize else "z")
+        image = generator.model.signature.output
     if encoder is not None:
         image = encoder.signature.inputs[0]
     assert isinstance(image, Image)
@@ -144,9 +161,12 @@ def encode(
         assert generator is not None
         if not quiet:
             print(f"looking for {len(images)} latents by {generator.model.device}", file=sys.stderr)
-        latents = _improved(generator, images, latents, latent.shape, steps, seed)
+        if space == "z":
+            latents = _improved(generator, images, latents, steps, seed)
+        else:
+            latents = _projected(generator, images, latents, steps, seed, each=space == "w+", quiet=quiet)
     assert latents is not None
-    return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator)
+    return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator, space or "z")
 
 
 def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
@@ -163,8 +183,16 @@ def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
     return encoder
 
 
-def _generator(model: Model, label: int | str | Mapping[str, int | str] | None, attributes: Vectors) -> _Conditioned:
-    """Return the model's generator, conditioned; raises :class:`UserError` if it is none that can be encoded for."""
+def _generator(
+    model: Model,
+    label: int | str | Mapping[str, int | str] | None,
+    attributes: Vectors,
+    space: Space | None,
+) -> tuple[_Conditioned, Space]:
+    """Return the model's generator, conditioned, and the space that is looked in, its best one if left open.
+
+    Raises :class:`UserError` if it is none that can be encoded for.
+    """
     loaded = load(model, "generator")
     signature = loaded.signature
     if not isinstance(signature.output, Image) or not isinstance(signature.inputs[0], Latent):
@@ -175,12 +203,15 @@ def _generator(model: Model, label: int | str | Mapping[str, int | str] | None, 
     said = labels if label is not None and not isinstance(label, Mapping) else label or ()
     if missing := [name for name in labels if name not in said]:
         raise UserError(f"say with --label of which class the images are: the generator takes {missing[0]!r}")
-    return _Conditioned(loaded, {"label": label, "attributes": attributes})
+    styles = next((field for field in signature.inputs if isinstance(field, Styles)), None)
+    if space in ("w", "w+") and styles is None:
+        raise UserError(f"{model} is not style-based, so it has no {space.upper()}; look in z")
+    space = space or ("z" if styles is None else "w")
+    field = signature.inputs[0] if space == "z" else styles
+    return _Conditioned(loaded, {"label": label, "attributes": attributes}, cast(Latent | Styles, field)), space
 
 
-def _improved(
-    generator: _Conditioned, images: Floats, start: Floats | None, shape: tuple[int, ...], steps: int, seed: int
-) -> Floats:
+def _improved(generator: _Conditioned, images: Floats, start: Floats | None, steps: int, seed: int) -> Floats:
     """Return latents [N, *shape] whose images are near ``images``, from ``start`` if there is one."""
     import torch
 
@@ -188,7 +219,7 @@ def _improved(
     from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 
     if not isinstance(generator.model.sampler, TorchSampler):
-        return search(generator, images, shape, start, steps, seed)
+        return search(generator, images, generator.field.shape, start, steps, seed)
     network = generator.model.sampler.network
     _, *condition = draw_inputs(network.signature, len(images), seed, **generator.asked)
     wanted = torch.from_numpy(images)
@@ -199,3 +230,67 @@ def _improved(
         nearest = torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)
         start = leads[nearest].numpy()
     return descend(network, tuple(condition), wanted, torch.from_numpy(start), steps).numpy()
+
+
+def _projected(
+    generator: _Conditioned, images: Floats, start: Floats | None, steps: int, seed: int, *, each: bool, quiet: bool
+) -> Floats:
+    """Return styles [N, L, D] whose images are near ``images``: one for all layers, or one for ``each``.
+
+    ``start`` are latents of an encoder, if there is one.
+    """
+    import torch
+
+    from ganzoo.gan.networks import StyleGenerator
+    from ganzoo.inference.projection import ImageDistance, descend_styles, search
+    from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
+
+    model, n = generator.model, len(images)
+    layers, dim = generator.field.shape
+    some = model.styles(_STYLES, seed, **generator.asked)[:, 0].astype(np.float64)
+    mean, deviation = some.mean(axis=0), some.std(axis=0)
+    if not isinstance(model.sampler, TorchSampler):
+        if each:
+            raise UserError("a style for each layer is found by gradients, so it takes a run folder, not a file")
+
+        def draw(found: Floats) -> Floats:
+            # In units of the deviations W is as near to normal as the search assumes.
+            styles = (mean + found * deviation).astype(np.float32)
+            return generator(np.broadcast_to(styles[:, None], (len(styles), layers, dim)))
+
+        found = mean + search(draw, images, (dim,), None, steps, seed) * deviation
+        return np.broadcast_to(found[:, None], (n, layers, dim)).astype(np.float32)
+    network = model.sampler.network
+    assert isinstance(network, StyleGenerator)
+    network.eval().requires_grad_(False)
+    names = (field.name for field in network.signature.inputs)
+    inputs = dict(zip(names, draw_inputs(network.signature, n, seed, **generator.asked), strict=True))
+    wanted = torch.from_numpy(images)
+    if start is not None:
+        conditions = [inputs[field.name] for field in network.signature.conditions]
+        first = network.mapped(torch.from_numpy(start), *conditions)[:, :1]
+    else:  # the nearest of some styles, among them the mean: for few numbers gradients are easily caught elsewhere
+        leads = torch.from_numpy(np.stack([mean, *some[: _LEADS - 1]]).astype(np.float32))[:, None]
+        drawn = run_batched(network, [leads.expand(-1, layers, -1)], compute=network.drawn)
+        first = leads[torch.cdist(wanted.flatten(1), drawn.flatten(1)).argmin(dim=1)]
+    distance = ImageDistance(wanted, *_discriminator(model, inputs))
+    if not quiet:
+        print(f"near in {distance.name}", file=sys.stderr)
+    spread = float(np.sqrt((deviation**2).sum()))
+    first = first.expand(-1, layers if each else 1, -1)
+    return descend_styles(network.drawn, distance, first, layers, spread, steps, seed).numpy()
+
+
+def _discriminator(model: TrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Network | None, Sequence[Tensor]]:
+    """Return the run's discriminator with what it takes besides an image, of ``inputs`` by name; None if it has none.
+
+    One that takes several images packed together is none.
+    """
+    try:
+        network = load(model, "discriminator").generator
+    except UserError:
+        return None, ()
+    image, *beside = network.signature.inputs
+    if image.shape != model.signature.output.shape or any(field.name not in inputs for field in beside):
+        return None, ()
+    return network, [inputs[field.name] for field in beside]

@@ -224,7 +224,7 @@ def _check(model: str, signature: Signature, dataset: Dataset) -> None:
 
 def _defaults(registry: Registry, dataset: Dataset, signature: Signature) -> list[Entry]:
     """Return the metrics that say of themselves that they are for such samples, in the registry's order."""
-    conditional = any(not isinstance(each, Latent) for each in signature.inputs)
+    conditional = bool(signature.conditions)
     found: dict[str, Entry] = {}
     for entry in registry.specs("metric"):
         with suppress(UserError):  # a plugin's that cannot be loaded; 'ganzoo check' says so
@@ -301,7 +301,7 @@ def _draw(
     if not bool(samples.isfinite().all()):
         raise UserError("the model draws numbers that are not finite; its training has failed")
     named = zip(signature.inputs, inputs, strict=True)
-    condition = {each.name: each.decode(part) for each, part in named if not isinstance(each, Latent)}
+    condition = {each.name: each.decode(part) for each, part in named if each in signature.conditions}
     return signature.output.decode(samples), condition
 
 

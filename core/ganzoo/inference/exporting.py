@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from inspect import Parameter, signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 from ganzoo.errors import GanzooError, UserError
-from ganzoo.fields import Image, Latent
+from ganzoo.fields import Image
+from ganzoo.gan.networks import mixes_samples
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import ROOT, Name
@@ -17,7 +19,7 @@ from ganzoo.runs.run import Run
 
 __all__ = ["export"]
 
-_OF_LATENTS = ("directions", "latent_mean")
+_log = logging.getLogger("ganzoo")
 
 
 def export(
@@ -40,7 +42,8 @@ def export(
     ``format`` is the key of an installed format, which is the suffix of its files; by default that of ``out``, or the
     first that is installed. ``out`` is the file, by default ``generator`` with that suffix in the run folder. With
     ``every_network`` each network of the run becomes a file that is called after it, the discriminators as well, and
-    ``out`` is their folder; the main network is the first of the result.
+    ``out`` is their folder; the main network is the first of the result. A discriminator that scores samples together
+    (minibatch deviation) is left out, and named in a warning of the logger ``ganzoo``.
 
     With ``pixels`` the file returns uint8 images in that layout instead of float32 ones in the range of the signature;
     ``precision`` is that of the arithmetic inside, and inputs stay as they are. A file suits all devices, and ganzoo's
@@ -65,6 +68,9 @@ def export(
     networks = run.load_all(registry)
     if not every_network:
         networks = dict([next(iter(networks.items()))])
+    for name in [name for name, (network, _) in networks.items() if mixes_samples(network)]:
+        _log.warning("the %s is left out: it scores the samples of a batch together, so it works for none alone", name)
+        del networks[name]
     asked: dict[str, dict[str, Any]] = {}
     for name, (network, _) in networks.items():  # all of them, before the first is written
         layout = pixels if isinstance(network.signature.output, Image) or not every_network else None
@@ -80,13 +86,26 @@ def export(
     for name, (network, known) in networks.items():
         file = path if path is not None and not every_network else (path or run.path) / f"{name}.{key}"
         added = dict(metadata or {})
-        if every_network and not any(isinstance(field, Latent) for field in network.signature.inputs):
-            added = {entry: value for entry, value in added.items() if entry not in _OF_LATENTS}
+        if every_network:  # directions and means go to the networks that take what they are of
+            taken = {field.name for field in network.signature.inputs}
+            added = {entry: _of(taken, entry, value) for entry, value in added.items()}
+        if "latent_mean" in known and "latent_mean" in added:  # those of W come with the network
+            added["latent_mean"] = {**known["latent_mean"], **added["latent_mean"]}
         document = writer.export(network, file, {**known, **added}, **asked[name])
         if not isinstance(document, Mapping) or not file.is_file():
             raise GanzooError(f"the format {key} did not write {file} and return its metadata, which is its mistake")
         written[file] = document
     return written
+
+
+def _of(latents: Collection[str], entry: str, value: Any) -> Any:
+    """Return an entry of the metadata without the directions and the means of other latents than these."""
+    match entry, value:
+        case "directions", Mapping():
+            return {name: each for name, each in value.items() if each["latent"] in latents}
+        case "latent_mean", Mapping():
+            return {name: each for name, each in value.items() if name in latents}
+    return value
 
 
 def _check_options(key: str, writer: Format, asked: Mapping[str, Any]) -> None:

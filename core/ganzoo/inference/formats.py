@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.gan.networks import Network
-    from ganzoo_runtime.random_inputs import Given, Labels, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
 
     Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
     """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
@@ -36,12 +36,28 @@ class Sampler(Protocol):
         ...
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]: those that :meth:`sample` uses for this seed.
 
         In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
         ``name`` is one of the model's latents, by default the first.
+        """
+        ...
+
+    def styles(
+        self,
+        n: int | Sequence[int],
+        seed: int = 0,
+        *,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: Truncation = 1.0,
+    ) -> NDArray[np.float32]:
+        """Return the styles of ``n`` samples of a style-based model, [n, L, D]: one w for each layer.
+
+        They are those that :meth:`sample` draws from, and go into it as ``latents={"w": styles}``. In place of how
+        many, ``n`` may be the numbers of the samples that are wanted. Raises ValueError for a model without styles.
         """
         ...
 
@@ -52,7 +68,7 @@ class Sampler(Protocol):
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
@@ -65,7 +81,7 @@ class Sampler(Protocol):
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganzoo.gan.networks import Network
     from ganzoo.inference.formats import Sampler
-    from ganzoo_runtime.random_inputs import Given, Labels, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
 
 __all__ = ["TrainedModel"]
 
@@ -63,15 +63,16 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
 
         ``label`` is a class for all samples, or one each, by name (``"cat"``) or index from 0, or these by the name of
         the label where there are several; classes take turns if it is left out. ``attributes`` are vectors, or numbers
-        by name; ``truncation`` below 1 draws more typical samples; ``latents``, [n, *shape], are used in place of those
-        of the seed. See :meth:`ganzoo_runtime.Generator.sample`.
+        by name; ``truncation`` below 1 draws more typical samples, of a style-based model in W (a list of numbers: as
+        many of its styles, from the coarsest on); ``latents``, [n, *shape], are used in place of those of the seed. See
+        :meth:`ganzoo_runtime.Generator.sample`.
         """
         with user_errors():
             return self.sampler.sample(
@@ -85,7 +86,7 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
@@ -95,11 +96,24 @@ class TrainedModel:
             )
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, or of those of these numbers; see :meth:`ganzoo.Sampler.latents`."""
         with user_errors():
             return self.sampler.latents(n, seed, name, truncation=truncation)
+
+    def styles(
+        self,
+        n: int | Sequence[int],
+        seed: int = 0,
+        *,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: Truncation = 1.0,
+    ) -> NDArray[np.float32]:
+        """Return the styles of ``n`` samples, or of those of these numbers; see :meth:`ganzoo.Sampler.styles`."""
+        with user_errors():
+            return self.sampler.styles(n, seed, label=label, attributes=attributes, truncation=truncation)
 
     def save(
         self,
@@ -109,7 +123,7 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
     ) -> Path:
         """Draw samples into a file or a folder, as ``ganzoo sample`` does; return its path, of several files a pattern.
 
@@ -128,7 +142,7 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
     ) -> Path:
         """Draw samples into one .png: ``n`` images, by default 64, in a grid, or 10,000 points as a density."""
         if Path(path).suffix.lower() != ".png":

@@ -1,16 +1,16 @@
 """Projection: finding a latent from which a generator draws an image, by gradients or, without them, by search."""
 
-from collections.abc import Callable
-from math import log, sqrt
+from collections.abc import Callable, Sequence
+from math import cos, log, pi, sqrt
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganzoo.gan.networks import Network
+from ganzoo.gan.networks import MixesSamples, Network
 
-__all__ = ["descend", "search"]
+__all__ = ["ImageDistance", "descend", "descend_styles", "search"]
 
 Floats = NDArray[np.float32]
 Draw = Callable[[Floats], Floats]
@@ -39,6 +39,92 @@ def descend(
         optimizer.step()
         schedule.step()
     return latents.detach()
+
+
+def descend_styles(
+    draw: Callable[[Tensor], Tensor],
+    distance: Callable[[Tensor], Tensor],
+    start: Tensor,
+    layers: int,
+    spread: float,
+    steps: int = 200,
+    seed: int = 0,
+) -> Tensor:
+    """Return styles [N, L, D] whose images ``draw`` makes, with little ``distance`` [N] to what is wanted.
+
+    ``start`` is [N, 1, D] for one style in all ``layers`` (W), or [N, L, D] for one in each (W+, Image2StyleGAN,
+    arXiv:1904.03189). The procedure of StyleGAN2's projection (arXiv:1912.04958, appendix D): Adam at a rate of 0.1
+    that rises at first and falls at the end, and noise on the styles that fades, of the ``spread`` of W: the root of
+    its total variance. The noise maps stay those of the network, so that an exported file draws the same.
+    """
+    random = torch.Generator(start.device).manual_seed(seed)
+    styles = start.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([styles], lr=0.1)
+    for step in range(steps):
+        t = step / steps
+        down = 0.5 - 0.5 * cos(pi * min(1.0, (1 - t) / 0.25))
+        optimizer.param_groups[0]["lr"] = 0.1 * down * min(1.0, t / 0.05 if step else 1 / steps)
+        noise = torch.randn(styles.shape, generator=random, device=styles.device)
+        moved = styles + noise * (0.05 * spread * max(0.0, 1 - t / 0.75) ** 2)
+        loss = distance(draw(moved.expand(-1, layers, -1))).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return styles.detach().expand(-1, layers, -1)
+
+
+class ImageDistance:
+    """How far images are from some wanted ones: mean squared differences of pixels, and of a discriminator's features.
+
+    The run's own discriminator knows what matters in such images (Exploiting Deep Generative Prior, arXiv:2003.13659).
+    Its features are what convolutions return, as far as no layer mixes samples. They are compared as LPIPS compares
+    (arXiv:1801.03924, eq. 1, without learned weights): of unit length over channels, squared, the mean over pixels and
+    layers. Without a discriminator, which takes ``condition`` besides images, pixels are all there is.
+    """
+
+    def __init__(self, images: Tensor, network: Network | None = None, condition: Sequence[Tensor] = ()) -> None:
+        self.network, self.condition, self.images = network, condition, images
+        self._found: list[Tensor] = []
+        self._mixed = False
+        self._wanted: list[Tensor] = []
+        if network is None:
+            return
+        network.eval().requires_grad_(False)
+        for module in network.modules():
+            weight = getattr(module, "weight", None)
+            if isinstance(module, MixesSamples) and module.mixes_samples:
+                module.register_forward_hook(self._stop)
+            elif isinstance(weight, Tensor) and weight.dim() == 4:
+                module.register_forward_hook(self._keep)
+        with torch.no_grad():
+            self._wanted = self._features(images)
+
+    @property
+    def name(self) -> str:
+        """What is compared, in words."""
+        return "pixels and the discriminator's features" if self._wanted else "pixels"
+
+    def __call__(self, drawn: Tensor) -> Tensor:
+        """Return the distances [N] of images [N, C, H, W]."""
+        pixels = _distance(drawn, self.images)
+        if not self._wanted:
+            return pixels
+        pairs = zip(self._features(drawn), self._wanted, strict=True)
+        layers = [(ours - theirs).square().sum(1).flatten(1).mean(1) for ours, theirs in pairs]
+        return pixels + torch.stack(layers).mean(0)
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        assert self.network is not None
+        self._found, self._mixed = [], False
+        self.network(images, *self.condition)
+        return [each / (each.square().sum(1, keepdim=True) + 1e-10).sqrt() for each in self._found]
+
+    def _keep(self, module: nn.Module, given: object, output: Tensor) -> None:
+        if not self._mixed and output.dim() == 4:
+            self._found.append(output)
+
+    def _stop(self, module: nn.Module, given: object, output: Tensor) -> None:
+        self._mixed = True
 
 
 def search(

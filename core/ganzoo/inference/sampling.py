@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ganzoo.errors import user_errors
+from ganzoo.errors import UserError, user_errors
 from ganzoo.fields import Signature
-from ganzoo.gan.networks import Network
-from ganzoo_runtime.random_inputs import Drawing, check_memory, draw_latents
+from ganzoo.gan.networks import Network, StyleGenerator
+from ganzoo_runtime.random_inputs import NO_STYLES, Drawing, check_memory, draw_latents, draw_numbered
 
 if TYPE_CHECKING:
-    from ganzoo_runtime.random_inputs import Given, Labels, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
 
 __all__ = ["TorchSampler", "draw_inputs", "run_batched"]
 
@@ -32,7 +32,7 @@ def draw_inputs(
     *,
     label: Labels = None,
     attributes: Vectors = None,
-    truncation: float = 1.0,
+    truncation: Truncation = 1.0,
     given: Mapping[str, Tensor] | None = None,
 ) -> list[Tensor]:
     """Return the inputs of ``n`` samples, in the signature's order, on the CPU.
@@ -50,12 +50,17 @@ def draw_inputs(
 
 
 @torch.no_grad()
-def run_batched(network: Network, inputs: Sequence[Tensor], batch_size: int = BATCH) -> Tensor:
-    """Apply the network to inputs of any number in batches on its device; the result is on the CPU."""
+def run_batched(
+    network: Network, inputs: Sequence[Tensor], batch_size: int = BATCH, compute: Callable[..., Tensor] | None = None
+) -> Tensor:
+    """Apply the network, or another function of it, to inputs of any number in batches on its device.
+
+    The result is on the CPU.
+    """
     parameter = next(network.parameters(), None)
     device = parameter.device if parameter is not None else torch.device("cpu")
     parts = [
-        network(*(part.to(device) for part in batch)).float().cpu()
+        (compute or network)(*(part.to(device) for part in batch)).float().cpu()
         for batch in zip(*(torch.split(part, batch_size) for part in inputs), strict=True)
     ]
     return torch.cat(parts)
@@ -78,11 +83,34 @@ class TorchSampler:
         return output
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: float = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]; see :meth:`ganzoo.Sampler.latents`."""
         with user_errors():
             return draw_latents(self._fields, n, seed, name, truncation=truncation, means=self._means)
+
+    def styles(
+        self,
+        n: int | Sequence[int],
+        seed: int = 0,
+        *,
+        label: Labels = None,
+        attributes: Vectors = None,
+        truncation: Truncation = 1.0,
+    ) -> NDArray[np.float32]:
+        """Return the styles of ``n`` samples, [n, L, D]; see :meth:`ganzoo.Sampler.styles`."""
+        if not isinstance(self.network, StyleGenerator):
+            raise UserError(NO_STYLES)
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
+        with user_errors():
+            inputs = draw_numbered(self._fields, n, seed, means=self._means, **asked)
+        return self._styles_of(inputs)
+
+    def _styles_of(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        assert isinstance(self.network, StyleGenerator)
+        tensors = [torch.from_numpy(part) for part in inputs.values()]
+        styles: NDArray[np.float32] = run_batched(self.network, tensors, compute=self.network.styles).numpy()
+        return styles
 
     def stream(
         self,
@@ -91,7 +119,7 @@ class TorchSampler:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield samples a piece at a time, with their inputs by name; see :meth:`ganzoo.Sampler.stream`."""
@@ -115,7 +143,7 @@ class TorchSampler:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> NDArray[np.float32]:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; see :meth:`ganzoo.Sampler.sample`."""

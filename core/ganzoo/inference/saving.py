@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
     from ganzoo.inference.formats import Sampler, Sink
-    from ganzoo_runtime.random_inputs import Labels, Vectors
+    from ganzoo_runtime.random_inputs import Labels, Truncation, Vectors
 
 __all__ = ["save_samples"]
 
@@ -33,7 +33,7 @@ def save_samples(
     seed: int = 0,
     label: Labels = None,
     attributes: Vectors = None,
-    truncation: float = 1.0,
+    truncation: Truncation = 1.0,
 ) -> tuple[int, Path]:
     """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
 
@@ -74,25 +74,31 @@ def save_samples(
             fixed = [name for name, of in label.items() if str(of) != "all"] if isinstance(label, Mapping) else ()
             save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
         elif suffix == ".npz":
-            _save_arrays(path, [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)])
+            pieces = [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)]
+            inputs = {name: np.concatenate([piece[name] for _, piece in pieces]) for name in pieces[0][1]}
+            for field in signature.inputs:
+                if field.kind == "truncation":  # in place of the shares and the mean of W
+                    del inputs[field.name]
+                elif field.kind == "styles":  # what the samples are drawn from
+                    inputs[field.name] = sampler.styles(n, **asked)
+            _save_arrays(path, np.concatenate([samples for samples, _ in pieces]), inputs)
         else:
             write: Sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
-            pieces = ((output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked))
+            stream = ((output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked))
             with writing(path):
-                path = write(path, pieces, n, sampler.metadata["signature"])
+                path = write(path, stream, n, sampler.metadata["signature"])
     except ValueError as error:
         raise UserError(str(error)) from None
     return n, path
 
 
-def _save_arrays(path: Path, pieces: Sequence[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]) -> None:
-    samples = np.concatenate([samples for samples, _ in pieces])
+def _save_arrays(path: Path, samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> None:
     named = samples.dtype.names
     arrays: dict[str, Any] = {name: samples[name] for name in named} if named else {"samples": samples}
-    for name in pieces[0][1]:
+    for name, values in inputs.items():
         free = name
         while free in arrays:  # a column of the sample may be called like an input
             free += "_"
-        arrays[free] = np.concatenate([inputs[name] for _, inputs in pieces])
+        arrays[free] = values
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)

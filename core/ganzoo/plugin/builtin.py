@@ -23,6 +23,8 @@ _COMMANDS = {
 
 _FIELDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "latent": ("A random code, normal or uniform", "Latent", {"shape": (4,)}),
+    "truncation": ("How much of the styles comes from the latent", "Truncation", {"layers": 4}),
+    "styles": ("Styles for the layers of a style-based generator", "Styles", {"layers": 4, "dim": 3}),
     "label": ("A class, with names", "Label", {"classes": 3}),
     "attributes": ("A vector that describes a sample, with names", "Attributes", {"dim": 3}),
     "image": ("An image with values in a range", "Image", {"channels": 3, "height": 8, "width": 12, "range": (0, 255)}),

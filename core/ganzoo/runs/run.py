@@ -218,7 +218,7 @@ class Run:
         return {
             name: (
                 network.eval().requires_grad_(False),
-                {**metadata, "network": name, "signature": network.signature.to_json()},
+                {**metadata, "network": name, "signature": network.signature.to_json(), **_means(network)},
             )
             for name, network in {**exports, **discriminators}.items()
         }
@@ -277,6 +277,11 @@ class Run:
             "directions": {},
             "license": config.train.source.license if config.train.source else "",
         }
+
+
+def _means(network: Network) -> dict[str, Any]:
+    means = {name: mean.flatten().tolist() for name, mean in network.means.items()}
+    return {"latent_mean": means} if means else {}
 
 
 def _environment(config: Config) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganzoo.data.dataset import Dataset
-from ganzoo.fields import Image, Latent
+from ganzoo.fields import Image
 from ganzoo.gan.metrics import Metric
 from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
@@ -83,7 +83,7 @@ class SampleLogger:
             condition = {
                 field.name: part[: len(shown)]
                 for field, part in zip(self.signature.inputs, inputs, strict=True)
-                if not isinstance(field, Latent)
+                if field in self.signature.conditions
             }
             figures |= {f"{key}/{name}": value for name, value in metric(field.decode(shown), condition).items()}
         return figures

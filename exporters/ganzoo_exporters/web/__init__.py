@@ -32,6 +32,7 @@ _ORT_FILES = (
     "ort-wasm-simd-threaded.jspi.wasm",
 )
 _PAGE_FILES = ("icon.svg", "page.css", "page.js", "worker.js", "generator.js", "philox.js", "index.html")
+_KINDS = {"latent", "truncation", "styles", "label", "attributes"}  # of inputs that the page knows
 _OURS = '<meta name="generator" content="ganzoo" />'
 
 
@@ -75,7 +76,7 @@ def _check_model(model: Path) -> None:
         raise UserError(str(error)) from None
     if (kind := generator.signature["output"]["kind"]) != "image":
         raise UserError(f"the page shows images, and the output of {model.name} is of the kind {kind!r}")
-    if foreign := {field["kind"] for field in generator.signature["inputs"]} - {"latent", "label", "attributes"}:
+    if foreign := {field["kind"] for field in generator.signature["inputs"]} - _KINDS:
         raise UserError(f"the page samples from noise, and {model.name} takes inputs of the kind {min(foreign)!r}")
     if any(tensor.external_data for tensor in onnx.load(model, load_external_data=False).graph.initializer):
         raise UserError(f"{model.name} keeps its weights in another file, since it is too large for a browser")

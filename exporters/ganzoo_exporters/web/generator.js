@@ -18,9 +18,12 @@ export class Generator {
 
   constructor(ort, session, metadata) {
     const { inputs, output } = metadata.signature;
-    const foreign = inputs.find(({ kind }) => !["latent", "label", "attributes"].includes(kind));
+    const known = ["latent", "truncation", "styles", "label", "attributes"];
+    const foreign = inputs.find(({ kind }) => !known.includes(kind));
     if (foreign) throw new Error(`this model cannot be sampled from noise alone: it takes ${foreign.kind} too`);
-    Object.assign(this, { ort, session, metadata, inputs, output });
+    // Of a style-based model: shares of the styles that are mapped from latents, and what the rest of them is.
+    const [shares, styles] = ["truncation", "styles"].map((name) => inputs.find(({ kind }) => kind === name));
+    Object.assign(this, { ort, session, metadata, inputs, output, shares, styles });
   }
 
   /** The latents of n samples by the input's name, each a Float32Array [n, ...shape]: those of the seed in Python. */
@@ -63,10 +66,37 @@ export class Generator {
 
   /**
    * The samples of n latents. given: a class or a vector of attributes by the input's name; see conditions. truncation:
-   * below 1, latents move towards their mean. strengths: how much of each named direction is added.
+   * below 1, latents (styles, where there are any) move towards their mean. strengths: how much of each named direction
+   * is added. mix, of a style-based model: { latents, layer } of which the styles from that layer on are taken.
    */
-  async generate(n, latents, { given = {}, truncation = 1, strengths = {}, batch = 16 } = {}) {
-    const moved = this.move(n, latents, truncation, strengths);
+  async generate(n, latents, { given = {}, truncation = 1, strengths = {}, mix, batch = 16 } = {}) {
+    const { shares, styles } = this;
+    if (!shares) return this.compute(n, this.move(n, latents, truncation, strengths), given, batch);
+    const mean = this.metadata.latent_mean?.[styles.name];
+    const [layers, length] = styles.shape;
+    const all = {
+      [shares.name]: new Float32Array(n * layers).fill(truncation),
+      [styles.name]: Float32Array.from({ length: n * layers * length }, (_, i) => mean?.[i % length] ?? 0),
+    };
+    const inputs = { ...this.move(n, latents, 1, strengths), ...all };
+    const edited = Object.entries(strengths).some(
+      ([name, strength]) => strength && this.metadata.directions[name].latent === styles.name,
+    );
+    if (edited || mix) {
+      const mapped = await this.compute(n, inputs, given, batch, 1);
+      if (mix) {
+        const others = await this.compute(n, { ...mix.latents, ...all }, given, batch, 1);
+        const taken = (i) => Math.floor(i / length) % layers >= mix.layer;
+        mapped.forEach((_, i) => taken(i) && (mapped[i] = others[i]));
+      }
+      inputs[styles.name] = this.move(n, { [styles.name]: mapped }, 1, strengths)[styles.name];
+      inputs[shares.name] = new Float32Array(n * layers); // nothing of what is mapped, and all of these
+    }
+    return this.compute(n, inputs, given, batch);
+  }
+
+  /** An output of the network for n samples, in batches; inputs that are not there are conditions, see there. */
+  async compute(n, inputs, given, batch, output = 0) {
     const rows = Array.from({ length: n }, (_, i) => conditions(this.inputs, i, given));
     let samples;
     for (let start = 0; start < n; start += batch) {
@@ -74,11 +104,12 @@ export class Generator {
       const feed = {};
       for (const field of this.inputs) {
         const length = size(field.shape);
-        const values = moved[field.name]?.slice(start * length, stop * length);
+        const values = inputs[field.name]?.slice(start * length, stop * length);
         const conditions = rows.slice(start, stop).map((row) => row[field.name]);
         feed[field.name] = this.tensor(field, values ?? conditions.flat(), stop - start);
       }
-      const { data } = (await this.session.run(feed))[this.session.outputNames[0]];
+      const name = this.session.outputNames[output];
+      const { data } = (await this.session.run(feed, [name]))[name];
       samples ??= new data.constructor((n * data.length) / (stop - start));
       samples.set(data, (start * data.length) / (stop - start));
     }
@@ -89,11 +120,16 @@ export class Generator {
     const moved = {};
     for (const [name, values] of Object.entries(latents)) {
       const [length, mean, t] = [values.length / n, this.metadata.latent_mean?.[name], Math.fround(truncation)];
-      const center = (i) => (mean ? mean[i % length] : 0);
+      const center = (i) => (mean ? mean[i % mean.length] : 0); // of styles one for all layers
       moved[name] = values.map((value, i) => center(i) + Math.fround(Math.fround(value - center(i)) * t));
       for (const [direction, strength] of Object.entries(strengths)) {
-        const { latent, vector } = this.metadata.directions[direction];
-        if (latent === name) moved[name] = moved[name].map((value, i) => value + strength * vector[i % length]);
+        const { latent, vector, layers } = this.metadata.directions[direction];
+        if (latent !== name) continue;
+        const [first, last] = layers ?? [0, Infinity]; // of styles, a vector is for each of these layers
+        moved[name] = moved[name].map((value, i) => {
+          const layer = Math.floor((i % length) / vector.length);
+          return layer >= first && layer <= last ? value + strength * vector[i % vector.length] : value;
+        });
       }
     }
     return moved;
@@ -137,7 +173,7 @@ export function conditions(inputs, i, given = {}) {
   let rest = i;
   const chosen = {};
   for (const { kind, name, classes, examples, shape } of inputs) {
-    if (kind === "latent") continue;
+    if (["latent", "truncation", "styles"].includes(kind)) continue;
     if (given[name] !== undefined) {
       chosen[name] = given[name];
     } else if (kind === "label") {

@@ -42,8 +42,8 @@ let model = start("wasm");
 function request() {
   const values = Object.fromEntries(new FormData(form));
   const named = (prefix) => Object.entries(values).filter(([name, value]) => name.startsWith(prefix) && value !== "");
-  for (const name of ["seed", "from", "to"]) {
-    const wrong = !/^[0-9]+$/.test(values[name]);
+  for (const name of ["seed", "from", "to", "mix"]) {
+    const wrong = !/^[0-9]+$/.test(values[name] ?? 0); // there is no mixing without styles
     $(name).setAttribute("aria-invalid", wrong);
     if (wrong) throw new Error("A seed is a whole number, such as 7.");
   }
@@ -51,8 +51,10 @@ function request() {
   const strengths = Object.fromEntries(named("direction:").map(([name, value]) => [name.slice(10), Number(value)]));
   const common = { truncation: Number(values.truncation), strengths };
   const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
+  const layer = Number(values.layer); // undefined without styles, so that the comparison is false
+  const mix = layer < Number($("layer").max) ? { seed: values.mix, layer } : undefined;
   return {
-    grid: { task: "sample", count: Number(values.count), seed: values.seed, given, ...common },
+    grid: { task: "sample", count: Number(values.count), seed: values.seed, given, mix, ...common },
     walk: { task: "walk", count: STEPS, from: values.from, to: values.to, given: chosen, ...common },
   };
 }
@@ -93,6 +95,13 @@ function buildControls() {
     for (let i = 0; i < classes; i++) select.add(new Option(names?.[i] ?? i, i));
     $("labels").append(control);
   }
+  const styles = signature.inputs.find(({ kind }) => kind === "styles");
+  if (styles) {
+    const [layers] = styles.shape;
+    Object.assign($("layer"), { max: layers, value: layers });
+    $("mixing").hidden = $("mixing").disabled = false;
+    $("truncation-of").textContent = "The truncation psi of the styles: less is more typical, more is more varied.";
+  }
   for (const [name, { range }] of Object.entries(metadata.directions ?? {})) {
     const [control, input] = clone("slider", `direction:${name}`, name);
     const [low, high] = range ?? [-3, 3];
@@ -130,7 +139,9 @@ function remember() {
   history.replaceState(null, "", `#${values}`);
   for (const output of document.querySelectorAll("output")) {
     const { id, value, max } = $(output.htmlFor.value);
-    output.value = id === "position" ? `${Math.round((100 * value) / max)} %` : Number(value).toFixed(2);
+    if (id === "position") output.value = `${Math.round((100 * value) / max)} %`;
+    else if (id === "layer") output.value = value === max ? "none" : value;
+    else output.value = Number(value).toFixed(2);
   }
 }
 

@@ -25,7 +25,10 @@ const tasks = {
   },
 
   /** Images of a seed's first samples. */
-  sample: ({ count, seed, ...options }) => images(count, generator.latents(count, seed), options),
+  sample: ({ count, seed, mix, ...options }) => {
+    const other = mix && { latents: generator.latents(count, mix.seed), layer: mix.layer };
+    return images(count, generator.latents(count, seed), { ...options, mix: other });
+  },
 
   /** Images on the way between two seeds. */
   walk: ({ count, from, to, ...options }) => images(count, generator.walk(from, to, count), options),

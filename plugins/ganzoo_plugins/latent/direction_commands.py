@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo import UserError, cli, did_you_mean
-from ganzoo_plugins.latent.editing_commands import On, done, only_png, open_editor, save_images, save_rows
+from ganzoo_plugins.latent import written
+from ganzoo_plugins.latent.editing_commands import Layers, On, done, only_png, open_editor, save_images, save_rows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ganzoo import Latent, Styles
     from ganzoo_plugins.latent.directions import Directions
     from ganzoo_plugins.latent.editing import Editor
 
@@ -79,6 +81,7 @@ def fit(
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
     on: On = None,
+    layers: Layers = None,
     out: Keep = Path("directions.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
 ) -> None:
@@ -101,7 +104,9 @@ def fit(
         columns = labeling.read_table(editor, labels)
     fits: dict[str, NDArray[np.float64]] = {}
     metadata: dict[str, dict[str, Any]] = {}
-    for name, (latents, values) in columns.items():
+    spread: dict[str, NDArray[np.float32]] = {}
+    for name, (drawn, values) in columns.items():
+        latents = spread[name] = editor.vectors(drawn)
         try:
             fits[name] = fit_direction(latents, values, method)
             correlation = held_out(latents, values, method)
@@ -117,7 +122,12 @@ def fit(
             except UserError as error:
                 raise UserError(f"{name}: {error}") from None
             metadata[name]["without"] = list(others)
-    found = {name: describe(editor.field, vector, method, **metadata[name]) for name, vector in fits.items()}
+    if layers is not None:
+        for known in metadata.values():
+            known["layers"] = written.layers(layers, editor.field)
+    found = {
+        name: describe(editor.field, vector, method, spread[name], **metadata[name]) for name, vector in fits.items()
+    }
     for name, known in metadata.items():
         cli.print(f"{name}: correlation {known['correlation']:.2f} with {known['samples']} labels", file=sys.stderr)
     _keep(out, found, as_json)
@@ -129,13 +139,17 @@ def find(
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 8,
     method: Annotated[
         Literal["pca", "sefa"],
-        typer.Option(help="By the principal components of samples, or of a run folder by its first layer's weights."),
+        typer.Option(
+            help="By the principal components of samples, of a style-based model those of w itself; or of a run folder "
+            "by the weights of the first layer, or of the layers that styles go into."
+        ),
     ] = "pca",
     n: Annotated[int, typer.Option("-n", min=2, help="How many samples pca looks at.")] = 4000,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
     on: On = None,
+    layers: Layers = None,
     out: Keep = Path("directions.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the directions as JSON.")] = False,
 ) -> None:
@@ -148,11 +162,15 @@ def find(
     if method == "sefa":
         if not Path(model).is_dir():
             raise UserError("--method sefa reads weights, so it takes a run folder; --method pca takes any model")
-        field, vectors = _first_layer(Path(model), k, on)
+        field, vectors, latents = _by_weights(Path(model), k, on, layers)
     else:
         editor = open_editor(model, label, attribute, seed, 1.0, on)
-        field, vectors = editor.field, _components(editor, n, k)
-    found = {f"{method}{number}": describe(field, vector, method) for number, vector in enumerate(vectors, 1)}
+        field, (vectors, latents) = editor.field, _components(editor, n, k)
+    known = {} if layers is None else {"layers": written.layers(layers, field)}
+    found = {
+        f"{method}{number}": describe(field, vector, method, latents, **known)
+        for number, vector in enumerate(vectors, 1)
+    }
     _keep(out, found, as_json)
 
 
@@ -203,17 +221,21 @@ def grid(
     done(f"rows: {name or ', '.join(known)}", out)
 
 
-def _components(editor: Editor, n: int, k: int) -> list[NDArray[np.float64]]:
+def _components(editor: Editor, n: int, k: int) -> tuple[list[NDArray[np.float64]], NDArray[np.float32]]:
+    """Return the directions, and the latents that they were found with, [N, d]."""
     import numpy as np
 
     from ganzoo_plugins.latent.directions import find_components
     from ganzoo_plugins.latent.labeling import CHUNK
 
     latents, images = editor.latents(range(n)), []
+    vectors, groups = editor.vectors(latents), np.arange(n) % editor.groups
+    if editor.styled:  # W is not normal, and its own components say what the generator makes of it
+        return find_components(vectors, vectors, groups, k), vectors
     for start in range(0, n, CHUNK):
         chunk = latents[start : start + CHUNK]
         images.append(_small(editor.draw(chunk, np.arange(start, start + len(chunk)))))
-    return find_components(latents, np.concatenate(images), np.arange(n) % editor.combinations(), k)
+    return find_components(vectors, np.concatenate(images), groups, k), vectors
 
 
 def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
@@ -227,15 +249,23 @@ def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(2, 4)))
 
 
-def _first_layer(path: Path, k: int, on: str | None) -> tuple[Any, list[NDArray[np.float64]]]:
-    from ganzoo import Run, draw_inputs, load_registry
-    from ganzoo_plugins.latent.directions import find_in_first_layer
+def _by_weights(
+    path: Path, k: int, on: str | None, layers: str | None
+) -> tuple[Latent | Styles, list[NDArray[np.float64]], NDArray[np.float32] | None]:
+    """Return what the directions are of, these, and of styles some, [N, D]."""
+    from ganzoo import Latent, Run, draw_inputs, load_registry
+    from ganzoo_plugins.latent.directions import find_in_first_layer, find_in_style_layers
     from ganzoo_plugins.latent.editing import find_latent
 
     network, _ = Run.open(path).load(load_registry())
     field = find_latent(network.signature, on)
-    index = network.signature.inputs.index(field)
-    return field, find_in_first_layer(network, draw_inputs(network.signature, 1, 0), index, k)
+    index, inputs = network.signature.inputs.index(field), draw_inputs(network.signature, 1, 0)
+    if isinstance(field, Latent):
+        return field, find_in_first_layer(network, inputs, index, k), None
+    first, last = written.layers(layers or f"0-{field.layers - 1}", field)
+    editor = open_editor(str(path), None, None, 0, 1.0, on)
+    found = find_in_style_layers(network, inputs, index, (first, last), k)
+    return field, found, editor.vectors(editor.latents(range(256)))
 
 
 def _keep(out: Path, found: Directions, as_json: bool) -> None:

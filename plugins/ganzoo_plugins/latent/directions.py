@@ -1,7 +1,8 @@
 """Directions in the space of latents: fitted from labeled samples, found without labels, kept in JSON files.
 
 A file of directions maps names to ``{"latent", "vector", "range", "method", ...}``: which latent, the direction as a
-unit vector in row-major order, the strengths that a slider offers (a strength is how far along it a latent is moved),
+unit vector in row-major order (of styles one of D numbers for all layers, or for those from the first to the last of
+``"layers"``), the strengths that a slider offers (a strength is how far along it a latent is moved),
 and how it came about. The metadata of an exported file has the same under ``"directions"``.
 """
 
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import Latent, Signature, UserError, files
+from ganzoo import Latent, Signature, Styles, UserError, files
+from ganzoo_runtime.errors import ModelError
+from ganzoo_runtime.metadata import check_layers
 
 if TYPE_CHECKING:
     from ganzoo import Network
@@ -28,6 +31,7 @@ __all__ = [
     "describe",
     "find_components",
     "find_in_first_layer",
+    "find_in_style_layers",
     "fit",
     "held_out",
     "project_out",
@@ -54,6 +58,8 @@ def read_directions(path: Path, signature: Signature) -> Directions:
 def check_directions(document: Any, signature: Signature, where: str) -> Directions:
     """Return the directions if they are well-formed and of this signature; raises :class:`UserError` otherwise."""
     sizes = {field.name: prod(field.shape) for field in signature.inputs if isinstance(field, Latent)}
+    styles = {field.name: field for field in signature.inputs if isinstance(field, Styles)}
+    sizes |= {name: field.dim for name, field in styles.items()}
     if not isinstance(document, dict):
         raise UserError(f"{where} holds no directions")
     for name, entry in document.items():
@@ -72,6 +78,12 @@ def check_directions(document: Any, signature: Signature, where: str) -> Directi
         if len(numbers) - 2 != size:
             latents = " and ".join(f"{latent!r} of {size} numbers" for latent, size in sizes.items())
             raise UserError(f"the direction {name!r} in {where} is not for this model, which takes {latents}")
+        if (layers := entry.get("layers")) is not None:
+            count = styles[entry["latent"]].layers if entry["latent"] in styles else 0
+            try:
+                check_layers(layers, count, f"the direction {name!r} in {where}")
+            except ModelError as error:
+                raise UserError(str(error)) from None
     return document
 
 
@@ -88,11 +100,20 @@ def write_directions(path: Path, directions: Directions) -> None:
     files.write_atomic(path, json.dumps({**kept, **directions}, indent=1) + "\n")
 
 
-def describe(field: Latent, vector: Vector, method: str, **metadata: Any) -> dict[str, Any]:
-    """Return a direction as files hold it, with ``metadata`` beside; the vector is scaled to length 1."""
-    spread = 1.0 if field.distribution == "normal" else 3**-0.5
+def describe(
+    field: Latent | Styles, vector: Vector, method: str, latents: ArrayLike | None = None, **metadata: Any
+) -> dict[str, Any]:
+    """Return a direction as files hold it, with ``metadata`` beside; the vector is scaled to length 1.
+
+    Of styles, whose spread is not known beforehand, it takes ``latents`` [N, D].
+    """
     unit = vector.reshape(-1) / np.linalg.norm(vector)
-    reach = round(_REACH * spread, 2)
+    if isinstance(field, Latent):
+        spread = 1.0 if field.distribution == "normal" else 3**-0.5
+    else:
+        assert latents is not None
+        spread = float((np.asarray(latents, np.float64) @ unit).std()) or 1.0
+    reach = float(f"{_REACH * spread:.3g}")
     numbers = [float(f"{number:.7g}") for number in unit]
     return {"latent": field.name, "vector": numbers, "range": [-reach, reach], "method": method, **metadata}
 
@@ -210,6 +231,43 @@ def find_in_first_layer(network: Network, inputs: Sequence[Any], index: int, k: 
             hook.remove()
     weight = jacobian.reshape(-1, inputs[index].numel()).double().cpu().numpy()
     _, _, right = np.linalg.svd(weight, full_matrices=False)
+    return [_pointing(row) for row in right[:k]]
+
+
+def find_in_style_layers(
+    network: Network, inputs: Sequence[Any], index: int, layers: tuple[int, int], k: int
+) -> list[Vector]:
+    """Return the ``k`` directions of W that the affine layers of these styles amplify most, the strongest first.
+
+    SeFa (arXiv:2007.06600) for style-based generators: eigenvectors of ``A.T @ A``, where ``A`` stacks the weights of
+    the layers which a style goes into as it is; ``layers`` are the first and the last of these. Weights are taken as
+    they are, as the paper has it; the authors' code scales each row to length 1 first. ``inputs`` are any of the
+    network, [1, ...] each, and styles are number ``index`` of them.
+    """
+    import torch
+    from torch import Tensor, nn
+
+    first, last = layers
+    styles = torch.randn_like(inputs[index])
+    found: list[Tensor] = []
+
+    def look(module: nn.Module, given: Any, output: Tensor) -> None:
+        for style in styles[0, first : last + 1]:
+            if len(given) == 1 and given[0].shape == (1, len(style)) and torch.equal(given[0][0], style):
+                found.append(torch.autograd.functional.jacobian(module.forward, given[0])[0, :, 0])
+
+    weighted = [module for module in network.modules() if isinstance(getattr(module, "weight", None), Tensor)]
+    hooks = [module.register_forward_hook(look) for module in weighted]
+    # A share of 0 of what is mapped: the given styles alone.
+    shares = [torch.zeros_like(part) for part in inputs[index - 1 : index]]
+    try:
+        network(*inputs[: index - 1], *shares, styles, *inputs[index + 1 :])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        raise UserError("the network has no linear layer that its styles go into as they are")
+    _, _, right = np.linalg.svd(torch.cat(found).double().cpu().numpy(), full_matrices=False)
     return [_pointing(row) for row in right[:k]]
 
 

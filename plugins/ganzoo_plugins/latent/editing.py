@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, UserError, did_you_mean, files
+from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, Styles, UserError, did_you_mean, files
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
 
@@ -19,14 +19,23 @@ __all__ = ["Editor", "find_latent"]
 Latents = NDArray[np.float32]
 
 
-def find_latent(signature: Signature, name: str | None = None) -> Latent:
-    """Return the latent of this name, the first one if left out; raises :class:`UserError` if there is none."""
-    latents = {field.name: field for field in signature.inputs if isinstance(field, Latent)}
+def find_latent(signature: Signature, name: str | None = None, *, given: bool = False) -> Latent | Styles:
+    """Return what is edited: the latent, or styles, of this name; raises :class:`UserError` if there is none.
+
+    If the name is left out it is the styles of a style-based model, and else the first latent; with ``given`` always
+    the latent, since classes and attributes, which are to be chosen for each sample, are in the styles already.
+    """
+    latents = {field.name: field for field in signature.inputs if isinstance(field, Latent | Styles)}
     if not latents:
         raise UserError("this model takes no latents")
     if name is not None and name not in latents:
         raise UserError(f"there is no latent {name!r}{did_you_mean(name, latents)}")
-    return latents[name] if name is not None else next(iter(latents.values()))
+    if name is None:
+        styles = [] if given else [each.name for each in latents.values() if isinstance(each, Styles)]
+        name = next(iter([*styles, *latents]))
+    if given and isinstance(latents[name], Styles):
+        raise UserError(f"classes and attributes are in the styles {name!r} already; give --on with a latent")
+    return latents[name]
 
 
 class Editor:
@@ -34,26 +43,42 @@ class Editor:
 
     A sample has the number that ``ganzoo sample`` gives it, with that number's latents, classes and attributes.
     ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
-    :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; the first if
-    left out. Raises :class:`UserError` for a model that has no such latent or draws no images.
+    :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; see
+    :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the classes and
+    attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws no images.
     """
 
-    def __init__(self, sampler: Sampler, asked: Mapping[str, Any], latent: str | None = None) -> None:
+    def __init__(
+        self, sampler: Sampler, asked: Mapping[str, Any], latent: str | None = None, *, given: bool = False
+    ) -> None:
         self.sampler = sampler
         self.signature = Signature.from_json(sampler.metadata["signature"])
         if not isinstance(self.signature.output, Image):
             raise UserError("this model draws no images that could be edited")
-        self.field, self.output = find_latent(self.signature, latent), self.signature.output
-        self._others = [
-            field.name for field in self.signature.inputs if isinstance(field, Latent) and field is not self.field
-        ]
+        self.field, self.output = find_latent(self.signature, latent, given=given), self.signature.output
+        self.styled = isinstance(self.field, Styles)
+        others = (field.name for field in self.signature.inputs if isinstance(field, Latent))
+        self._others = [] if self.styled else [name for name in others if name != self.field.name]
         self._seed, self._truncation = asked["seed"], asked["truncation"]
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
 
     def latents(self, numbers: Sequence[int], seed: int | None = None) -> Latents:
         """Return the latents of the samples with these numbers, [N, *shape]; of another seed than asked, if given."""
-        return self._drawn(numbers, self.field.name, seed)
+        if not self.styled:
+            return self._drawn(numbers, self.field.name, seed)
+        asked = {"label": self._classes or None, "attributes": self._values or None, "truncation": self._truncation}
+        styles: Latents = self._checked(self.sampler.styles, numbers, self._seed if seed is None else seed, **asked)
+        return styles
+
+    @property
+    def spherical(self) -> bool:
+        """Whether a walk between latents goes along great circles, which it does where they are normal."""
+        return isinstance(self.field, Latent) and self.field.distribution == "normal"
+
+    def vectors(self, latents: Latents) -> Latents:
+        """Return what directions of the latents [N, *shape] are of, [N, d]: of styles the mean over layers."""
+        return latents.mean(axis=1) if self.styled else latents.reshape(len(latents), -1)
 
     def read_latents(self, path: Path) -> Latents:
         """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
@@ -71,7 +96,12 @@ class Editor:
         return latents.reshape(-1, *shape)
 
     def combinations(self) -> int:
-        """Return how many combinations there are of the classes that nothing was asked about."""
+        """Return how many combinations of classes there are to choose from; those in styles are chosen."""
+        return 1 if self.styled else self.groups
+
+    @property
+    def groups(self) -> int:
+        """How many combinations of classes samples have in turn."""
         fields = (field for field in self.signature.inputs if isinstance(field, Label))
         return prod(field.classes for field in fields if field.name not in self._classes)
 
@@ -103,7 +133,7 @@ class Editor:
         held = np.broadcast_to(np.asarray(numbers if examples is None else examples), len(latents))
         rest = np.asarray(numbers)
         classes: dict[str, Any] = {}
-        for field in self.signature.inputs:
+        for field in () if self.styled else self.signature.inputs:
             match field:
                 case Label(name=name) if name in self._classes:
                     classes[name] = self._classes[name]
@@ -117,7 +147,8 @@ class Editor:
             self.sampler.sample,
             len(latents),
             label=classes or None,
-            attributes=self.attributes(held) if attributes is None else attributes,
+            attributes=self.attributes(held) if attributes is None and not self.styled else attributes,
+            truncation=self._truncation,
             latents=given,
         )
         return to_pixels(samples, self.output.range, self.output.layout)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["On", "done", "edit", "grid", "interpolate", "only_png", "open_editor", "save_images", "save_rows"]
+__all__ = ["Layers", "On", "done", "edit", "grid", "interpolate", "only_png", "open_editor", "save_images", "save_rows"]
 
 ANIMATIONS = (".gif", ".mp4")
 """The suffixes of animations."""
@@ -33,7 +33,16 @@ Start = Annotated[
     ),
 ]
 On = Annotated[
-    str | None, typer.Option("--on", metavar="LATENT", help="Which of several latents, by name; the first if left out.")
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="LATENT",
+        help="Which of several latents, by name; if left out the styles w of a style-based model, else the first.",
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(metavar="FIRST-LAST", help="The layers of styles that are moved, by number from 0; all if left out."),
 ]
 To = Annotated[
     list[str] | None,
@@ -58,6 +67,7 @@ def interpolate(
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
+    truncation_cutoff: cli.Cutoff = None,
     latent: Start = None,
     on: On = None,
     to: To = None,
@@ -82,7 +92,7 @@ def interpolate(
     if suffix not in ("", ".png", *ANIMATIONS):
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
     animated = suffix in ANIMATIONS
-    editor = open_editor(model, label, attribute, seed, truncation, on)
+    editor = open_editor(model, label, attribute, seed, truncation, on, given=to is not None, cutoff=truncation_cutoff)
     changed = written.changes(editor, to)
     points, numbers = _start(editor, keys, latent, 1 if changed else 5)
     if changed and len(points) == 1:
@@ -92,7 +102,7 @@ def interpolate(
     classes = editor.combinations()
     if classes > TILES:
         raise UserError(f"{classes} classes side by side are too many; choose with --label")
-    spherical = editor.field.distribution == "normal" and not linear
+    spherical = editor.spherical and not linear
     steps = steps or (30 if animated else 8)
     path = way(points, steps, spherical=spherical, loop=animated)
     attributes = None
@@ -140,7 +150,7 @@ def grid(
     import numpy as np
 
     only_png(out)
-    editor = open_editor(model, label, attribute, seed, truncation, on)
+    editor = open_editor(model, label, attribute, seed, truncation, on, given=True)
     classes = editor.combinations()
     if classes < 2:
         raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a grid")
@@ -172,9 +182,11 @@ def edit(
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
+    truncation_cutoff: cli.Cutoff = None,
     latent: Start = None,
     on: On = None,
     to: To = None,
+    layers: Layers = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -195,9 +207,11 @@ def edit(
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
         raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
-    editor = open_editor(model, label, attribute, seed, truncation, on)
+    editor = open_editor(model, label, attribute, seed, truncation, on, given=to is not None, cutoff=truncation_cutoff)
     known, changed = editor.directions(directions), written.changes(editor, to)
     strengths = written.strengths(direction or [], known, editor.field)
+    if layers is not None:
+        known = {name: {**entry, "layers": written.layers(layers, editor.field)} for name, entry in known.items()}
     if not (strengths or changed) and arithmetic is None:
         raise UserError(
             f"say what to change: --direction NAME=STRENGTH, --to NAME=VALUE or --arithmetic; {written.have(known)}"
@@ -231,13 +245,20 @@ def open_editor(
     seed: int,
     truncation: float,
     latent: str | None = None,
+    *,
+    given: bool = False,
+    cutoff: int | None = None,
 ) -> Editor:
-    """Open the model with what the options ask of it; ``latent`` is the one that is edited, the first by default."""
+    """Open the model with what the options ask of it; ``latent`` is the one that is edited.
+
+    With ``given`` classes or attributes are chosen for each latent; see :func:`find_latent`.
+    """
     from ganzoo_plugins.latent.editing import Editor
 
     sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
-    return Editor(sampler, cli.conditions(signature, seed, truncation, label, attribute), latent)
+    asked = cli.conditions(signature, seed, truncation, label, attribute, cutoff)
+    return Editor(sampler, asked, latent, given=given)
 
 
 def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple[NDArray[np.float32], NDArray[Any]]:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import Latent, UserError, cli, did_you_mean
+from ganzoo import Latent, Styles, UserError, cli, did_you_mean
 
 if TYPE_CHECKING:
     from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["changes", "have", "numbers", "strengths", "terms"]
+__all__ = ["changes", "have", "layers", "numbers", "strengths", "terms"]
 
 LONGEST = 7
 """Digits of a sample's number: all latents up to it are drawn."""
@@ -36,6 +36,18 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def layers(text: str, field: Latent | Styles) -> list[int]:
+    """Read '0-3', or '2', as the first and the last of the layers that styles have."""
+    if not isinstance(field, Styles):
+        raise UserError(f"--layers are those of styles, and {field.name!r} is a latent")
+    first, _, last = (part.strip() for part in text.partition("-"))
+    found = [first, last or first]
+    right = all(part.isdecimal() and len(part) <= LONGEST for part in found)
+    if not right or not int(found[0]) <= int(found[1]) < field.layers:
+        raise UserError(f"--layers is FIRST-LAST of the layers 0 to {field.layers - 1}, such as 0-1, not {text!r}")
+    return [int(part) for part in found]
+
+
 def terms(text: str) -> list[tuple[int, list[int]]]:
     """Read '3,8 - 5 + 1' as signs and numbers."""
     terms, sign = [], 1
@@ -50,7 +62,7 @@ def terms(text: str) -> list[tuple[int, list[int]]]:
     return terms
 
 
-def strengths(texts: list[str], known: dict[str, Any], field: Latent) -> dict[str, float]:
+def strengths(texts: list[str], known: dict[str, Any], field: Latent | Styles) -> dict[str, float]:
     """Read NAME=STRENGTH; what is named like z.3 is added to the known directions."""
     strengths: dict[str, float] = {}
     for text in texts:
@@ -63,7 +75,7 @@ def strengths(texts: list[str], known: dict[str, Any], field: Latent) -> dict[st
             raise UserError(f"--direction is NAME=STRENGTH, such as smile=1.5, not {text!r}")
         if name not in known:
             latent, _, number = name.rpartition(".")
-            size = prod(field.shape)
+            size = field.dim if isinstance(field, Styles) else prod(field.shape)
             if latent != field.name or not (number.isdecimal() and len(number) <= LONGEST and int(number) < size):
                 which = f" of the latent {field.name!r} (see --on), which has {size} numbers"
                 raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}{which}; {have(known)}")

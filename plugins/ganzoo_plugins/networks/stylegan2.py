@@ -1,6 +1,6 @@
 """StyleGAN2's networks: a mapping network, a synthesis network of modulated convolutions, a residual discriminator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
 
@@ -12,7 +12,6 @@ from ganzoo import (
     AdversarialConfig,
     Attributes,
     Discriminator,
-    Generator,
     Image,
     Label,
     Latent,
@@ -20,6 +19,8 @@ from ganzoo import (
     OptimizerConfig,
     Scores,
     Signature,
+    StyleGenerator,
+    Styles,
 )
 from ganzoo_plugins.networks.condition import OneHot
 from ganzoo_plugins.networks.sizes import num_downsamples
@@ -162,7 +163,7 @@ class Synthesis(Network):
         count, start = num_downsamples(sample)
         channels = channels_of(config.channel_base, config.channel_max, count)[::-1]
         self.num_styles = 2 * count + 2
-        super().__init__(Signature((Latent((self.num_styles, config.style_dim), name="w"),), sample))
+        super().__init__(Signature((Styles(self.num_styles, config.style_dim),), sample))
         self.constant = nn.Parameter(torch.randn(channels[0], *start))
         self.blocks = nn.ModuleList(
             SynthesisBlock(config.style_dim, before, after, (start[0] << level, start[1] << level), sample.channels)
@@ -186,20 +187,25 @@ class Synthesis(Network):
         return image if self.training else image.clamp(*self.limits)
 
 
-class StyleGAN2Generator(Generator):
+class StyleGAN2Generator(StyleGenerator):
     """Latents [N, L], and conditions, to images [N, C, H, W]: one style for all layers."""
 
     def __init__(self, config: StyleGAN2Config, sample: Image, conditions: Conditions = ()) -> None:
-        super().__init__(Signature((Latent((config.latent_dim,)), *conditions), sample))
+        layers = 2 * num_downsamples(sample)[0] + 2
+        super().__init__((Latent((config.latent_dim,)), *conditions), layers, config.style_dim, sample)
         self.mapping = MappingNetwork(config.latent_dim, config.style_dim, config.mapping_layers, conditions)
         self.synthesis = Synthesis(config, sample)
 
-    def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
-        return self.draw(self.mapping(z, *conditions))
+    @property
+    def means(self) -> Mapping[str, Tensor]:
+        return {"w": self.mapping.mean}
 
-    def draw(self, w: Tensor) -> Tensor:
-        """Map styles [N, D], the same for all layers, to images."""
-        return self.synthesis.draw([w] * self.synthesis.num_styles)
+    def mapped(self, *inputs: Tensor) -> Tensor:
+        w: Tensor = self.mapping(*inputs)
+        return w.unsqueeze(1).expand(-1, self.synthesis.num_styles, -1)
+
+    def drawn(self, styles: Tensor) -> Tensor:
+        return self.synthesis(styles)
 
 
 class ResidualDown(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo import (
     AdversarialTrainer,
@@ -15,6 +15,7 @@ from ganzoo import (
     GeneratorRegularizer,
     Image,
     Loss,
+    Network,
     OptimizerConfig,
     Regularizer,
     draw_latent,
@@ -152,4 +153,10 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         """Return the synthesis network as a function of w, for half a batch, as in the authors' code."""
         network, half = self.generator, max(n // 2, 1)
         w = network.mapping(draw_latent(network, half, self.device), *(each[:half] for each in condition))
-        return network.draw, w
+        return lambda w: network.synthesis.draw([w] * network.synthesis.num_styles), w
+
+    def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
+        """Return the generator, and apart its mapping and its synthesis network."""
+        generator = networks["generator"]
+        assert isinstance(generator, StyleGAN2Generator)
+        return {"generator": generator, "mapping": generator.mapping, "synthesis": generator.synthesis}
