@@ -20,13 +20,13 @@ from ganzoo.testing.bench import draw
 PUBLIC = """
 AdversarialConfig AdversarialTrainer Attributes Augment AugmentConfig Augmentation AugmentationConfig Batch Bound
 Column Comparison Config DataSpec Dataset DatasetConfig Discriminator DiscriminatorObjective Encoding Evaluation Field
-Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Imported Interrupted Label Latent Loop
-Loss LossConfig Mask Metric MetricConfig Network Optimizer OptimizerConfig Phase Points Registry Regularizer
-RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Sequence Signature Sink Spec Stream
-StyleGenerator Styles Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig TrainingError
-Translator Truncation UserError
-__version__ cli compare did_you_mean draw_inputs draw_latent encode evaluate export files fit full_precision grid
-hookimpl import_weights load load_config load_registry normalize_spectrum save_grid testing train translate widened write_animation
+Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Imported Interrupted Label
+Latent Loop Loss LossConfig Mask Metric MetricConfig Network Optimizer OptimizerConfig Phase Points Registry
+Regularizer RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Sequence Signature Sink Spec
+Stream StyleGenerator Styles Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig
+TrainingError Translator Truncation UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode
+evaluate export files fit full_precision grid hookimpl import_weights load load_config load_registry
+normalize_spectrum save_grid testing train translate widened write_animation
 """
 
 

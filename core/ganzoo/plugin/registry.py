@@ -38,6 +38,9 @@ __all__ = ["BUNDLED", "Entry", "Plugin", "Registry", "UnknownNameError", "load_r
 DISABLE = "GANZOO_DISABLE_PLUGINS"
 STRICT = "GANZOO_STRICT_PLUGINS"
 
+_QUOTED = 3
+"""Broken plugins that are quoted where a name is not found."""
+
 _ARGUMENTS = {
     name: tuple(inspect.signature(function).parameters)[1:]
     for name, function in vars(Hooks).items()
@@ -155,7 +158,9 @@ class Registry:
             known = [entry.name if slash else entry.spec.key for entry in entries]
             # A full name says whose fault it can be; a short one can be anybody's.
             troubles = [p.trouble for p in self.plugins if p.trouble and (not slash or p.distribution == distribution)]
-            quoted = "".join(f" ({trouble})" for trouble in troubles)
+            quoted = "".join(f" ({trouble})" for trouble in troubles[:_QUOTED])
+            if len(troubles) > _QUOTED:
+                quoted += f" (and {len(troubles) - _QUOTED} more failed to load: see 'ganzoo plugins')"
             raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}", kind, name)
         # A collision of short keys. The bundled plugin keeps its key, so that installing a plugin never changes what an
         # existing command or config means. Between two others there is no such reason, and guessing by the order of

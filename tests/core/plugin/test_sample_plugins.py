@@ -340,4 +340,6 @@ def test_broken_plugins_beside_it_leave_every_command_working(tmp_path: Path, sa
     # Two third parties offer this model, so it has to be said whose; neither is taken by chance.
     assert "rival/d2gan" in crowded("train", "-p", "d2gan", code=2).stderr
     # Where a name is not found it may be a broken plugin's fault, which is quoted.
-    assert "broken-plugins/exits" in crowded("train", "-p", "no_such_model", code=2).stderr
+    said = crowded("train", "-p", "no_such_model", code=2).stderr
+    assert said.count("(plugin broken-plugins/") == 3
+    assert "more failed to load: see 'ganzoo plugins')" in said
