@@ -82,4 +82,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "BigGAN's weights as BigGAN-PyTorch writes them, a file for each network (.pth)",
             f"{here}.importers:biggan_pytorch",
         ),
+        Spec(
+            "importer",
+            "hf-biggan",
+            "BigGAN-deep's weights as pytorch-pretrained-BigGAN has them (pytorch_model.bin)",
+            f"{here}.importers:pretrained_biggan",
+        ),
     ]
