@@ -28,7 +28,7 @@ State = dict[str, Tensor]
 def layer(name: str, *shape: int, bias: bool = True) -> State:
     """Return a layer as torch's older spectral norm saves it."""
     weight = torch.randn(*shape)
-    left, _, right = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+    left = torch.linalg.svd(weight.flatten(1), full_matrices=False).U
     u = normalize(left[:, 0] + 0.02 * torch.randn(shape[0]), dim=0)  # nearly, as after steps of power iteration
     v = normalize(u @ weight.flatten(1), dim=0)
     found = {f"{name}.weight_orig": weight, f"{name}.weight_u": u, f"{name}.weight_v": v}
