@@ -26,7 +26,7 @@ def import_(
         list[str] | None, typer.Option("--set", help="An option of that kind, as truncation=0.4; may be repeated.")
     ] = None,
 ) -> None:
-    """Make a run of weights that another program has published; nothing in the file is run."""
+    """Make a run of published weights, of which nothing is run."""
     from ganzoo.config.merging import merge, parse_set
     from ganzoo.inference.importing import import_weights
 

@@ -160,7 +160,7 @@ class Registry:
             troubles = [p.trouble for p in self.plugins if p.trouble and (not slash or p.distribution == distribution)]
             quoted = "".join(f" ({trouble})" for trouble in troubles[:_QUOTED])
             if len(troubles) > _QUOTED:
-                quoted += f" (and {len(troubles) - _QUOTED} more failed to load: see 'ganzoo plugins')"
+                quoted += f" (and {len(troubles) - _QUOTED} more are not loaded: see 'ganzoo plugins')"
             raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}", kind, name)
         # A collision of short keys. The bundled plugin keeps its key, so that installing a plugin never changes what an
         # existing command or config means. Between two others there is no such reason, and guessing by the order of

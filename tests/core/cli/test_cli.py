@@ -268,6 +268,7 @@ def test_what_a_file_says_of_other_plugins_is_left_out(dry: Callable[..., dict[s
     assert [name for name in config if name.startswith(("data", "loss", "regularizer", "metric"))] == [
         "data.name",
         "loss.name",
+        "loss.drift",
         *(f"regularizer.torch-ganzoo/weight_clip.{name}" for name in ("weight", "interval", "limit")),
     ]
     config = dry("--config", "file.toml", "-p", "gan_fc")

@@ -342,4 +342,4 @@ def test_broken_plugins_beside_it_leave_every_command_working(tmp_path: Path, sa
     # Where a name is not found it may be a broken plugin's fault, which is quoted.
     said = crowded("train", "-p", "no_such_model", code=2).stderr
     assert said.count("(plugin broken-plugins/") == 3
-    assert "more failed to load: see 'ganzoo plugins')" in said
+    assert "more are not loaded: see 'ganzoo plugins')" in said

@@ -245,6 +245,12 @@ class Always(Noise):
         return self(x)
 
 
+@toy("augmentation", "probability", "although the probability is 0")
+class Halves(Noise):
+    def apply(self, x: Tensor, probability: float | Tensor) -> Tensor:
+        return super().apply(x, probability / 2 + 0.5)
+
+
 @toy("augmentation", "probability", "a tensor gives other images")
 class NumbersAlone(Noise):
     def apply(self, x: Tensor, probability: float | Tensor) -> Tensor:
