@@ -402,7 +402,7 @@ def test_a_network_in_torch_is_edited_like_its_file(faces: Generator) -> None:
         (["grid", "codes.onnx", "--on", "d"], ["there is no latent 'd'; there is: c, z"]),
         (["directions", "find", "codes.onnx", "--on", "d"], ["there is no latent 'd'; there is: c, z"]),
         (["directions", "grid", "codes.onnx", "--on", "c"], ["no directions of the latent 'c' (see --on)"]),
-        (["edit", "codes.onnx", "--direction", "c.1=1"], ["no direction 'c.1' of the latent 'z' (see --on)"]),
+        (["edit", "codes.onnx", "--direction", "c.1=1"], ["'c.1' is a direction of 'c'", "give --on c"]),
         (["edit", "codes.onnx", "--direction", "z.6=1"], ["no direction 'z.6'", "which has 6 numbers"]),
         (["edit", "codes.onnx", "--on", "c", "--latent", "z.npy", "--to", "age=1"], ["have the shape [3]"]),
         (["interpolate", "codes.onnx", "--keys", "3"], ["takes at least two samples"]),
