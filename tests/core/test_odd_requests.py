@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -90,3 +91,33 @@ def test_python_alone_can_ask_for_what_no_option_takes() -> None:
     ):
         with pytest.raises(UserError, match=words):
             call()
+
+
+def test_runs_refuse_arrays_as_files_do() -> None:
+    labelled = (torch.rand(20, 1, 16, 16), torch.arange(20) % 3)
+    run = ganzoo.train("cgan", data=labelled, steps=1, config={"batch_size": 8, "model": {"width": 4}}, quiet=True)
+    ganzoo.export(run, "g.onnx")
+    zeros, classes = np.zeros((2, 100), np.float32), np.array([0, 2])
+    for arrays, words in (
+        ((zeros[:, :3], classes), r"^input 'z' has the shape \['N', 100\], not \[2, 3\]$"),
+        ((zeros, classes + 1), "^there is no class 3: the label 'y' has the classes 0 .. 2$"),
+        ((zeros,), "^this model takes the inputs z, y; 1 were given$"),
+        ((zeros, classes, classes), "^this model takes the inputs z, y; 3 were given$"),
+        ((zeros, classes.astype(float)), "^input 'y' is int64, not float64$"),
+        ((zeros, classes[:1]), "^the inputs of one call have one batch size"),
+        (("z", "y"), "^input 'z' has the shape"),
+    ):
+        for model in (run, "g.onnx"):
+            with pytest.raises(UserError, match=words):
+                ganzoo.load(model)(*arrays)
+    same = ganzoo.load(run)(zeros.astype(float), classes)
+    np.testing.assert_allclose(same, ganzoo.load("g.onnx")(zeros.astype(float), classes), atol=1e-5)
+
+
+def test_what_is_neither_translated_nor_animated() -> None:
+    with pytest.raises(UserError, match="takes latent first, and no image"):
+        ganzoo.Translator(ganzoo.load(ZOO))
+    with pytest.raises(UserError, match="there are no frames"):
+        ganzoo.write_animation("a.gif", [])
+    with pytest.raises(UserError, match=r"an animation is a \.gif or \.mp4, not a\.xyz"):
+        ganzoo.write_animation("a.xyz", [np.zeros((4, 4, 1), np.uint8)])
