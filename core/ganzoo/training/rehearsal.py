@@ -38,12 +38,16 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
     device = resolve_device(config.train.device)
     if config.train.capture is True and device.type != "cuda":
         raise UserError(f"capture=true is for CUDA, and this training is on {device}; take capture=auto")
-    _refuse_data(dataset)
+    if not isinstance(getattr(dataset, "spec", None), DataSpec):
+        raise UserError(
+            f"{type(dataset).__name__} sets no spec: a data set has one, a ganzoo.DataSpec, once it is made"
+        )
     config.build_trackers()
     checkpoint.seed_random(config.train.seed)
     try:
         trainer = config.build_trainer(dataset.spec)
         size = _least(config, trainer)
+        _refuse_batch(dataset, size)
         trainer.to(device)
         settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
         loop = Loop(trainer, dataset, settings)
@@ -70,18 +74,15 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
     return config.with_precision(loop.settings.precision)
 
 
-def _refuse_data(dataset: Dataset) -> None:
-    """Raise :class:`UserError` for a data set without a spec, or that does not give batches as its spec says."""
-    if not isinstance(getattr(dataset, "spec", None), DataSpec):
-        raise UserError(f"{type(dataset).__name__} sets no spec: a data set has one, a ganzoo.DataSpec")
-    size = len(dataset)
+def _refuse_batch(dataset: Dataset, size: int) -> None:
+    """Raise :class:`UserError` for a data set that does not give batches as its spec says."""
     try:
-        batch = dataset.batch(torch.tensor([0, size - 1]), torch.Generator().manual_seed(0))
+        batch = dataset.batch(torch.arange(size) % len(dataset), torch.Generator().manual_seed(0))
     except GanzooError:
         raise
     except Exception as error:
         raise UserError(f"the data set {dataset.spec.name} gives no batch: {sentence(error)}{place(error)}") from error
-    if fault := dataset.spec.fault(batch, 2):
+    if fault := dataset.spec.fault(batch, size):
         raise UserError(f"a batch of the data set {dataset.spec.name} {fault}")
 
 

@@ -7,7 +7,7 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import Latent, Styles, UserError, cli, did_you_mean
+from ganzoo import Attributes, Label, Latent, Styles, UserError, cli, did_you_mean
 
 if TYPE_CHECKING:
     from ganzoo_plugins.latent.editing import Editor
@@ -20,6 +20,9 @@ LONGEST = 7
 
 def changes(editor: Editor, to: list[str] | None) -> dict[str, float]:
     """Return the attributes that --to gives, by name."""
+    kinds = {type(field) for field in editor.signature.inputs}
+    if to and Label in kinds and Attributes not in kinds:
+        raise UserError("--to changes attributes, and this model has labels: choose a class with --label")
     try:
         changed: dict[str, float] = cli.conditions(editor.signature, 0, 1.0, None, to)["attributes"] or {}
         return changed

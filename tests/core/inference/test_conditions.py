@@ -363,7 +363,9 @@ def test_how_many_images_and_columns() -> None:
 
 def sample_logger(network: Generator, folder: Path) -> SampleLogger:
     run: Any = SimpleNamespace(samples=folder, path=folder)
-    loop: Any = SimpleNamespace(exports=lambda: {"generator": network}, step=7, settings=SimpleNamespace(seed=0))
+    loop: Any = SimpleNamespace(
+        exports=lambda: {"generator": network}, settle=lambda: None, step=7, settings=SimpleNamespace(seed=0)
+    )
     registry: Any = SimpleNamespace(notify=lambda *_, **__: None)
     data: Any = next(iter(bench._stand_ins()))
     return SampleLogger(run, loop, data, {}, registry)

@@ -396,7 +396,7 @@ def test_a_network_in_torch_is_edited_like_its_file(faces: Generator) -> None:
         (["edit", "codes.onnx", "--to", "ages=1"], ["unknown --to 'ages'; did you mean 'age'?"]),
         (["edit", "codes.onnx", "--to", "age=inf"], ["--to age is a finite number"]),
         (["interpolate", "codes.onnx", "--to", "age=1", "--to", "age=2"], ["--to gives age twice"]),
-        (["edit", "grey.onnx", "--to", "age=1"], ["knows no attributes; leave --to out"]),
+        (["edit", "grey.onnx", "--to", "age=1"], ["this model has labels: choose a class with --label"]),
         (["edit", "codes.onnx", "--on", "d", "--to", "age=1"], ["there is no latent 'd'; there is: c, z"]),
         (["interpolate", "grey.onnx", "--on", "c"], ["there is no latent 'c'; there is: z"]),
         (["grid", "codes.onnx", "--on", "d"], ["there is no latent 'd'; there is: c, z"]),

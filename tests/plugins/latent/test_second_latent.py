@@ -68,6 +68,7 @@ def test_directions_of_codes_are_fitted_found_and_drawn(cli: Command, codes: Gen
 
 
 def test_a_direction_of_another_latent_says_which_one_to_give(cli: Command, codes: Generator) -> None:
+    cli("edit", "codes.onnx", "--to", "yes=1").refused("this model has labels: choose a class with --label")
     edit = ("edit", "codes.onnx", "--direction")
     cli(*edit, "c.2=1").refused("'c.2' is a direction of 'c', not of 'z': give --on c")
     cli(*edit, "z.0=1", "--on", "c").refused("'z.0' is a direction of 'z', not of 'c': give --on z")
