@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 import ganzoo
-from ganzoo import DataSpec, Dataset, Image, Interrupted, Label, TensorDataset, load_config, load_registry
+from ganzoo import Dataset, DataSpec, Image, Interrupted, Label, TensorDataset, load_config, load_registry
 
 RESULTS = Path("benchmarks/results/frontier")
 ADA = ("model.augment.policy=ada", "model.augment.target=0.6", "model.augment.images=100000")
