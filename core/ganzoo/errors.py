@@ -5,7 +5,7 @@ import operator
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,8 @@ __all__ = [
     "at_least",
     "did_you_mean",
     "is_out_of_memory",
+    "no_text",
+    "one_of",
     "place",
     "sentence",
     "user_errors",
@@ -59,7 +61,20 @@ def at_least(name: str, value: int | None, least: int) -> None:
     except TypeError:
         fits = False
     if not fits:
-        raise UserError(f"{name} is at least {least}, not {value}")
+        raise UserError(f"{name} is at least {least}, not {value!r}")
+
+
+def no_text(**lists: object) -> None:
+    """Raise :class:`UserError` for a text where a list of texts is meant, whose letters would be taken for names."""
+    for name, value in lists.items():
+        if isinstance(value, str):
+            raise UserError(f"{name} is a list, not a text: write [{value!r}]")
+
+
+def one_of(name: str, value: object, choices: Collection[object]) -> None:
+    """Raise :class:`UserError` for a setting of this name that is none of the choices."""
+    if value not in choices:
+        raise UserError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
 @contextmanager

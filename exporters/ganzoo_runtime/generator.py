@@ -18,13 +18,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from .arrays import TYPES, agree, check_arrays
+from .arrays import agree, check_arrays
 from .batching import LARGE, Batching
 from .binding import Binding, Bound, Graphs, Value, graph_options, length
 from .cpu import for_cpu
 from .errors import ModelError, OutOfMemory
 from .fields import noise
 from .file_checks import Source, read, read_model
+from .inputs import TYPES
 from .pipeline import pipelined
 from .providers import DEVICES, PROFILE, PROVIDERS, TF32, Provider, cores, open_session, tensorrt_options
 from .random_inputs import (

@@ -11,6 +11,7 @@ from typing import Any
 
 from ganzoo.data.dataset import Dataset, DatasetConfig
 from ganzoo.data.objects import GIVEN, Data, as_dataset
+from ganzoo.errors import UserError
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, UnknownNameError
 from ganzoo.plugin.spec import Kind, Spec
 
@@ -35,12 +36,16 @@ def choose_data(registry: Registry, data: DataName | None) -> tuple[Registry, di
     if data is None:
         return registry, {}
     if isinstance(data, str):
+        if not data:  # as a path it would be the current folder
+            raise UserError("the data has an empty name; 'ganzoo list dataset' shows those that there are")
         try:
             return registry, {"name": registry.get("dataset", data).name}
-        except UnknownNameError:
+        except UnknownNameError as error:
             # What can only be a path is left to the data set, which says that there is no such folder.
             if not (data.startswith((".", "~", os.sep)) or Path(data).is_dir()):
-                raise
+                is_file = " but a file" if Path(data).is_file() else ""
+                said = str(error).replace(repr(data), f"{data!r}, and no folder of that name{is_file}", 1)
+                raise UnknownNameError(said, error.kind, error.name) from None
     if isinstance(data, str | PathLike):
         return registry, {"name": registry.get("dataset", FOLDER).name, "path": os.fspath(data)}
     return _WithData(registry, as_dataset(data)), {"name": GIVEN_NAME}

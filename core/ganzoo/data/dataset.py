@@ -59,6 +59,25 @@ class DataSpec:
             )
         return found
 
+    def fault(self, batch: object, n: int) -> str:
+        """Return why this is no batch of ``n`` samples, as the rest of a sentence about it, or nothing."""
+        if not isinstance(batch, Mapping):
+            return f"is a {type(batch).__name__}, not a dict of tensors by the names of fields"
+        if list(batch) != [field.name for field in self.fields]:
+            return f"has the fields {list(batch)}, the spec {[field.name for field in self.fields]}"
+        for field in self.fields:
+            tensor, promised = batch[field.name], [n, *field.shape]
+            if not isinstance(tensor, Tensor):
+                return f"has a {type(tensor).__name__} in {field.name!r}, not a tensor"
+            if list(tensor.shape) != promised or str(tensor.dtype) != f"torch.{field.data_dtype}":
+                return (
+                    f"has {tensor.dtype} {list(tensor.shape)} in {field.name!r}, "
+                    f"its spec says torch.{field.data_dtype} {promised}"
+                )
+            if tensor.device.type != "cpu":
+                return f"has {field.name!r} on {tensor.device}; batches are on the CPU"
+        return ""
+
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain data; :meth:`from_json` reads it back."""
         fields = [field.to_json() for field in self.fields]
@@ -137,12 +156,8 @@ class TensorDataset(Dataset[Settings]):
     """A data set whose tensors, one a field, lie in memory (images as uint8 NCHW)."""
 
     def __init__(self, spec: DataSpec, tensors: Mapping[str, Tensor]) -> None:
-        if [field.name for field in spec.fields] != list(tensors):
-            raise ValueError(f"the fields {[field.name for field in spec.fields]} and tensors {list(tensors)} differ")
-        for field in spec.fields:
-            expected = (spec.size, *field.shape)
-            if tuple(tensors[field.name].shape) != expected:
-                raise ValueError(f"{field.name!r} is {tuple(tensors[field.name].shape)}, its spec says {expected}")
+        if fault := spec.fault(tensors, spec.size):
+            raise UserError(f"the data of {spec.name} {fault}")
         self.spec = spec
         self.tensors = dict(tensors)
 

@@ -22,6 +22,7 @@ Data = Dataset | Array | tuple[Array, Array]
 """A data set; or samples, [N, C, H, W] or [N, D]; or samples and their labels, [N], or attributes, [N, D]."""
 
 _EXAMPLES = 16  # vectors of attributes that the spec shows
+_CLASSES = 1000  # as many as there may be even if there are fewer samples
 _FEW = (1, 3, 4)  # channels of most images, and of no image's height
 
 
@@ -50,14 +51,17 @@ def as_dataset(data: Data) -> Dataset:
 def _tensor(array: object) -> Tensor:
     """Return a tensor on the CPU; raises :class:`UserError` for what is none, is empty or is not finite."""
     if isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
-        # Copied: torch takes neither arrays that cannot be written nor negative strides.
-        array = torch.from_numpy(np.array(array))
-    if not isinstance(array, Tensor) or array.is_complex():
+        # Copied: torch takes neither arrays that cannot be written, nor negative strides, nor another byte order.
+        array = torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
+    if not isinstance(array, Tensor) or array.is_complex() or array.is_quantized:
         what = f"{array.dtype} array" if isinstance(array, np.ndarray | Tensor) else type(array).__name__
         raise UserError(
             "data is the name of a data set, a folder, a ganzoo.Dataset, a tensor or an array of samples, or a pair of "
-            f"samples and labels; {what} is none of these"
+            f"samples and labels, tensors or arrays too; {what} is none of these"
         )
+    if array.is_meta or array.layout != torch.strided:
+        what = "on the device 'meta', which has no values" if array.is_meta else f"of the layout {array.layout}"
+        raise UserError(f"the data is a dense tensor with values, and this one is {what}")
     tensor = array.detach().cpu()
     if not tensor.numel() or not tensor.ndim:
         raise UserError(f"the data has no samples: a tensor of it is {list(tensor.shape)}")
@@ -99,6 +103,11 @@ def _condition(y: Tensor) -> Field:
         low, high = int(y.min()), int(y.max())
         if low < 0:
             raise UserError(f"labels are classes from 0, and the lowest of these is {low}")
+        if high >= max(len(y), _CLASSES):  # numbers of another kind: networks would have as many weights
+            raise UserError(
+                f"labels are classes that are counted from 0, and among these {len(y):,} there is {high}; count them, "
+                "as with torch.unique(labels, return_inverse=True)[1]"
+            )
         return Label(high + 1)
     if y.ndim == 2 and y.is_floating_point():
         rows = torch.linspace(0, len(y) - 1, min(_EXAMPLES, len(y))).long()

@@ -98,11 +98,13 @@ class Table(Field):
 
         Raises :class:`~ganzoo.UserError` for a column that is missing and for values that it cannot have.
         """
-        parts = []
+        parts: list[NDArray[np.float32]] = []
         for column, _ in self.parts():
             if column.name not in columns:
                 raise UserError(f"there is no column {column.name!r}; there is: {', '.join(columns)}")
             values = np.asarray(columns[column.name])
+            if values.ndim != 1 or (parts and len(values) != len(parts[0])):
+                raise UserError(f"the column {column.name!r} is {list(values.shape)}; each is [N], with the same N")
             if column.range is None:
                 one_hot = values.astype(str)[:, None] == np.array(column.categories)
                 if not one_hot.any(1).all():
@@ -111,7 +113,10 @@ class Table(Field):
                 parts.append(one_hot.astype(np.float32))
                 continue
             low, high = column.range
-            numbers = values.astype(np.float64)
+            try:
+                numbers = values.astype(np.float64)
+            except (TypeError, ValueError):
+                raise UserError(f"the column {column.name!r} has values that are no numbers") from None
             if not ((numbers >= low) & (numbers <= high)).all():
                 raise UserError(f"the column {column.name!r} has numbers outside of {low:g}..{high:g}")
             parts.append(((numbers - low) / (high - low) * 2 - 1).astype(np.float32)[:, None])

@@ -27,8 +27,12 @@ def write_animation(path: str | PathLike[str], frames: Sequence[NDArray[np.uint8
     """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF repeats forever.
 
     Transparent images are put on white: MP4 has no transparency, and GIF only full transparency. Raises
-    :class:`UserError` for .mp4 without PyAV.
+    :class:`UserError` for another suffix, for no frames, and for .mp4 without PyAV.
     """
+    if Path(path).suffix.lower() not in ANIMATIONS:
+        raise UserError(f"an animation is a {' or '.join(ANIMATIONS)}, not {path}")
+    if not len(frames):
+        raise UserError(f"there are no frames to write into {path}")
     if frames[0].shape[-1] == 4:
         frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]
     with atomic_path(path) as temporary:

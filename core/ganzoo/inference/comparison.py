@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.config.merging import flat
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, no_text
 from ganzoo.fields.drawing import caption
 from ganzoo.files import read_json
 from ganzoo.gan.metrics import Direction, Metric
@@ -111,10 +111,13 @@ def compare(runs: Sequence[Name]) -> Comparison:
     A run is a :class:`~ganzoo.Run`, its path, its number, or ``"last"``. Nothing is loaded or computed. Raises
     :class:`~ganzoo.UserError` if there is no such run, or if its files are damaged.
     """
+    no_text(runs=runs)
+    if not runs:
+        raise UserError("name the runs to compare")
     summaries = [_summary(Run.open(run)) for run in runs]
     if len({each.name for each in summaries}) < len(summaries):  # runs of the same number in two folders
         summaries = [replace(each, name=each.run) for each in summaries]
-    shared = set.intersection(*(set(each.settings) for each in summaries)) if summaries else set()
+    shared = set.intersection(*(set(each.settings) for each in summaries))
     differing = sorted(key for key in shared if len({str(each.settings[key]) for each in summaries}) > 1)
     summaries = [replace(each, settings={key: each.settings[key] for key in differing}) for each in summaries]
     return Comparison(summaries, _better({key for each in summaries for key in (*each.last, *each.eval)}))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import UserError, at_least
-from ganzoo.fields import Image, Label, Latent, Styles
+from ganzoo.errors import UserError, at_least, one_of
+from ganzoo.fields import Attributes, Image, Label, Latent, Styles
 from ganzoo.files import atomic_path
 from ganzoo.images.grids import save_comparison
 from ganzoo.images.reading import fitted
@@ -142,11 +142,12 @@ def encode(
     """
     at_least("--steps", steps, 1)
     at_least("--seed", seed, 0)
+    one_of("space", space, (None, "z", "w", "w+"))
     if space is not None and not optimize:
         raise UserError("the space is where --optimize looks; give that too")
     encoder = _encoder(model, required=not optimize)
     generator: _Conditioned | None = None
-    if encoder is None or optimize or reconstruct:
+    if encoder is None or optimize or reconstruct or label is not None or attributes is not None:
         generator, space = _generator(model, label, attributes, space if optimize else "z")
         image = generator.model.signature.output
     if encoder is not None:
@@ -200,6 +201,10 @@ def _generator(
     if signature.output.layout:
         raise UserError(f"{model} gives pixels; encode with a file that was exported without --pixels")
     labels = [field.name for field in signature.inputs if isinstance(field, Label)]
+    if label is not None and not labels:
+        raise UserError("this model has no labels; leave the label out")
+    if attributes is not None and not any(isinstance(field, Attributes) for field in signature.inputs):
+        raise UserError("this model has no attributes; leave the attributes out")
     said = labels if label is not None and not isinstance(label, Mapping) else label or ()
     if missing := [name for name in labels if name not in said]:
         raise UserError(f"say with --label of which class the images are: the generator takes {missing[0]!r}")

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from ganzoo.errors import GanzooError, UserError
+from ganzoo.errors import GanzooError, UserError, one_of
 from ganzoo.fields import Image
 from ganzoo.gan.networks import mixes_samples
 from ganzoo.inference.formats import Format
@@ -56,6 +56,9 @@ def export(
     not allow what is asked for, and :class:`~ganzoo.GanzooError` if a file differs from torch by more than the
     format's tolerance; that file is not written then.
     """
+    one_of("pixels", pixels, (None, "NCHW", "NHWC"))
+    one_of("precision", precision, ("fp32", "fp16", "int8"))
+    one_of("target", target, ("any", "cpu"))
     registry = load_registry()
     path = None if out is None else Path(out)
     key = format or _format_of(registry, None if every_network else path)

@@ -14,6 +14,7 @@ from torch import Tensor
 from ganzoo.errors import UserError, user_errors
 from ganzoo.fields import Signature
 from ganzoo.gan.networks import Network, StyleGenerator
+from ganzoo_runtime.inputs import check_inputs
 from ganzoo_runtime.random_inputs import NO_STYLES, Drawing, check_memory, draw_latents, draw_numbered
 
 if TYPE_CHECKING:
@@ -78,8 +79,12 @@ class TorchSampler:
         self.device = f"torch {torch.__version__} on {parameter.device if parameter is not None else 'cpu'}"
 
     def __call__(self, *arrays: NDArray[Any]) -> NDArray[np.float32]:
-        """Apply the network to arrays, [N, ...] each, in the signature's order."""
-        output: NDArray[np.float32] = run_batched(self.network, [torch.from_numpy(array) for array in arrays]).numpy()
+        """Apply the network to arrays, [N, ...] each, in the signature's order; UserError for what does not fit it."""
+        with user_errors():
+            inputs = check_inputs(self._fields, [np.asarray(array) for array in arrays])
+        output: NDArray[np.float32] = run_batched(
+            self.network, [torch.from_numpy(each) for each in inputs.values()]
+        ).numpy()
         return output
 
     def latents(

@@ -45,7 +45,8 @@ class Translator:
         self.sampler = sampler
         self.signature = Signature.from_json(sampler.metadata["signature"])
         field = self.signature.inputs[0]
-        assert isinstance(field, Image)
+        if not isinstance(field, Image):
+            raise UserError(f"this network takes {field.kind} first, and no image that could be translated")
         self.field, self.multiple = field, field.multiple
         self.untiled, self.setting = untiled, setting
 

@@ -34,8 +34,8 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
         return built
 
     yield Check("build", lambda: _build(dataset), vital=True)
-    yield Check("spec", lambda: spec(registry, dataset()))
-    yield Check("batches", lambda: batches(dataset()))
+    yield Check("spec", lambda: spec(registry, dataset()), vital=True)
+    yield Check("batches", lambda: batches(dataset()), vital=True)
     yield Check("randomness", lambda: randomness(dataset()))
     yield Check("rows", lambda: rows(dataset()))
     yield Check("resume", lambda: resume(dataset()))
@@ -51,6 +51,8 @@ def _build(dataset: Callable[[], Dataset]) -> None:
 
 def spec(registry: Registry, dataset: Dataset) -> None:
     """The spec has fields with names of their own, the data set's length, and reads back from a run's config.toml."""
+    if not isinstance(getattr(dataset, "spec", None), DataSpec):
+        raise Fault("it has no spec: a data set sets self.spec, a ganzoo.DataSpec, when it is made")
     names = [field.name for field in dataset.spec.fields]
     if not names or len(set(names)) < len(names):
         raise Fault(f"the fields of a data set have names of their own, not {names}")
@@ -70,17 +72,10 @@ def batches(dataset: Dataset) -> None:
     size = len(dataset)
     for indices in ([0], [size - 1, 0, size - 1], [index % size for index in range(64)]):
         batch = dataset.batch(torch.tensor(indices), _rng())
-        if list(batch) != [field.name for field in dataset.spec.fields]:
-            raise Fault(f"a batch has the fields {list(batch)}, the spec {[f.name for f in dataset.spec.fields]}")
+        if fault := dataset.spec.fault(batch, len(indices)):
+            raise Fault(f"a batch {fault}")
         for field in dataset.spec.fields:
             tensor = batch[field.name]
-            dtype = field.data_dtype
-            promised, found = (len(indices), *field.shape), tuple(tensor.shape)
-            if found != promised or str(tensor.dtype) != f"torch.{dtype}" or tensor.device.type != "cpu":
-                raise Fault(
-                    f"{field.name!r} of {len(indices)} samples is {tensor.dtype} {list(found)} on {tensor.device}, "
-                    f"its spec says torch.{dtype} {list(promised)} on the CPU"
-                )
             if not bool(tensor.isfinite().all()):
                 raise Fault(f"{field.name!r} has values that are not finite")
             if fault := field.fault(tensor.numpy()):

@@ -149,6 +149,8 @@ def stored(field: Field) -> None:
     seen = field.scaled(_PIXELS)
     samples = _examples(seen)
     found = seen.stored(samples)
+    if not isinstance(found, np.ndarray):
+        raise Fault(f"stored() gives a {type(found).__name__}, not an array")
     if len(found) != len(samples) or found.dtype.hasobject:
         raise Fault(f"stored() gives {found.dtype} {list(found.shape)} for 64 samples")
     if not np.array_equal(found, seen.stored(found)):

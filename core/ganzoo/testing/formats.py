@@ -56,7 +56,7 @@ def written(entry: Entry) -> None:
             raise Fault(f"export() writes no {path.name}, which it is told to")
         _check_document(document, network)
         after = network.state_dict()
-        if before.keys() != after.keys() or any(not torch.equal(part, after[name]) for name, part in before.items()):
+        if before.keys() != after.keys() or any(_differ(part, after[name]) for name, part in before.items()):
             raise Fault("export() changes the network that it is given")
 
 
@@ -67,6 +67,8 @@ def read(entry: Entry) -> None:
         network, path = _network(), Path(folder) / f"small.{entry.spec.key}"
         document = _write(entry, network, path)
         sampler = _made(entry).load(path)
+        if not hasattr(sampler, "metadata"):
+            raise Fault(f"load() returns a {type(sampler).__name__} and not a ganzoo.Sampler")
         _check_document(sampler.metadata, network)
         reference = TorchSampler(network, document)
         for n in (5, 1):
@@ -90,6 +92,10 @@ def damaged(entry: Entry) -> None:
         except Exception as error:
             raise Fault(f"load() raises {type(error).__name__} for a damaged file, and not ganzoo.UserError") from None
         raise Fault("load() takes a file that is not of the format")
+
+
+def _differ(before: Tensor, after: Tensor) -> bool:
+    return before.dtype != after.dtype or before.device != after.device or not torch.equal(before, after)
 
 
 def _network() -> Network:

@@ -248,7 +248,10 @@ def _penalty(
     regularizer: Regularizer | GeneratorRegularizer, network: nn.Module, given: Sequence[Tensor]
 ) -> Tensor | None:
     call: Callable[..., Tensor | None] = regularizer.penalty
-    return call(Bound(network, network), *given)
+    value = call(Bound(network, network), *given)
+    if value is not None and not isinstance(value, Tensor):
+        raise Fault(f"the penalty is to be a scalar tensor, not a {type(value).__name__}")
+    return value
 
 
 def _network(regularizer: Regularizer | GeneratorRegularizer, shape: tuple[int, ...]) -> nn.Module:

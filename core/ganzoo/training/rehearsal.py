@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 
+import torch
+
 from ganzoo.config.config import Config
-from ganzoo.data.dataset import Dataset
-from ganzoo.errors import GanzooError, UserError, is_out_of_memory
+from ganzoo.data.dataset import Dataset, DataSpec
+from ganzoo.errors import GanzooError, UserError, is_out_of_memory, place, sentence
 from ganzoo.fields import Signature
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
@@ -36,13 +38,23 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
     device = resolve_device(config.train.device)
     if config.train.capture is True and device.type != "cuda":
         raise UserError(f"capture=true is for CUDA, and this training is on {device}; take capture=auto")
+    if not isinstance(getattr(dataset, "spec", None), DataSpec):
+        raise UserError(
+            f"{type(dataset).__name__} sets no spec: a data set has one, a ganzoo.DataSpec, once it is made"
+        )
     config.build_trackers()
     checkpoint.seed_random(config.train.seed)
-    trainer = config.build_trainer(dataset.spec)
-    size = _least(config, trainer)
-    trainer.to(device)
-    settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
-    loop = Loop(trainer, dataset, settings)
+    try:
+        trainer = config.build_trainer(dataset.spec)
+        size = _least(config, trainer)
+        _refuse_batch(dataset, size)
+        trainer.to(device)
+        settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
+        loop = Loop(trainer, dataset, settings)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, GanzooError) or not is_out_of_memory(error):
+            raise
+        raise UserError(f"out of memory before the first step; take a smaller {config.model.key}") from None
     if weights is not None:
         for line in weights.load_into(loop):
             if not quiet:
@@ -60,6 +72,18 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
             print(f"{key} is left out: {reason}", file=sys.stderr)
     config = config.suited(dataset.spec).without_metrics(unfit.keys())
     return config.with_precision(loop.settings.precision)
+
+
+def _refuse_batch(dataset: Dataset, size: int) -> None:
+    """Raise :class:`UserError` for a data set that does not give batches as its spec says."""
+    try:
+        batch = dataset.batch(torch.arange(size) % len(dataset), torch.Generator().manual_seed(0))
+    except GanzooError:
+        raise
+    except Exception as error:
+        raise UserError(f"the data set {dataset.spec.name} gives no batch: {sentence(error)}{place(error)}") from error
+    if fault := dataset.spec.fault(batch, size):
+        raise UserError(f"a batch of the data set {dataset.spec.name} {fault}")
 
 
 def _least(config: Config, trainer: Trainer) -> int:

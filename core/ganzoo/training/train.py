@@ -15,7 +15,7 @@ from ganzoo.config.merging import flat
 from ganzoo.config.resolving import load_config, overlay
 from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset
-from ganzoo.errors import UserError, did_you_mean
+from ganzoo.errors import UserError, did_you_mean, no_text
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.plugin.spec import Kind
 from ganzoo.runs import checkpoint
@@ -102,6 +102,7 @@ def train(
     run that another process trains, if another thread trains, and for a full disk; :class:`~ganzoo.TrainingError` if a
     loss is no longer finite or memory runs out.
     """
+    no_text(regularizers=regularizers, trackers=trackers, without=without, sets=sets)
     run = None if resume is None else Run.open(resume)
     with alone(), nullcontext() if run is None else run.locked():
         settings, dataset, step = prepare(

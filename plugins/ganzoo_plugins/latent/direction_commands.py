@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ganzoo import UserError, cli, did_you_mean
+from ganzoo import UserError, cli
 from ganzoo_plugins.latent import written
 from ganzoo_plugins.latent.editing_commands import Layers, On, done, only_png, open_editor, save_images, save_rows
 
@@ -208,8 +208,7 @@ def grid(
             "--directions"
         )
     if name is not None and name not in known:
-        which = f" of the latent {editor.field.name!r} (see --on)"
-        raise UserError(f"there is no direction {name!r}{which}{did_you_mean(name, known)}")
+        raise UserError(written.unknown(name, known, editor, directions_file))
     starts = editor.latents(range(n if name is not None else 1))
     moved = []
     for each in [name] if name is not None else known:

@@ -153,13 +153,16 @@ class Editor:
         )
         return to_pixels(samples, self.output.range, self.output.layout)
 
-    def directions(self, path: Path | None) -> Directions:
-        """Return the directions of the latent in the file, or those that the model file brings along."""
+    def directions(self, path: Path | None, *, every: bool = False) -> Directions:
+        """Return the directions of the latent in the file, or those that the model file brings along.
+
+        With ``every`` those of all latents.
+        """
         if path is not None:
             known = read_directions(path, self.signature)
         else:
             known = check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
-        return {name: entry for name, entry in known.items() if entry["latent"] == self.field.name}
+        return {name: entry for name, entry in known.items() if every or entry["latent"] == self.field.name}
 
     def _drawn(self, numbers: Sequence[int], name: str, seed: int | None = None) -> Latents:
         seed = self._seed if seed is None else seed

@@ -209,7 +209,7 @@ def edit(
         raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
     editor = open_editor(model, label, attribute, seed, truncation, on, given=to is not None, cutoff=truncation_cutoff)
     known, changed = editor.directions(directions), written.changes(editor, to)
-    strengths = written.strengths(direction or [], known, editor.field)
+    strengths = written.strengths(direction or [], known, editor, directions)
     if layers is not None:
         known = {name: {**entry, "layers": written.layers(layers, editor.field)} for name, entry in known.items()}
     if not (strengths or changed) and arithmetic is None:

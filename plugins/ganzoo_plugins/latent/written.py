@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite, prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo import Latent, Styles, UserError, cli, did_you_mean
+from ganzoo import Attributes, Label, Latent, Styles, UserError, cli, did_you_mean
 
 if TYPE_CHECKING:
     from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["changes", "have", "layers", "numbers", "strengths", "terms"]
+__all__ = ["changes", "have", "layers", "numbers", "strengths", "terms", "unknown"]
 
 LONGEST = 7
 """Digits of a sample's number: all latents up to it are drawn."""
@@ -19,6 +20,9 @@ LONGEST = 7
 
 def changes(editor: Editor, to: list[str] | None) -> dict[str, float]:
     """Return the attributes that --to gives, by name."""
+    kinds = {type(field) for field in editor.signature.inputs}
+    if to and Label in kinds and Attributes not in kinds:
+        raise UserError("--to changes attributes, and this model has labels: choose a class with --label")
     try:
         changed: dict[str, float] = cli.conditions(editor.signature, 0, 1.0, None, to)["attributes"] or {}
         return changed
@@ -62,8 +66,8 @@ def terms(text: str) -> list[tuple[int, list[int]]]:
     return terms
 
 
-def strengths(texts: list[str], known: dict[str, Any], field: Latent | Styles) -> dict[str, float]:
-    """Read NAME=STRENGTH; what is named like z.3 is added to the known directions."""
+def strengths(texts: list[str], known: dict[str, Any], editor: Editor, path: Path | None) -> dict[str, float]:
+    """Read NAME=STRENGTH; what is named like z.3 is added to the known directions, which are those of the file."""
     strengths: dict[str, float] = {}
     for text in texts:
         name, _, number = text.rpartition("=")
@@ -74,14 +78,35 @@ def strengths(texts: list[str], known: dict[str, Any], field: Latent | Styles) -
         if not name or not isfinite(strength):
             raise UserError(f"--direction is NAME=STRENGTH, such as smile=1.5, not {text!r}")
         if name not in known:
-            latent, _, number = name.rpartition(".")
-            size = field.dim if isinstance(field, Styles) else prod(field.shape)
-            if latent != field.name or not (number.isdecimal() and len(number) <= LONGEST and int(number) < size):
-                which = f" of the latent {field.name!r} (see --on), which has {size} numbers"
-                raise UserError(f"there is no direction {name!r}{did_you_mean(name, known)}{which}; {have(known)}")
-            known[name] = {"vector": [float(place == int(number)) for place in range(size)]}
+            if not _is_number_of(editor.field, name):
+                raise UserError(unknown(name, known, editor, path))
+            place = int(name.rpartition(".")[2])
+            known[name] = {"vector": [float(place == number) for number in range(_size(editor.field))]}
         strengths[name] = strength
     return strengths
+
+
+def unknown(name: str, known: Mapping[str, Any], editor: Editor, path: Path | None) -> str:
+    """Return why a direction is none of the latent that is edited, and what to do."""
+    fields = [field for field in editor.signature.inputs if isinstance(field, Latent | Styles)]
+    every = editor.directions(path, every=True)
+    for other in fields:
+        if _is_number_of(other, name) or (name in every and every[name]["latent"] == other.name):
+            return f"{name!r} is a direction of {other.name!r}, not of {editor.field.name!r}: give --on {other.name}"
+    which = f"the latent {editor.field.name!r} (see --on)"
+    if name.startswith(f"{editor.field.name}."):
+        which += f", which has {_size(editor.field)} numbers"
+    return f"there is no direction {name!r} of {which}{did_you_mean(name, known) if known else f'; {have(known)}'}"
+
+
+def _size(field: Latent | Styles) -> int:
+    return field.dim if isinstance(field, Styles) else prod(field.shape)
+
+
+def _is_number_of(field: Latent | Styles, name: str) -> bool:
+    """Return whether the name is that of a single number of a latent, such as z.3."""
+    latent, _, number = name.rpartition(".")
+    return latent == field.name and number.isdecimal() and len(number) <= LONGEST and int(number) < _size(field)
 
 
 def have(known: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ def test_wrong_settings(cli: Command, setting: str, words: list[str], dry: bool)
     [
         (["-p", "wgan_gp_conf"], ["unknown model 'wgan_gp_conf'; did you mean 'wgan_gp_conv'?"]),
         (["-p", "torch-ganzoo/wgan_gp_con"], ["did you mean 'torch-ganzoo/wgan_gp_conv'?"]),
-        (["--data", "mnist6k"], ["unknown data set 'mnist6k'; did you mean 'mnist5k'?"]),
+        (["--data", "mnist6k"], ["unknown data set 'mnist6k', and no folder of that name; did you mean 'mnist5k'?"]),
         (["--loss", "wgna"], ["unknown loss 'wgna'; did you mean 'wgan'?"]),
         (["--regularizer", "gp"], ["unknown regularizer 'gp'"]),
         (["--preset", "texbook"], ["wgan_gp_conv has no preset 'texbook'; did you mean 'textbook'?"]),

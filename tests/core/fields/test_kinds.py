@@ -196,6 +196,9 @@ def test_rows_that_do_not_fit_a_table_are_one_sentence() -> None:
         ({"a": [1.5], "b": ["x"]}, "'a' has numbers outside of 0..1"),
         ({"a": [float("nan")], "b": ["x"]}, "'a' has numbers outside of 0..1"),
         ({"a": [0.5], "b": ["z"]}, "'b' has no category 'z'"),
+        ({"a": ["much"], "b": ["x"]}, "'a' has values that are no numbers"),
+        ({"a": [0.5], "b": ["x", "y"]}, r"'b' is \[2\]; each is \[N\], with the same N"),
+        ({"a": 0.5, "b": ["x"]}, r"'a' is \[\]; each is \[N\]"),
     ):
         with pytest.raises(ganzoo.UserError, match=words):
             table.encoded(columns)

@@ -53,7 +53,7 @@ class FieldsInAnotherOrder(HonestData):
         return dict(reversed(super().batch(indices, rng).items()))
 
 
-@toy("dataset", "batches", "resume")
+@toy("dataset", "batches")
 class TooShort(HonestData):
     """Its spec says one more sample than there is: the last index fails."""
 
@@ -64,6 +64,18 @@ class TooShort(HonestData):
 class ScaledImages(HonestData):
     def __init__(self, config: DatasetConfig) -> None:
         self.spec = DataSpec("scaled", (Image(1, 2, 2), Label(3)), 12)
+
+
+@toy("dataset", "batches")
+class Arrays(HonestData):
+    def batch(self, indices: Tensor, rng: torch.Generator) -> Any:
+        return {name: tensor.numpy() for name, tensor in super().batch(indices, rng).items()}
+
+
+@toy("dataset", "spec")
+class NoSpec(HonestData):
+    def __init__(self, config: DatasetConfig) -> None:
+        pass
 
 
 @toy("dataset", "spec")

@@ -210,6 +210,13 @@ class DriftingField:
 
 @toy("field", "stored")
 @flat
+class UnstoredField:
+    def stored(self, samples: Any) -> Any:
+        return None
+
+
+@toy("field", "stored")
+@flat
 class LostField:
     def stored(self, samples: Any) -> Any:
         return samples[:1]

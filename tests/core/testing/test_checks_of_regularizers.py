@@ -68,6 +68,12 @@ for broken in (NoGraph, LeavesGradients, Idle, ChangesSamples):
         toy("regularizer", kind)(type(name, (broken,), {"dims": dims, "__module__": __name__}))
 
 
+@toy("regularizer", "images", "points", "state", "devices")
+class ReturnsNumber(HonestRegularizer):
+    def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Any:
+        return 0.5
+
+
 class Undescribed(RegularizerConfig):
     center: float = 0.0
 

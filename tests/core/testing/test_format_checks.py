@@ -50,6 +50,19 @@ class ChangesWeights(Honest):
         return document
 
 
+class ChangesPrecision(Honest):
+    def export(self, network: Network, path: Path, metadata: Any, **options: Any) -> Any:
+        document = super().export(network, path, metadata, **options)
+        network.double()
+        return document
+
+
+class OpensNothing(Honest):
+    def load(self, path: Path) -> Any:
+        super().load(path)
+        return 3
+
+
 class Opened:
     """Another's sampler, with one thing changed."""
 
@@ -106,6 +119,8 @@ CASES = {
     WritesElsewhere: ("write", "export() writes no small.WritesElsewhere"),
     ForgetsMetadata: ("write", "the metadata lack the network's signature, or what export() was given"),
     ChangesWeights: ("write", "export() changes the network that it is given"),
+    ChangesPrecision: ("write", "export() changes the network that it is given"),
+    OpensNothing: ("read", "load() returns a int and not a ganzoo.Sampler"),
     Shifts: ("read", "5 samples from the file differ from torch's by 5.0e-02 of their range"),
     OneBatch: ("read", "1 samples from the file are [5, 1, 8, 8], and [1, 1, 8, 8] in torch"),
     LosesSignature: ("read", "the metadata lack the network's signature"),

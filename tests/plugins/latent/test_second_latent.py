@@ -65,3 +65,15 @@ def test_directions_of_codes_are_fitted_found_and_drawn(cli: Command, codes: Gen
     assert_shows("b.png", expected, 3)
     cli(*start).refused("no directions of the latent 'z' (see --on)")
     cli(*start, "upp", "--on", "c").refused("no direction 'upp' of the latent 'c' (see --on); did you mean 'up'?")
+
+
+def test_a_direction_of_another_latent_says_which_one_to_give(cli: Command, codes: Generator) -> None:
+    cli("edit", "codes.onnx", "--to", "yes=1").refused("this model has labels: choose a class with --label")
+    edit = ("edit", "codes.onnx", "--direction")
+    cli(*edit, "c.2=1").refused("'c.2' is a direction of 'c', not of 'z': give --on c")
+    cli(*edit, "z.0=1", "--on", "c").refused("'z.0' is a direction of 'z', not of 'c': give --on z")
+    cli(*edit, "c.3=1", "--on", "c").refused("no direction 'c.3' of the latent 'c' (see --on), which has 3 numbers")
+    up = {"up": {"latent": "c", "vector": [1.0, 0.0, 0.0], "range": [-1, 1], "method": "pca"}}
+    Path("found.json").write_text(json.dumps(up))
+    cli(*edit, "up=1", "--directions", "found.json").refused("'up' is a direction of 'c', not of 'z': give --on c")
+    cli(*edit, "upp=1", "--on", "c", "--directions", "found.json").refused("(see --on); did you mean 'up'?")
