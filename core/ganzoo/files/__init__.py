@@ -1,7 +1,7 @@
 """All reading and writing of files: guarded reading, atomic writing, and locks for writers."""
 
 from ganzoo.files.locks import Lock
-from ganzoo.files.pickles import Record, entries, module_tensors, read_pickle
+from ganzoo.files.pickles import Record, entries, module_tensors, named_tensors, read_pickle
 from ganzoo.files.reading import (
     open_regular,
     parse_json,
@@ -35,6 +35,7 @@ __all__ = [
     "entries",
     "fsync_folder",
     "module_tensors",
+    "named_tensors",
     "open_regular",
     "parse_json",
     "read_arrays",

@@ -23,7 +23,7 @@ from ganzoo.files.reading import open_regular, reason
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Record", "entries", "module_tensors", "read_pickle"]
+__all__ = ["Record", "entries", "module_tensors", "named_tensors", "read_pickle"]
 
 LIMIT = 2**32
 """Bytes of a file: the largest of published generators have 3 GB."""
@@ -58,6 +58,16 @@ def module_tensors(module: Any) -> dict[str, torch.Tensor]:
         below = entries(state["_modules"]).items()
         waiting += [(f"{prefix}{name}.", each, depth + 1) for name, each in below if each is not None]
     return found
+
+
+def named_tensors(state: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of a ``state_dict()``; raises :class:`UserError` if it holds anything else, or nothing."""
+    import torch
+
+    found = entries(state)
+    if not found or not all(isinstance(key, str) and isinstance(each, torch.Tensor) for key, each in found.items()):
+        raise UserError("the checkpoint holds no tensors by name where its networks should be")
+    return dict(found)
 
 
 def _set(value: Any) -> set[Any]:

@@ -100,7 +100,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         # Penalties on the discriminator belong to its objective, which also applies them lazily and projects weights.
         # Penalties on the generator need it as a function of latents, and stay here.
         scored = {key: each for key, each in regularizers.items() if isinstance(each, Regularizer)}
-        self.objective = DiscriminatorObjective(self.discriminator, loss, scored)
+        self.objective = DiscriminatorObjective(self.discriminator, loss, scored, augment=self.augmented)
         self._generator_penalties = {
             key: each for key, each in regularizers.items() if isinstance(each, GeneratorRegularizer)
         }
@@ -171,19 +171,29 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
         return lambda z: self.generator(z, *condition), draw_latent(self.generator, n, self.device)
 
     def pair(self, batch: Batch) -> tuple[Tensor, Tensor, Condition]:
-        """Return real samples and as many generated ones as the discriminator sees them, and their condition.
+        """Return real samples, as many generated ones, and their condition.
 
-        Both are augmented and packed, and have no gradient.
+        Both are packed and not augmented yet, and have no gradient.
         """
         real, condition = batch[self.data.sample.name], self.condition(batch)
         # The discriminator's step never needs the generator's gradient: without a graph it saves memory and time.
         with torch.no_grad():
             fake = self.generate(len(real), condition)
-            return self.shown(real), self.shown(fake), condition
+            return self.packed(real), self.packed(fake), condition
 
     def shown(self, samples: Tensor) -> Tensor:
-        """Return samples as the discriminator sees them: augmented and packed."""
-        samples = self.augment(samples)
+        """Return samples as the discriminator sees them: packed and augmented."""
+        return self.augmented(self.packed(samples))
+
+    def augmented(self, samples: Tensor) -> Tensor:
+        """Return packed samples, each image in them augmented."""
+        if not self.config.augment.policy:
+            return samples
+        images = samples.reshape(-1, samples.shape[1] // self.config.pack, *samples.shape[2:])
+        return self.augment(images).reshape(samples.shape)
+
+    def packed(self, samples: Tensor) -> Tensor:
+        """Return samples as many together as the discriminator scores at once."""
         pack = self.config.pack
         if pack == 1:
             return samples
@@ -207,13 +217,16 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the discriminator minimizes: the loss and the weighted penalties."""
         real, fake, condition = self.pair(batch)
-        real_scores, fake_scores = self.scores(real, fake, condition)
+        real_scores, fake_scores = self.scores(self.augmented(real), self.augmented(fake), condition)
         return self.adversarial(real_scores, fake_scores, real, fake, condition)
 
     def adversarial(
         self, real_scores: Tensor, fake_scores: Tensor, real: Tensor, fake: Tensor, condition: Condition
     ) -> dict[str, Tensor]:
-        """Return the discriminator's loss for these scores with the penalties that are due in every step."""
+        """Return the discriminator's loss for these scores with the penalties that are due in every step.
+
+        The samples are those of :meth:`pair`, before they were augmented.
+        """
         # There is one score for each pack, but the strength of augmentation is adapted by the number of images.
         logs = self.augment.adapt(real_scores, len(real) * self.config.pack)
         score = self._score_of(condition)

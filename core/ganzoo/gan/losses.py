@@ -123,6 +123,10 @@ Settings = TypeVar("Settings", bound=RegularizerConfig, default=RegularizerConfi
 class Regularizer(Configured[Settings], Stateful, ABC):
     """A penalty on the discriminator, or a projection of its weights after each of its steps, or both."""
 
+    before_augmentation: ClassVar[bool] = False
+    """Whether the penalty is given samples as they are before augmentation, and a ``score`` that augments them first,
+    each time in another random way; otherwise the samples are augmented, and ``score`` is the discriminator alone."""
+
     @abstractmethod
     def penalty(self, score: Bound, real: Tensor, fake: Tensor) -> Tensor | None:
         """Return the scalar penalty, without its weight, or None if there is none.

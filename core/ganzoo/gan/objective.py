@@ -21,7 +21,8 @@ class DiscriminatorObjective:
     """What a discriminator minimizes: a loss and the penalties of its regularizers.
 
     A trainer has one for each discriminator; they may share loss and regularizers. ``network`` is the discriminator's
-    name among the trainer's networks, ``optimizer`` that of its optimizer. Raises :class:`~ganzoo.UserError` if there
+    name among the trainer's networks, ``optimizer`` that of its optimizer. Samples are given as they are before
+    ``augment`` changes them at random, which is by default not at all. Raises :class:`~ganzoo.UserError` if there
     is no loss, or if it or a regularizer makes no sense for the discriminator.
     """
 
@@ -33,10 +34,12 @@ class DiscriminatorObjective:
         *,
         network: str = "discriminator",
         optimizer: str = "discriminator",
+        augment: Callable[[Tensor], Tensor] = lambda samples: samples,
     ) -> None:
         if loss is None:
             raise UserError("this model is trained with an adversarial loss; name one with --loss")
         self.discriminator, self.loss, self.network, self.optimizer = discriminator, loss, network, optimizer
+        self.augment = augment
         self.penalties: dict[str, Regularizer] = {}
         loss.check(discriminator)
         for key, penalty in regularizers.items():
@@ -83,7 +86,8 @@ class DiscriminatorObjective:
 
         def step(batch: Batch) -> Mapping[str, Tensor]:
             score, real, fake = pair(batch)
-            return self.discriminator_loss(score(real), score(fake), score, real, fake)
+            scores = score(self.augment(real)), score(self.augment(fake))
+            return self.discriminator_loss(*scores, score, real, fake)
 
         repeat = repeat or self.loss.critic_steps
         return [
@@ -106,7 +110,10 @@ class DiscriminatorObjective:
         # passes inside of the penalty run in float32 too.
         real, fake = widened(real), widened(fake)
         with full_precision(real.device), FastSecondDerivatives():
-            return regularizer.penalty(Bound(self.discriminator, score), real, fake)
+            if regularizer.before_augmentation:
+                bound = Bound(self.discriminator, lambda samples: score(self.augment(samples)))
+                return regularizer.penalty(bound, real, fake)
+            return regularizer.penalty(Bound(self.discriminator, score), self.augment(real), self.augment(fake))
 
     def _penalty_of(self, regularizer: Regularizer, pair: Pair) -> Callable[[Batch], Tensor | None]:
         return lambda batch: self._penalty(regularizer, *pair(batch))

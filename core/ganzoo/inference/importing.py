@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from ganzoo.config.data_choice import choose_data
 from ganzoo.config.resolving import load_config
 from ganzoo.config.train_settings import Source
 from ganzoo.data.dataset import DataSpec, TensorDataset
-from ganzoo.errors import UserError, sentence
+from ganzoo.errors import UserError, did_you_mean, sentence
 from ganzoo.files import open_regular, read_pickle, temporary_path, write_atomic
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs import checkpoint
@@ -52,29 +53,39 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-Importer = Callable[[Any], Imported]
+Importer = Callable[..., Imported]
 """Turns what :func:`ganzoo.files.read_pickle` returns for a file into a model of ours; the target of a spec of the kind
-``importer``. It raises :class:`~ganzoo.UserError`, in one sentence, for a file that is not of its format."""
+``importer``. Parameters behind that, by name and with defaults, are options of the import. It raises
+:class:`~ganzoo.UserError`, in one sentence, for a file that is not of its format, and for a wrong option."""
 
 
 def import_weights(
-    path: str | PathLike[str], kind: str, out: str | PathLike[str] | None = None, *, license: str = ""
+    path: str | PathLike[str],
+    kind: str,
+    out: str | PathLike[str] | None = None,
+    *,
+    license: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Make a run of a file of published weights, and return it: it is sampled, exported and fine-tuned like others.
 
     ``kind`` names an importer, as 'ganzoo list importer' shows them; ``out`` is the folder of the run, by default a new
     one in ``runs/``. Nothing in the file is run. ``license`` is that of the weights, which has to be given if all files
-    of the format do not have the same; it is kept in the run, its card, and the files exported from it.
+    of the format do not have the same; it is kept in the run, its card, and the files exported from it. ``options``
+    are the importer's own, if it has any.
 
     Raises :class:`~ganzoo.UserError` for a file that is damaged, of another format, or of networks that there is no
-    model for, and if there is something at ``out``.
+    model for, for an unknown option, and if there is something at ``out``.
     """
     path, registry = Path(path), load_registry()
     entry = registry.get("importer", kind)
     importer: Importer = entry.spec.load()
+    known = list(signature(importer).parameters)[1:]
+    if wrong := next((name for name in options or {} if name not in known), ""):
+        raise UserError(f"the importer {kind} has no option {wrong!r}{did_you_mean(wrong, known)}")
     state = read_pickle(path)
     try:
-        found = importer(state)
+        found = importer(state, **(options or {}))
     except UserError as error:
         raise UserError(f"{path} cannot be imported as {kind}: {error}") from None
     except Exception as error:  # what an importer stumbles over where tensors have other shapes than it expects
@@ -142,8 +153,8 @@ def _card(
     folder: Path, path: Path, source: Source, found: Imported, trainer: Trainer, notes: list[str], registry: Registry
 ) -> str:
     spec = registry.get("model", found.model).spec
-    signature = next(iter(trainer.exports(trainer.averaged_networks()).values())).signature
-    drawn = f"{signature.output.describe()}, from {' and '.join(each.describe() for each in signature.inputs)}"
+    fields = next(iter(trainer.exports(trainer.averaged_networks()).values())).signature
+    drawn = f"{fields.output.describe()}, from {' and '.join(each.describe() for each in fields.inputs)}"
     counts = {name: sum(each.numel() for each in network.parameters()) for name, network in trainer.networks.items()}
     return "\n".join(
         [

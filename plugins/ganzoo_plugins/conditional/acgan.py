@@ -131,8 +131,8 @@ class AuxiliaryClassifierGAN(AdversarialTrainer[AuxiliaryClassifierConfig]):
         """Return what the discriminator minimizes: -L_S - L_C and the weighted penalties."""
         # Real and fake samples of a row have the same condition, so L_C compares like with like.
         real, fake, condition = self.pair(batch)
-        real_scores, real_guess = self.discriminator.heads(real)
-        fake_scores, fake_guess = self.discriminator.heads(fake)
+        real_scores, real_guess = self.discriminator.heads(self.augmented(real))
+        fake_scores, fake_guess = self.discriminator.heads(self.augmented(fake))
         results = self.adversarial(real_scores, fake_scores, real, fake, condition)
         on_real = self.classification_loss(real_guess, condition)
         on_fake = self.classification_loss(fake_guess, self.generated(condition) if self.apart else condition)

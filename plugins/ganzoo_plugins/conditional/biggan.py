@@ -22,6 +22,7 @@ from ganzoo import (
     normalize_spectrum,
 )
 from ganzoo_plugins.networks.biggan import attention_layers, attentive_features, generator_widths
+from ganzoo_plugins.networks.biggan_deep import DeepUpBlocks, deep_features
 from ganzoo_plugins.networks.condition import Embedding
 from ganzoo_plugins.networks.conditional_norm import SharedBatchNorm2d, compute_standing_statistics
 from ganzoo_plugins.networks.layers import output_activation, same_conv2d
@@ -38,11 +39,17 @@ class BigGANConfig(AdversarialConfig):
         16, ge=1, description="channels that all numbers of channels are multiples of: 4 times at 32x32; the paper's ch"
     )
     chunk_dim: int = Field(
-        20, ge=1, description="numbers of the latent for each block and the first layer: 80 at 32x32, 120 at 128x128"
+        20,
+        ge=1,
+        description="numbers of the latent for each block and the first layer: 80 at 32x32, 120 at 128x128; with deep "
+        "all of them get the same",
     )
     embedding_dim: int = Field(128, ge=1, description="size of the shared embedding of a label or attribute vector")
     attention: int = Field(
         16, ge=0, description="longer side of the maps with self-attention, or up to half of it; 0: none has it"
+    )
+    deep: bool = Field(
+        False, description="BigGAN-deep: two bottleneck blocks for each size, and the whole latent for every one"
     )
     standing: int = Field(
         16, ge=0, description="batches of 64 that batch norm's statistics of the averaged weights are of; 0: training's"
@@ -57,18 +64,23 @@ class BigGANGenerator(Generator):
     """Latents [N, L] and conditions to images [N, C, H, W].
 
     The latent is split into parts (hierarchical latents): the first goes through a linear layer to the start map, and
-    each of the others to one residual block, whose batch norms are given it behind the embedding of the condition.
+    each of the others to one residual block, whose batch norms are given it behind the embedding of the condition. In
+    BigGAN-deep all layers are given the whole latent, and the embedding behind it.
     """
 
     def __init__(self, config: BigGANConfig, sample: Image, conditions: Sequence[Label | Attributes]) -> None:
         widths, (height, width) = generator_widths(sample, config.width)
         start = (widths[0], height, width)
-        super().__init__(Signature((Latent((config.chunk_dim * len(widths),)), *conditions), sample))
+        parts = 1 if config.deep else len(widths)
+        super().__init__(Signature((Latent((config.chunk_dim * parts,)), *conditions), sample))
+        self.deep = config.deep
         self.shared = Embedding(conditions, config.embedding_dim)
         size = self.shared.size + config.chunk_dim
-        self.stem = nn.Sequential(nn.Linear(config.chunk_dim, prod(start)), nn.Unflatten(1, start))
+        first = size if config.deep else config.chunk_dim
+        self.stem = nn.Sequential(nn.Linear(first, prod(start)), nn.Unflatten(1, start))
+        block = DeepUpBlocks if config.deep else UpBlock
         self.blocks = nn.ModuleList(
-            UpBlock(before, after, lambda channels: SharedBatchNorm2d(channels, size))
+            block(before, after, lambda channels: SharedBatchNorm2d(channels, size))
             for before, after in pairwise(widths)
         )
         self.attention = attention_layers(sample, widths, config.attention)
@@ -81,10 +93,15 @@ class BigGANGenerator(Generator):
 
     def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
         embedded = self.shared(*conditions)
-        first, *others = z.chunk(len(self.blocks) + 1, 1)
+        if self.deep:
+            first = torch.cat([z, embedded], 1)
+            codes = [first] * len(self.blocks)
+        else:
+            first, *others = z.chunk(len(self.blocks) + 1, 1)
+            codes = [torch.cat([embedded, part], 1) for part in others]
         maps = self.stem(first)
-        for block, attention, part in zip(self.blocks, self.attention, others, strict=True):
-            maps = attention(block(maps, torch.cat([embedded, part], 1)))
+        for block, attention, code in zip(self.blocks, self.attention, codes, strict=True):
+            maps = attention(block(maps, code))
         return self.head(maps)
 
 
@@ -94,7 +111,8 @@ class BigGAN(AdversarialTrainer[BigGANConfig]):
     Residual networks with a shared class embedding, hierarchical latents, self-attention and projection; spectral norm
     in both, orthogonal initialization and, of the generator's filters, orthogonal regularization; the hinge loss.
     Channels follow the size of the images as in the paper's and the authors' tables, 32x32 to 512x512, and with 1000
-    classes at 128x128 the preset ``paper128`` has their 70.4 and 88.0 million parameters.
+    classes at 128x128 the preset ``paper128`` has their 70.4 and 88.0 million parameters. ``model.deep`` is the paper's
+    BigGAN-deep (appendix B), at 128x128 with ``width`` and ``chunk_dim`` 128 of 50.2 and 34.6 million.
 
     ``paper128`` has the paper's batches of 2,048 as 8 of 256, two discriminator steps, and its optimizer; it is for a
     folder of images by class. Its average is warmed up, where the paper's starts after 20,000 steps. The defaults are
@@ -153,7 +171,8 @@ class BigGAN(AdversarialTrainer[BigGANConfig]):
             compute_standing_statistics(generator, self.config.standing)
 
     def build_discriminator(self, sample: Image) -> Discriminator:
-        features, width = attentive_features(sample, self.config.width, self.config.attention)
+        features_of = deep_features if self.config.deep else attentive_features
+        features, width = features_of(sample, self.config.width, self.config.attention)
         return ProjectionDiscriminator(features, width, sample, self.conditions).apply(_orthogonal)
 
 

@@ -166,8 +166,9 @@ class InfoGAN(AdversarialTrainer[InfoGANConfig]):
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the discriminator minimizes: its adversarial loss, -lambda L_I and the weighted penalties."""
         real, fake, codes = self.pair(batch)
-        fake_scores, likelihoods = self.discriminator.recover(fake, codes)
-        results = self.adversarial(self.discriminator(real), fake_scores, real, fake, codes)
+        seen, generated = self.augmented(real), self.augmented(fake)
+        fake_scores, likelihoods = self.discriminator.recover(generated, codes)
+        results = self.adversarial(self.discriminator(seen), fake_scores, real, fake, codes)
         information, bounds = self.information(likelihoods)
         return {**results, "loss": results["loss"] - information, **bounds}
 

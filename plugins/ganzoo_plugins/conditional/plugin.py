@@ -76,4 +76,16 @@ def ganzoo_specs() -> Iterable[Spec]:
             f"{here}.biggan:BigGAN",
             "Large Scale GAN Training for High Fidelity Natural Image Synthesis, arXiv:1809.11096",
         ),
+        Spec(
+            "importer",
+            "biggan-pytorch",
+            "BigGAN's weights as BigGAN-PyTorch writes them, a file for each network (.pth)",
+            f"{here}.importers:biggan_pytorch",
+        ),
+        Spec(
+            "importer",
+            "hf-biggan",
+            "BigGAN-deep's weights as pytorch-pretrained-BigGAN has them (pytorch_model.bin)",
+            f"{here}.importers:pretrained_biggan",
+        ),
     ]

@@ -44,6 +44,11 @@ class ProGANConfig(AdversarialConfig):
     deviation_group: int = Field(4, ge=1, description="samples that a minibatch deviation is taken over")
     stable: int = Field(20_000, ge=1, description="images that each resolution but the last is trained on alone")
     fade: int = Field(20_000, ge=1, description="images that a new resolution is faded in over")
+    progressive: bool = Field(True, description="grow from the smallest level on; off: all levels from the start")
+    place_bias: bool = Field(
+        False,
+        description="a bias for each pixel of the start map, as in pytorch_GAN_zoo, not for each channel",
+    )
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-3, betas=(0.0, 0.99)), description="optimizer of both")
 
@@ -99,11 +104,20 @@ class Growing(Network):
         self.count, self.start = num_downsamples(sample)
         self.channels = channels_of(config.channel_base, config.channel_max, self.count)[::-1]
         self.levels = nn.ModuleList()
+        self.progressive = config.progressive
         self.register_buffer("alpha", torch.ones(()))
 
     def level(self, number: int) -> Level:
         """Make a level."""
         raise NotImplementedError
+
+    def begin(self) -> None:
+        """Add the first level, or all of them if the network does not grow."""
+        self.levels.append(self.level(0))
+        for _ in range(0 if self.progressive else self.count):
+            self.grow()
+            self.settle()
+        self.alpha.fill_(1)
 
     def grow(self) -> None:
         """Add the level of the next resolution."""
@@ -142,9 +156,9 @@ class ProGANGenerator(Growing, Generator):
         # The authors' gain: as if it were a convolution over the start map.
         gain = GAIN / sqrt(prod(self.start))
         self.dense = EqualizedLinear(config.latent_dim, prod(self.shape), gain=gain, bias=None)
-        self.bias = nn.Parameter(torch.zeros(self.shape[0], 1, 1))
+        self.bias = nn.Parameter(torch.zeros(self.shape if config.place_bias else (self.shape[0], 1, 1)))
         self.limits = sample.range
-        self.levels.append(self.level(0))
+        self.begin()
 
     def level(self, number: int) -> Level:
         after = self.channels[number]
@@ -178,7 +192,7 @@ class ProGANDiscriminator(Growing, Discriminator):
         self.hidden = EqualizedLinear(last * prod(self.start), last, gain=GAIN)
         self.score = EqualizedLinear(last, 1)
         self.halved = AvgPool2d()
-        self.levels.append(self.level(0))
+        self.begin()
 
     def level(self, number: int) -> Level:
         before = self.channels[number]

@@ -13,7 +13,16 @@ from ganzoo import AdversarialConfig, Image, OptimizerConfig
 from ganzoo_plugins.networks.layers import same_conv2d
 from ganzoo_plugins.networks.sizes import num_downsamples
 
-__all__ = ["DownBlock", "Norm", "SNGANConfig", "UpBlock", "residual_features", "tapered"]
+__all__ = [
+    "DownBlock",
+    "Norm",
+    "SNGANConfig",
+    "UpBlock",
+    "convolve_upsampled",
+    "residual_features",
+    "tapered",
+    "upsampled",
+]
 
 Norm = Callable[[int], nn.Module]
 """Makes the normalization of so many channels: a module that takes the map and what else its block is given."""
@@ -52,8 +61,8 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C', 2 H, 2 W]."""
         inner = torch.relu(self.norm1(x, *condition))
-        inner = torch.relu(self.norm2(_convolve_upsampled(inner, self.conv1), *condition))
-        return self.conv2(inner) + _upsampled(self.shortcut(x))
+        inner = torch.relu(self.norm2(convolve_upsampled(inner, self.conv1), *condition))
+        return self.conv2(inner) + upsampled(self.shortcut(x))
 
 
 class DownBlock(nn.Module):
@@ -98,18 +107,19 @@ def tapered(width: int, count: int) -> list[int]:
     return [max(width // min(2**index, 8), 1) for index in range(count)]
 
 
-def _upsampled(x: Tensor) -> Tensor:
+def upsampled(x: Tensor) -> Tensor:
+    """Repeat each pixel of [N, C, H, W] twice in both directions."""
     return interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _convolve_upsampled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+def convolve_upsampled(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Return the 3x3 convolution of the doubled map, as one transposed convolution of the small one.
 
     Of the nine pixels under the kernel at most four differ, so that it takes four multiplications instead of nine. In
     exports it is what it stands for.
     """
     if torch.compiler.is_compiling():
-        return convolution(_upsampled(x))
+        return convolution(upsampled(x))
     kernel = _overlaid(convolution.weight).flip(2, 3).transpose(0, 1)
     return conv_transpose2d(x, _channels_last(kernel), convolution.bias, stride=2, padding=1)
 

@@ -1,5 +1,7 @@
 """R1 and R2: penalties on the discriminator's gradient at real samples, or at fake ones."""
 
+from typing import ClassVar
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,8 +22,11 @@ class R1(Regularizer[ZeroCenteredConfig]):
     arXiv:1801.04406, eq. 9).
 
     The weight is gamma, 10 as in the paper, and the half is part of the penalty. The norm is that of the whole
-    flattened sample. A discriminator with batch norm is refused, as its gradients mix the samples of a batch.
+    flattened sample. A discriminator with batch norm is refused, as its gradients mix the samples of a batch. With
+    augmentation T, D is the function D(T(x)) and x the sample before T, as in the code of StyleGAN2-ADA and of R3GAN.
     """
+
+    before_augmentation: ClassVar[bool] = True
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return half the mean squared norm at the real samples."""
@@ -34,6 +39,8 @@ class R1(Regularizer[ZeroCenteredConfig]):
 
 class R2(Regularizer[ZeroCenteredConfig]):
     """gamma/2 E[||grad D(G(z))||^2]: :class:`R1` at fake samples (arXiv:1801.04406, section 4.1)."""
+
+    before_augmentation: ClassVar[bool] = True
 
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return half the mean squared norm at the fake samples."""

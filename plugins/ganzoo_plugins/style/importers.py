@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ganzoo import DataSpec, Image, Imported, Label, UserError
-from ganzoo.files import entries, module_tensors
+from ganzoo.files import entries, module_tensors, named_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,8 +66,10 @@ def rosinality(state: Any) -> Imported:
     found = entries(state)
     if "g_ema" not in found:
         raise UserError("this is no checkpoint of rosinality's stylegan2-pytorch: it has no g_ema")
-    generators = {name: _renamed(_plain(found[name]), _OF_ROSINALITY) for name in ("g_ema", "g") if name in found}
-    discriminator = _renamed(_numbered_from_image(_plain(found["d"])), _D_OF_ROSINALITY) if "d" in found else {}
+    generators = {
+        name: _renamed(named_tensors(found[name]), _OF_ROSINALITY) for name in ("g_ema", "g") if name in found
+    }
+    discriminator = _renamed(_numbered_from_image(named_tensors(found["d"])), _D_OF_ROSINALITY) if "d" in found else {}
     averaged = generators["g_ema"]
     mean = found.get("latent_avg")
     averaged["mapping.mean"] = mean.flatten() if isinstance(mean, torch.Tensor) else _mean_style(averaged)
@@ -253,14 +255,6 @@ def _renamed(tensors: Mapping[str, Tensor], rules: Rules) -> Tensors:
             tensor = tensor[0]
         found[new] = tensor.float()
     return found
-
-
-def _plain(state: Any) -> Tensors:
-    """Return a state_dict's tensors; raises :class:`UserError` if it holds anything else."""
-    found = entries(state)
-    if not found or not all(isinstance(key, str) and isinstance(each, torch.Tensor) for key, each in found.items()):
-        raise UserError("the checkpoint holds no tensors by name where its networks should be")
-    return dict(found)
 
 
 def _numbered(tensors: Mapping[str, Tensor]) -> Tensors:

@@ -35,4 +35,10 @@ def ganzoo_specs() -> Iterable[Spec]:
             "StyleGAN2's weights as rosinality's stylegan2-pytorch writes them (.pt)",
             "ganzoo_plugins.style.importers:rosinality",
         ),
+        Spec(
+            "importer",
+            "pgan",
+            "ProGAN's weights as pytorch_GAN_zoo writes them (.pth, .pt)",
+            "ganzoo_plugins.style.progan_importer:pgan",
+        ),
     ]

@@ -43,6 +43,7 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
     weights each at 1024x1024; its batches are the paper's for up to 128x128, and stay so large (the paper's shrink to 3
     at 1024x1024). The schedule counts images, ``batch_size`` times ``accumulate`` a step. ``steps`` should be enough
     for all levels: in the preset 2 n times 600,000 images for n doublings, and what the last level is to see alone.
+    Without ``model.progressive`` there are all levels from the start, as for weights that have grown elsewhere.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows. Batches are multiples of
     ``model.deviation_group``.
@@ -92,6 +93,8 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
     @property
     def stages(self) -> Sequence[int]:  # type: ignore[override]
         """The steps in which a level's fade begins or ends, in turns."""
+        if not self.config.progressive:
+            return []
         steps, images = [0], 0
         for _ in range(self.generator.count):
             for more in (self.config.stable, self.config.fade):
