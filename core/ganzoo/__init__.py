@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.objective import DiscriminatorObjective
     from ganzoo.gan.optimizers import Optimizer, OptimizerConfig
     from ganzoo.gan.precision import full_precision, widened
+    from ganzoo.gan.sampler import Sampler
     from ganzoo.gan.schedules import Schedule, ScheduleConfig
     from ganzoo.gan.spectral import normalize_spectrum
     from ganzoo.gan.tracker import Tracker, TrackerConfig
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.encoding import Encoding, encode
     from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.exporting import export
-    from ganzoo.inference.formats import Format, Sampler, Sink
+    from ganzoo.inference.formats import Format, Sink
     from ganzoo.inference.importing import Imported, import_weights
     from ganzoo.inference.model import TrainedModel
     from ganzoo.inference.opening import load
@@ -117,7 +118,8 @@ _HOME = {
     "images.grids": ("save_grid",),
     "images.reading": ("ImageReader",),
     "inference.exporting": ("export",),
-    "inference.formats": ("Format", "Sampler", "Sink"),
+    "gan.sampler": ("Sampler",),
+    "inference.formats": ("Format", "Sink"),
     "inference.comparison": ("Comparison", "RunSummary", "compare"),
     "inference.encoding": ("Encoding", "encode"),
     "inference.evaluation": ("Evaluation", "evaluate"),

@@ -13,6 +13,7 @@ from ganzoo.configured import Configured
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Signature
+from ganzoo.gan.sampler import Sampler
 
 __all__ = ["Direction", "Metric", "MetricConfig"]
 
@@ -67,6 +68,15 @@ class Metric(Configured[Settings], ABC):
         ``condition`` holds the labels and attributes that each sample was drawn for, [N, ...] by the name of their
         field; it is empty for an unconditional model. Raises :class:`~ganzoo.UserError` if it is needed and missing.
         """
+
+    def probe(self, sampler: Sampler, seed: int) -> dict[str, float]:
+        """Return figures, beside those of a call, of samples that the metric draws itself; by default there are none.
+
+        This is for what depends on which latents give which samples. ``sampler`` is the model's, and gives samples in
+        the range of the model (the output of its signature decodes them); what is drawn depends on ``seed`` alone. It
+        is asked only of models that draw samples from latents and conditions.
+        """
+        return {}
 
     def reference(self) -> dict[str, float]:
         """Return what as many real samples get, held out where possible, by the same names; {} if unknown."""

@@ -28,7 +28,7 @@ from ganzoo.errors import UserError, at_least, no_text
 from ganzoo.fields import Image, Latent, Signature
 from ganzoo.files import write_atomic
 from ganzoo.gan.metrics import Direction, Metric
-from ganzoo.inference.formats import Sampler
+from ganzoo.gan.sampler import Sampler
 from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, load_registry
@@ -151,6 +151,8 @@ def evaluate(
         part = samples[: metric.config.samples]
         try:
             found = metric(part, {name: values[: len(part)] for name, values in condition.items()})
+            if signature.drawn:
+                found |= metric.probe(sampler, seed)
             real = metric.reference()
         except UserError as error:
             if metrics:

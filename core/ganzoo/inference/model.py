@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.gan.networks import Network
-    from ganzoo.inference.formats import Sampler
+    from ganzoo.gan.sampler import Sampler
     from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
 
 __all__ = ["TrainedModel"]

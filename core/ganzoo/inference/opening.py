@@ -6,7 +6,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from ganzoo.errors import UserError
-from ganzoo.inference.formats import Format, Sampler
+from ganzoo.gan.sampler import Sampler
+from ganzoo.inference.formats import Format
 from ganzoo.inference.model import TrainedModel
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import Name, is_name, locate, text_of

@@ -19,7 +19,8 @@ from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Sampler, Sink
+    from ganzoo.gan.sampler import Sampler
+    from ganzoo.inference.formats import Sink
     from ganzoo_runtime.random_inputs import Labels, Truncation, Vectors
 
 __all__ = ["save_samples"]

@@ -17,7 +17,7 @@ from ganzoo.images.reading import fitted, padded_size
 from ganzoo_runtime.images import pixels as to_pixels
 
 if TYPE_CHECKING:
-    from ganzoo.inference.formats import Sampler
+    from ganzoo.gan.sampler import Sampler
 
 __all__ = ["UNTILED", "Translator", "draw_latents", "tiles"]
 

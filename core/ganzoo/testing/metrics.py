@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
+from math import isfinite, prod
 from typing import Any, get_args
 
 import torch
@@ -17,6 +17,9 @@ from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Attributes, Image, Label, Latent, Points, Signature
 from ganzoo.gan.metrics import Direction, Metric
+from ganzoo.gan.networks import Generator
+from ganzoo.gan.sampler import Sampler
+from ganzoo.inference.sampling import TorchSampler
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry
 from ganzoo.testing.datasets import offline
 from ganzoo.testing.general import build_settings
@@ -36,10 +39,33 @@ class _Case:
     metric: Metric
     samples: Tensor
     condition: Mapping[str, Tensor]
+    sampler: Sampler | None
 
     def figures(self, condition: Mapping[str, Tensor] | None = None) -> dict[str, float]:
         given = self.condition if condition is None else condition
-        return self.metric(self.samples.clone(), {name: values.clone() for name, values in given.items()})
+        found: dict[str, float] = self.metric(
+            self.samples.clone(), {name: values.clone() for name, values in given.items()}
+        )
+        if self.sampler is not None and type(self.metric).probe is not Metric.probe:
+            probed = self.metric.probe(self.sampler, seed=0)
+            for name, values in (("a call", found), ("probe()", probed)):
+                if not isinstance(values, dict):
+                    raise Fault(f"{name} returns {_said(values)}; both return figures by name, a dict")
+            found = found | probed
+        return found
+
+
+class _Waves(Generator):
+    """Samples that follow the latent smoothly, whatever the conditions: sines of mixtures of its numbers."""
+
+    def __init__(self, signature: Signature) -> None:
+        super().__init__(signature)
+        size = prod(signature.output.shape)
+        self.mixture = torch.randn(4, size, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
+        samples: Tensor = torch.sin(z @ self.mixture).unflatten(1, self.signature.output.shape)
+        return samples
 
 
 def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
@@ -71,7 +97,8 @@ def _case(registry: Registry, entry: Entry, sets: Sequence[str]) -> _Case:
         try:
             metric: Metric = cls(settings, dataset)
             latents = () if len(domains) > 1 else (Latent((4,)),)
-            metric.check(Signature((*latents, *given), sample))
+            signature = Signature((*latents, *given), sample.scaled((-1.0, 1.0)))
+            metric.check(signature)
             metric.prepare(quiet=True)
         except UserError as error:
             refusal = str(error)
@@ -80,7 +107,8 @@ def _case(registry: Registry, entry: Entry, sets: Sequence[str]) -> _Case:
             name: values.float() if values.dtype == torch.uint8 else values
             for name, values in dataset.examples(SAMPLES).items()
         }
-        return _Case(metric, batch[sample.name], {field.name: batch[field.name] for field in given})
+        sampler = TorchSampler(_Waves(signature), {"signature": signature.to_json()}) if signature.drawn else None
+        return _Case(metric, batch[sample.name], {field.name: batch[field.name] for field in given}, sampler)
     raise Skip(f"it takes none of the data sets that it is tried on: {refusal}")
 
 

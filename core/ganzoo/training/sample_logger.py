@@ -16,7 +16,7 @@ from ganzoo.gan.metrics import Metric
 from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
 from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs
-from ganzoo.inference.sampling import draw_inputs, run_batched
+from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 from ganzoo.runs.run import Run
 from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
@@ -78,6 +78,8 @@ class SampleLogger:
         grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns)
         self._notify(self.grid)
         figures: dict[str, float] = {}
+        means = {name: mean.cpu().numpy() for name, mean in network.means.items()}
+        sampler = TorchSampler(network, {"signature": self.signature.to_json(), "latent_mean": means})
         for key, metric in self.metrics.items():
             shown = samples[: metric.config.samples]
             condition = {
@@ -85,7 +87,8 @@ class SampleLogger:
                 for field, part in zip(self.signature.inputs, inputs, strict=True)
                 if field in self.signature.conditions
             }
-            figures |= {f"{key}/{name}": value for name, value in metric(field.decode(shown), condition).items()}
+            found = metric(field.decode(shown), condition) | metric.probe(sampler, seed)
+            figures |= {f"{key}/{name}": value for name, value in found.items()}
         return figures
 
     def _draw_outputs(self, name: str, network: Network, others: Iterable[Network]) -> dict[str, float]:

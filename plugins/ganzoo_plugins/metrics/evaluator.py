@@ -7,6 +7,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,6 +180,12 @@ class Evaluator:
                 return Extracted(features, net.head(features))
 
         return work() if once else remembered(str(self._used), images, work)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features, float64 [N, 64], of float images [N, C, H, W] in 0..255."""
+        body = deepcopy(self._ready().net.body).double()
+        with torch.no_grad():
+            return torch.cat([body(part / 127.5 - 1) for part in images.double().split(_CHUNK)])
 
     def metadata(self) -> dict[str, object]:
         """Return its name, its held-out accuracy, that of a constant guess, and a hash of its weights."""

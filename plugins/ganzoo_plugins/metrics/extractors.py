@@ -1,6 +1,7 @@
 """Feature extractors for comparing images: InceptionV3, or the data set's own classifier."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal, Protocol
@@ -44,6 +45,13 @@ class Extractor(Protocol):
 
     def extract(self, images: Tensor) -> Extracted:
         """Return features and logits of uint8 images [N, C, H, W]."""
+        ...
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features, float64 [N, D], of images that are not rounded to levels: float32 [N, C, H, W] in 0..255.
+
+        They are computed in float64, so that small differences of images show.
+        """
         ...
 
     def metadata(self) -> dict[str, Any]:
@@ -100,6 +108,23 @@ class InceptionV3:
             return Extracted(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
         return remembered(f"inception_v3 {self._used}", images, work)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features, float64 [N, 2048], of float images [N, 1 or 3, H, W] in 0..255."""
+        from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+        if not hasattr(self, "_used"):
+            self.prepare(quiet=True)
+        # torch-fidelity's own call takes whole levels alone; its layers stand in the order in which it applies them.
+        net = deepcopy(_NETS[self._used]).double()
+        body = torch.nn.Sequential(*(layer for name, layer in net.named_children() if name not in ("AvgPool", "fc")))
+        rows = []
+        with torch.no_grad():
+            for part in images.double().split(_CHUNK):
+                x = part.expand(-1, 3, -1, -1)
+                x = interpolate_bilinear_2d_like_tensorflow1x(x, size=(299, 299), align_corners=False)
+                rows.append(body((x - 128) / 128).mean((2, 3)))
+        return torch.cat(rows)
 
     def metadata(self) -> dict[str, Any]:
         """Return its name and where the weights come from."""

@@ -69,6 +69,13 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
+            "path_length",
+            "perceptual path length: how much samples change along short steps between latents or styles",
+            f"{_HERE}.path_length:PathLength",
+            "A Style-Based Generator Architecture for Generative Adversarial Networks, arXiv:1812.04948",
+        ),
+        Spec(
+            "metric",
             "label_accuracy",
             "how often a conditional model draws the requested class",
             f"{_HERE}.label_accuracy:LabelAccuracy",

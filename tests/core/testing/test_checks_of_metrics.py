@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from toys import Toys
 
-from ganzoo import Dataset, Metric, MetricConfig, UserError
+from ganzoo import Dataset, Metric, MetricConfig, Sampler, UserError
 from ganzoo.plugin.registry import Registry
 
 toy = Toys(__name__)
@@ -151,6 +151,35 @@ class ChangesLabels(HonestMetric):
         for part in condition.values():
             part.sub_(1)
         return super().__call__(samples, condition)
+
+
+@toy("metric")
+class Probes(HonestMetric):
+    """It draws samples itself, and has a figure of these alone."""
+
+    better: ClassVar[Mapping[str, Any]] = {"nearness": "as real"}
+
+    def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
+        return {}
+
+    def probe(self, sampler: Sampler, seed: int) -> dict[str, float]:
+        one, other = (sampler.sample(8, seed=seed, latents=sampler.latents(8, seed) + near) for near in (0, 0.1))
+        return {"nearness": float(abs(one - other).mean())}
+
+    def reference(self) -> dict[str, float]:
+        return {}
+
+
+@toy("metric", "figures")
+class ProbesNothing(Probes):
+    def probe(self, sampler: Sampler, seed: int) -> dict[str, float]:
+        return None  # type: ignore[return-value]
+
+
+@toy("metric", "repeat")
+class ProbesAtRandom(Probes):
+    def probe(self, sampler: Sampler, seed: int) -> dict[str, float]:
+        return super().probe(sampler, int(torch.randint(100, ())))
 
 
 class Refers(HonestMetric):

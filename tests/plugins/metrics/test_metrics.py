@@ -286,6 +286,8 @@ def test_inception_judges_grey_images_as_rgb(inception_weights):
     assert made.features.shape == (1, 2048)
     assert made.logits.shape == (1, 1008)
     assert torch.equal(made.features, same.features)
+    unrounded = metric.extractor.features(grey.float())  # our own way through torch-fidelity's layers
+    assert torch.allclose(unrounded, made.features.double(), rtol=1e-3, atol=1e-5 * float(unrounded.abs().max()))
     labeled = FID(FID.Config(samples=4, weights=inception_weights, extractor="classifier"), toy(24))
     assert labeled.extractor.name == "classifier_toy"
 
@@ -324,6 +326,7 @@ def test_the_evaluator_learns_and_is_kept(digits, trained, capsys, monkeypatch):
     assert len(trained.held_out) + len(trained.training_rows) == len(digits)
     net = evaluator._EVALUATORS[trained._used].net
     assert torch.allclose(net.probabilities(images), logits.softmax(1))
+    assert torch.allclose(trained.features(images.float()), trained.extract(images).features.double(), atol=1e-4)
     assert net.features(images).shape == (len(images), 64)
 
     # A later process reads it.
