@@ -102,7 +102,8 @@ def import_weights(
     if folder.exists():
         raise UserError(f"{folder} is there already; choose another --out")
     # The training data is nowhere: a run of data that was given as an object does not look for it either.
-    empty = {field.name: torch.empty(0, *field.shape) for field in found.data.fields}
+    fields = found.data.fields
+    empty = {each.name: torch.empty(0, *each.shape, dtype=getattr(torch, each.data_dtype)) for each in fields}
     registry, data = choose_data(registry, TensorDataset(replace(found.data, size=0), empty))
     config = load_config(registry, found.model, file={"data": data, "model": found.settings, "steps": 1})
     config = config.with_source(source)

@@ -162,7 +162,8 @@ def _authors(batch: int, gamma: float, widths: tuple[int, ...], half_life: float
     return {
         "steps": round(images / batch),
         "batch_size": batch,
-        "ema": round(0.5 ** (batch / half_life), 6),
+        # Theirs rises from 0 along half a cosine while the rate falls; this is the line with the same ends.
+        "ema": {"halflife": half_life, "rampup": half_life / fall},
         "lr_schedule": {"name": "cosine", "end": 0.25, "until": fall / images},
         "lr_warmup": 0,
         "regularizer": {key: {"weight": gamma, "interval": 1} for key in ("r1", "r2")},

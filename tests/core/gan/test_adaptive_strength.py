@@ -52,7 +52,9 @@ def test_every_fourth_batch_moves_the_probability_by_the_sign_of_the_mean_sign()
 
 def test_it_is_resumed_to_the_bit_amid_four_batches(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    dataset = TensorDataset(IMAGES, {"x": torch.randint(256, (64, 1, 16, 16), dtype=torch.uint8), "y": torch.zeros(64)})
+    dataset = TensorDataset(
+        IMAGES, {"x": torch.randint(256, (64, 1, 16, 16), dtype=torch.uint8), "y": torch.zeros(64, dtype=torch.int64)}
+    )
 
     def loop() -> Loop:
         return Loop(trainer_of("dcgan", "policy=ada", "target=0.01", "images=100"), dataset, SETTINGS)

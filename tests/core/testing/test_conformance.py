@@ -25,6 +25,7 @@ CHECKED = (
     *("field", "format", "sink", "command"),
 )
 ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
+SLOW = ("dualgan", "discogan", "sagan", "biggan")  # half a minute each, and made of what others of these are made of
 SHIPPED = [
     f"{entry.spec.kind}:{entry.name}"
     for entry in load_registry().specs()
@@ -32,7 +33,14 @@ SHIPPED = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name.partition(":")[0] in CHECKED])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.rpartition("/")[2] in SLOW else name
+        for name in SHIPPED
+        if name.partition(":")[0] in CHECKED
+    ],
+)
 def test_everything_bundled_conforms(name: str) -> None:
     kind, _, entry = name.partition(":")
     # Most of what a model's checks cost grows with its networks, and what they find does not.

@@ -433,7 +433,7 @@ ADAPTIVE = ("model.augment.policy=['color','translation','cutout']", "model.augm
         ("gan_fc", POINTS, ("regularizer.weight_clip.limit=0.01", "loss.name=hinge", "model.spectral_norm=true")),
         ("acgan", DESCRIBED, ()),
         ("cgan_matching", DESCRIBED, ()),
-        ("cyclegan", PAIRS, ("accumulate=2", "model.pool=6")),
+        pytest.param("cyclegan", PAIRS, ("accumulate=2", "model.pool=6"), marks=pytest.mark.slow),
         ("cyclegan", PAIRS, ("model.n_critic=2", "model.identity_weight=1")),
         ("wgan_gp_conv", LABELED, ("precision=bf16", "clip_grad=1")),
     ],
@@ -445,7 +445,7 @@ def test_what_users_add_is_captured_too(model, data, sets):
     assert captured.take_logs() == eager.take_logs()
 
 
-@pytest.mark.parametrize("model", ["began", "cyclegan", "wgan_gp_fc"])
+@pytest.mark.parametrize("model", ["began", pytest.param("cyclegan", marks=pytest.mark.slow), "wgan_gp_fc"])
 def test_a_resumed_training_is_the_same_as_one_that_went_on(tmp_path, model):
     straight = state(advanced(training(model), 7))
     path = advanced(training(model), 4).save(tmp_path)

@@ -267,4 +267,5 @@ def test_the_authors_presets_of_r3gan():
         assert 2e-4 * schedule(round(1e7 / batch), steps) == pytest.approx(1.25e-4, rel=1e-3), "half-way, at 1e7 images"
         assert 2e-4 * schedule(round(2e7 / batch) + 1, steps) == pytest.approx(5e-5)
         half_life = {"cifar": 5e6, "ffhq256": 5e5}[preset]
-        assert config.train.ema ** (half_life / batch) == pytest.approx(0.5, rel=0.01)
+        assert config.train.ema_decay(steps - 1) ** (half_life / batch) == pytest.approx(0.5)
+        assert config.train.ema_decay(round(1e7 / batch)) ** (half_life / 2 / batch) == pytest.approx(0.5, rel=0.01)

@@ -218,7 +218,7 @@ def test_resumed_in_the_middle_of_a_fade_it_is_the_same_to_the_bit(saved: int, t
     torch.testing.assert_close(state(advanced(resumed, 12 - saved)), state(whole), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("steps", [5, 15])
+@pytest.mark.parametrize("steps", [pytest.param(5, marks=pytest.mark.slow), 15])
 def test_files_draw_what_the_averaged_network_draws_at_every_stage(steps: int, tmp_path: Path) -> None:
     # Pixel norm over a few channels amplifies rounding, in torch as elsewhere.
     network = advanced(training("model.channel_base=512", "model.channel_max=16"), steps).exports()["generator"]
