@@ -43,7 +43,7 @@ def checks(entry: Entry) -> Iterator[Check]:
 
 
 def signatures(entry: Entry) -> str | None:
-    """It writes images of any size, channels, layout and condition, or refuses all of them; so for points and tokens."""
+    """It writes images of any size, channels, layout and condition, or refuses them all; so of points and tokens."""
     refused = {}
     for kind, outputs in _OUTPUTS.items():
         written, refusals = 0, {}
