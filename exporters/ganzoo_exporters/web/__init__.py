@@ -40,8 +40,8 @@ def write_page(model: Path, folder: Path, *, ort: Path | None = None) -> None:
     """Write a page that samples from the model in a browser to ``folder``: 32 MB, of which a browser loads 15 or 17.
 
     ``model`` is a generator of images or texts from noise that ganzoo exported to ONNX. ``ort`` is onnxruntime-web: an
-    unpacked package, or the ``.tgz`` of version :data:`ORT`. By default this ``.tgz`` is fetched with npm, once, and kept in
-    the cache (``$GANZOO_CACHE``, or ``ganzoo`` in the user's cache folder); its SHA-512 is checked each time.
+    unpacked package, or the ``.tgz`` of version :data:`ORT`. By default this ``.tgz`` is fetched with npm, once, and
+    kept in the cache (``$GANZOO_CACHE``, or ``ganzoo`` in the user's cache folder); its SHA-512 is checked each time.
 
     Raises :class:`UserError` if the model is none for a page, if onnxruntime-web cannot be had, or if the folder holds
     a page of somebody else's.
