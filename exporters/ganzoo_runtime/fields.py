@@ -166,12 +166,18 @@ def _check_tokens(values: Array, field: Document) -> None:
 
 
 def _stored_tokens(samples: Array, field: Document) -> Array:
-    """Return whole numbers, int64 [N, L], with the texts if the tokens have them: columns ``tokens`` and ``text``."""
+    """Return whole numbers, int64 [N, L], with the texts if the tokens have them: columns ``tokens`` and ``text``.
+
+    Where token 0 has no text, the first one ends a sample: what stands behind is no part of the text.
+    """
     numbers = samples if samples.dtype.kind in "iu" else samples.argmax(axis=-1)
     if not (texts := field["tokens"]):
         return numbers
     longest = max(1, numbers.shape[1] * max(map(len, texts)))  # not of these samples alone: the next are like them
-    text = np.array(["".join(texts[index] for index in row) for row in numbers.tolist()], f"U{longest}")
+    rows = numbers.tolist()
+    if texts[0] == "":
+        rows = [row[: row.index(0)] if 0 in row else row for row in rows]
+    text = np.array(["".join(texts[index] for index in row) for row in rows], f"U{longest}")
     return _columns({"tokens": numbers, "text": text})
 
 

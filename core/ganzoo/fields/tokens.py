@@ -27,6 +27,9 @@ class Tokens(Field):
     are one-hot; generated ones are probabilities, one-hot with a straight-through gradient, or logits. So critics and
     their penalties work as for images, a trainer that samples from logits (REINFORCE, Gumbel) gives its discriminator
     one-hot rows of what it has drawn, and a file of any of them is sampled by taking the largest.
+
+    Samples that are shorter are padded: where the text of token 0 is empty (:attr:`padded`), the first token 0 ends a
+    sample, and its text is that of the tokens before. Whatever stands behind counts for nothing.
     """
 
     length: int
@@ -47,6 +50,11 @@ class Tokens(Field):
     def shape(self) -> tuple[int, ...]:
         """``(length,)``, or ``(length, vocabulary)`` if it is encoded."""
         return (self.length, self.vocabulary) if self.encoded else (self.length,)
+
+    @property
+    def padded(self) -> bool:
+        """Whether token 0, whose text is empty, ends a sample and fills it up to the length."""
+        return self.tokens[:1] == ("",)
 
     def describe(self) -> str:
         """Return ``"32 tokens out of 96"``."""

@@ -189,6 +189,16 @@ def test_tokens_are_one_hot_for_networks(runs: dict[str, Path]) -> None:
     assert stored(seen.encode(batch).numpy(), seen.to_json()).tolist() == batch.tolist()
 
 
+def test_the_first_token_without_text_ends_a_sample() -> None:
+    field: Any = ganzoo.Tokens(4, 3, ("", "a", "b"))
+    assert field.padded
+    assert not ganzoo.Tokens(4, 3, ("a", "", "b")).padded
+    assert not ganzoo.Tokens(4, 3).padded
+    found = field.stored(np.array([[1, 2, 0, 0], [1, 0, 2, 2], [0, 1, 1, 1], [2, 2, 1, 1]]))
+    assert found["text"].tolist() == ["ab", "a", "", "bbaa"]
+    assert found["tokens"][1].tolist() == [1, 0, 2, 2]
+
+
 def test_rows_that_do_not_fit_a_table_are_one_sentence() -> None:
     table = ganzoo.Table((ganzoo.Column("a", (0, 1)), ganzoo.Column("b", categories=("x", "y"))))
     for columns, words in (
