@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, one_hot
+from torch.nn.functional import embedding, linear, one_hot
 
 from ganzoo import Attributes, Discriminator, Generator, Latent, Scores, Signature, Tokens, UserError, full_precision
 
-__all__ = ["COLDEST", "LONGEST", "LSTMDiscriminator", "LanguageModel", "as_rows", "embedded", "inverse_cdf", "uniform"]
+__all__ = ["COLDEST", "LONGEST", "LSTMDiscriminator", "LanguageModel", "as_rows", "counted", "embedded", "inverse_cdf", "uniform"]
 
 LONGEST = 128
-"""The longest samples: the loop over positions is written out in exported files, some 15 nodes each."""
+"""The longest samples: the loop over positions is written out in exported files, some 30 nodes each."""
 COLDEST = 1e-3
 """The temperature that stands for lower ones, 0 among them: the likeliest token, always."""
 
@@ -22,7 +22,7 @@ States = list[State]
 Begun = tuple[Tensor, States]
 """The first tokens of samples, [N, K], and the states before the last of them is read."""
 Pick = Callable[[Tensor, int], Tensor]
-"""Returns tokens, int64 [N], for logits, [N, V], of a position."""
+"""Returns tokens, int64 [N], for logits, [N or 1, V], of a position."""
 
 
 class LanguageModel(Generator):
@@ -43,7 +43,7 @@ class LanguageModel(Generator):
             raise UserError(f"this model draws samples of up to {LONGEST} tokens, not {sample.length}")
         heat = Attributes(1, ("temperature",), ((temperature,),), name="temperature")
         super().__init__(Signature((Latent((sample.length,)), heat), sample))
-        self.vocabulary, self.length = sample.vocabulary, sample.length
+        self.vocabulary, self.length, self.padded = sample.vocabulary, sample.length, sample.padded
         self.embedding = nn.Embedding(sample.vocabulary + 1, embedding_dim)  # the last one is what precedes a sample
         self.lstm = nn.LSTM(embedding_dim, hidden_dim, layers, batch_first=True)
         self.head = nn.Linear(hidden_dim, sample.vocabulary)
@@ -52,8 +52,7 @@ class LanguageModel(Generator):
         """Draw samples."""
         exact = torch.float32 if z.device.type == "mps" else torch.float64  # which Apple's GPUs do not have
         uniforms, cold = uniform(z.to(exact)), temperature.to(exact).clamp(min=COLDEST)
-        draw = _Stepper(self, exact).run
-        tokens, _ = draw(z.shape[0], lambda logits, at: inverse_cdf(logits / cold, uniforms[:, at]))
+        tokens, _ = _Stepper(self, exact).run(lambda logits, at: inverse_cdf(logits / cold, uniforms[:, at]))
         return as_rows(tokens, self.vocabulary)
 
     @torch.no_grad()
@@ -69,15 +68,15 @@ class LanguageModel(Generator):
         """
         stepper = _Stepper(self, torch.float32)
         with full_precision(tokens.device):
-            _, states = stepper.run(len(tokens), lambda logits, at: tokens[:, at])
+            _, states = stepper.run(lambda logits, at: tokens[:, at])
         for known in range(1, self.length):
-            begun = [(h.repeat(count, 1), c.repeat(count, 1)) for h, c in states[known]]
+            begun = [tuple(part.expand(len(tokens), -1).repeat(count, 1) for part in each) for each in states[known]]
             yield self._draw(stepper, count * len(tokens), (tokens[:, :known].repeat(count, 1), begun))
 
     def _draw(self, stepper: "_Stepper", n: int, begun: "Begun | None" = None) -> Tensor:
         with full_precision(self.head.weight.device):
             noise = torch.rand(n, self.length, device=self.head.weight.device)
-            return stepper.run(n, lambda logits, at: inverse_cdf(logits, noise[:, at]), begun)[0]
+            return stepper.run(lambda logits, at: inverse_cdf(logits, noise[:, at]), begun)[0]
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Return the logits of every position of samples, int64 [N, L], given what is before: [N, L, V]."""
@@ -86,8 +85,16 @@ class LanguageModel(Generator):
         return self.head(self.lstm(self.embedding(before))[0]).float()
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
-        """Return the logarithm of each token's probability given those before it, [N, L], for samples, int64 [N, L]."""
-        return self.logits(tokens).log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)
+        """Return the logarithm of each token's probability given those before it, [N, L], for samples, int64 [N, L].
+
+        Behind the end of a sample it is 0.
+        """
+        found = self.logits(tokens).log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)
+        return found * self.counted(tokens)
+
+    def counted(self, tokens: Tensor) -> Tensor:
+        """Return 1 for each token of samples, int64 [N, L], up to the one that ends it, and 0 behind it."""
+        return counted(tokens) if self.padded else torch.ones_like(tokens, dtype=torch.float32)
 
     def relaxed(self, n: int, temperature: float) -> Tensor:
         """Return ``n`` samples as one-hot rows, [n, L, V], with the gradient of softmax(logits + noise) / temperature.
@@ -95,9 +102,9 @@ class LanguageModel(Generator):
         Straight-through Gumbel softmax, arXiv:1611.01144; what is drawn goes on to the next position as rows, too.
         """
         stepper, rows = _Stepper(self, torch.float32), []
-        states, gates = stepper.start(n), stepper.table[-1].expand(n, -1)
+        states, gates = stepper.start(), stepper.table[-1:]
         for _ in range(self.length):
-            logits = stepper.step(gates, states)
+            logits = stepper.step(gates, states).expand(n, -1)
             soft = ((logits - torch.empty_like(logits).exponential_().log()) / temperature).softmax(-1)
             hard = one_hot(soft.argmax(-1), self.vocabulary).to(soft.dtype)
             rows.append(hard + soft - soft.detach())
@@ -120,9 +127,9 @@ class _Stepper:
         self.table = linear(model.embedding.weight.to(dtype), self.input[0], self.bias[0])
         self.head = model.head.weight.to(dtype), model.head.bias.to(dtype)
 
-    def start(self, n: int) -> States:
-        """Return the states before the first position: zeros."""
-        zeros = self.table.new_zeros(n, self.model.lstm.hidden_size)
+    def start(self) -> States:
+        """Return the states before the first position: zeros, [1, H], as what precedes is the same for all samples."""
+        zeros = self.table.new_zeros(1, self.model.lstm.hidden_size)
         return [(zeros, zeros) for _ in self.hidden]
 
     def step(self, gates: Tensor, states: States) -> Tensor:
@@ -135,24 +142,27 @@ class _Stepper:
             states[layer] = o.sigmoid() * c.tanh(), c
         return linear(states[-1][0], *self.head)
 
-    def run(self, n: int, pick: Pick, begun: Begun | None = None) -> tuple[Tensor, list[States]]:
-        """Return samples [n, L] of tokens that ``pick`` chooses, and the states at each position.
+    def run(self, pick: Pick, begun: Begun | None = None) -> tuple[Tensor, list[States]]:
+        """Return samples [N, L] of tokens that ``pick`` chooses, and the states at each position.
 
         Those are the ones before the position's predecessor is read, as ``begun`` wants them.
         """
         tokens = list(begun[0].unbind(1)) if begun else []
-        states = begun[1] if begun else self.start(n)
-        gates = self.table[tokens[-1]] if tokens else self.table[-1].expand(n, -1)
+        states = begun[1] if begun else self.start()
+        gates = embedding(tokens[-1], self.table) if tokens else self.table[-1:]
         passed: list[States] = []
         for at in range(len(tokens), self.model.length):
             passed.append(list(states))
-            tokens.append(pick(self.step(gates, states), at))
-            gates = self.table[tokens[-1]]
+            token = pick(self.step(gates, states), at)
+            if self.model.padded and tokens:
+                token = token * tokens[-1].sign()  # what has ended stays ended
+            tokens.append(token)
+            gates = embedding(token, self.table)
         return torch.stack(tokens, 1), passed
 
 
 class LSTMDiscriminator(Discriminator):
-    """Tokens, int64 [N, L] or rows [N, L, V], to a score for each, [N, L], given those before it.
+    """Tokens, int64 [N, L] or rows [N, L, V], to a score for each, [N, L], given those before it; 0 behind the end.
 
     As in the code of ScratchGAN: dropout in the table of embeddings, a position signal beside it, a linear layer,
     an LSTM whose gates are normalized before their bias is added (arXiv:1607.06450), with 1 added to the forget gate.
@@ -161,7 +171,7 @@ class LSTMDiscriminator(Discriminator):
     def __init__(self, sample: Tokens, *, embedding_dim: int, hidden_dim: int, dropout: float) -> None:
         super().__init__(Signature((sample,), Scores()))
         self.embedding = nn.Parameter(torch.randn(sample.vocabulary, embedding_dim) / math.sqrt(embedding_dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.padded = nn.Dropout(dropout), sample.padded
         self.register_buffer("positions", position_signal(sample.length), persistent=False)
         self.input = nn.Linear(embedding_dim + self.positions.shape[1], hidden_dim)
         self.gates = nn.Linear(2 * hidden_dim, 4 * hidden_dim, bias=False)
@@ -182,7 +192,10 @@ class LSTMDiscriminator(Discriminator):
             c = (f + 1).sigmoid() * c + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh()
             hidden.append(h)
-        return self.head(torch.stack(hidden, 1)).squeeze(2)
+        scores = self.head(torch.stack(hidden, 1)).squeeze(2)
+        if self.padded:
+            scores = scores * counted(x.argmax(2) if x.is_floating_point() else x)
+        return scores
 
 
 def position_signal(length: int, dim: int = 8) -> Tensor:
@@ -197,18 +210,24 @@ def embedded(x: Tensor, table: Tensor) -> Tensor:
     return x @ table if x.is_floating_point() else table[x]
 
 
+def counted(tokens: Tensor) -> Tensor:
+    """Return 1 for each token of padded samples, int64 [N, L], up to the first 0, and 0 behind it."""
+    ended = (tokens == 0).cumsum(1)
+    return ((ended == 0) | ((ended == 1) & (tokens == 0))).float()
+
+
 def as_rows(tokens: Tensor, vocabulary: int) -> Tensor:
     """Return tokens, int64 [N, L], as one-hot rows, float32 [N, L, V]."""
     return (tokens.unsqueeze(-1) == torch.arange(vocabulary, device=tokens.device)).float()
 
 
 def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """Return the tokens, int64 [N], at which the cumulative probabilities of logits [N, V] reach numbers in 0..1."""
+    """Return the tokens, int64 [N], at which the cumulative probabilities of logits [N or 1, V] reach 0..1, [N]."""
     total = (logits - logits.amax(1, keepdim=True)).exp().cumsum(1)
     wanted = uniforms.unsqueeze(1) * total[:, -1:]  # so that rounding never leads beyond the last token
     if torch.compiler.is_exporting():  # what ONNX has
         return (total < wanted).sum(1)
-    return torch.searchsorted(total, wanted).squeeze(1)
+    return torch.searchsorted(total.expand(len(wanted), -1).contiguous(), wanted).squeeze(1)
 
 
 def uniform(z: Tensor) -> Tensor:

@@ -61,4 +61,5 @@ class TextTrainer(Trainer[Settings]):
 
     def likelihood_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean of minus the logarithm of a token's probability, in nats."""
-        return {"loss": -self.generator.log_likelihood(batch[self.data.sample.name]).mean()}
+        real = batch[self.data.sample.name]
+        return {"loss": -self.generator.log_likelihood(real).sum() / self.generator.counted(real).sum()}
