@@ -168,16 +168,18 @@ def _check_tokens(values: Array, field: Document) -> None:
 def _stored_tokens(samples: Array, field: Document) -> Array:
     """Return whole numbers, int64 [N, L], with the texts if the tokens have them: columns ``tokens`` and ``text``.
 
-    Where token 0 has no text, the first one ends a sample: what stands behind is no part of the text.
+    Where token 0 has no text, the first one ends a sample: what stands behind is no part of the text, nor is a space at
+    its front, as words have their space before them.
     """
     numbers = samples if samples.dtype.kind in "iu" else samples.argmax(axis=-1)
     if not (texts := field["tokens"]):
         return numbers
     longest = max(1, numbers.shape[1] * max(map(len, texts)))  # not of these samples alone: the next are like them
-    rows = numbers.tolist()
-    if texts[0] == "":
+    rows, padded = numbers.tolist(), texts[0] == ""
+    if padded:
         rows = [row[: row.index(0)] if 0 in row else row for row in rows]
-    text = np.array(["".join(texts[index] for index in row) for row in rows], f"U{longest}")
+    joined = ["".join(texts[index] for index in row) for row in rows]
+    text = np.array([each.removeprefix(" ") if padded else each for each in joined], f"U{longest}")
     return _columns({"tokens": numbers, "text": text})
 
 

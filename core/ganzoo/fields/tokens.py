@@ -29,7 +29,8 @@ class Tokens(Field):
     one-hot rows of what it has drawn, and a file of any of them is sampled by taking the largest.
 
     Samples that are shorter are padded: where the text of token 0 is empty (:attr:`padded`), the first token 0 ends a
-    sample, and its text is that of the tokens before. Whatever stands behind counts for nothing.
+    sample, and its text is that of the tokens before, less a space at the front: words bring the space before them along.
+    Whatever stands behind counts for nothing.
     """
 
     length: int

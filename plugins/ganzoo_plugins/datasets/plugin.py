@@ -86,6 +86,26 @@ def ganzoo_specs() -> list[Spec]:
         ),
         Spec(
             "dataset",
+            "text",
+            "your own texts, a line or row each of .txt, .jsonl and .parquet files; by character, word or byte pair",
+            f"{_HERE}.text:Text",
+        ),
+        Spec(
+            "dataset",
+            "grammar",
+            "sentences of a grammar made in code: whether a sample is one, and how likely, is known exactly",
+            f"{_HERE}.grammar:Sampled",
+            paper="GANS for Sequences of Discrete Elements with the Gumbel-softmax Distribution, arXiv:1611.04051",
+        ),
+        Spec(
+            "dataset",
+            "oracle",
+            "sequences that an LSTM with random weights has drawn, whose probability is known",
+            f"{_HERE}.oracle:Oracle",
+            paper="SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient, arXiv:1609.05473",
+        ),
+        Spec(
+            "dataset",
             "shapes_styles",
             "drawn shapes, filled and outlined, 32 x 32 RGB: two domains, and held-out pairs to evaluate with",
             f"{_HERE}.styles:ShapesStyles",

@@ -196,6 +196,8 @@ def test_the_first_token_without_text_ends_a_sample() -> None:
     assert not ganzoo.Tokens(4, 3).padded
     found = field.stored(np.array([[1, 2, 0, 0], [1, 0, 2, 2], [0, 1, 1, 1], [2, 2, 1, 1]]))
     assert found["text"].tolist() == ["ab", "a", "", "bbaa"]
+    words: Any = ganzoo.Tokens(2, 3, ("", " a", "b "))
+    assert words.stored(np.array([[1, 1], [2, 1]]))["text"].tolist() == ["a a", "b  a"]
     assert found["tokens"][1].tolist() == [1, 0, 2, 2]
 
 

@@ -1,0 +1,201 @@
+"""Your own texts: lines of text files, JSON lines or Parquet columns."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from ganzoo import DatasetConfig, Tokens, UserError
+from ganzoo.files import open_regular, parse_json
+from ganzoo_plugins.datasets.sentences import Sentences, padded
+from ganzoo_plugins.datasets.vocabulary import UNKNOWN, Unit, learn
+
+__all__ = ["Text", "TextConfig"]
+
+_log = logging.getLogger("ganzoo")
+_FILE = 2**30  # bytes of a file
+_LINE = 2**16  # bytes of a text: none that is longer has few enough tokens
+_TEXTS = 2**29  # bytes of all texts together
+_TOKENS = 2**27  # tokens of all samples together, padding included: 1 GiB
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class TextConfig(DatasetConfig):
+    """Settings of :class:`Text`."""
+
+    path: Path = Field(description="a .txt, .jsonl or .parquet file, or a folder of them: a sample a line or row")
+    unit: Unit = Field(
+        "character", description="what a token is; byte_pair (pip install torch-ganzoo[text]): frequent parts of words"
+    )
+    vocabulary: int = Field(
+        5000, ge=3, le=50_000, description="most tokens that there are, padding included; rarer ones are unknown"
+    )
+    length: int = Field(32, ge=1, le=1024, description="most tokens of a sample; longer texts are left out")
+    column: str = Field("text", description="where the text is in a .jsonl or .parquet file")
+    held_out: float = Field(0.1, ge=0, le=0.5, description="share of the texts that is test data, not learned from")
+
+
+class Text(Sentences[TextConfig]):
+    r"""Lines of a .txt file, or texts of a .jsonl or .parquet file, or of all of these in a folder.
+
+    Fields: ``x`` int64 [N, length]. Token 0, with an empty text, ends a sample and fills it up. The others are the most
+    frequent characters, words (each with the space before it) or byte pairs; their texts are in the signature. What is
+    not in the vocabulary is the token ``"\ufffd"``, and so are control characters other than tabs and line feeds. Files
+    are UTF-8, with or without a byte order mark. Spaces at both ends, empty texts and those of more than ``length``
+    tokens are left out. How many texts are left out and how many tokens are unknown is said in warnings of the logger
+    ``ganzoo``. A random share ``held_out``, always the same, is test data.
+    """
+
+    def __init__(self, config: TextConfig) -> None:
+        self.config = config
+        path = Path(os.path.abspath(config.path.expanduser()))
+        texts, most = list[str](), _TEXTS
+        dropped = 0  # longer than any sample can be
+        for text in _texts(path, config.column):
+            if text is None:
+                dropped += 1
+            elif text := text.strip():
+                texts.append(text)
+                if (most := most - len(text)) < 0:
+                    raise UserError(f"{path} has more text than the {_TEXTS:,} characters that are held in memory")
+        if not texts:
+            raise UserError(f"{path} has no text" + (f" of less than {_LINE:,} bytes" if dropped else ""))
+        self.vocabulary = learn(texts, config.unit, config.vocabulary)
+        rows, unknown, shortest = list[list[int]](), 0, _LINE
+        for text in texts:
+            row = self.vocabulary.encode(text)
+            shortest = min(shortest, len(row))
+            if len(row) > config.length:
+                dropped += 1
+                continue
+            rows.append(row)
+            if self.vocabulary.unknown is not None:
+                unknown += row.count(self.vocabulary.unknown)
+            if len(rows) * config.length > _TOKENS:
+                raise UserError(
+                    f"{path} has more than {_TOKENS // config.length:,} samples of {config.length} tokens; lower "
+                    "data.length, or give a part of it"
+                )
+        if len(rows) < 2:
+            raise UserError(
+                f"{path} has {len(rows)} texts of at most {config.length} tokens, and two are needed at least; the "
+                f"shortest has {shortest}: raise data.length, or give more"
+            )
+        total = sum(map(len, rows))
+        if dropped:
+            share = dropped / (dropped + len(rows))
+            _log.warning(
+                "%s: %s texts (%.1f%%) are left out, since they have more than %d tokens (data.length)",
+                *(path, f"{dropped:,}", 100 * share, config.length),
+            )
+        if unknown:
+            _log.warning(
+                "%s: %s of %s tokens (%.2f%%) are unknown, since the vocabulary has %s (data.vocabulary); they are "
+                "learned as %r",
+                *(path, f"{unknown:,}", f"{total:,}", 100 * unknown / total, f"{config.vocabulary:,}", UNKNOWN),
+            )
+        self.dropped, self.unknown = dropped, unknown
+        tokens = padded(rows, config.length)
+        order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
+        held = int(len(tokens) * config.held_out)
+        # The order of the files is kept, so that the first samples are the first lines.
+        tested, learned = order[:held].sort().values, order[held:].sort().values
+        field = Tokens(config.length, len(self.vocabulary.tokens), self.vocabulary.tokens)
+        super().__init__("text", field, tokens[learned], tokens[tested])
+
+
+def _texts(path: Path, column: str) -> Iterator[str | None]:
+    """Yield the texts of a file or a folder in the order of the names, and None for each that is too long."""
+    readers = {".txt": _lines, ".jsonl": _records, ".parquet": _rows}
+    if not path.exists():
+        raise UserError(f"there is no file or folder {path}")
+    if path.is_dir():
+        found = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+        hidden = re.compile(r"(^|[/\\])\.")
+        files = sorted(
+            each for each in found if each.suffix.lower() in readers and not hidden.search(str(each.relative_to(path)))
+        )
+        if not files:
+            raise UserError(f"there is no {', '.join(readers)} file in {path}")
+    else:
+        files = [path]
+    for file in files:
+        reader = readers.get(file.suffix.lower())
+        if reader is None:
+            raise UserError(f"{file} is none of {', '.join(readers)}; rename it if it is one")
+        yield from reader(file, column)
+
+
+def _lines(path: Path, column: str) -> Iterator[str | None]:
+    for number, line in _numbered(path):
+        yield None if line is None else _decoded(path, number, line)
+
+
+def _records(path: Path, column: str) -> Iterator[str | None]:
+    for number, line in _numbered(path):
+        if line is None:
+            yield None
+        elif line.strip():
+            record = parse_json(_decoded(path, number, line), f"line {number} of {path}")
+            text = record.get(column) if isinstance(record, dict) else record
+            if not isinstance(text, str):
+                has = (
+                    f"it has {', '.join(map(repr, record)) or 'nothing'}" if isinstance(record, dict) else "it is none"
+                )
+                raise UserError(
+                    f"line {number} of {path} is to be a JSON object with a text {column!r}, and {has}; name the text "
+                    "with data.column"
+                )
+            yield text
+
+
+def _rows(path: Path, column: str) -> Iterator[str | None]:
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(f"reading {path} needs pyarrow: pip install torch-ganzoo[parquet]") from None
+    with open_regular(path, _FILE) as file:
+        try:
+            table = parquet.ParquetFile(file)
+            if column not in table.schema_arrow.names:
+                there = ", ".join(map(repr, table.schema_arrow.names))
+                raise UserError(f"{path} has no column {column!r}; name one with data.column: {there}")
+            kind = table.schema_arrow.field(column).type
+            if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
+                raise UserError(f"the column {column!r} of {path} has {kind}, not texts; name another with data.column")
+            for batch in table.iter_batches(1024, columns=[column]):
+                for text in batch.column(0).to_pylist():
+                    yield None if len(text or "") > _LINE else text or ""
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} cannot be read as Parquet: {said}") from None
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the number and content of each line, and None in place of one that is too long."""
+    with open_regular(path, _FILE) as file:
+        number, whole = 0, True
+        while line := file.readline(_LINE):
+            begins, whole = whole, line.endswith(b"\n")
+            if begins:
+                number += 1
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                yield number, line if whole or len(line) < _LINE - 3 else None
+
+
+def _decoded(path: Path, number: int, line: bytes) -> str:
+    if b"\0" in line and line[:2] not in _UTF16:
+        raise UserError(f"line {number} of {path} has null bytes: it is no text, or UTF-16; convert the file to UTF-8")
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        hint = "it is UTF-16" if line[:2] in _UTF16 else f"byte 0x{line[error.start]:02x}"
+        raise UserError(
+            f"line {number} of {path} is not UTF-8 text ({hint}); convert the file, as iconv -f latin1 -t utf-8 does"
+        ) from None
