@@ -184,7 +184,7 @@ def _budget(seconds: float) -> Iterator[None]:
 def _table(options: argparse.Namespace) -> None:
     rows = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))]
     likely = {(row["data"], row["seed"]): row["sweep"] for row in rows if "sweep" in row}
-    print("| data | model | seed | minutes | steps | judged | unique | NLL test | text_mle as good: T, judged, unique |")
+    print("| data | model | seed | minutes | steps | judged | unique | NLL test | equal text_mle: T, judged, unique |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row in sorted(rows, key=lambda row: (row["data"], row["model"], row["seed"])):
         by = JUDGED[row["data"].partition("-")[0]][1]

@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import Attributes, Field, Image, Label, Latent, Sampler, Signature, Styles, Tokens, UserError, did_you_mean, files
+from ganzoo import (
+    Attributes,
+    Field,
+    Image,
+    Label,
+    Latent,
+    Sampler,
+    Signature,
+    Styles,
+    UserError,
+    did_you_mean,
+    files,
+)
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
 

@@ -82,8 +82,9 @@ def interpolate(
 ) -> None:
     """Go from sample to sample through the space of latents.
 
-    Of a model of text the sentences on the way are printed, a line each, 8 from one to the next. Classes that are not chosen by --label are shown side by side. Attributes go from those of the first sample to what
-    --to says, of one sample alone if no others are named. Animations return to where they started.
+    Classes that are not chosen by --label are shown side by side. Attributes go from those of the first sample to what
+    --to says, of one sample alone if no others are named. Animations return to where they started. Of a model of text
+    the sentences on the way are printed, a line each.
     """
     import numpy as np
 
@@ -96,7 +97,9 @@ def interpolate(
     if suffix not in ("", ".png", *ANIMATIONS):
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
     kinds, given = (Image, Tokens), to is not None
-    editor = open_editor(model, label, attribute, seed, truncation, on, given=given, cutoff=truncation_cutoff, kinds=kinds)
+    editor = open_editor(
+        model, label, attribute, seed, truncation, on, given=given, cutoff=truncation_cutoff, kinds=kinds
+    )
     spoken = isinstance(editor.output, Tokens)
     if spoken and wanted is not None:
         raise UserError("the sentences of this model are printed; leave --out out")
@@ -265,7 +268,8 @@ def open_editor(
 ) -> Editor:
     """Open the model with what the options ask of it; ``latent`` is the one that is edited.
 
-    It draws one of the ``kinds`` of samples. With ``given`` classes or attributes are chosen for each latent; see :func:`find_latent`.
+    It draws one of the ``kinds`` of samples. With ``given`` classes or attributes are chosen for each latent; see
+    :func:`find_latent`.
     """
     from ganzoo_plugins.latent.editing import Editor
 

@@ -9,7 +9,17 @@ from torch.nn.functional import embedding, linear, one_hot
 
 from ganzoo import Attributes, Discriminator, Generator, Latent, Scores, Signature, Tokens, UserError, full_precision
 
-__all__ = ["COLDEST", "LONGEST", "LSTMDiscriminator", "LanguageModel", "as_rows", "counted", "embedded", "inverse_cdf", "uniform"]
+__all__ = [
+    "COLDEST",
+    "LONGEST",
+    "LSTMDiscriminator",
+    "LanguageModel",
+    "as_rows",
+    "counted",
+    "embedded",
+    "inverse_cdf",
+    "uniform",
+]
 
 LONGEST = 128
 """The longest samples: the loop over positions is written out in exported files, some 30 nodes each."""

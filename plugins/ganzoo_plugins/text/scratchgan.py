@@ -48,9 +48,7 @@ class ScratchGAN(TextTrainer[ScratchGANConfig]):
 
     defaults = {"steps": 10_000, "batch_size": 256, "ema": 0.0, "data": {"name": "grammar"}}
 
-    def __init__(
-        self, config: ScratchGANConfig, data: DataSpec, loss: object = None, regularizers: Any = None
-    ) -> None:
+    def __init__(self, config: ScratchGANConfig, data: DataSpec, loss: object = None, regularizers: Any = None) -> None:
         super().__init__(config, data, loss, regularizers)
         self.discriminator = LSTMDiscriminator(
             self.sample,
