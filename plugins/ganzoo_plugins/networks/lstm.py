@@ -80,7 +80,7 @@ class LanguageModel(Generator):
         with full_precision(tokens.device):
             _, states = stepper.run(lambda logits, at: tokens[:, at])
         for known in range(1, self.length):
-            begun = [tuple(part.expand(len(tokens), -1).repeat(count, 1) for part in each) for each in states[known]]
+            begun = [(_copies(h, len(tokens), count), _copies(c, len(tokens), count)) for h, c in states[known]]
             yield self._draw(stepper, count * len(tokens), (tokens[:, :known].repeat(count, 1), begun))
 
     def _draw(self, stepper: "_Stepper", n: int, begun: "Begun | None" = None) -> Tensor:
@@ -169,6 +169,11 @@ class _Stepper:
             tokens.append(token)
             gates = embedding(token, self.table)
         return torch.stack(tokens, 1), passed
+
+
+def _copies(state: Tensor, n: int, count: int) -> Tensor:
+    """Return a state of ``n`` samples, or of all of them alike, [N or 1, H], ``count`` times over."""
+    return state.expand(n, -1).repeat(count, 1)
 
 
 class LSTMDiscriminator(Discriminator):

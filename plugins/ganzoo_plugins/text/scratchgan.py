@@ -46,7 +46,7 @@ class ScratchGAN(TextTrainer[ScratchGANConfig]):
     off (REINFORCE with a baseline).
     """
 
-    defaults = {"steps": 10_000, "batch_size": 256, "ema": 0.0, "data": {"name": "grammar"}}
+    defaults = {"steps": 10_000, "batch_size": 256, "ema": 0.99, "data": {"name": "grammar"}}
 
     def __init__(self, config: ScratchGANConfig, data: DataSpec, loss: object = None, regularizers: Any = None) -> None:
         super().__init__(config, data, loss, regularizers)

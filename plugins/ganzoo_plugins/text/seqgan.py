@@ -52,6 +52,7 @@ class ConvolutionalDiscriminator(Discriminator):
         for layer in self.modules():
             if isinstance(layer, nn.Conv1d | nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
+                assert layer.bias is not None
                 nn.init.constant_(layer.bias, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class SeqGAN(TextTrainer[SeqGANConfig]):
     """
 
     discriminator: ConvolutionalDiscriminator
-    defaults = {"steps": 8_500, "batch_size": 64, "ema": 0.0, "clip_grad": 5.0, "data": {"name": "oracle"}}
+    defaults = {"steps": 8_500, "batch_size": 64, "ema": 0.99, "clip_grad": 5.0, "data": {"name": "oracle"}}
 
     def __init__(self, config: SeqGANConfig, data: DataSpec, loss: object = None, regularizers: Any = None) -> None:
         super().__init__(config, data, loss, regularizers)
