@@ -92,7 +92,11 @@ class LanguageModel(Generator):
         """Return the logits of every position of samples, int64 [N, L], given what is before: [N, L, V]."""
         start = tokens.new_full((len(tokens), 1), self.vocabulary)
         before = torch.cat([start, tokens[:, :-1]], 1)
-        return self.head(self.lstm(self.embedding(before))[0]).float()
+        stepper, hidden = _Stepper(self, torch.float32), []
+        states = stepper.start()
+        for gates in embedding(before, stepper.table).unbind(1):
+            hidden.append(stepper.advance(gates, states))
+        return linear(torch.stack(hidden, 1), *stepper.head).float()
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
         """Return the logarithm of each token's probability given those before it, [N, L], for samples, int64 [N, L].
@@ -114,7 +118,7 @@ class LanguageModel(Generator):
         stepper, rows = _Stepper(self, torch.float32), []
         states, gates = stepper.start(), stepper.table[-1:]
         for _ in range(self.length):
-            logits = stepper.step(gates, states).expand(n, -1)
+            logits = linear(stepper.advance(gates, states), *stepper.head).expand(n, -1)
             soft = ((logits - torch.empty_like(logits).exponential_().log()) / temperature).softmax(-1)
             hard = one_hot(soft.argmax(-1), self.vocabulary).to(soft.dtype)
             rows.append(hard + soft - soft.detach())
@@ -123,7 +127,7 @@ class LanguageModel(Generator):
 
 
 class _Stepper:
-    """The LSTM one position at a time, in some precision.
+    """The LSTM one position at a time, in some precision: for drawing, and so that CUDA graphs and exporters follow.
 
     What a token adds to the first layer's gates is one row of ``table``, [V + 1, 4 H]: one product for all positions.
     """
@@ -142,15 +146,15 @@ class _Stepper:
         zeros = self.table.new_zeros(1, self.model.lstm.hidden_size)
         return [(zeros, zeros) for _ in self.hidden]
 
-    def step(self, gates: Tensor, states: States) -> Tensor:
-        """Return the logits [N, V] after a token whose share of the first gates is given; the states are replaced."""
+    def advance(self, gates: Tensor, states: States) -> Tensor:
+        """Return what is hidden, [N, H], after a token whose share of the first gates is given; states are replaced."""
         for layer, (h, c) in enumerate(states):
             if layer:
                 gates = linear(states[layer - 1][0], self.input[layer], self.bias[layer])
             i, f, g, o = (gates + linear(h, self.hidden[layer])).chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             states[layer] = o.sigmoid() * c.tanh(), c
-        return linear(states[-1][0], *self.head)
+        return states[-1][0]
 
     def run(self, pick: Pick, begun: Begun | None = None) -> tuple[Tensor, list[States]]:
         """Return samples [N, L] of tokens that ``pick`` chooses, and the states at each position.
@@ -163,7 +167,7 @@ class _Stepper:
         passed: list[States] = []
         for at in range(len(tokens), self.model.length):
             passed.append(list(states))
-            token = pick(self.step(gates, states), at)
+            token = pick(linear(self.advance(gates, states), *self.head), at)
             if self.model.padded and tokens:
                 token = token * tokens[-1].sign()  # what has ended stays ended
             tokens.append(token)

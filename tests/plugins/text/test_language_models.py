@@ -60,9 +60,12 @@ def test_the_inverse_of_cumulative_probabilities_is_that_of_a_loop_and_never_lea
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_a_position_at_a_time_and_all_at_once_give_the_same_probabilities(layers):
+def test_likelihood_and_drawing_are_those_of_torchs_lstm(layers):
     generator = model(Tokens(4, 6), layers)
     tokens = torch.randint(6, (9, 4), generator=torch.Generator().manual_seed(0))
+    before = torch.cat([torch.full((9, 1), 6), tokens[:, :-1]], 1)  # by torch's own LSTM
+    wanted = generator.head(generator.lstm(generator.embedding(before))[0])
+    assert torch.allclose(generator.logits(tokens), wanted, rtol=1e-4, atol=1e-5)
     chances = generator.log_likelihood(tokens).exp()
     # Just inside of a token's share of 0..1 lies the noise that draws it, given that the tokens before are drawn, too.
     logits = generator.logits(tokens).double().softmax(2).cumsum(2)

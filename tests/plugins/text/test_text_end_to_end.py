@@ -61,7 +61,9 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(run, tmp_path_factory):
-    return ganzoo.export(run, tmp_path_factory.mktemp("files") / "letters.onnx", quiet=True)
+    path = tmp_path_factory.mktemp("files") / "letters.onnx"
+    ganzoo.export(run, path)
+    return path
 
 
 def test_the_alphabet_is_learned(run):
