@@ -35,6 +35,10 @@ _SMALL: dict[str, Any] = {
 }
 
 
+TEXT = ("scratchgan", "seqgan", "text_mle")
+"""The models of tokens."""
+
+
 def settings_of(model: str) -> set[str]:
     """Return the names of a model's settings."""
     return set(load_registry().get("model", model).spec.load().Config.model_fields)
@@ -46,8 +50,10 @@ def small(model: str) -> list[str]:
     sets = [f"model.{name}={value}" for name, value in _SMALL.items() if name in has]
     if model in ("aae", "bigan"):  # of one hidden layer
         sets[sets.index("model.hidden=[8, 8]")] = "model.hidden=8"
-    if model == "seqgan":  # its vocabulary is as large as the paper's
-        sets += ["data.vocabulary=12", "data.length=6", "data.size=100", "data.held_out=20"]
+    if model in TEXT:  # a file has some 30 nodes for each position
+        sets += ["data.length=5", "data.size=100", "data.held_out=20"]
+    if model == "seqgan":
+        sets += ["data.vocabulary=12"]
     return sets
 
 
