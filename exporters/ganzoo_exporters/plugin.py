@@ -12,6 +12,7 @@ def ganzoo_specs() -> list[Spec]:
         "jsonl": "a JSON object a line for each sample: tables, tokens, points, with labels and attributes",
         "npy": "one array, opened as a memmap by numpy.load(path, mmap_mode='r')",
         "parquet": "a table of PNG images, or of other samples, with labels and attributes; needs pyarrow",
+        "txt": "a line of text for each sample of tokens, of numbers where tokens have no texts",
         "tar": "WebDataset: images with labels and attributes, in shards of 10,000",
     }
     return [

@@ -8,8 +8,8 @@ The file says itself what goes in and what comes out: its metadata entry ``ganzo
 ``signature`` of ``inputs`` and ``output``. Each field is a dict with ``kind``, ``name``, ``dtype``, ``shape`` (without
 the batch), and by kind ``distribution`` (latent), ``classes`` and ``names`` (label), ``names`` and ``examples``
 (attributes), ``range`` (image, sequence), ``vocabulary`` and ``tokens`` (tokens) or ``columns`` (table); ``stored``
-makes whole numbers and texts of generated tokens, and named columns of generated rows of a table. A kind that is not
-known here is a plain array of its shape and dtype.
+makes whole numbers and texts of generated tokens (``lines``, a line of text for each sample), and named columns of
+generated rows of a table. A kind that is not known here is a plain array of its shape and dtype.
 
 Names are imported on first use: what is NumPy alone (drawing from a seed, walks, pixels) needs no onnxruntime.
 """
@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import ModelError
-    from .fields import stored
+    from .fields import lines, stored
     from .generator import Batch, Generator
     from .images import encode_png, pixels
     from .latent_arithmetic import edit, interpolate, truncate, truncated_normal
-    from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar
+    from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar, write_txt
 
 _HOME = {
     "errors": ("ModelError",),
     "generator": ("Batch", "Generator"),
     "images": ("encode_png", "pixels"),
     "latent_arithmetic": ("edit", "interpolate", "truncate", "truncated_normal"),
-    "fields": ("stored",),
-    "sinks": ("write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar"),
+    "fields": ("lines", "stored"),
+    "sinks": ("write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar", "write_txt"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -43,6 +43,7 @@ __all__ = [
     "edit",
     "encode_png",
     "interpolate",
+    "lines",
     "pixels",
     "stored",
     "truncate",
@@ -53,6 +54,7 @@ __all__ = [
     "write_npy",
     "write_parquet",
     "write_tar",
+    "write_txt",
 ]
 
 

@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 from .errors import ModelError
 from .text import NAME, fits
 
-__all__ = ["KINDS", "Kind", "check_field", "check_labels", "kind_of", "need", "noise", "numbers", "pair", "stored"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "check_field",
+    "check_labels",
+    "kind_of",
+    "lines",
+    "need",
+    "noise",
+    "numbers",
+    "pair",
+    "stored",
+]
 
 Document = Mapping[str, Any]
 Array = NDArray[Any]
@@ -65,6 +77,17 @@ def stored(samples: Array, field: Document) -> Array:
     Named columns are those of NumPy's structured arrays. What is stored already stays as it is.
     """
     return samples if samples.dtype.names else kind_of(field).stored(samples, field)
+
+
+def lines(samples: Array, field: Document) -> list[str]:
+    r"""Return a line for each of a model's samples of tokens: their text, or numbers where tokens have no texts.
+
+    In a text, a line feed is written ``\n`` and a backslash ``\\``, so that a sample is one line, and the line says it.
+    """
+    found = stored(samples, field)
+    if found.dtype.names:
+        return [text.replace("\\", "\\\\").replace("\n", "\\n") for text in found["text"].tolist()]
+    return [" ".join(map(str, row)) for row in found.tolist()]
 
 
 def noise(random: Random, field: Document, n: int) -> NDArray[np.float32]:

@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .fields import stored
+from .fields import lines, stored
 from .images import encode_png, pixels
 
-__all__ = ["Pieces", "write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar"]
+__all__ = ["Pieces", "write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar", "write_txt"]
 
 Pieces = Iterable[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]
 """Samples, [N, ...], and by name the inputs that they were drawn for, [N, ...] each."""
@@ -132,6 +132,16 @@ def write_jsonl(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]
             columns = {name: values.tolist() for name, values in _columns(samples, inputs, signature).items()}
             for row in zip(*columns.values(), strict=True):
                 file.write(f"{json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)}\n")
+    return path
+
+
+def write_txt(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
+    """Write a text file, UTF-8 with a line for each sample of tokens; see :func:`ganzoo_runtime.fields.lines`."""
+    if (kind := signature["output"]["kind"]) != "tokens":
+        raise ValueError(f"this model draws {kind}, not text: write a .npy or a .parquet file")
+    with _complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for samples, _ in pieces:
+            file.writelines(f"{line}\n" for line in lines(samples, signature["output"]))
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ganzoo.fields import drawing
 from ganzoo.fields.base import Field
+from ganzoo_runtime.fields import lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +30,8 @@ class Tokens(Field):
     one-hot rows of what it has drawn, and a file of any of them is sampled by taking the largest.
 
     Samples that are shorter are padded: where the text of token 0 is empty (:attr:`padded`), the first token 0 ends a
-    sample, and its text is that of the tokens before, less a space at the front: words bring the space before them along.
-    Whatever stands behind counts for nothing.
+    sample, and its text is that of the tokens before, less a space at the front, which words bring along. Whatever
+    stands behind counts for nothing.
     """
 
     length: int
@@ -105,6 +106,4 @@ class Tokens(Field):
         self, samples: NDArray[Any], real: NDArray[Any] | None = None, columns: int | None = None
     ) -> NDArray[np.uint8]:
         """Write a line of text for each sample, of numbers where the tokens have no texts."""
-        found = self.stored(samples)
-        lines = found["text"].tolist() if found.dtype.names else [" ".join(map(str, row)) for row in found.tolist()]
-        return drawing.text(lines)
+        return drawing.text(lines(samples, self.to_json()))

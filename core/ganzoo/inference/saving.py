@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo.errors import UserError, at_least, path_of
-from ganzoo.fields import Image, Signature
+from ganzoo.fields import Field, Image, Signature, Tokens
 from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
+from ganzoo_runtime.fields import lines
 from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.formats import Sink
     from ganzoo_runtime.random_inputs import Labels, Truncation, Vectors
 
-__all__ = ["save_samples"]
+__all__ = ["sample_lines", "save_samples"]
 
 
 def save_samples(
@@ -45,22 +46,17 @@ def save_samples(
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """
-    at_least("-n", n, 1)
-    at_least("--seed", seed, 0)
+    signature = Signature.from_json(sampler.metadata["signature"])
+    output = signature.output
+    n = _count(n, seed, output)
     registry, path = load_registry(), path_of("path", path)
     suffix = "" if path.is_dir() else path.suffix.lower()
     sinks = [f".{entry.spec.key}" for entry in registry.specs("sink") if entry.spec.key != "folder"]
     if suffix not in ("", ".png", ".npz", *sinks):
         many = f"; or, for many samples, {', '.join(sinks)}" if sinks else ""
         raise UserError(f"--out is a .png, an .npz or a folder, not {path}{many}")
-    signature = Signature.from_json(sampler.metadata["signature"])
-    output = signature.output
     if not suffix and not isinstance(output, Image):
         raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
-    if n is None:
-        n = output.shown
-    if n > MOST:
-        raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
     size = n * math.prod(output.shape) * np.dtype(output.dtype).itemsize
     if suffix in (".png", ".npz") and size > memory():
@@ -91,6 +87,33 @@ def save_samples(
     except ValueError as error:
         raise UserError(str(error)) from None
     return n, path
+
+
+def sample_lines(
+    sampler: Sampler, n: int | None = None, *, attributes: Vectors = None, **asked: Any
+) -> Iterator[str] | None:
+    """Yield a line for each of ``n`` samples of tokens, 32 if left out; return None for a model of something else.
+
+    The arguments are those of :func:`save_samples`, and so is what is refused, at once.
+    """
+    output = Signature.from_json(sampler.metadata["signature"]).output
+    if not isinstance(output, Tokens):
+        return None
+    n = _count(n, asked.get("seed", 0), output)
+    try:
+        pieces = sampler.stream(n, attributes=attributes, **asked)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return (line for samples, _ in pieces for line in lines(samples, output.to_json()))
+
+
+def _count(n: int | None, seed: int, output: Field) -> int:
+    """Return how many samples to draw; raises :class:`~ganzoo.UserError` for no number of samples, and for no seed."""
+    at_least("-n", n, 1)
+    at_least("--seed", seed, 0)
+    if n is not None and n > MOST:
+        raise UserError(f"-n is at most {MOST:,}, not {n:,}")
+    return output.shown if n is None else n
 
 
 def _save_arrays(path: Path, samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganzoo.config.validation import validate
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError
-from ganzoo.fields import Attributes, Image, Label, Latent, Points, Signature
+from ganzoo.fields import Attributes, Image, Label, Latent, Points, Signature, Tokens
 from ganzoo.gan.metrics import Direction, Metric
 from ganzoo.gan.networks import Generator
 from ganzoo.gan.sampler import Sampler
@@ -119,6 +119,7 @@ def _datasets(registry: Registry, entry: Entry) -> Iterator[Dataset]:
     yield random_data(*(Image(3, 8, 8, (0, 255), name) for name in ("a", "b")))
     yield random_data(Points(2), Label(3))
     yield random_data(Image(3, 32, 32, range=(0, 255)), Label(10))
+    yield random_data(Tokens(8, 12))
     # A third party's data set is no matter of this metric, whatever its name.
     near = [each for each in registry.specs("dataset") if each.distribution in (BUNDLED, entry.distribution)]
     own = entry.distribution if entry.distribution != BUNDLED else ""  # ours are many, and large

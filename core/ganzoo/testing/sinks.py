@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo.errors import place, sentence
-from ganzoo.fields import Attributes, Image, Label, Latent, Points, Signature
+from ganzoo.fields import Attributes, Image, Label, Latent, Points, Signature, Tokens
 from ganzoo.fields.base import Field
 from ganzoo.plugin.registry import Entry
 from ganzoo.testing.results import Check, Fault, Skip
@@ -29,6 +29,7 @@ _INPUTS: Mapping[str, tuple[Field, ...]] = {
 _OUTPUTS: Mapping[str, tuple[Field, ...]] = {
     "images": (Image(1, 8, 8), Image(3, 6, 8, (0, 1)), Image(3, 8, 8, (0, 255), layout="NHWC")),
     "points": (Points(2),),
+    "tokens": (Tokens(5, 3), Tokens(5, 3, ("", "a", "b\n"))),
 }
 
 
@@ -42,7 +43,7 @@ def checks(entry: Entry) -> Iterator[Check]:
 
 
 def signatures(entry: Entry) -> str | None:
-    """It writes images of any size, channels, layout and condition, or refuses all of them; the same for points."""
+    """It writes images of any size, channels, layout and condition, or refuses all of them; so for points and tokens."""
     refused = {}
     for kind, outputs in _OUTPUTS.items():
         written, refusals = 0, {}
@@ -190,6 +191,8 @@ def _pieces(signature: Signature) -> Iterator[tuple[NDArray[Any], dict[str, NDAr
                 return rng.uniform(*field.range, shape).astype(field.dtype)
             case Label():
                 return rng.integers(field.classes, size=shape)
+            case Tokens():
+                return field.stored(rng.integers(field.vocabulary, size=shape))
             case _:
                 return rng.standard_normal(shape, dtype=np.float32)
 

@@ -39,7 +39,7 @@ _OURS = '<meta name="generator" content="ganzoo" />'
 def write_page(model: Path, folder: Path, *, ort: Path | None = None) -> None:
     """Write a page that samples from the model in a browser to ``folder``: 32 MB, of which a browser loads 15 or 17.
 
-    ``model`` is a generator of images from noise that ganzoo exported to ONNX. ``ort`` is onnxruntime-web: an unpacked
+    ``model`` is a generator of images or texts from noise that ganzoo exported to ONNX. ``ort`` is onnxruntime-web: an unpacked
     package, or the ``.tgz`` of version :data:`ORT`. By default this ``.tgz`` is fetched with npm, once, and kept in
     the cache (``$GANZOO_CACHE``, or ``ganzoo`` in the user's cache folder); its SHA-512 is checked each time.
 
@@ -74,8 +74,8 @@ def _check_model(model: Path) -> None:
         generator = Generator(model, providers=["CPUExecutionProvider"])
     except ModelError as error:
         raise UserError(str(error)) from None
-    if (kind := generator.signature["output"]["kind"]) != "image":
-        raise UserError(f"the page shows images, and the output of {model.name} is of the kind {kind!r}")
+    if (kind := generator.signature["output"]["kind"]) not in ("image", "tokens"):
+        raise UserError(f"the page shows images and texts, and the output of {model.name} is of the kind {kind!r}")
     if foreign := {field["kind"] for field in generator.signature["inputs"]} - _KINDS:
         raise UserError(f"the page samples from noise, and {model.name} takes inputs of the kind {min(foreign)!r}")
     if any(tensor.external_data for tensor in onnx.load(model, load_external_data=False).graph.initializer):

@@ -142,6 +142,23 @@ export class Generator {
     return new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [n]);
   }
 
+  /** Sample i of tokens in one line, as Python's lines() writes it: its text, or numbers where tokens have no texts. */
+  line(samples, i) {
+    const { kind, dtype, shape, vocabulary, tokens } = this.output;
+    if (kind !== "tokens") throw new Error(`this model gives ${kind}, not text`);
+    const [length] = shape;
+    let numbers = Array.from({ length }, (_, place) => {
+      if (dtype === "int64") return Number(samples[i * length + place]);
+      const row = samples.subarray((i * length + place) * vocabulary, (i * length + place + 1) * vocabulary);
+      return row.reduce((best, value, token) => (value > row[best] ? token : best), 0); // the first of the largest
+    });
+    if (!tokens.length) return numbers.join(" ");
+    if (tokens[0] !== "") return escaped(numbers.map((token) => tokens[token]).join(""));
+    // The first token 0 ends a sample; words bring the space before them along.
+    if (numbers.includes(0)) numbers = numbers.slice(0, numbers.indexOf(0));
+    return escaped(numbers.map((token) => tokens[token]).join("").replace(/^ /, ""));
+  }
+
   /** Image i of samples, as 8-bit RGBA: rounded half up and clipped, as Python's pixels() does. */
   image(samples, i) {
     const { kind, shape, range, layout = "NCHW" } = this.output;
@@ -219,6 +236,10 @@ function* fields(message) {
     if (length === undefined || position + length > message.length) throw new Error(DAMAGED);
     yield [Math.floor(key / 8), message.subarray(position, (position += length))];
   }
+}
+
+function escaped(text) {
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }
 
 function size(shape) {

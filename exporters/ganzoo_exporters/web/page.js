@@ -73,11 +73,14 @@ function buildControls() {
   const { model: of, data, signature, paper, license } = metadata;
   const [name, output] = [of?.key ?? "generator", signature.output];
   const [channels, height, width] = output.layout === "NHWC" ? [output.shape[2], ...output.shape] : output.shape;
+  const text = output.kind === "tokens";
+  if (text) turnIntoText();
   document.title = data?.name ? `${name} · ${data.name}` : name;
   $("title").textContent = document.title;
   const about = {
     Latent: signature.inputs.filter(({ kind }) => kind === "latent").map(({ shape }) => shape.join(" × ")).join(", "),
-    Image: `${width} × ${height}, ${channels === 1 ? "grayscale" : "color"}`,
+    Image: !text && `${width} × ${height}, ${channels === 1 ? "grayscale" : "color"}`,
+    Text: text && `${output.shape[0]} tokens out of ${output.vocabulary}`,
     Paper: paper,
     License: license,
   };
@@ -114,6 +117,16 @@ function buildControls() {
     option.disabled = true;
     option.text += ": not in this browser";
   }
+}
+
+/** Of a model of texts, paragraphs take the places of the canvases. */
+function turnIntoText() {
+  for (const id of ["chosen", "frame", "strip"]) {
+    const paragraph = document.createElement("p");
+    paragraph.id = id;
+    $(id).replaceWith(paragraph);
+  }
+  $("grid").classList.add("text");
 }
 
 function clone(template, name, text) {
@@ -200,7 +213,8 @@ function showSamples() {
 }
 
 function tile(i) {
-  const [label, input, canvas] = ["label", "input", "canvas"].map((name) => document.createElement(name));
+  const shown = metadata.signature.output.kind === "tokens" ? "span" : "canvas";
+  const [label, input, canvas] = ["label", "input", shown].map((name) => document.createElement(name));
   Object.assign(input, { type: "radio", name: "chosen", value: i });
   input.setAttribute("form", form.id);
   canvas.setAttribute("aria-hidden", "true");
@@ -217,8 +231,13 @@ function showWalk() {
   $("frame").setAttribute("aria-label", `${percent} % of the way from seed ${from} to ${to}`);
 }
 
-/** Put images into a canvas, row by row, at their own size; the stylesheet scales it. */
+/** Put images into a canvas, row by row, at their own size; the stylesheet scales it. Texts are lines of a paragraph. */
 function paint(canvas, images, columns = images.length) {
+  if (typeof images[0] === "string") {
+    canvas.className = "text";
+    canvas.textContent = images.join("\n");
+    return canvas;
+  }
   const { width, height } = images[0];
   canvas.width = columns * width;
   canvas.height = Math.ceil(images.length / columns) * height;
@@ -236,14 +255,17 @@ function columns(images) {
 
 function save(name, images, columns) {
   if (!images) return;
-  paint(document.createElement("canvas"), images, columns).toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = `${document.title.replace(/[^\p{L}\p{N}]+/gu, "-")}-${name}.png`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    say(`Saved ${link.download}`);
-  });
+  if (typeof images[0] === "string") download(new Blob(images.map((line) => `${line}\n`)), `${name}.txt`);
+  else paint(document.createElement("canvas"), images, columns).toBlob((blob) => download(blob, `${name}.png`));
+}
+
+function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `${document.title.replace(/[^\p{L}\p{N}]+/gu, "-")}-${name}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  say(`Saved ${link.download}`);
 }
 
 function say(text) {

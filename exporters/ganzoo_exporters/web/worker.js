@@ -24,19 +24,20 @@ const tasks = {
     return generator.metadata;
   },
 
-  /** Images of a seed's first samples. */
+  /** Images, or lines of text, of a seed's first samples. */
   sample: ({ count, seed, mix, ...options }) => {
     const other = mix && { latents: generator.latents(count, mix.seed), layer: mix.layer };
     return images(count, generator.latents(count, seed), { ...options, mix: other });
   },
 
-  /** Images on the way between two seeds. */
+  /** Images, or lines of text, on the way between two seeds. */
   walk: ({ count, from, to, ...options }) => images(count, generator.walk(from, to, count), options),
 };
 
 async function images(count, latents, options) {
   const samples = await generator.generate(count, latents, options);
-  return Array.from({ length: count }, (_, i) => generator.image(samples, i));
+  const show = generator.output.kind === "tokens" ? "line" : "image";
+  return Array.from({ length: count }, (_, i) => generator[show](samples, i));
 }
 
 self.onmessage = async ({ data: { id, task, ...request } }) => {

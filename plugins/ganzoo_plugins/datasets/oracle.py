@@ -11,7 +11,7 @@ from ganzoo_plugins.datasets.sentences import Sentences
 
 __all__ = ["Oracle", "OracleConfig", "RandomLSTM"]
 
-_CHUNK = 1000  # sequences at once: their logits have 20 MB at a vocabulary of 5,000
+_CHUNK = 200  # sequences at once: their logits fit into a cache
 
 
 class OracleConfig(DatasetConfig):
@@ -64,7 +64,7 @@ class RandomLSTM(nn.Module):
     def nll(self, tokens: Tensor) -> Tensor:
         """Return -log p of sequences, int64 [N, length], in nats a token: float32 [N]."""
         found = []
-        for part in tokens.split(_CHUNK // 10):  # the logits of all places at once
+        for part in tokens.split(_CHUNK // 4):  # the logits of all places at once
             before = torch.cat([torch.zeros_like(part[:, :1]), part[:, :-1]], dim=1)
             hidden, _ = self.lstm(self.embedding(before))
             log_p = self.head(hidden).log_softmax(dim=2)

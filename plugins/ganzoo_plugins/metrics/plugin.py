@@ -89,6 +89,33 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
+            "grammar",
+            "share of samples that are sentences of the data's grammar, different ones, and exact KL to it",
+            f"{_HERE}.sentences:GrammarScore",
+            "Adversarial Generation of Natural Language, arXiv:1705.10929",
+        ),
+        Spec(
+            "metric",
+            "nll_oracle",
+            "negative log-likelihood of samples by the model that has drawn the data, in nats a token",
+            f"{_HERE}.sentences:OracleNLL",
+            "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient, arXiv:1609.05473",
+        ),
+        Spec(
+            "metric",
+            "bleu",
+            "BLEU of tokens against test data, and Self-BLEU among samples; needs sacrebleu",
+            f"{_HERE}.sentences:Bleu",
+            "Texygen: A Benchmarking Platform for Text Generation Models, arXiv:1802.01886",
+        ),
+        Spec(
+            "metric",
+            "copies",
+            "whether samples of tokens are copies of training data: whole ones, and the longest run",
+            f"{_HERE}.sentences:Copies",
+        ),
+        Spec(
+            "metric",
             "translation",
             "distance of translations from their true counterparts, and how often the own one is the nearest",
             f"{_HERE}.translation:Translation",

@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 import ganzoo
 from ganzoo.testing import check
 from ganzoo_exporters.web import write_page
-from ganzoo_runtime import Generator, stored, write_csv
+from ganzoo_runtime import Generator, lines, stored, write_csv
 
 MODELS = ("wave_gan", "token_gan", "token_reinforce", "table_gan")
 
@@ -113,7 +113,7 @@ def test_tables_are_written_with_their_columns(source: str, runs: dict[str, Path
 
 @pytest.mark.parametrize("model", ["token_gan", "token_reinforce"])
 def test_tokens_are_written_as_whole_numbers_and_text(model: str, runs: dict[str, Path], cli: Command) -> None:
-    for suffix in ("csv", "jsonl", "npz", "npy", "png"):
+    for suffix in ("csv", "jsonl", "npz", "npy", "png", "txt"):
         assert cli("sample", runs[model], "-n", "70", "--seed", "3", "--out", f"a.{suffix}").code == 0
     arrays, letters = dict(np.load("a.npz")), " efhinortuvw"
     assert arrays["tokens"].dtype == np.int64
@@ -126,6 +126,12 @@ def test_tokens_are_written_as_whole_numbers_and_text(model: str, runs: dict[str
     assert rows_of(Path("a.csv"))[7]["tokens_4"] == str(arrays["tokens"][7, 4])
     assert [json.loads(line)["text"] for line in Path("a.jsonl").read_text().splitlines()] == texts
     assert np.load("a.npy", mmap_mode="r")["text"].tolist() == texts
+    assert Path("a.txt").read_text().split("\n") == [*texts, ""]
+    printed = cli("sample", runs[model], "-n", "70", "--seed", "3")
+    assert (printed.out.split("\n"), printed.err, Path("samples.png").exists()) == ([*texts, ""], "", False)
+    assert len(cli("sample", runs[model]).out.splitlines()) == 32
+    cli("sample", runs[model], "-n", "0").refused("-n")
+    cli("sample", runs[model], "--label", "3").refused("label")
 
 
 def test_sequences_are_written_as_they_are(runs: dict[str, Path], cli: Command) -> None:
@@ -147,9 +153,11 @@ def test_the_runtime_stores_by_itself(runs: dict[str, Path], tmp_path: Path) -> 
     assert [row["town"] for row in rows_of(tmp_path / "a.csv")] == found["town"].tolist()
 
 
-def test_a_web_page_shows_images_alone(runs: dict[str, Path], tmp_path: Path) -> None:
-    for model, kind in (("wave_gan", "sequence"), ("token_gan", "tokens"), ("table_gan", "table")):
-        with pytest.raises(ganzoo.UserError, match=f"^the page shows images, and the output .* of the kind '{kind}'$"):
+def test_a_web_page_shows_images_and_texts(runs: dict[str, Path], tmp_path: Path) -> None:
+    for model, kind in (("wave_gan", "sequence"), ("table_gan", "table")):
+        with pytest.raises(
+            ganzoo.UserError, match=f"^the page shows images and texts, and the output .* of the kind '{kind}'$"
+        ):
             write_page(runs[model].parent / "g.onnx", tmp_path)
 
 
@@ -199,6 +207,12 @@ def test_the_first_token_without_text_ends_a_sample() -> None:
     words: Any = ganzoo.Tokens(2, 3, ("", " a", "b "))
     assert words.stored(np.array([[1, 1], [2, 1]]))["text"].tolist() == ["a a", "b  a"]
     assert found["tokens"][1].tolist() == [1, 0, 2, 2]
+
+
+def test_a_sample_is_one_line() -> None:
+    field: Any = ganzoo.Tokens(3, 4, ("", "a\n", "\\", " b"))
+    assert lines(np.array([[1, 2, 3], [3, 0, 1], [0, 0, 0]]), field.to_json()) == ["a\\n\\\\ b", "b", ""]
+    assert lines(np.eye(4)[None, [3, 1, 1]], ganzoo.Tokens(3, 4, encoded=True).to_json()) == ["3 1 1"]
 
 
 def test_rows_that_do_not_fit_a_table_are_one_sentence() -> None:

@@ -14,10 +14,10 @@ import pytest
 from conftest import ROOT, Command
 from handmade import write_model
 
-from ganzoo import Image, Label, Latent, Points, Signature, UserError
+from ganzoo import Image, Label, Latent, Points, Signature, Tokens, UserError
 from ganzoo_exporters import web
 from ganzoo_exporters.web import write_page
-from ganzoo_runtime import Generator
+from ganzoo_runtime import Generator, lines
 
 WEB = Path(web.__file__).parent
 ZOO = ROOT / "zoo" / "ganzoo_zoo"
@@ -74,6 +74,31 @@ import { readFileSync } from "node:fs";
 import { readMetadata } from "WEB/generator.js";
 console.log(JSON.stringify(readMetadata(readFileSync(process.argv[1]))));
 """
+
+
+LINES = """
+import { readFileSync } from "node:fs";
+import { Generator } from "WEB/generator.js";
+const { output, rows, encoded } = JSON.parse(readFileSync(process.argv[1]));
+const metadata = { signature: { inputs: [], output } };
+const samples = output.dtype === "int64" ? BigInt64Array.from(rows.flat(), BigInt) : Float32Array.from(encoded.flat(2));
+const generator = new Generator(null, null, metadata);
+process.stdout.write(JSON.stringify(rows.map((_, i) => generator.line(samples, i))));
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("texts", [(), ("", " a", " b\n", "\\"), ("x", "", " y", "\U0001f600")])
+def test_javascript_writes_the_lines_that_python_writes(tmp_path: Path, texts: tuple[str, ...], encoded: bool) -> None:
+    field = Tokens(5, 4, texts, encoded=encoded)
+    rows = np.random.default_rng(0).integers(4, size=(20, 5))
+    logits = np.eye(4, dtype=np.float32)[rows] - 2
+    (tmp_path / "a.json").write_text(
+        json.dumps({"output": field.to_json(), "rows": rows.tolist(), "encoded": logits.tolist()})
+    )
+    expected = lines(logits if encoded else rows, field.to_json())
+    assert json.loads(node(LINES, tmp_path / "a.json").stdout) == expected
 
 
 @needs_node
