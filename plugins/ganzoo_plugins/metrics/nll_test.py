@@ -22,7 +22,7 @@ class NLLTest(Metric[MetricConfig]):
     """
 
     default_for = ("tokens",)
-    better: ClassVar = {"": "lower"}
+    better: ClassVar = {"nats": "lower"}
 
     def check(self, signature: Signature) -> None:
         """Refuse what draws no tokens."""
@@ -30,8 +30,11 @@ class NLLTest(Metric[MetricConfig]):
             raise UserError("it is the likelihood of sentences, and this model draws no tokens")
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return nothing: samples do not say how likely others are."""
-        return {}
+        """Return how many sentences are looked at: samples do not say how likely others are."""
+        return {"sentences": float(len(self._sentences()))}
+
+    def _sentences(self) -> Tensor:
+        return self.dataset.examples(self.config.samples)[self.dataset.spec.sample.name]
 
     @torch.no_grad()
     def probe(self, sampler: Sampler, seed: int) -> dict[str, float]:
@@ -39,8 +42,7 @@ class NLLTest(Metric[MetricConfig]):
         network = getattr(sampler, "network", None)
         if not isinstance(network, LanguageModel):
             return {}
-        field = self.dataset.spec.sample
-        tokens = self.dataset.examples(self.config.samples)[field.name].to(network.head.weight.device)
+        tokens = self._sentences().to(network.head.weight.device)
         parts = [(network.log_likelihood(part).sum(), network.counted(part).sum()) for part in tokens.split(64)]
         total, count = (torch.stack(each).double().sum() for each in zip(*parts, strict=True))
         return {"nats": float(-total / count)}
