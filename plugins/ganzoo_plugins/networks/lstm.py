@@ -68,7 +68,9 @@ class LanguageModel(Generator):
     @torch.no_grad()
     def draw(self, n: int) -> Tensor:
         """Return ``n`` samples, int64 [n, L], from torch's random state, in float32, as they are drawn in training."""
-        return self._draw(_Stepper(self, torch.float32), n)
+        with full_precision(self.head.weight.device):
+            stepper = _Stepper(self, torch.float32)
+        return self._draw(stepper, n)
 
     @torch.no_grad()
     def roll_outs(self, tokens: Tensor, count: int) -> Iterator[Tensor]:
@@ -76,8 +78,8 @@ class LanguageModel(Generator):
 
         Each is int64 [count * N, L], the first N of one way each.
         """
-        stepper = _Stepper(self, torch.float32)
         with full_precision(tokens.device):
+            stepper = _Stepper(self, torch.float32)
             _, states = stepper.run(lambda logits, at: tokens[:, at])
         for known in range(1, self.length):
             begun = [(_copies(h, len(tokens), count), _copies(c, len(tokens), count)) for h, c in states[known]]
