@@ -24,7 +24,19 @@ _SMALL: dict[str, Any] = {
     "channel_max": 8,
     "recovery_width": 8,
     "chunk_dim": 2,
+    "hidden_dim": 6,
+    "discriminator_dim": 6,
+    "discriminator_embedding_dim": 4,
+    "filters": 0.02,
+    "discriminator_steps": 2,
+    "roll_outs": 2,
+    "mle_steps": 6,
+    "warmup_steps": 3,
 }
+
+
+TEXT = ("scratchgan", "seqgan", "text_mle")
+"""The models of tokens."""
 
 
 def settings_of(model: str) -> set[str]:
@@ -38,6 +50,10 @@ def small(model: str) -> list[str]:
     sets = [f"model.{name}={value}" for name, value in _SMALL.items() if name in has]
     if model in ("aae", "bigan"):  # of one hidden layer
         sets[sets.index("model.hidden=[8, 8]")] = "model.hidden=8"
+    if model in TEXT:  # a file has some 30 nodes for each position
+        sets += ["data.length=5", "data.size=100", "data.held_out=20"]
+    if model == "seqgan":
+        sets += ["data.vocabulary=12"]
     return sets
 
 

@@ -6,10 +6,10 @@ import random
 
 import pytest
 import torch
-from small import made, pixels, settings_of, small
+from small import TEXT, made, pixels, settings_of, small
 from torch import Tensor
 
-from ganzoo import Attributes, Label, Points, UserError, load_config
+from ganzoo import Attributes, Label, Points, Tokens, UserError, load_config
 from ganzoo.plugin.registry import load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.training.loop import Loop
@@ -30,6 +30,7 @@ DATA = {
     "described": made(pixels(3), Attributes(2, examples=((0.0, 1.0),))),
     "plain": made(pixels(1)),
     "points": made(Points(2), Label(3)),
+    "tokens": made(Tokens(5, 7)),
     "pairs": made(pixels(3, "a"), pixels(3, "b")),
     "no pairs": made(pixels(1, "a"), pixels(3, "b"), paired=False),
 }
@@ -60,6 +61,7 @@ def assert_ours(refused: str) -> None:
 def suited(model: str) -> str:
     """Return the data that a model is for."""
     names = {"pix2pix": "pairs", "cyclegan": "no pairs", "discogan": "no pairs", "dualgan": "pairs"}
+    names |= dict.fromkeys(TEXT, "tokens")
     return names.get(model, "grey")
 
 

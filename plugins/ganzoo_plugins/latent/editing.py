@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, Styles, UserError, did_you_mean, files
+from ganzoo import (
+    Attributes,
+    Field,
+    Image,
+    Label,
+    Latent,
+    Sampler,
+    Signature,
+    Styles,
+    UserError,
+    did_you_mean,
+    files,
+)
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
 
@@ -45,15 +57,22 @@ class Editor:
     ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
     :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; see
     :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the classes and
-    attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws no images.
+    attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws samples of
+    another kind than ``kinds``.
     """
 
     def __init__(
-        self, sampler: Sampler, asked: Mapping[str, Any], latent: str | None = None, *, given: bool = False
+        self,
+        sampler: Sampler,
+        asked: Mapping[str, Any],
+        latent: str | None = None,
+        *,
+        given: bool = False,
+        kinds: tuple[type[Field], ...] = (Image,),
     ) -> None:
         self.sampler = sampler
         self.signature = Signature.from_json(sampler.metadata["signature"])
-        if not isinstance(self.signature.output, Image):
+        if not isinstance(self.signature.output, kinds):
             raise UserError("this model draws no images that could be edited")
         self.field, self.output = find_latent(self.signature, latent, given=given), self.signature.output
         self.styled = isinstance(self.field, Styles)
@@ -126,6 +145,37 @@ class Editor:
     ) -> NDArray[np.uint8]:
         """Return images of latents, [N, *shape], as pixels, uint8 [N, H, W, C].
 
+        See :meth:`computed`.
+        """
+        assert isinstance(self.output, Image)
+        samples = self.computed(latents, numbers, examples, attributes=attributes)
+        return to_pixels(samples, self.output.range, self.output.layout)
+
+    def sentences(
+        self,
+        latents: Latents,
+        numbers: ArrayLike,
+        examples: ArrayLike | None = None,
+        *,
+        attributes: Latents | None = None,
+    ) -> list[str]:
+        """Return what a model of text writes for latents, [N, *shape]; tokens without texts as numbers.
+
+        See :meth:`computed`.
+        """
+        found = self.output.stored(self.computed(latents, numbers, examples, attributes=attributes))
+        return found["text"].tolist() if found.dtype.names else [" ".join(map(str, row)) for row in found.tolist()]
+
+    def computed(
+        self,
+        latents: Latents,
+        numbers: ArrayLike,
+        examples: ArrayLike | None = None,
+        *,
+        attributes: Latents | None = None,
+    ) -> NDArray[Any]:
+        """Return the samples of latents, [N, *shape], as the model gives them.
+
         ``numbers`` [N] are the numbers of samples whose classes, attributes and other latents they get; if ``examples``
         are given, [N] or [1], they get the attributes and the other latents of these. ``attributes``, [N, dim], are
         used as they are.
@@ -143,7 +193,7 @@ class Editor:
         if self._others:
             few, places = np.unique(held, return_inverse=True)
             given |= {name: self._drawn(few.tolist(), name)[places] for name in self._others}
-        samples = self._checked(
+        samples: NDArray[Any] = self._checked(
             self.sampler.sample,
             len(latents),
             label=classes or None,
@@ -151,7 +201,7 @@ class Editor:
             truncation=self._truncation,
             latents=given,
         )
-        return to_pixels(samples, self.output.range, self.output.layout)
+        return samples
 
     def directions(self, path: Path | None, *, every: bool = False) -> Directions:
         """Return the directions of the latent in the file, or those that the model file brings along.

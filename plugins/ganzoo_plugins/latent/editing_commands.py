@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo import Image, Signature, UserError, cli, files, load
+from ganzoo import Field, Image, Signature, Tokens, UserError, cli, files, load
 from ganzoo_plugins.latent import written
 
 if TYPE_CHECKING:
@@ -72,15 +72,19 @@ def interpolate(
     on: On = None,
     to: To = None,
     out: Annotated[
-        Path,
-        typer.Option(help="FILE.gif or FILE.mp4 for an animation, FILE.png for a grid, or a folder for the frames."),
-    ] = Path("interpolation.gif"),
+        Path | None,
+        typer.Option(
+            help="FILE.gif or FILE.mp4 for an animation, FILE.png for a grid, or a folder for the frames; "
+            "interpolation.gif if left out. Sentences are printed.",
+        ),
+    ] = None,
     tf32: cli.TF32 = False,
 ) -> None:
     """Go from sample to sample through the space of latents.
 
     Classes that are not chosen by --label are shown side by side. Attributes go from those of the first sample to what
-    --to says, of one sample alone if no others are named. Animations return to where they started.
+    --to says, of one sample alone if no others are named. Animations return to where they started. Of a model of text
+    the sentences on the way are printed, a line each.
     """
     import numpy as np
 
@@ -88,11 +92,18 @@ def interpolate(
     from ganzoo import write_animation
     from ganzoo_runtime.latent_arithmetic import interpolate as way
 
+    wanted, out = out, out or Path("interpolation.gif")
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", *ANIMATIONS):
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
-    animated = suffix in ANIMATIONS
-    editor = open_editor(model, label, attribute, seed, truncation, on, given=to is not None, cutoff=truncation_cutoff)
+    kinds, given = (Image, Tokens), to is not None
+    editor = open_editor(
+        model, label, attribute, seed, truncation, on, given=given, cutoff=truncation_cutoff, kinds=kinds
+    )
+    spoken = isinstance(editor.output, Tokens)
+    if spoken and wanted is not None:
+        raise UserError("the sentences of this model are printed; leave --out out")
+    animated = suffix in ANIMATIONS and not spoken
     changed = written.changes(editor, to)
     points, numbers = _start(editor, keys, latent, 1 if changed else 5)
     if changed and len(points) == 1:
@@ -112,7 +123,12 @@ def interpolate(
         attributes = np.repeat(attributes, classes, axis=0)
     # Whatever else a sample has is that of the first one, in all frames.
     rest = np.arange(len(path) * classes)
-    pixels = editor.draw(np.repeat(path, classes, axis=0), rest, numbers[:1], attributes=attributes)
+    asked = np.repeat(path, classes, axis=0), rest, numbers[:1]
+    if spoken:
+        for sentence in editor.sentences(*asked, attributes=attributes):
+            cli.print(sentence)
+        return
+    pixels = editor.draw(*asked, attributes=attributes)
     tiles = pixels.reshape(len(path), classes, *pixels.shape[1:])
     if animated:
         write_animation(out, [lay_out(frame) for frame in tiles])
@@ -248,17 +264,19 @@ def open_editor(
     *,
     given: bool = False,
     cutoff: int | None = None,
+    kinds: tuple[type[Field], ...] = (Image,),
 ) -> Editor:
     """Open the model with what the options ask of it; ``latent`` is the one that is edited.
 
-    With ``given`` classes or attributes are chosen for each latent; see :func:`find_latent`.
+    It draws one of the ``kinds`` of samples. With ``given`` classes or attributes are chosen for each latent; see
+    :func:`find_latent`.
     """
     from ganzoo_plugins.latent.editing import Editor
 
     sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
     asked = cli.conditions(signature, seed, truncation, label, attribute, cutoff)
-    return Editor(sampler, asked, latent, given=given)
+    return Editor(sampler, asked, latent, given=given, kinds=kinds)
 
 
 def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple[NDArray[np.float32], NDArray[Any]]:

@@ -76,6 +76,13 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
+            "nll_test",
+            "negative log-likelihood of held-out sentences under a language model",
+            f"{_HERE}.nll_test:NLLTest",
+            "Texygen: A Benchmarking Platform for Text Generation Models, arXiv:1802.01886",
+        ),
+        Spec(
+            "metric",
             "label_accuracy",
             "how often a conditional model draws the requested class",
             f"{_HERE}.label_accuracy:LabelAccuracy",

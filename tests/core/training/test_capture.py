@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import made, pixels, small
+from small import TEXT, made, pixels, small
 from torch import nn
 
-from ganzoo import Attributes, Label, Points, Run, UserError, load_config, load_registry
+from ganzoo import Attributes, Label, Points, Run, Tokens, UserError, load_config, load_registry
 from ganzoo.config.train_settings import TrainSettings
 from ganzoo.gan.optimizers import OptimizerConfig
 from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
@@ -33,12 +33,14 @@ CPU = torch.device("cpu")
 SHORT = ("batch_size=4", "steps=100", "seed=0", "device=cpu", "lr_warmup=3")
 
 
-LABELED, POINTS = made(pixels(1), Label(3)), made(Points(2))
+LABELED, POINTS, TOKENS = made(pixels(1), Label(3)), made(Points(2)), made(Tokens(5, 7))
 DESCRIBED = made(pixels(3), Attributes(2, examples=((0.0, 1.0),)))
 PAIRS = made(pixels(3, "a"), pixels(3, "b"))
 
 
 def suited(model):
+    if model in TEXT:
+        return TOKENS
     return PAIRS if model in ("pix2pix", "cyclegan", "discogan", "dualgan") else LABELED
 
 

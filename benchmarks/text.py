@@ -1,0 +1,212 @@
+"""GANs of text beside maximum likelihood at an equal budget, on an oracle and on a grammar.
+
+    python benchmarks/text.py train [MODEL ...] --minutes 60 [--data oracle grammar] [--seeds 0 1 2]
+    python benchmarks/text.py table
+
+A GAN trains for so many minutes of two cores, counted in CPU time, so that it is the same whatever else the machine
+does, and is evaluated as it is then; no metrics are computed in between. ``text_mle`` trains for the steps in
+``STEPS``: with more it learns the data by heart, and is worse. ``oracle`` is SeqGAN's task: 10,000 sequences
+of 20 tokens out of 5,000, drawn from an LSTM with random weights. ``grammar`` are sentences of a grammar, of which
+``--grammar`` names one. All settings are the models' defaults but for those in ``SETS``.
+
+A result is written as soon as it is there, one file for each model, data set and seed, and what has one is not trained
+again unless ``--again``. ``text_mle`` is sampled at several temperatures. The table compares each GAN with it at the
+temperature at which it is as good (as many sentences accepted, or the same NLL by the oracle), as Language GANs Falling
+Short (arXiv:1811.02549) asks for.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+import ganzoo
+from ganzoo import Dataset, Interrupted, Metric, load_config, load_registry
+from ganzoo.files import write_atomic
+
+RESULTS = Path("benchmarks/results/text")
+ENDLESS = 100_000_000
+TEMPERATURES = (1.5, 1.25, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+SETS: dict[tuple[str, str], tuple[str, ...]] = {
+    # A budget of CPU time, in which the paper's filters and 120 epochs leave no time for rewards: see the docstring of
+    # SeqGAN for what a step by rewards takes.
+    ("seqgan", "oracle"): ("model.filters=0.25", "model.mle_steps=6000", "model.warmup_steps=500"),
+    ("seqgan", "grammar"): ("model.filters=0.25", "model.mle_steps=1000", "model.warmup_steps=500"),
+    ("scratchgan", "oracle"): (),
+    ("text_mle", "oracle"): ("model.hidden_dim=32",),  # as seqgan and the paper
+}
+STEPS = {("text_mle", "oracle"): 18_800, ("text_mle", "grammar"): 2_000}
+"""120 epochs on the oracle, as the paper."""
+MODELS = ("text_mle", "seqgan", "scratchgan")
+JUDGED = {"grammar": ("grammar", "accepted"), "oracle": ("nll_oracle", "nll")}
+"""The metric of a data set, and its figure by which models are equally good."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    train = commands.add_parser("train")
+    train.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
+    train.add_argument("--minutes", type=float, default=60.0)
+    train.add_argument("--data", nargs="+", choices=tuple(JUDGED), default=list(JUDGED))
+    train.add_argument("--grammar", default="english")
+    train.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    train.add_argument("--threads", type=int, default=2)
+    train.add_argument("--samples", type=int, default=5000, help="what is drawn for the figures")
+    train.add_argument("--set", dest="sets", action="append", default=[], help="a setting for all of them")
+    train.add_argument("--again", action="store_true", help="train what has a result already, too")
+    train.add_argument("--runs", type=Path, default=Path("runs"))
+    train.add_argument("--out", type=Path, default=RESULTS)
+    train.set_defaults(action=_train)
+    table = commands.add_parser("table")
+    table.add_argument("--out", type=Path, default=RESULTS)
+    table.set_defaults(action=_table)
+    options = parser.parse_args()
+    if unknown := set(getattr(options, "models", ())) - {*MODELS}:
+        parser.error(f"unknown models: {', '.join(sorted(unknown))}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.action(options)
+
+
+def _train(options: argparse.Namespace) -> None:
+    torch.set_num_threads(options.threads)
+    for seed in options.seeds:
+        for data in options.data:
+            called = f"{data}-{options.grammar}" if data == "grammar" else data
+            dataset = _dataset(data, options.grammar)
+            for model in options.models or MODELS:
+                path = options.out / f"{called}-{model}-{seed}.json"
+                if options.again or not path.exists():
+                    row = {"data": called, **_one(model, data, dataset, seed, options)}
+                    write_atomic(path, json.dumps(row, indent=2) + "\n")
+                    print(path.stem, row["steps"], row["figures"], flush=True)
+
+
+def _dataset(data: str, grammar: str) -> Dataset:
+    sets = [f"data.name={data}", *([f"data.grammar={grammar}"] if data == "grammar" else [])]
+    return load_config(load_registry(), "text_mle", sets=sets).build_dataset()
+
+
+def _one(model: str, data: str, dataset: Dataset, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Train a model for its budget and return its row."""
+    every = (f"{kind}_every={ENDLESS}" for kind in ("sample", "checkpoint"))
+    sets = [*SETS.get((model, data), ()), *options.sets]
+    folder = options.runs / f"text-{data}-{model}-{seed}"
+    started = time.time()
+    with suppress(Interrupted), _budget(120 * options.minutes):
+        ganzoo.train(
+            model,
+            data=dataset,
+            steps=STEPS.get((model, data), ENDLESS),
+            sets=[*sets, f"threads={options.threads}", *every],
+            without=dataset.metrics,
+            seed=seed,
+            device="cpu",
+            out=folder,
+            quiet=True,
+        )
+    trained = ganzoo.load(ganzoo.Run.open("last", folder))
+    row = {
+        "model": model,
+        "seed": seed,
+        "minutes": options.minutes,
+        "hours_passed": round((time.time() - started) / 3600, 2),
+        "device": f"CPU, {platform.machine()}",
+        "settings": sets,
+        "steps": trained.metadata["training"]["step"],
+        "figures": _figures(trained, data, dataset, options.samples),
+        "real": _rounded(_metric(JUDGED[data][0], dataset, options.samples).reference()),
+        "samples": _sentences(trained, 8),
+    }
+    if model == "text_mle":
+        row["sweep"] = {
+            str(heat): _figures(trained, data, dataset, options.samples, heat, likelihood=False)
+            for heat in TEMPERATURES
+        }
+    return row
+
+
+def _figures(
+    trained: ganzoo.TrainedModel,
+    data: str,
+    dataset: Dataset,
+    n: int,
+    temperature: float = 1.0,
+    *,
+    likelihood: bool = True,
+) -> dict[str, float]:
+    """Return the figures of samples at a temperature, and the likelihood of test data."""
+    sampler, field = trained.sampler, trained.signature.output
+    rows = sampler.stream(n, seed=0, attributes={"temperature": temperature})
+    tokens = torch.cat([field.decode(torch.from_numpy(each)) for each, _ in rows])
+    figures = _metric(JUDGED[data][0], dataset, n)(tokens, {})
+    if likelihood:
+        figures |= {f"test_{key}": value for key, value in _metric("nll_test", dataset, n).probe(sampler, 0).items()}
+    return _rounded(figures)
+
+
+def _metric(key: str, dataset: Dataset, n: int) -> Metric:
+    cls: type[Metric] = load_registry().get("metric", key).spec.load()
+    return cls(cls.Config(samples=n), dataset)
+
+
+def _sentences(trained: ganzoo.TrainedModel, n: int) -> list[str]:
+    found = trained.signature.output.stored(trained.sampler.sample(n, seed=0))
+    return [str(each) for each in (found["text"] if found.dtype.names else found).tolist()]
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {key: round(float(value), 4) for key, value in figures.items()}
+
+
+@contextmanager
+def _budget(seconds: float) -> Iterator[None]:
+    """Interrupt what is done as Ctrl-C does when the process has worked for so many seconds of CPU time."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def _table(options: argparse.Namespace) -> None:
+    rows = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))]
+    likely = {(row["data"], row["seed"]): row["sweep"] for row in rows if "sweep" in row}
+    print("| data | model | seed | minutes | steps | judged | unique | NLL test | equal text_mle: T, judged, unique |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: (row["data"], row["model"], row["seed"])):
+        by = JUDGED[row["data"].partition("-")[0]][1]
+        found, real = row["figures"], row["real"]
+        print(
+            f"| {row['data']} | {row['model']} | {row['seed']} | {row['minutes']:g} | {row['steps']:,} | "
+            f"{found[by]:.3f} ({real.get(by, float('nan')):.3f}) | {found['unique']:.3f} ({real['unique']:.3f}) | "
+            f"{found.get('test_nats', float('nan')):.3f} | {_equal(row, likely.get((row['data'], row['seed'])), by)} |"
+        )
+    print("\nIn brackets: real sentences. Judged: accepted by the grammar, or NLL by the oracle, in nats a token.")
+
+
+def _equal(row: dict[str, Any], sweep: dict[str, dict[str, float]] | None, by: str) -> str:
+    """Return maximum likelihood's figures at the temperature at which it is nearest to a row by this figure."""
+    if sweep is None or row["model"] == "text_mle":
+        return ""
+    heat, found = min(sweep.items(), key=lambda each: abs(each[1][by] - row["figures"][by]))
+    return f"{heat}, {found[by]:.3f}, {found['unique']:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Language models: by maximum likelihood, and as generators of GANs."""
