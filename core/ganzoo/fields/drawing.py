@@ -64,15 +64,17 @@ def lines(
     across = np.linspace(0, 1, length) if length > 1 else np.array([0.5])
     blocks = [(0.0, wide, "data", real[: wide * rows])] if real is not None and wide else []
     blocks.append((wide * (1 + margin) + gap * bool(wide), columns, "samples", samples))
-    for start, across_panels, title, shown in blocks:
-        for index, sample in enumerate((shown - low) / ((high - low) or 1.0)):
-            left = start + index % across_panels * (1 + margin)
-            bottom = -(index // across_panels) * (1 + margin)
+    for start, panels, title, series in blocks:
+        for index, sample in enumerate((series - low) / ((high - low) or 1.0)):
+            left = start + index % panels * (1 + margin)
+            bottom = -(index // panels) * (1 + margin)
             axes.plot([left, left + 1, left + 1, left, left], [bottom, bottom, bottom + 1, bottom + 1, bottom], "0.85")
             for channel, values in enumerate(sample):
                 label = caption(names[channel]) if names and not index and title == "samples" else None
                 mark = "" if length > 1 else "."
-                axes.plot(left + across, bottom + values, mark + "-", color=f"C{channel % 10}", linewidth=1, label=label)
+                axes.plot(
+                    left + across, bottom + values, mark + "-", color=f"C{channel % 10}", linewidth=1, label=label
+                )
         axes.text(start, 1 + margin, title if wide else "", fontsize=9)
         bottom = -(rows - 1) * (1 + margin) - 0.02
         for step in {0, length - 1}:
