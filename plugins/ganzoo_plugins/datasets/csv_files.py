@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ganzoo import UserError
 from ganzoo.files import open_regular, read_csv
 
-__all__ = ["MISSING", "Columns", "read_columns"]
+__all__ = ["MISSING", "Columns", "number", "read_columns"]
 
 MOST = 2**27
 """Bytes of a CSV file."""
@@ -57,7 +57,7 @@ class Columns:
         if isinstance(found, np.ndarray) and found.dtype.kind in "biuf":
             values = found.astype(np.float64)
         else:
-            values = np.array([_number(cell) for cell in found], np.float64)
+            values = np.array([number(cell) for cell in found], np.float64)
         if (wrong := np.isinf(values)).any():
             row = int(wrong.argmax())
             cell = str(found[row]).strip()
@@ -68,7 +68,7 @@ class Columns:
         return values
 
 
-def _number(cell: Any) -> float:
+def number(cell: Any) -> float:
     """Return a cell as a number: nan if it is missing, and an infinity if it is none."""
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return float("nan")
@@ -96,7 +96,7 @@ def _csv(path: Path) -> Columns:
         raise UserError(f"{path} is separated by {other[0]!r}; write it with commas between, and points in numbers")
     if "" in names or len(set(names)) < len(names):
         raise UserError(f"the first line of {path} has to name the columns, each by a name of its own")
-    if all(isfinite(_number(name)) for name in names):
+    if all(isfinite(number(name)) for name in names):
         raise UserError(f"the first line of {path} has to name the columns, and here it has numbers alone")
     lines: list[int] = []
     cells: list[list[str]] = [[] for _ in names]

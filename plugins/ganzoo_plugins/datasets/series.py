@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganzoo import Batch, Dataset, DatasetConfig, DataSpec, Label, Sequence, TensorDataset, UserError
 from ganzoo.files import read_arrays
-from ganzoo_plugins.datasets.csv_files import Columns, read_columns
+from ganzoo_plugins.datasets.csv_files import Columns, number, read_columns
 
 __all__ = ["Series", "SeriesConfig", "Waves", "WavesConfig"]
 
@@ -183,14 +183,15 @@ def _table(path: Path, config: SeriesConfig) -> tuple[Columns, NDArray[np.bool_]
 
 def _times(columns: Columns, name: str) -> NDArray[np.float64]:
     """Return a column of numbers, or of dates as seconds; what has no time zone is taken as UTC."""
-    try:
-        times = columns.numbers(name)
-    except UserError:
-        times = np.array([_seconds(text) for text in columns.texts(name)])
-    if (wrong := np.isnan(times)).any():
-        row = int(wrong.argmax())
+    texts = columns.texts(name)
+    times = np.array([number(text) for text in texts])
+    if not (known := np.isfinite(times)).all():
+        times = np.array([_seconds(text) for text in texts])
+        known |= np.isfinite(times)
+    if not np.isfinite(times).all():
+        row = int((np.isnan(times) if known.all() else ~known).argmax())
         raise UserError(
-            f"{columns.where(row)}: its {name} is {columns.texts(name)[row][:40]!r}, neither a number nor a date such "
+            f"{columns.where(row)}: its {name} is {texts[row][:40]!r}, neither a number nor a date such "
             "as 2026-01-31T12:00"
         )
     return times

@@ -88,19 +88,18 @@ class Marginal(_Distance):
         return wasserstein(*rows) / rows[1].std(1, correction=0).clamp(min=1e-12)
 
 
-class Autocorrelation(_Distance):
+class AutocorrelationConfig(MetricConfig):
+    """Settings of :class:`Autocorrelation`."""
+
+    lags: int = Field(32, ge=1, description="largest lag, in steps; at most the length of the series less one")
+
+
+class Autocorrelation(_Distance[AutocorrelationConfig]):
     """Mean absolute difference of the autocorrelations at the lags 1 .. ``lags``, 0 .. 2; 0 is best.
 
     The autocorrelation at lag k is the mean over all series and steps of (x_t - m)(x_{t+k} - m), over the variance,
     with the mean m and the variance of the channel over all of them.
     """
-
-    class Config(MetricConfig):
-        """The settings of :class:`Autocorrelation`."""
-
-        lags: int = Field(32, ge=1, description="largest lag, in steps; at most the length of the series less one")
-
-    config: Config
 
     def compare(self, drawn: Tensor, real: Tensor) -> Tensor:
         return (autocorrelations(drawn, self.config.lags) - autocorrelations(real, self.config.lags)).abs().mean(1)
@@ -123,7 +122,14 @@ def autocorrelations(series: Tensor, lags: int) -> Tensor:
     return torch.stack(found, 1)
 
 
-class TSTR(_OfSeries[Settings]):
+class TSTRConfig(MetricConfig):
+    """Settings of :class:`TSTR`."""
+
+    steps: int = Field(300, ge=1, le=100_000, description="training steps of the network")
+    context: int = Field(8, ge=1, description="steps that a prediction is made from")
+
+
+class TSTR(_OfSeries[TSTRConfig]):
     """Train on synthetic, test on real: what a small network that learns from drawn series is worth on real ones.
 
     Of Esteban et al. (arXiv:1706.02633, section 4). If the series are drawn for a label of the data, the network is a
@@ -134,15 +140,7 @@ class TSTR(_OfSeries[Settings]):
 
     better: ClassVar = {"accuracy": "higher", "error": "lower"}
 
-    class Config(MetricConfig):
-        """The settings of :class:`TSTR`."""
-
-        steps: int = Field(300, ge=1, le=100_000, description="training steps of the network")
-        context: int = Field(8, ge=1, description="steps that a prediction is made from")
-
-    config: Config
-
-    def __init__(self, config: Config, dataset: Dataset) -> None:
+    def __init__(self, config: TSTRConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self.label = next((field for field in dataset.spec.fields[1:] if isinstance(field, Label)), None)
         self._classified = False  # whether the last series were drawn for the label

@@ -52,7 +52,7 @@ def test_the_kit_checks_it(model: str) -> None:
     check(model)
 
 
-@pytest.mark.parametrize("name", ["waves", "words", "people"])
+@pytest.mark.parametrize("name", ["tones", "words", "people"])
 def test_the_kit_checks_its_data(name: str) -> None:
     check(f"dataset:{name}")
 

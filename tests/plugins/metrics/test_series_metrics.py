@@ -23,13 +23,14 @@ def test_marginal_is_the_wasserstein_distance_in_standard_deviations():
     drawn = torch.rand(20, 2, 9, generator=RANDOM)
     real = data[metric._halves[0]].double().numpy()
     expected = [
-        scipy.stats.wasserstein_distance(drawn[:, i].flatten().double(), real[:, i].ravel()) / real[:, i].std()
+        scipy.stats.wasserstein_distance(drawn[:, i].numpy().ravel(), real[:, i].ravel()) / real[:, i].std()
         for i in range(2)
     ]
     found = metric(drawn, {})
     assert found["mean"] == pytest.approx(np.mean(expected))
     assert found["worst"] == pytest.approx(max(expected))
-    shifted = metric.compare(torch.from_numpy(real) + real.std((0, 2))[None, :, None], torch.from_numpy(real))
+    held = torch.from_numpy(real)
+    shifted = metric.compare(held + held.std((0, 2), keepdim=True, correction=0), held)
     torch.testing.assert_close(shifted, torch.ones(2, dtype=torch.float64))
 
 
@@ -49,7 +50,7 @@ def test_autocorrelation_sees_the_order_and_marginal_does_not(waves):
     real = waves.batch(torch.arange(400), RANDOM)["x"]
     mixed = real[:, :, torch.randperm(32, generator=RANDOM)]
     autocorrelation, marginal = (cls(cls.Config(), waves) for cls in (Autocorrelation, Marginal))
-    assert autocorrelation(mixed, {})["mean"] > 5 * autocorrelation(real, {})["mean"]
+    assert autocorrelation(mixed, {})["mean"] > 2 * autocorrelation(real, {})["mean"]
     assert marginal(mixed, {})["mean"] == pytest.approx(marginal(real, {})["mean"])
     assert autocorrelation.reference()["mean"] < 0.05
 
