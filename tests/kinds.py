@@ -44,7 +44,7 @@ SPECS = """
 @hookimpl
 def ganzoo_specs():
     return [
-        Spec("dataset", "waves", "Sine waves of two channels.", "kinds:Waves"),
+        Spec("dataset", "tones", "Sine waves of two channels.", "kinds:Waves"),
         Spec("dataset", "words", "Numbers as words.", "kinds:Words"),
         Spec("dataset", "people", "A table.", "kinds:People"),
         Spec("model", "wave_gan", "A 1-D WGAN.", "kinds:WaveGAN"),
@@ -74,7 +74,7 @@ class Waves(TensorDataset[DatasetConfig]):
         classes = torch.arange(200) % 3
         angle = phase + 2 * torch.pi * (1 + classes)[:, None] * time
         field = Sequence(2, 32, (-2.0, 2.0), ("left", "right"))
-        spec = DataSpec("waves", (field, Label(3)), 200)
+        spec = DataSpec("tones", (field, Label(3)), 200)
         TensorDataset.__init__(self, spec, {"x": 2 * torch.stack([angle.sin(), angle.cos()], 1), "y": classes})
 
 
@@ -156,7 +156,7 @@ class WaveGAN(AdversarialTrainer[TinyConfig, Sequence]):
     """A conditional one-dimensional WGAN."""
 
     conditional = True
-    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "waves"}, "loss": {"name": "wgan_gp"}}
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "tones"}, "loss": {"name": "wgan_gp"}}
 
     def build_generator(self, sample: Sequence) -> Generator:
         return WaveGenerator(self.config.width, sample, self.conditions)
@@ -297,7 +297,7 @@ class Smoother(Trainer[TrainerConfig]):
     """A network that takes data and draws nothing: trained to return what it is given."""
 
     samples = (Sequence,)
-    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "waves"}}
+    defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "data": {"name": "tones"}}
 
     def __init__(self, config: Any, data: DataSpec, loss: Any, regularizers: Any) -> None:
         super().__init__(config, data, loss, regularizers)

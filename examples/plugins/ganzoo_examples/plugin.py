@@ -32,7 +32,7 @@ _OFFERED = (
     ("optimizer", "lion", "Lion: steps by the sign", "lion:LionOptimizer", _LION),
     ("schedule", "restarts", "Half a cosine, several times", "restarts:Restarts", _SGDR),
     ("dataset", "marks", "Squares and disks, small and large", "marks:Marks"),
-    ("dataset", "waves", "Sine waves of two channels", "signals:Waves"),
+    ("dataset", "tones", "Sine waves of two channels", "signals:Waves"),
     ("dataset", "words", "The numbers from one to nine in letters", "signals:Words"),
     ("dataset", "spheres", "Point clouds on spheres", "cloud_gan:Spheres"),
     ("metric", "pair_distance", "How far samples are from each other", "pair_distance:PairDistance"),

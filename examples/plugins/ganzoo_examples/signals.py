@@ -15,7 +15,7 @@ class Waves(TensorDataset):
         random = torch.Generator().manual_seed(0)
         phase, periods = torch.rand(1000, 2, 1, generator=random), torch.randint(1, 4, (1000, 1, 1), generator=random)
         waves = (2 * torch.pi * (phase + periods * torch.linspace(0, 1, 32))).sin()
-        spec = DataSpec("waves", (Sequence(2, 32, (-1, 1), ("left", "right")),), 1000)
+        spec = DataSpec("tones", (Sequence(2, 32, (-1, 1), ("left", "right")),), 1000)
         super().__init__(spec, {"x": waves})
 
 

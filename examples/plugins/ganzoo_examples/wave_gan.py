@@ -68,7 +68,7 @@ class WaveGAN(AdversarialTrainer[WaveGANConfig, Sequence]):
     defaults = {
         "steps": 5_000,
         "batch_size": 64,
-        "data": {"name": "ganzoo-examples/waves"},
+        "data": {"name": "ganzoo-examples/tones"},
         "loss": {"name": "wgan_gp"},
     }
     presets = {"tiny": {"model": {"width": 8, "latent_dim": 4}}}

@@ -116,4 +116,16 @@ def ganzoo_specs() -> list[Spec]:
             "mnist5k's digits and the same thickened, inverted or colored: two domains with held-out pairs",
             f"{_HERE}.styles:MnistStyles",
         ),
+        Spec(
+            "dataset",
+            "waves",
+            "mixtures of sines of known amplitude, frequency and phase, with classes or without",
+            f"{_HERE}.series:Waves",
+        ),
+        Spec(
+            "dataset",
+            "series",
+            "your own series: windows of the columns of a CSV, Parquet or .npy file",
+            f"{_HERE}.series:Series",
+        ),
     ]

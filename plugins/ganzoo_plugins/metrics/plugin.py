@@ -120,4 +120,24 @@ def ganzoo_specs() -> Iterable[Spec]:
             "distance of translations from their true counterparts, and how often the own one is the nearest",
             f"{_HERE}.translation:Translation",
         ),
+        Spec(
+            "metric",
+            "marginal",
+            "Wasserstein-1 distance of the values of series, channel by channel",
+            f"{_HERE}.series:Marginal",
+        ),
+        Spec(
+            "metric",
+            "autocorrelation",
+            "difference of the autocorrelations of series",
+            f"{_HERE}.series:Autocorrelation",
+            "Quant GANs: Deep Generation of Financial Time Series, arXiv:1907.06673",
+        ),
+        Spec(
+            "metric",
+            "tstr",
+            "train on synthetic, test on real: what a network that learns from drawn series is worth on real ones",
+            f"{_HERE}.series:TSTR",
+            "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs, arXiv:1706.02633",
+        ),
     ]

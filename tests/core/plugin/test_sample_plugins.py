@@ -30,7 +30,7 @@ MODULES = sorted((SAMPLES / "ganzoo_examples").glob("*.py"))
 KINDS = {
     **dict.fromkeys(("d2gan", "infogan_fc", "progressive", "progressive_digits"), "model"),
     **dict.fromkeys(("wave_gan", "word_gan", "cloud_gan"), "model"),
-    **dict.fromkeys(("marks", "waves", "words", "spheres"), "dataset"),
+    **dict.fromkeys(("marks", "tones", "words", "spheres"), "dataset"),
     "relativistic_average": "loss",
     "l2": "regularizer",
     "lion": "optimizer",
