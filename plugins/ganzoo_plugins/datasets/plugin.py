@@ -96,4 +96,35 @@ def ganzoo_specs() -> list[Spec]:
             "mnist5k's digits and the same thickened, inverted or colored: two domains with held-out pairs",
             f"{_HERE}.styles:MnistStyles",
         ),
+        Spec(
+            "dataset",
+            "table",
+            "a table of your own: numbers, categories and missing values of a CSV or Parquet file",
+            f"{_HERE}.table:TableFile",
+        ),
+        Spec(
+            "dataset",
+            "iris",
+            "150 iris flowers of three species: a table of 4 numbers and a category; comes with the installation",
+            f"{_HERE}.table:Iris",
+        ),
+        Spec(
+            "dataset",
+            "wine",
+            "178 wines of three growers: a table of 13 numbers and a category; comes with the installation",
+            f"{_HERE}.table:Wine",
+        ),
+        Spec(
+            "dataset",
+            "breast_cancer",
+            "569 tumors, benign or malignant: a table of 30 numbers and a category; comes with the installation",
+            f"{_HERE}.table:BreastCancer",
+        ),
+        Spec(
+            "dataset",
+            "diabetes",
+            "442 patients and how far their disease went: a table of 10 numbers and a category; comes with the "
+            "installation",
+            f"{_HERE}.table:Diabetes",
+        ),
     ]
