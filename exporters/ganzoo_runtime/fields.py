@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
-from .rules import need, numbers, value_range
+from .rules import need, numbers, pair, value_range
 from .tables import check_table, structured, table_rows
 from .text import NAME, fits
 
@@ -63,6 +63,7 @@ def check_field(field: Document) -> None:
 def stored(samples: Array, field: Document) -> Array:
     """Return samples [N, ...] as files hold them: as they are, tokens as whole numbers, tables as named columns.
 
+    Sequences with units are named columns too, [N, L] a channel.
     Named columns are those of NumPy's structured arrays. What is stored already stays as it is.
     """
     return samples if samples.dtype.names else kind_of(field).stored(samples, field)
@@ -143,9 +144,29 @@ def _rectangles(random: Random, field: Document, n: int) -> NDArray[np.float32]:
 
 
 def _sequence(field: Document) -> None:
-    need(len(field["shape"]) == 2, f"{field['name']!r} is no sequence of channels")
-    value_range(field, f"{field['name']!r}")
-    _names(field, field["shape"][0], "a channel")
+    name, shape, units = field["name"], field["shape"], field.get("units", [])
+    need(len(shape) == 2, f"{name!r} is no sequence of channels")
+    value_range(field, f"{name!r}")
+    _names(field, shape[0], "a channel")
+    need(isinstance(units, list) and len(units) in (0, shape[0]), f"{name!r} has units, but not of each channel")
+    for each in units:
+        low, high = pair(each, f"a channel's units of {name!r}")
+        need(low < high, f"a channel's units of {name!r} do not run from a lower to a higher number")
+    right = not units or ("" not in field["names"] and len({*field["names"]}) == len(field["names"]))
+    need(right, f"two channels of {name!r} have one name, or one has none")
+
+
+def _stored_sequence(samples: Array, field: Document) -> Array:
+    """Return the channels by name in their units, float32 [N, L] each; without units the samples as they are."""
+    if not (units := field.get("units")):
+        return samples
+    (start, stop), names = field["range"], field["names"] or [f"channel_{i}" for i in range(len(units))]
+    share = (samples.astype(np.float64) - start) / (stop - start)
+    channels = {
+        name: (low + share[:, index] * (high - low)).astype(np.float32)
+        for index, (name, (low, high)) in enumerate(zip(names, units, strict=True))
+    }
+    return structured(channels)
 
 
 def _tokens(field: Document) -> None:
@@ -206,7 +227,7 @@ KINDS: Mapping[str, Kind] = {
     "image": Kind(_image, ("float32", "uint8")),
     "points": Kind(_vector),
     "scores": Kind(),
-    "sequence": Kind(_sequence),
+    "sequence": Kind(_sequence, stored=_stored_sequence),
     "tokens": Kind(_tokens, ("float32", "int64"), check=_check_tokens, stored=_stored_tokens),
     "table": Kind(check_table, stored=table_rows),
 }

@@ -110,16 +110,20 @@ def write_parquet(path: Path, pieces: Pieces, n: int, signature: Mapping[str, An
 def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write a CSV file, UTF-8 with a header: a row for each sample, labels and attributes last.
 
-    A column of vectors is one of numbers for each of their elements: ``sample_0``, ``sample_1`` ... A missing number is
-    an empty cell. A text that a spreadsheet would take for a formula, as it begins with =, +, - or @ and is no number,
-    is written behind an apostrophe.
+    A column of vectors is one of numbers for each of their elements: ``sample_0``, ``sample_1`` ... A sequence has a
+    row for each of its steps: ``sample`` and ``step``, which count from 0, and the channels. A missing
+    number is an empty cell. A text that a spreadsheet would take for a formula, as it begins with =, +, - or @ and is no
+    number, is written behind an apostrophe.
     """
     _no_images(signature)
+    steps, first = signature["output"]["kind"] == "sequence", 0
     with _complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         for samples, inputs in pieces:
             columns: dict[str, Sequence[str]] = {}
-            for name, values in _columns(samples, inputs, signature).items():
+            found = _steps(samples, inputs, signature, first) if steps else _columns(samples, inputs, signature)
+            first += len(samples)
+            for name, values in found.items():
                 if values.dtype.kind == "O":
                     values = np.where(values == None, "", values.astype(str))  # noqa: E711
                 texts = values.reshape(len(values), -1).astype(str).T.tolist()  # the shortest that is the same float32
@@ -215,6 +219,26 @@ def _columns(
             free += "_"
         columns[free] = inputs[name]
     return columns
+
+
+def _steps(
+    samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]], signature: Mapping[str, Any], first: int
+) -> dict[str, NDArray[Any]]:
+    """Return sequences, numbered from ``first``, as a table with a row for each step."""
+    output = signature["output"]
+    (n, (channels, length)), samples = (len(samples), output["shape"]), stored(samples, output)
+    numbers = {"sample": np.repeat(np.arange(first, first + n), length), "step": np.tile(np.arange(length), n)}
+    if names := samples.dtype.names:
+        values = [(name, samples[name].reshape(-1)) for name in names]
+    else:
+        names = output["names"] or [f"channel_{index}" for index in range(channels)]
+        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(names)]
+    values += [(name, np.repeat(inputs[name], length, axis=0)) for name in _conditions(signature)]
+    for name, column in values:  # a channel or a condition may be called like what stands before it
+        while name in numbers:
+            name += "_"
+        numbers[name] = column
+    return numbers
 
 
 def _missing(signature: Mapping[str, Any]) -> dict[str, bool]:

@@ -39,29 +39,52 @@ def lines(
     columns: int | None = None,
     range: tuple[float, float] | None = None,
     names: Sequence[str] = (),
+    real: NDArray[Any] | None = None,
+    units: Sequence[tuple[float, float]] = (),
 ) -> NDArray[np.uint8]:
     """Draw series [N, C, L], a panel each in so many columns or 4, with a line for each channel.
 
-    All panels have one scale: ``range``, or that of the values.
+    All panels have one scale: ``range``, or that of the values. ``real`` series stand on the left, 4 in each row. The
+    ends of the scale are written at the axis in the channels' ``units``; where these differ, behind the names.
     """
     n, channels, length = samples.shape
     finite = samples[np.isfinite(samples)]
     low, high = range or ((float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0))
     columns = max(1, min(n, columns or 4))
     rows = -(-n // columns)
-    made, axes = figure(2.4 * columns, 1.6 * rows + 0.4 * bool(names))
+    wide = 0 if real is None or not len(real) else min(columns, 4, len(real))
+    if len({*units}) > 1:
+        names = [
+            f"{names[index] if names else f'channel {index}'}, {least:.4g} to {most:.4g}"
+            for index, (least, most) in enumerate(units)
+        ]
+    margin, gap = 0.1, 0.3
+    made, axes = figure(2.4 * (columns + wide) + 0.4, 1.6 * rows + 0.4 * bool(names) + 0.6)
     # One pair of axes for all panels: with a pair each, matplotlib takes a second for a picture.
-    margin = 0.1
-    heights = (samples - low) / ((high - low) or 1.0)
     across = np.linspace(0, 1, length) if length > 1 else np.array([0.5])
-    for index, sample in enumerate(heights):
-        left, bottom = index % columns * (1 + margin), -(index // columns) * (1 + margin)
-        axes.plot([left, left + 1, left + 1, left, left], [bottom, bottom, bottom + 1, bottom + 1, bottom], "0.85")
-        for channel, values in enumerate(sample):
-            label = caption(names[channel]) if names and not index else None
-            mark = "" if length > 1 else "."
-            axes.plot(left + across, bottom + values, mark + "-", color=f"C{channel % 10}", linewidth=1, label=label)
-    axes.set(xlim=(-margin, columns * (1 + margin)), ylim=(-(rows - 1) * (1 + margin) - margin, 1 + margin))
+    blocks = [(0.0, wide, "data", real[: wide * rows])] if real is not None and wide else []
+    blocks.append((wide * (1 + margin) + gap * bool(wide), columns, "samples", samples))
+    for start, across_panels, title, shown in blocks:
+        for index, sample in enumerate((shown - low) / ((high - low) or 1.0)):
+            left = start + index % across_panels * (1 + margin)
+            bottom = -(index // across_panels) * (1 + margin)
+            axes.plot([left, left + 1, left + 1, left, left], [bottom, bottom, bottom + 1, bottom + 1, bottom], "0.85")
+            for channel, values in enumerate(sample):
+                label = caption(names[channel]) if names and not index and title == "samples" else None
+                mark = "" if length > 1 else "."
+                axes.plot(
+                    left + across, bottom + values, mark + "-", color=f"C{channel % 10}", linewidth=1, label=label
+                )
+        axes.text(start, 1 + margin, title if wide else "", fontsize=9)
+        bottom = -(rows - 1) * (1 + margin) - 0.02
+        for step in {0, length - 1}:
+            place = start + (step / (length - 1) if length > 1 else 0.5)
+            axes.text(place, bottom, f"{step}", fontsize=7, ha="center", va="top")
+    if len({*units}) <= 1:
+        for place, number in zip((0, 1), units[0] if units else (low, high), strict=True):
+            axes.text(-0.03, place, f"{number:.4g}", fontsize=7, ha="right", va="bottom" if not place else "top")
+    right = blocks[-1][0] + columns * (1 + margin)
+    axes.set(xlim=(-4 * margin, right), ylim=(-(rows - 1) * (1 + margin) - 2.5 * margin, 1 + 3 * margin))
     axes.set_axis_off()
     if names:
         made.legend(loc="outside upper center", ncols=min(channels, 6))

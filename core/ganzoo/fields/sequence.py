@@ -21,7 +21,9 @@ __all__ = ["Sequence"]
 class Sequence(Field):
     """Channels over time, float32 [channels, length] with values in ``range``; ``names`` are those of the channels.
 
-    A data set holds them in that range, and networks see and return them so.
+    A data set holds them in that range, and networks see and return them so. ``units`` are what the ends of the range
+    stand for, (low, high) for each channel: files and pictures show such numbers, and :meth:`stored` gives the channels
+    in them by name, ``channel_0`` ... where they have none.
     """
 
     channels: int
@@ -29,6 +31,7 @@ class Sequence(Field):
     range: tuple[float, float] = (-1.0, 1.0)
     names: tuple[str, ...] = ()
     name: str = "x"
+    units: tuple[tuple[float, float], ...] = ()
 
     kind: ClassVar[str] = "sequence"
     shown: ClassVar[int] = 16
@@ -44,14 +47,16 @@ class Sequence(Field):
         return f"sequences of {self.channels} channel{'s' * (self.channels > 1)} and {self.length} steps"
 
     def to_json(self) -> dict[str, Any]:
-        """Add the range and the channels' names."""
-        return {**super().to_json(), "range": list(self.range), "names": list(self.names)}
+        """Add the range, the channels' names, and their units if they have any."""
+        data = {**super().to_json(), "range": list(self.range), "names": list(self.names)}
+        return data | ({"units": [list(each) for each in self.units]} if self.units else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         """Read what :meth:`to_json` wrote."""
         (channels, length), (low, high) = shape, data["range"]
-        return cls(channels, length, (float(low), float(high)), tuple(data["names"]), name)
+        units = tuple((float(least), float(most)) for least, most in data.get("units", ()))
+        return cls(channels, length, (float(low), float(high)), tuple(data["names"]), name, units)
 
     def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
         """Return numbers of the range, each by itself."""
@@ -67,10 +72,10 @@ class Sequence(Field):
 
     def packed(self, count: int) -> Sequence:
         """Join the channels."""
-        return replace(self, channels=count * self.channels, names=())
+        return replace(self, channels=count * self.channels, names=(), units=count * self.units)
 
     def picture(
         self, samples: NDArray[Any], real: NDArray[Any] | None = None, columns: int | None = None
     ) -> NDArray[np.uint8]:
-        """Draw a panel for each sample, a line for each channel."""
-        return drawing.lines(samples, columns, self.range, self.names)
+        """Draw a panel for each sample, a line for each channel, beside as many rows of panels of real ones."""
+        return drawing.lines(samples, columns, self.range, self.names, real, self.units)

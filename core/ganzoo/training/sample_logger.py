@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from ganzoo.data.dataset import Dataset
@@ -42,8 +41,7 @@ class SampleLogger:
         self.real: NDArray[Any] | None = None
         field, sample = self.signature.output, dataset.spec.sample
         if self.drawable and field.kind == sample.kind and not isinstance(field, Image):  # what a grid has no place for
-            shown = torch.arange(min(len(dataset), field.shown))
-            real = dataset.batch(shown, torch.Generator().manual_seed(0))[sample.name]
+            real = dataset.examples(field.shown)[sample.name]
             self.real = loop.trainer.scaled(sample).encode(real).numpy()
 
     @property

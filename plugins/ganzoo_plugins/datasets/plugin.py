@@ -98,6 +98,18 @@ def ganzoo_specs() -> list[Spec]:
         ),
         Spec(
             "dataset",
+            "waves",
+            "mixtures of sines of known amplitude, frequency and phase, with classes or without",
+            f"{_HERE}.series:Waves",
+        ),
+        Spec(
+            "dataset",
+            "series",
+            "your own series: windows of the columns of a CSV, Parquet or .npy file",
+            f"{_HERE}.series:Series",
+        ),
+        Spec(
+            "dataset",
             "table",
             "a table of your own: numbers, categories and missing values of a CSV or Parquet file",
             f"{_HERE}.table:TableFile",

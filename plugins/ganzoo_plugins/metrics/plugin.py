@@ -88,6 +88,26 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
+            "marginal",
+            "Wasserstein-1 distance of the values of series, channel by channel",
+            f"{_HERE}.series:Marginal",
+        ),
+        Spec(
+            "metric",
+            "autocorrelation",
+            "difference of the autocorrelations of series",
+            f"{_HERE}.series:Autocorrelation",
+            "Quant GANs: Deep Generation of Financial Time Series, arXiv:1907.06673",
+        ),
+        Spec(
+            "metric",
+            "tstr",
+            "train on synthetic, test on real: what a network that learns from drawn series is worth on real ones",
+            f"{_HERE}.series:TSTR",
+            "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs, arXiv:1706.02633",
+        ),
+        Spec(
+            "metric",
             "column_shapes",
             "how alike the distribution of each column of a table is to the data's",
             f"{_HERE}.tables:ColumnShapes",
