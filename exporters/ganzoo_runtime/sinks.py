@@ -111,9 +111,9 @@ def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     """Write a CSV file, UTF-8 with a header: a row for each sample, labels and attributes last.
 
     A column of vectors is one of numbers for each of their elements: ``sample_0``, ``sample_1`` ... A sequence has a
-    row for each of its steps: ``sample`` and ``step``, which count from 0, and the channels. A missing
-    number is an empty cell. A text that a spreadsheet would take for a formula, as it begins with =, +, - or @ and is no
-    number, is written behind an apostrophe.
+    row for each of its steps: ``sample`` and ``step``, which count from 0, and the channels. A missing number is
+    an empty cell. A text that a spreadsheet would take for a formula, as it begins with =, +, - or @ and is no number,
+    is written behind an apostrophe.
     """
     _no_images(signature)
     steps, first = signature["output"]["kind"] == "sequence", 0

@@ -46,9 +46,7 @@ class WavesConfig(DatasetConfig):
             if not 0 < low <= high <= 1e6:
                 raise ValueError(f"{name} is a lowest and a highest number above 0, not {low:g} and {high:g}")
         if self.frequency[1] > self.length / 2:
-            raise ValueError(
-                f"{self.length} steps cannot show {self.frequency[1]:g} periods; two steps each are needed"
-            )
+            raise ValueError(f"{self.length} steps cannot show {self.frequency[1]:g} periods; two steps each are needed")
         if self.size * self.channels * self.length * self.sines > _MOST:
             raise ValueError(f"size, channels, length and sines make more than {_MOST:,} numbers")
         return self

@@ -38,9 +38,7 @@ class _OfSeries(Metric[Settings]):
         """Refuse a network that draws anything else than such series."""
         super().check(signature)
         if signature.output.shape != self.dataset.spec.sample.shape:
-            raise UserError(
-                f"it compares series of the data's shape, and this model draws {signature.output.describe()}"
-            )
+            raise UserError(f"it compares series of the data's shape, and this model draws {signature.output.describe()}")
 
     @cached_property
     def _halves(self) -> tuple[Tensor, Tensor]:
