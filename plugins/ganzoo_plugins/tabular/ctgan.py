@@ -177,6 +177,15 @@ class CTGAN(AdversarialTrainer[CTGANConfig, Table]):
         "loss": {"name": "wgan_gp"},
         "data": {"name": "iris"},
     }
+    presets = {
+        "small": {
+            "steps": 1_500,
+            "batch_size": 200,
+            "ema": 0.99,
+            "lr_schedule": "linear",
+            "model": {"optimizer": {"name": "adam", "lr": 1e-3, "betas": (0.5, 0.9)}},
+        }
+    }
 
     def build_generator(self, sample: Table) -> Generator:
         config = self.config
