@@ -21,6 +21,7 @@ from ganzoo import (
     Scores,
     Signature,
     Table,
+    UserError,
     draw_latent,
 )
 
@@ -48,9 +49,9 @@ class RowGenerator(Generator):
     """Latent [N, L], uniform noise ``u`` and the category that is asked for to rows [N, D].
 
     Each hidden layer's output is joined to its input (section 4.4). Numbers end in a tanh; categories and modes in a
-    Gumbel softmax, whose noise is made of ``u``: the row is a draw from the network's probabilities, and with a
-    truncation of 0 nearly their most likely one. ``y`` has a number for each category of each column and is one-hot;
-    where all are 0, a column and its category are drawn by the last number of ``u``, as often as the data has it.
+    Gumbel softmax, whose noise is made of ``u``: the row is a draw from the network's probabilities. ``y`` has a number
+    for each category of each column and is one-hot; where all are 0, a column and its category are drawn by the last
+    number of ``u``, as often as the data has it.
     """
 
     lower: Tensor
@@ -60,7 +61,8 @@ class RowGenerator(Generator):
         self.choices = [part for part, choice in sample.blocks() if choice]
         self.columns = [(column, part) for column, part in sample.parts() if column.categories]
         names = tuple(f"{column.name}={each}" for column, _ in self.columns for each in column.categories)
-        asked = (Attributes(len(names), names, ((0.0,) * len(names),)),) if names else ()
+        if len({*names}) < len(names):
+            raise UserError("two categories would be asked for by one name, COLUMN=CATEGORY; rename a column with an =")
         noise = sum(part.stop - part.start for part in self.choices) + bool(names)
         super().__init__(
             Signature((Latent((latent_dim,)), *((Latent((noise,), "uniform", "u"),) if noise else ()), *asked), sample)
@@ -198,12 +200,9 @@ class CTGAN(AdversarialTrainer[CTGANConfig, Table]):
         # The condition stands behind each row: columns of their own, for what packs rows and draws penalties.
         row = self.data.sample
         assert isinstance(row, Table)
-        asked = tuple(
-            Column(f"{column.name} asked for", categories=column.categories)
-            for column in row.columns
-            if column.categories
-        )
-        joined = replace(row, columns=row.columns + asked)
+        asked = [Column("", categories=column.categories) for column in row.columns if column.categories]
+        named = tuple(replace(column, name=str(number)) for number, column in enumerate([*row.columns, *asked]))
+        joined = replace(row, columns=named)
         return RowCritic(self.config.hidden, self.config.dropout, joined.packed(self.config.pack))
 
     def to(self, device: torch.device) -> None:
