@@ -64,10 +64,10 @@ def lines(
     across = np.linspace(0, 1, length) if length > 1 else np.array([0.5])
     blocks = [(0.0, wide, "data", real[: wide * rows])] if real is not None and wide else []
     blocks.append((wide * (1 + margin) + gap * bool(wide), columns, "samples", samples))
-    for start, across_panels, title, shown in blocks:
-        for index, sample in enumerate((shown - low) / ((high - low) or 1.0)):
-            left = start + index % across_panels * (1 + margin)
-            bottom = -(index // across_panels) * (1 + margin)
+    for start, panels, title, series in blocks:
+        for index, sample in enumerate((series - low) / ((high - low) or 1.0)):
+            left = start + index % panels * (1 + margin)
+            bottom = -(index // panels) * (1 + margin)
             axes.plot([left, left + 1, left + 1, left, left], [bottom, bottom, bottom + 1, bottom + 1, bottom], "0.85")
             for channel, values in enumerate(sample):
                 label = caption(names[channel]) if names and not index and title == "samples" else None

@@ -46,7 +46,9 @@ class WavesConfig(DatasetConfig):
             if not 0 < low <= high <= 1e6:
                 raise ValueError(f"{name} is a lowest and a highest number above 0, not {low:g} and {high:g}")
         if self.frequency[1] > self.length / 2:
-            raise ValueError(f"{self.length} steps cannot show {self.frequency[1]:g} periods; two steps each are needed")
+            raise ValueError(
+                f"{self.length} steps cannot show {self.frequency[1]:g} periods; two steps each are needed"
+            )
         if self.size * self.channels * self.length * self.sines > _MOST:
             raise ValueError(f"size, channels, length and sines make more than {_MOST:,} numbers")
         return self
@@ -171,8 +173,8 @@ def _table(path: Path, config: SeriesConfig) -> tuple[Columns, NDArray[np.bool_]
         if (wrong := inside & (steps <= 0)).any():
             row = int(wrong.argmax()) + 1
             raise UserError(
-                f"{columns.where(row)}: its {config.time} is not after that of the row before; sort the rows, and if the "
-                "file holds several series name with data.group the column that tells them apart"
+                f"{columns.where(row)}: its {config.time} is not after that of the row before; sort the rows, and if "
+                "the file holds several series name with data.group the column that tells them apart"
             )
         if inside.any():
             broken[1:] |= steps > 1.5 * np.median(steps[inside])
@@ -188,8 +190,8 @@ def _times(columns: Columns, name: str) -> NDArray[np.float64]:
     if (wrong := np.isnan(times)).any():
         row = int(wrong.argmax())
         raise UserError(
-            f"{columns.where(row)}: its {name} is {columns.texts(name)[row][:40]!r}, neither a number nor a date such as "
-            "2026-01-31T12:00"
+            f"{columns.where(row)}: its {name} is {columns.texts(name)[row][:40]!r}, neither a number nor a date such "
+            "as 2026-01-31T12:00"
         )
     return times
 
@@ -214,8 +216,8 @@ def _units(name: str, values: NDArray[np.float64], path: Path) -> tuple[float, f
     # Samples are float32: a small change of a large number would come out as steps.
     if largest > 1e38 or high - low < 1000 * np.spacing(np.float32(largest)):
         raise UserError(
-            f"the column {name!r} of {path} has numbers from {low:.9g} to {high:.9g}, which float32 cannot tell apart or "
-            "hold; subtract their mean, and choose another unit"
+            f"the column {name!r} of {path} has numbers from {low:.9g} to {high:.9g}, which float32 cannot tell apart "
+            "or hold; subtract their mean, and choose another unit"
         )
     return low, high
 
@@ -223,7 +225,7 @@ def _units(name: str, values: NDArray[np.float64], path: Path) -> tuple[float, f
 def _starts(
     missing: NDArray[np.bool_], broken: NDArray[np.bool_], config: SeriesConfig, path: Path
 ) -> NDArray[np.int64]:
-    """Return the first rows of the windows: ``missing`` rows are in none, and none has a ``broken`` row but its first."""
+    """Return the first rows of the windows: no ``missing`` row is in one, and a ``broken`` row begins one."""
     rows, length = len(missing), config.length
     edges = np.flatnonzero(missing | broken | np.roll(missing, 1))
     runs = [(a, b) for a, b in pairwise((0, *edges.tolist(), rows)) if a < b and not missing[a]]

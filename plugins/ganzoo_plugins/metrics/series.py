@@ -38,7 +38,9 @@ class _OfSeries(Metric[Settings]):
         """Refuse a network that draws anything else than such series."""
         super().check(signature)
         if signature.output.shape != self.dataset.spec.sample.shape:
-            raise UserError(f"it compares series of the data's shape, and this model draws {signature.output.describe()}")
+            raise UserError(
+                f"it compares series of the data's shape, and this model draws {signature.output.describe()}"
+            )
 
     @cached_property
     def _halves(self) -> tuple[Tensor, Tensor]:
@@ -89,8 +91,8 @@ class Marginal(_Distance):
 class Autocorrelation(_Distance):
     """Mean absolute difference of the autocorrelations at the lags 1 .. ``lags``, 0 .. 2; 0 is best.
 
-    The autocorrelation at lag k is the mean over all series and steps of (x_t - m)(x_{t+k} - m), over the variance, with
-    the mean m and the variance of the channel over all of them.
+    The autocorrelation at lag k is the mean over all series and steps of (x_t - m)(x_{t+k} - m), over the variance,
+    with the mean m and the variance of the channel over all of them.
     """
 
     class Config(MetricConfig):

@@ -36,13 +36,13 @@ class RCGANConfig(AdversarialConfig):
     """Settings of RCGAN."""
 
     latent_dim: int = Field(5, ge=1, description="numbers of noise for each step")
-    hidden: int = Field(64, ge=1, description="size of the generator's state")
-    critic_hidden: int = Field(64, ge=1, description="size of the discriminator's state")
+    width: int = Field(64, ge=1, description="size of the generator's state")
+    discriminator_width: int = Field(64, ge=1, description="size of the discriminator's state")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=1e-3), description="optimizer of both")
 
 
 class Recurrent(nn.Module):
-    """Inputs [N, L, D] and conditions, which join those of each step, to [N, L, outputs]: an LSTM and a linear layer."""
+    """Inputs [N, L, D] and conditions, which join each step, to [N, L, outputs]: an LSTM and a linear layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, conditions: Conditions) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class RCGAN(AdversarialTrainer[RCGANConfig, Sequence]):
         super().__init__(config, data, loss, regularizers)
 
     def build_generator(self, sample: Sequence) -> Generator:
-        return RecurrentGenerator(self.config.latent_dim, self.config.hidden, self.conditions, sample)
+        return RecurrentGenerator(self.config.latent_dim, self.config.width, self.conditions, sample)
 
     def build_discriminator(self, sample: Sequence) -> Discriminator:
-        return RecurrentDiscriminator(self.config.critic_hidden, self.conditions, sample)
+        return RecurrentDiscriminator(self.config.discriminator_width, self.conditions, sample)

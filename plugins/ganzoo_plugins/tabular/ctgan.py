@@ -63,6 +63,7 @@ class RowGenerator(Generator):
         names = tuple(f"{column.name}={each}" for column, _ in self.columns for each in column.categories)
         if len({*names}) < len(names):
             raise UserError("two categories would be asked for by one name, COLUMN=CATEGORY; rename a column with an =")
+        asked = (Attributes(len(names), names, ((0.0,) * len(names),)),) if names else ()
         noise = sum(part.stop - part.start for part in self.choices) + bool(names)
         super().__init__(
             Signature((Latent((latent_dim,)), *((Latent((noise,), "uniform", "u"),) if noise else ()), *asked), sample)

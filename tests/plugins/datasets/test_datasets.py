@@ -55,7 +55,7 @@ def everything(dataset) -> dict[str, torch.Tensor]:
 
 def test_every_spec_loads_and_describes_its_settings():
     specs = ganzoo_specs()
-    assert len({spec.key for spec in specs}) == len(specs) == 14
+    assert len({spec.key for spec in specs}) == len(specs) == 16
     for spec in specs:
         dataset = spec.load()
         assert dataset.__doc__
