@@ -90,7 +90,7 @@ def test_copies_are_seen_and_new_rows_are_not() -> None:
     assert copies["copies"] == 1
     assert copies["median"] == 0
     assert new["share"] == pytest.approx(0.5, abs=0.06)
-    assert new["copies"] == 0
+    assert new["copies"] < 0.01  # two rows without b may agree in a
     assert metric.reference()["share"] == 0.5
     assert metric.reference()["median"] == pytest.approx(new["median"], rel=0.5)
     near = encoded({"a": [0.0, 0.0], "b": [np.nan, 1.0], "kind": ["y", "y"]})
