@@ -9,7 +9,8 @@ The file says itself what goes in and what comes out: its metadata entry ``ganzo
 the batch), and by kind ``distribution`` (latent), ``classes`` and ``names`` (label), ``names`` and ``examples``
 (attributes), ``range`` (image, sequence), ``names`` and ``units`` (sequence), ``vocabulary`` and ``tokens`` (tokens) or
 ``columns`` (table); ``stored`` makes whole numbers and texts of generated tokens (``lines``, a line of text for each
-sample), and named columns of generated rows of a table and of channels in their units. A kind that is not known here is a plain array of its shape and dtype.
+sample), and named columns of generated rows of a table and of channels in their units. A kind that is not known here is
+a plain array of its shape and dtype.
 
 Names are imported on first use: what is NumPy alone (drawing from a seed, walks, pixels) needs no onnxruntime.
 """

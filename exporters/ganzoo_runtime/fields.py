@@ -7,28 +7,17 @@ and dtype, and as an input it has to be given.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError
+from .rules import need, numbers, pair, value_range
+from .tables import check_table, structured, table_rows
 from .text import NAME, fits
 
-__all__ = [
-    "KINDS",
-    "Kind",
-    "check_field",
-    "check_labels",
-    "kind_of",
-    "lines",
-    "need",
-    "noise",
-    "numbers",
-    "pair",
-    "stored",
-]
+__all__ = ["KINDS", "Kind", "check_field", "check_labels", "kind_of", "lines", "noise", "stored"]
 
 Document = Mapping[str, Any]
 Array = NDArray[Any]
@@ -138,7 +127,7 @@ def _image(field: Document) -> None:
     dtype = "uint8" if field.get("layout") else "float32"
     need(field["dtype"] == dtype, f"{field['name']!r} is not {dtype}")
     _mask(field)
-    low, high = _range(field, f"{field['name']!r}")
+    low, high = value_range(field, f"{field['name']!r}")
     need(not field.get("layout") or (low, high) == (0, 255), f"the range of {field['name']!r} is not that of pixels")
 
 
@@ -168,7 +157,7 @@ def _rectangles(random: Random, field: Document, n: int) -> NDArray[np.float32]:
 def _sequence(field: Document) -> None:
     name, shape, units = field["name"], field["shape"], field.get("units", [])
     need(len(shape) == 2, f"{name!r} is no sequence of channels")
-    _range(field, f"{name!r}")
+    value_range(field, f"{name!r}")
     _names(field, shape[0], "a channel")
     need(isinstance(units, list) and len(units) in (0, shape[0]), f"{name!r} has units, but not of each channel")
     for each in units:
@@ -188,7 +177,7 @@ def _stored_sequence(samples: Array, field: Document) -> Array:
         name: (low + share[:, index] * (high - low)).astype(np.float32)
         for index, (name, (low, high)) in enumerate(zip(names, units, strict=True))
     }
-    return _columns(channels)
+    return structured(channels)
 
 
 def _tokens(field: Document) -> None:
@@ -224,60 +213,7 @@ def _stored_tokens(samples: Array, field: Document) -> Array:
         rows = [row[: row.index(0)] if 0 in row else row for row in rows]
     joined = ["".join(texts[index] for index in row) for row in rows]
     text = np.array([each.removeprefix(" ") if padded else each for each in joined], f"U{longest}")
-    return _columns({"tokens": numbers, "text": text})
-
-
-def _table(field: Document) -> None:
-    name, columns = field["name"], field.get("columns")
-    right = isinstance(columns, list) and columns and all(isinstance(column, dict) for column in columns)
-    need(bool(right), f"{name!r} has no columns")
-    assert isinstance(columns, list)
-    names, size = [column.get("name") for column in columns], 0
-    for column, called in zip(columns, names, strict=True):
-        need(isinstance(called, str) and called != "" and fits(called), f"a column of {name!r} has no name: {NAME}")
-        categories = column.get("categories")
-        need(("range" in column) != ("categories" in column), f"the column {called!r} needs a range or categories")
-        if "range" in column:
-            _range(column, f"the column {called!r}")
-        else:
-            right = isinstance(categories, list) and categories and all(isinstance(each, str) for each in categories)
-            need(bool(right), f"the column {called!r} has no categories")
-            need(len({*categories}) == len(categories), f"two categories of the column {called!r} have one name")
-            for each in categories:
-                need(fits(each), f"{each!r} cannot be the name of a category: {NAME}; rename it")
-        size += 1 if "range" in column else len(categories)
-    need(len({*names}) == len(names), f"two columns of {name!r} have one name")
-    need(field["shape"] == [size], f"the shape of {name!r} is not that of its columns")
-
-
-def _stored_table(samples: Array, field: Document) -> Array:
-    """Return the columns by name: numbers in their range as float32, categories as texts."""
-    sizes = [len(column.get("categories", " ")) for column in field["columns"]]
-    columns = {}
-    for column, stop, size in zip(field["columns"], accumulate(sizes), sizes, strict=True):
-        values = samples[:, stop - size : stop]
-        if "categories" in column:
-            columns[column["name"]] = np.array(column["categories"])[values.argmax(axis=1)]
-        else:
-            low, high = column["range"]
-            unit = (values[:, 0].clip(-1, 1).astype(np.float64) + 1) / 2
-            columns[column["name"]] = (low + unit * (high - low)).astype(np.float32)
-    return _columns(columns)
-
-
-def _columns(columns: Mapping[str, Array]) -> Array:
-    """Return columns [N, ...] of one length as a structured array [N]."""
-    parts = [(name, values.dtype, values.shape[1:]) for name, values in columns.items()]
-    joined = np.empty(len(next(iter(columns.values()))), parts)
-    for name, values in columns.items():
-        joined[name] = values
-    return joined
-
-
-def _range(field: Document, what: str) -> tuple[float, float]:
-    low, high = pair(field.get("range"), f"the range of {what}")
-    need(low < high, f"the range of {what} does not run from a lower to a higher number")
-    return low, high
+    return structured({"tokens": numbers, "text": text})
 
 
 def _names(field: Document, count: Any, what: str) -> None:
@@ -288,27 +224,8 @@ def _names(field: Document, count: Any, what: str) -> None:
         need(fits(name), f"{name!r} cannot be the name of {what}: {NAME}; rename it")
 
 
-def pair(values: Any, what: str) -> tuple[float, float]:
-    """Return two numbers; raises :class:`ModelError` if ``values`` is not a list of them."""
-    numbers(values, 2, what)
-    return float(values[0]), float(values[1])
-
-
-def numbers(values: Any, count: int, what: str) -> None:
-    """Raise :class:`ModelError` unless ``values`` is a list of so many numbers that float32 can hold."""
-    need(isinstance(values, list) and len(values) == count, f"{what} is no list of {count} numbers")
-    right = all(isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= 3.4e38 for each in values)
-    need(right, f"{what} has what is no number")
-
-
 def _whole(value: Any) -> bool:
     return type(value) is int and value > 0
-
-
-def need(condition: bool, reason: str) -> None:
-    """Raise :class:`ModelError` for this reason unless the condition holds."""
-    if not condition:
-        raise ModelError(reason)
 
 
 _PLAIN = Kind(dtypes=("float32", "int64", "uint8"))
@@ -331,6 +248,6 @@ KINDS: Mapping[str, Kind] = {
     "scores": Kind(),
     "sequence": Kind(_sequence, stored=_stored_sequence),
     "tokens": Kind(_tokens, ("float32", "int64"), check=_check_tokens, stored=_stored_tokens),
-    "table": Kind(_table, stored=_stored_table),
+    "table": Kind(check_table, stored=table_rows),
 }
 """The kinds that are known here."""

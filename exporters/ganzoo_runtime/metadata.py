@@ -10,7 +10,8 @@ from math import prod
 from typing import Any, NoReturn
 
 from .errors import ModelError
-from .fields import check_field, need, numbers, pair
+from .fields import check_field
+from .rules import need, numbers, pair
 from .text import NAME, fits
 
 __all__ = ["SCHEMA", "Document", "check_document", "check_layers", "read_document"]

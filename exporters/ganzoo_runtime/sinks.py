@@ -95,8 +95,10 @@ def write_parquet(path: Path, pieces: Pieces, n: int, signature: Mapping[str, An
     with _complete(path) as temporary:
         try:
             for samples, inputs in pieces:
-                columns = {name: list(values) for name, values in _columns(samples, inputs, signature).items()}
-                table = arrow.table(columns)
+                # The type of numbers that may be missing is said, as those of one piece may all be.
+                types = {name: "int64" if whole else "float64" for name, whole in _missing(signature).items()}
+                columns = _columns(samples, inputs, signature)
+                table = arrow.table({name: arrow.array(list(columns[name]), types.get(name)) for name in columns})
                 writer = writer or parquet.ParquetWriter(temporary, table.schema)
                 writer.write_table(table)
         finally:
@@ -109,7 +111,9 @@ def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     """Write a CSV file, UTF-8 with a header: a row for each sample, labels and attributes last.
 
     A column of vectors is one of numbers for each of their elements: ``sample_0``, ``sample_1`` ... A sequence has a
-    row for each of its steps: ``sample`` and ``step``, which count from 0, and the channels.
+    row for each of its steps: ``sample`` and ``step``, which count from 0, and the channels. A missing number is
+    an empty cell. A text that a spreadsheet would take for a formula, as it begins with =, +, - or @ and is no number,
+    is written behind an apostrophe.
     """
     _no_images(signature)
     steps, first = signature["output"]["kind"] == "sequence", 0
@@ -120,10 +124,14 @@ def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
             found = _steps(samples, inputs, signature, first) if steps else _columns(samples, inputs, signature)
             first += len(samples)
             for name, values in found.items():
+                if values.dtype.kind == "O":
+                    values = np.where(values == None, "", values.astype(str))  # noqa: E711
                 texts = values.reshape(len(values), -1).astype(str).T.tolist()  # the shortest that is the same float32
+                if values.dtype.kind == "U":
+                    texts = [[_harmless(text) for text in part] for part in texts]
                 columns |= {f"{name}_{index}" if values.ndim > 1 else name: part for index, part in enumerate(texts)}
             if not file.tell():
-                writer.writerow(columns)
+                writer.writerow(map(_harmless, columns))
             writer.writerows(zip(*columns.values(), strict=True))
     return path
 
@@ -210,6 +218,9 @@ def _columns(
         columns = {"image": np.array([encode_png(image) for image in _pixels(samples, signature)], object)}
     elif names := (samples := stored(samples, signature["output"])).dtype.names:
         columns = {name: samples[name] for name in names}
+        for name, whole in _missing(signature).items():
+            values = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
+            columns[name] = np.array(values, object)
     else:
         columns = {"sample": samples.reshape(len(samples), -1)}
     for name in _conditions(signature):
@@ -240,8 +251,33 @@ def _steps(
     return numbers
 
 
+def _missing(signature: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the columns of a table whose numbers may be missing, and whether these are whole numbers."""
+    columns = signature["output"].get("columns", ())
+    return {column["name"]: column.get("decimals") == 0 for column in columns if column.get("missing")}
+
+
+def _harmless(text: str) -> str:
+    """Return the text of a cell such that no spreadsheet computes it."""
+    if not text.startswith(("=", "+", "-", "@")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
 def _conditions(signature: Mapping[str, Any]) -> list[str]:
-    return [field["name"] for field in signature["inputs"] if field["kind"] in ("label", "attributes")]
+    """Return the labels and attributes, but for attributes that are the categories of the samples themselves."""
+    columns = signature["output"].get("columns", ())
+    own = {f"{column['name']}={each}" for column in columns for each in column.get("categories", ())}
+    return [
+        field["name"]
+        for field in signature["inputs"]
+        if field["kind"] == "label"
+        or (field["kind"] == "attributes" and not (field["names"] and own >= {*field["names"]}))
+    ]
 
 
 def _only_images(signature: Mapping[str, Any]) -> None:

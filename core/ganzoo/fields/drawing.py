@@ -121,7 +121,9 @@ def histograms(
                 axis.bar(places + number * width - 0.4 + width / 2, shares, width, label=label)
             axis.set_xticks(places, [caption(each[:12]) for each in known], rotation=45 if len(known) > 3 else 0)
         else:
-            low, high = min(values.min() for _, values in series), max(values.max() for _, values in series)
+            series = [(label, values) for label, values in series if len(values)]
+            low = min((values.min() for _, values in series), default=0)
+            high = max((values.max() for _, values in series), default=1)
             edges = np.linspace(low, high if high > low else low + 1, 41)
             for label, values in series:
                 axis.hist(values, bins=edges, density=True, histtype="step", label=label)

@@ -128,4 +128,35 @@ def ganzoo_specs() -> list[Spec]:
             "your own series: windows of the columns of a CSV, Parquet or .npy file",
             f"{_HERE}.series:Series",
         ),
+        Spec(
+            "dataset",
+            "table",
+            "a table of your own: numbers, categories and missing values of a CSV or Parquet file",
+            f"{_HERE}.table:TableFile",
+        ),
+        Spec(
+            "dataset",
+            "iris",
+            "150 iris flowers of three species: a table of 4 numbers and a category; comes with the installation",
+            f"{_HERE}.table:Iris",
+        ),
+        Spec(
+            "dataset",
+            "wine",
+            "178 wines of three growers: a table of 13 numbers and a category; comes with the installation",
+            f"{_HERE}.table:Wine",
+        ),
+        Spec(
+            "dataset",
+            "breast_cancer",
+            "569 tumors, benign or malignant: a table of 30 numbers and a category; comes with the installation",
+            f"{_HERE}.table:BreastCancer",
+        ),
+        Spec(
+            "dataset",
+            "diabetes",
+            "442 patients and how far their disease went: a table of 10 numbers and a category; comes with the "
+            "installation",
+            f"{_HERE}.table:Diabetes",
+        ),
     ]

@@ -140,4 +140,29 @@ def ganzoo_specs() -> Iterable[Spec]:
             f"{_HERE}.series:TSTR",
             "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs, arXiv:1706.02633",
         ),
+        Spec(
+            "metric",
+            "column_shapes",
+            "how alike the distribution of each column of a table is to the data's",
+            f"{_HERE}.tables:ColumnShapes",
+        ),
+        Spec(
+            "metric",
+            "column_pairs",
+            "how alike the dependence of each two columns of a table is to the data's",
+            f"{_HERE}.tables:ColumnPairs",
+        ),
+        Spec(
+            "metric",
+            "ml_efficacy",
+            "how well models trained on drawn rows of a table predict real ones",
+            f"{_HERE}.efficacy:MLEfficacy",
+            "Modeling Tabular Data using Conditional GAN, arXiv:1907.00503",
+        ),
+        Spec(
+            "metric",
+            "distance_to_closest_record",
+            "whether rows of a table are copies, by distances to training and to held-out rows",
+            f"{_HERE}.tables:DistanceToClosestRecord",
+        ),
     ]

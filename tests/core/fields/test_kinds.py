@@ -79,7 +79,11 @@ def test_a_file_gives_what_torch_does_and_is_evaluated_by_metrics_of_its_kind_al
     assert generator.signature == sampler.metadata["signature"]
     assert ganzoo.Signature.from_json(generator.signature).output.shape == expected.shape[1:]
     assert ganzoo.load(runs[model].parent / "g.onnx").sample(1, seed=5).shape == (1, *expected.shape[1:])
-    if model == "wave_gan":
+    if model == "table_gan":
+        figures = cli("eval", runs[model], "-n", "50").out
+        assert "column_shapes/mean" in figures
+        assert "ml_efficacy" not in figures  # nothing is held out
+    elif model == "wave_gan":
         assert cli("eval", runs[model], "-n", "20").code == 0
     else:
         cli("eval", runs[model]).refused("no metric suits")
