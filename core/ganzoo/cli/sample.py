@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Truncation, conditions
+from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Text, Truncation, conditions
 from ganzoo.terminal import print
 
 __all__ = ["sample"]
@@ -19,6 +19,7 @@ def sample(
     n: Annotated[int | None, typer.Option("-n", help="How many; 64 images or 10,000 points if left out.")] = None,
     label: Classes = None,
     attribute: Attribute = None,
+    text: Text = None,
     seed: Seed = 0,
     truncation: Truncation = 1.0,
     truncation_cutoff: Cutoff = None,
@@ -36,7 +37,7 @@ def sample(
     from ganzoo.inference.saving import save_samples
 
     sampler = load(model)
-    asked = conditions(sampler.signature, seed, truncation, label, attribute, truncation_cutoff)
+    asked = conditions(sampler.signature, seed, truncation, label, attribute, truncation_cutoff, text)
     drawn, written = save_samples(sampler, out, n, **asked)
     print(f"{drawn} samples by {sampler.device}", file=sys.stderr)
     print(written)

@@ -21,7 +21,7 @@ from ganzoo_runtime.random_inputs import MOST, memory
 if TYPE_CHECKING:
     from ganzoo.gan.sampler import Sampler
     from ganzoo.inference.formats import Sink
-    from ganzoo_runtime.random_inputs import Labels, Truncation, Vectors
+    from ganzoo_runtime.random_inputs import Labels, Texts, Truncation, Vectors
 
 __all__ = ["save_samples"]
 
@@ -34,6 +34,7 @@ def save_samples(
     seed: int = 0,
     label: Labels = None,
     attributes: Vectors = None,
+    text: Texts = None,
     truncation: Truncation = 1.0,
 ) -> tuple[int, Path]:
     """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
@@ -62,6 +63,7 @@ def save_samples(
     if n > MOST:
         raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
+    asked |= {} if text is None else {"text": text}
     size = n * math.prod(output.shape) * np.dtype(output.dtype).itemsize
     if suffix in (".png", ".npz") and size > memory():
         # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
@@ -73,7 +75,8 @@ def save_samples(
     try:
         if suffix == ".png":
             fixed = [name for name, of in label.items() if str(of) != "all"] if isinstance(label, Mapping) else ()
-            save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
+            columns = grid_columns(signature, fixed) or _columns(text)
+            save_grid(path, sampler.sample(n, **asked), output, columns=columns)
         elif suffix == ".npz":
             pieces = [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)]
             inputs = {name: np.concatenate([piece[name] for _, piece in pieces]) for name in pieces[0][1]}
@@ -91,6 +94,11 @@ def save_samples(
     except ValueError as error:
         raise UserError(str(error)) from None
     return n, path
+
+
+def _columns(text: Texts) -> int | None:
+    """Return how many columns make every column one of the captions, which take turns; None for one, or for many."""
+    return len(text) if text is not None and not isinstance(text, str) and 1 < len(text) <= 16 else None
 
 
 def _save_arrays(path: Path, samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> None:
