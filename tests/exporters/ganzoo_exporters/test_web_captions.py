@@ -16,7 +16,9 @@ import { captionText, captionTokens, conditions, isCaption, words } from "URL/ge
 const [texts, field, known] = JSON.parse(process.argv[1]);
 const tokens = captionTokens(known, field);
 let refused = [];
-for (const text of ["a dog", "", "a a a a a"]) try { captionTokens(text, field) } catch (error) { refused.push(error.message) }
+for (const text of ["a dog", "", "a a a a a"]) {
+  try { captionTokens(text, field) } catch (error) { refused.push(error.message) }
+}
 const turns = [0, 1, 2].map((i) => conditions([field], i).y);
 console.log(JSON.stringify([texts.map(words), tokens, captionText(tokens, field), isCaption(field), refused, turns]));
 """

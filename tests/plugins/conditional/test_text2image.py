@@ -1,4 +1,4 @@
-"""Images from captions: the losses against their equations, the encoder, and the same requests in torch and in files."""
+"""Images from captions: the losses against their equations, the encoder, the same requests in torch and in files."""
 
 from pathlib import Path
 

@@ -68,7 +68,8 @@ def test_what_a_caption_names():
 class Painter:
     """Draws the images that were made for the held-out captions, half of them of another one."""
 
-    metadata = {"signature": Signature((Latent((2,)), SHAPES.spec["caption"]), Image(3, 16, 16)).to_json()}
+    def __init__(self):
+        self.metadata = {"signature": Signature((Latent((2,)), SHAPES.spec["caption"]), Image(3, 16, 16)).to_json()}
 
     def sample(self, n, *, seed, text):
         held = SHAPES.held_out(n)
@@ -146,7 +147,8 @@ def test_captions_beside_the_images(folder):
 def test_captions_in_a_table(folder):
     names = ("a.png", "b.png", "in/c.png")
     rows = [{"file_name": name, "text": text, "n": 1} for name, text in zip(names, EXPECTED, strict=True)]
-    (folder / "metadata.csv").write_text("file_name,text\n" + "".join(f"{n},{t}\n" for n, t in zip(names, EXPECTED)))
+    lines = [f"{name},{text}\n" for name, text in zip(names, EXPECTED, strict=True)]
+    (folder / "metadata.csv").write_text("".join(["file_name,text\n", *lines]))
     assert texts(load(folder)) == EXPECTED
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert texts(load(folder)) == EXPECTED
