@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.errors import UserError, user_errors
+from ganzoo.errors import UserError, path_of, user_errors
 from ganzoo.fields import Image, Signature
 from ganzoo_runtime.text import shown
 
@@ -149,7 +149,7 @@ class TrainedModel:
         truncation: Truncation = 1.0,
     ) -> Path:
         """Draw samples into one .png: ``n`` images, by default 64, in a grid, or 10,000 points as a density."""
-        if Path(path).suffix.lower() != ".png":
+        if path_of("path", path).suffix.lower() != ".png":
             raise UserError(f"a grid is a .png, not {path}")
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
         return self.save(path, n, seed=seed, **asked)
