@@ -26,7 +26,7 @@ def is_caption(field: Mapping[str, Any]) -> bool:
 
     Words have the space before them in their text.
     """
-    return field["kind"] == "tokens" and field["dtype"] == "int64" and field["tokens"][:1] == [""]
+    return bool(field["kind"] == "tokens" and field["dtype"] == "int64" and field["tokens"][:1] == [""])
 
 
 def caption_text(tokens: Sequence[int], field: Mapping[str, Any]) -> str:
