@@ -190,6 +190,11 @@ def _tokens(field: Document) -> None:
     need(right, f"{name!r} has texts of tokens, but not one for each of {vocabulary}")
     for text in texts:
         need(fits(text, lines=True), f"{text!r} cannot be the text of a token: {NAME}")
+    examples: Any = field.get("examples", [])
+    need(isinstance(examples, list) and not (examples and encoded), f"the examples of {name!r} are no list of tokens")
+    for row in examples:
+        right = isinstance(row, list) and len(row) == shape[0] and all(type(each) is int for each in row)
+        need(right and all(0 <= each < vocabulary for each in row), f"an example of {name!r} is none of its tokens")
 
 
 def _check_tokens(values: Array, field: Document) -> None:

@@ -35,6 +35,7 @@ from .random_inputs import (
     Floats,
     Given,
     Labels,
+    Texts,
     Truncation,
     Vectors,
     check_memory,
@@ -200,6 +201,7 @@ class Generator:
         *,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
     ) -> Floats:
         """Return the styles of ``n`` samples of a style-based model, float32 [n, L, D]: one w for each layer.
@@ -211,7 +213,7 @@ class Generator:
         if self._styles is None:
             raise ValueError(NO_STYLES)
         self._check_source()
-        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
         inputs = draw_numbered(self._fields, n, seed, means=self._means, **asked)
         options = ort.RunOptions() if self._options is None else graph_options(-1)
         options.only_execute_path_to_fetches = True  # which are before the images
@@ -232,6 +234,7 @@ class Generator:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
         batch: int | None = None,
@@ -244,20 +247,24 @@ class Generator:
         one changing fastest: sample ``i`` is of class ``i % c1`` of the first, ``i // c1 % c2`` of the second, and so
         on. ``attributes`` is a vector for all samples, [dim], or one for each, [n, dim]; or a mapping from names of
         attributes (their indices if they have no names) to numbers, which take the place of these entries of the
-        signature's examples. The examples, zeros if there are none, take turns. ``truncation`` moves the latents
-        towards their mean, 0 unless the metadata say otherwise: below 1 for more typical and less varied samples. Of a
-        style-based model it moves the styles in place of the latents; a list of numbers moves as many of them, from the
-        coarsest on. ``latents`` are used as they are in place of drawn ones: one for all samples, [*shape], or one for
-        each, [n, *shape], of the first latent; or a mapping from names of latents, and of styles, to such. ``batch``
-        samples are computed at a time, by default as many as is fastest; it changes speed and memory, not the latents.
+        signature's examples. The examples, zeros if there are none, take turns. ``text`` is a caption for a model that
+        takes one, or several, which take turns, as its examples do if it is left out; words that the model does not
+        know are refused. ``truncation`` moves the latents towards their mean, 0 unless the metadata say otherwise:
+        below 1 for more typical and less varied samples. Of a style-based model it moves the styles in place of the
+        latents; a list of numbers moves as many of them, from the coarsest on. ``latents`` are used as they are in
+        place of drawn ones: one for all samples, [*shape], or one for each, [n, *shape], of the first latent; or a
+        mapping from names of latents, and of styles, to such. ``batch`` samples are computed at a time, by default as
+        many as is fastest; it changes speed and memory, not the latents.
 
         Raises ValueError, before anything is computed, for what this model cannot be asked, and for a model that takes
         images: call it with arrays.
         """
-        plain = self._from_noise and label is None and attributes is None and latents is None and truncation == 1
+        asks = label is not None or attributes is not None or text is not None or latents is not None
+        plain = self._from_noise and not asks and truncation == 1
         if plain and type(n) is int and 0 < n * self._bytes <= _SMALL and self._batch(batch, n, n) == n:
             return self._small(n, seed)
-        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text}
+        asked |= {"truncation": truncation, "latents": latents}
         drawing = self._drawing(n, seed, **asked)
         check_memory(drawing.n, self._bytes)
         pieces, n = self._pieces(drawing, batch), drawing.n
@@ -278,12 +285,14 @@ class Generator:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
         batch: int | None = None,
     ) -> Iterator[Batch]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs, in constant memory."""
-        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text}
+        asked |= {"truncation": truncation, "latents": latents}
         batch = batch if batch is None else whole(batch, 1, _BATCH)
         return self._pieces(self._drawing(n, seed, **asked), batch)
 

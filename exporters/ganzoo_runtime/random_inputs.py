@@ -1,4 +1,4 @@
-"""The inputs of a network: latents and masks drawn from a seed, labels and attributes as requested.
+"""The inputs of a network: latents and masks drawn from a seed, labels, attributes and captions as requested.
 
 Both the network in torch and the exported file use this module. So both accept the same requests, refuse the same ones
 with the same message, and use the same inputs for a seed. Fields are the inputs of a signature as JSON.
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .captions import caption_tokens, is_caption
 from .fields import KINDS, check_labels, kind_of
 from .latent_arithmetic import pick, truncate
 from .text import class_index, did_you_mean
@@ -29,6 +30,7 @@ __all__ = [
     "Floats",
     "Given",
     "Labels",
+    "Texts",
     "Truncation",
     "Vectors",
     "check_memory",
@@ -54,6 +56,8 @@ Labels = Classes | Mapping[str, Classes] | None
 """The labels of a request; see :meth:`Generator.sample`."""
 Vectors = ArrayLike | Mapping[str, float] | None
 """The attributes of a request; see :meth:`Generator.sample`."""
+Texts = str | Sequence[str] | None
+"""The captions of a request; see :meth:`Generator.sample`."""
 Truncation = float | list[float] | tuple[float, ...]
 """How far from their mean latents or styles are drawn; see :meth:`Generator.sample`."""
 Given = ArrayLike | Mapping[str, ArrayLike] | None
@@ -69,11 +73,11 @@ _PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of the
 class Drawing:
     """The inputs of ``n`` samples, drawn in pieces; the values do not depend on the sizes of the pieces.
 
-    ``label``, ``attributes``, ``truncation`` and ``latents`` are what :meth:`Generator.sample` takes. ``given`` are
-    inputs of any kind that are not drawn, by name, [any, ...] each: their rows are used in turn, and names that the
-    network does not take are ignored. A mask that is not given is one random rectangle. ``means`` are the means of
-    latents by name, row-major, where they are not 0; of styles one for all layers. Raises ValueError for a request that
-    does not fit the model.
+    ``label``, ``attributes``, ``text``, ``truncation`` and ``latents`` are what :meth:`Generator.sample` takes.
+    ``given`` are inputs of any kind that are not drawn, by name, [any, ...] each: their rows are used in turn, and
+    names that the network does not take are ignored. A mask that is not given is one random rectangle. ``means`` are
+    the means of latents by name, row-major, where they are not 0; of styles one for all layers. Raises ValueError for a
+    request that does not fit the model.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class Drawing:
         *,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
         given: Mapping[str, NDArray[Any]] | None = None,
@@ -95,6 +100,7 @@ class Drawing:
         self._means = {name: np.asarray(mean, np.float32) for name, mean in means.items()} if means else {}
         self._fields, self._done = fields, 0
         self._rows = _label_rows(fields, n, label) | _attribute_rows(fields, n, attributes)
+        self._rows |= _text_rows(fields, text)
         self._rows |= (rows := _latent_rows(fields, n, latents))
         self._rows |= _style_rows(fields, truncation, self._means, rows)
         # Where there are styles, they are truncated in place of latents.
@@ -290,6 +296,22 @@ def _attribute_rows(fields: Fields, n: int, attributes: Vectors) -> dict[str, ND
         else:
             rows[field["name"]] = _vectors(attributes, "attributes", [dim], n)
     return rows
+
+
+def _text_rows(fields: Fields, text: Texts) -> dict[str, NDArray[Any]]:
+    """Return the captions that take turns, int64 [any, length], by the name of the field."""
+    rows = {each["name"]: each["examples"] for each in fields if each["kind"] == "tokens" and each.get("examples")}
+    if text is not None:
+        captions = [field for field in fields if is_caption(field)]
+        if len(captions) != 1:
+            several = f"several captions ({', '.join(field['name'] for field in captions)})"
+            raise ValueError(f"this model takes {several if captions else 'no captions'}; leave the text out")
+        texts = [text] if isinstance(text, str) else text
+        right = isinstance(texts, Sequence | np.ndarray) and len(texts) > 0
+        if not right or not all(isinstance(each, str) for each in texts):
+            raise ValueError("the text is a caption for all samples, or several that take turns")
+        rows[captions[0]["name"]] = [caption_tokens(each, captions[0]) for each in texts]
+    return {name: np.array(tokens, np.int64) for name, tokens in rows.items()}
 
 
 def _latent_rows(fields: Fields, n: int, latents: Given) -> dict[str, NDArray[Any]]:

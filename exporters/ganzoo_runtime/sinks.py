@@ -4,8 +4,8 @@
 
 All take the same: the path, the pieces of a stream, how many samples these are together, and the signature. What is
 written comes to its place when all of it is complete, and in place of what had the same names; what is returned names
-it. Samples keep their number and the labels or attributes that they were drawn for. Tokens are written as whole
-numbers, with their text if the file says it, and tables with the names of their columns and categories.
+it. Samples keep their number and the labels, attributes or captions that they were drawn for. Tokens are written as
+whole numbers, with their text if the file says it, and tables with the names of their columns and categories.
 
 Several files are one whole. Where some of an earlier, larger whole would be left among them, nothing is written and
 ValueError is raised: nobody could tell the two apart afterwards, and deleting is left to whom the files belong.
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .captions import caption_text, is_caption
 from .fields import lines, stored
 from .images import encode_png, pixels
 
@@ -160,11 +161,10 @@ def write_txt(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
 def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write images as a WebDataset: a .tar file, or, of more than ``SHARD`` images, ``name-000000.tar`` and on.
 
-    A sample is a .png, and a .json with its labels and attributes; a .cls holds the class, counted from 0, where there
-    is one label. Returned is what ``webdataset.WebDataset`` takes, such as ``name-{000000..000099}.tar``.
+    A sample is a .png, and a .json with its labels, attributes and captions; a .cls holds the class, counted from 0,
+    where there is one label. Returned is what ``webdataset.WebDataset`` takes, such as ``name-{000000..000099}.tar``.
     """
     _only_images(signature)
-    names = _conditions(signature)
     labels = [field["name"] for field in signature["inputs"] if field["kind"] == "label"]
     images = _images(pieces, signature)
     shards = -(-n // SHARD)
@@ -181,8 +181,8 @@ def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
                     _add(tar, f"{number:09d}.png", encode_png(image))
                     if len(labels) == 1:
                         _add(tar, f"{number:09d}.cls", str(inputs[labels[0]]).encode())
-                    if names:
-                        document = {name: inputs[name].tolist() for name in names}
+                    if document := _conditions({name: each[None] for name, each in inputs.items()}, signature):
+                        document = {name: values.tolist()[0] for name, values in document.items()}
                         _add(tar, f"{number:09d}.json", json.dumps(document).encode())
     return path if shards == 1 else path.with_name(f"{path.stem}-{{000000..{shards - 1:06d}}}{path.suffix}")
 
@@ -223,11 +223,11 @@ def _columns(
             columns[name] = np.array(values, object)
     else:
         columns = {"sample": samples.reshape(len(samples), -1)}
-    for name in _conditions(signature):
+    for name, values in _conditions(inputs, signature).items():
         free = name
         while free in columns:  # a column of the sample may be called like a label
             free += "_"
-        columns[free] = inputs[name]
+        columns[free] = values
     return columns
 
 
@@ -243,7 +243,7 @@ def _steps(
     else:
         names = output["names"] or [f"channel_{index}" for index in range(channels)]
         values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(names)]
-    values += [(name, np.repeat(inputs[name], length, axis=0)) for name in _conditions(signature)]
+    values += [(name, np.repeat(each, length, axis=0)) for name, each in _conditions(inputs, signature).items()]
     for name, column in values:  # a channel or a condition may be called like what stands before it
         while name in numbers:
             name += "_"
@@ -268,16 +268,21 @@ def _harmless(text: str) -> str:
     return text
 
 
-def _conditions(signature: Mapping[str, Any]) -> list[str]:
-    """Return the labels and attributes, but for attributes that are the categories of the samples themselves."""
+def _conditions(inputs: Mapping[str, NDArray[Any]], signature: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return labels and attributes by name, [N, ...], and captions as text.
+
+    Attributes that are the categories of the samples themselves are left out.
+    """
     columns = signature["output"].get("columns", ())
     own = {f"{column['name']}={each}" for column in columns for each in column.get("categories", ())}
-    return [
-        field["name"]
-        for field in signature["inputs"]
-        if field["kind"] == "label"
-        or (field["kind"] == "attributes" and not (field["names"] and own >= {*field["names"]}))
-    ]
+    found = {}
+    for field in signature["inputs"]:
+        name, kind = field["name"], field["kind"]
+        if kind == "label" or (kind == "attributes" and not (field["names"] and own >= {*field["names"]})):
+            found[name] = inputs[name]
+        elif is_caption(field):
+            found[name] = np.array([caption_text(row, field) for row in inputs[name].tolist()], object)
+    return found
 
 
 def _only_images(signature: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ganzoo.terminal import escape_record, print
 
 if TYPE_CHECKING:
     from ganzoo.cli.commands import app, load_command
-    from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Truncation, conditions
+    from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Text, Truncation, conditions
 
 __all__ = [
     "TF32",
@@ -27,6 +27,7 @@ __all__ = [
     "Cutoff",
     "Model",
     "Seed",
+    "Text",
     "Truncation",
     "app",
     "conditions",

@@ -16,7 +16,7 @@ from ganzoo_runtime.text import class_index, same
 if TYPE_CHECKING:
     from ganzoo.fields import Attributes, Label, Signature
 
-__all__ = ["TF32", "Attribute", "Classes", "Cutoff", "Model", "Seed", "Truncation", "conditions"]
+__all__ = ["TF32", "Attribute", "Classes", "Cutoff", "Model", "Seed", "Text", "Truncation", "conditions"]
 
 _TF32 = "GANZOO_TF32"  # ganzoo_runtime.providers has it too, which imports onnxruntime
 
@@ -39,6 +39,10 @@ Attribute = Annotated[
         metavar="NAME=VALUE",
         help="An attribute by name, by number if they have no names (repeatable); the others are as in the data.",
     ),
+]
+Text = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CAPTION", help="What to draw, in words that the model knows (repeatable: they take turns)."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed draws the same samples, from a run and from its file.")]
 Truncation = Annotated[
@@ -82,11 +86,13 @@ def conditions(
     label: Sequence[str] | None,
     attribute: Sequence[str] | None,
     cutoff: int | None = None,
+    text: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return what the options say as arguments of :meth:`ganzoo.Sampler.sample`.
 
     ``"label"`` are the classes that are asked for by the name of the label, without those that take turns, and
-    ``"attributes"`` numbers by name; None where there are none. Raises :class:`UserError` for what makes no sense.
+    ``"attributes"`` numbers by name; None where there are none. ``"text"`` are captions, if there are any. Raises
+    :class:`UserError` for what makes no sense.
     """
     from ganzoo.fields import Attributes, Label, Truncation
 
@@ -101,7 +107,8 @@ def conditions(
     shares = truncation if cutoff is None else [truncation] * cutoff
     classes = _classes(label or [], [field for field in signature.inputs if isinstance(field, Label)])
     values = _values(attribute or [], [field for field in signature.inputs if isinstance(field, Attributes)])
-    return {"seed": seed, "truncation": shares, "label": classes or None, "attributes": values or None}
+    asked = {"seed": seed, "truncation": shares, "label": classes or None, "attributes": values or None}
+    return asked | ({"text": list(text)} if text else {})
 
 
 def _classes(texts: Sequence[str], fields: Sequence[Label]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Truncation, conditions
+from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Text, Truncation, conditions
 from ganzoo.terminal import print
 
 __all__ = ["sample"]
@@ -21,6 +21,7 @@ def sample(
     ] = None,
     label: Classes = None,
     attribute: Attribute = None,
+    text: Text = None,
     seed: Seed = 0,
     truncation: Truncation = 1.0,
     truncation_cutoff: Cutoff = None,
@@ -39,7 +40,7 @@ def sample(
     from ganzoo.inference.saving import sample_lines, save_samples
 
     sampler = load(model)
-    asked = conditions(sampler.signature, seed, truncation, label, attribute, truncation_cutoff)
+    asked = conditions(sampler.signature, seed, truncation, label, attribute, truncation_cutoff, text)
     if out is None and (found := sample_lines(sampler, n, **asked)) is not None:
         for line in found:
             print(line)

@@ -32,6 +32,10 @@ class Tokens(Field):
     Samples that are shorter are padded: where the text of token 0 is empty (:attr:`padded`), the first token 0 ends a
     sample, and its text is that of the tokens before, less a space at the front, which words bring along. Whatever
     stands behind counts for nothing.
+
+    As a condition it is a caption: whole numbers, which a network looks up. The ``tokens`` are words, the first of them
+    the empty text that fills up what is shorter. ``examples`` are a few captions as the data has them, [length] each;
+    samples are drawn for them where none is asked for.
     """
 
     length: int
@@ -39,6 +43,7 @@ class Tokens(Field):
     tokens: tuple[str, ...] = ()
     name: str = "x"
     encoded: bool = False
+    examples: tuple[tuple[int, ...], ...] = ()
 
     kind: ClassVar[str] = "tokens"
     shown: ClassVar[int] = 32
@@ -63,23 +68,31 @@ class Tokens(Field):
         return f"{self.length} tokens out of {self.vocabulary}"
 
     def to_json(self) -> dict[str, Any]:
-        """Add the size of the vocabulary and the tokens' texts."""
-        return {**super().to_json(), "vocabulary": self.vocabulary, "tokens": list(self.tokens)}
+        """Add the size of the vocabulary, the tokens' texts, and the examples if there are any."""
+        examples = {"examples": [list(row) for row in self.examples]} if self.examples else {}
+        return {**super().to_json(), "vocabulary": self.vocabulary, "tokens": list(self.tokens), **examples}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         """Read what :meth:`to_json` wrote."""
-        return cls(shape[0], int(data["vocabulary"]), tuple(data["tokens"]), name, data["dtype"] == "float32")
+        examples = tuple(tuple(int(token) for token in row) for row in data.get("examples", ()))
+        encoded = data["dtype"] == "float32"
+        return cls(shape[0], int(data["vocabulary"]), tuple(data["tokens"]), name, encoded, examples)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there are examples to draw samples for."""
+        return bool(self.examples)
 
     def scaled(self, pixel_range: tuple[float, float]) -> Tokens:
         """Return the encoded field."""
-        return replace(self, encoded=True)
+        return replace(self, encoded=True, examples=())
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Return one-hot rows, float32 [N, length, vocabulary], for tokens, int64 [N, length]."""
+        """Return one-hot rows, float32 [N, length, vocabulary], for tokens, int64 [N, length], if it is encoded."""
         import torch
 
-        if batch.is_floating_point():
+        if batch.is_floating_point() or not self.encoded:
             return batch
         return (batch.unsqueeze(-1) == torch.arange(self.vocabulary, device=batch.device)).to(torch.float32)
 
@@ -88,7 +101,9 @@ class Tokens(Field):
         return values.argmax(-1) if values.is_floating_point() else values
 
     def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
-        """Return random tokens; encoded, one-hot rows."""
+        """Return the examples in turn; random tokens if there are none, of an encoded field as one-hot rows."""
+        if self.examples:
+            return np.array(self.examples, np.int64)[index % len(self.examples)]
         drawn = random.integers(self.vocabulary, size=(len(index), self.length))
         return np.eye(self.vocabulary, dtype=np.float32)[drawn] if self.encoded else drawn
 

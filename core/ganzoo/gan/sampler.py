@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Texts, Truncation, Vectors
 
 __all__ = ["Sampler"]
 
@@ -44,6 +44,7 @@ class Sampler(Protocol):
         *,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
     ) -> NDArray[np.float32]:
         """Return the styles of ``n`` samples of a style-based model, [n, L, D]: one w for each layer.
@@ -60,6 +61,7 @@ class Sampler(Protocol):
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
@@ -73,6 +75,7 @@ class Sampler(Protocol):
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> NDArray[Any]:

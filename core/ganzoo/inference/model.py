@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganzoo.gan.networks import Network
     from ganzoo.gan.sampler import Sampler
-    from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Texts, Truncation, Vectors
 
 __all__ = ["TrainedModel"]
 
@@ -63,6 +63,7 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> NDArray[Any]:
@@ -70,14 +71,13 @@ class TrainedModel:
 
         ``label`` is a class for all samples, or one each, by name (``"cat"``) or index from 0, or these by the name of
         the label where there are several; classes take turns if it is left out. ``attributes`` are vectors, or numbers
-        by name; ``truncation`` below 1 draws more typical samples, of a style-based model in W (a list of numbers: as
-        many of its styles, from the coarsest on); ``latents``, [n, *shape], are used in place of those of the seed. See
-        :meth:`ganzoo_runtime.Generator.sample`.
+        by name; ``text`` is a caption, or several that take turns; ``truncation`` below 1 draws more typical samples,
+        of a style-based model in W (a list of numbers: as many of its styles, from the coarsest on); ``latents``, [n,
+        *shape], are used in place of those of the seed. See :meth:`ganzoo_runtime.Generator.sample`.
         """
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
         with user_errors():
-            return self.sampler.sample(
-                n, seed=seed, label=label, attributes=attributes, truncation=truncation, latents=latents
-            )
+            return self.sampler.sample(n, seed=seed, latents=latents, **asked)
 
     def stream(
         self,
@@ -86,14 +86,14 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
         with user_errors():
-            return self.sampler.stream(
-                n, seed=seed, label=label, attributes=attributes, truncation=truncation, latents=latents
-            )
+            return self.sampler.stream(n, seed=seed, latents=latents, **asked)
 
     def latents(
         self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
@@ -109,11 +109,13 @@ class TrainedModel:
         *,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
     ) -> NDArray[np.float32]:
         """Return the styles of ``n`` samples, or of those of these numbers; see :meth:`ganzoo.Sampler.styles`."""
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
         with user_errors():
-            return self.sampler.styles(n, seed, label=label, attributes=attributes, truncation=truncation)
+            return self.sampler.styles(n, seed, **asked)
 
     def save(
         self,
@@ -123,6 +125,7 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
     ) -> Path:
         """Draw samples into a file or a folder, as ``ganzoo sample`` does; return its path, of several files a pattern.
@@ -131,8 +134,8 @@ class TrainedModel:
         """
         from ganzoo.inference.saving import save_samples
 
-        asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
-        return save_samples(self, path, n, **asked)[1]
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
+        return save_samples(self, path, n, seed=seed, **asked)[1]
 
     def save_grid(
         self,
@@ -142,12 +145,14 @@ class TrainedModel:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
     ) -> Path:
         """Draw samples into one .png: ``n`` images, by default 64, in a grid, or 10,000 points as a density."""
         if path_of("path", path).suffix.lower() != ".png":
             raise UserError(f"a grid is a .png, not {path}")
-        return self.save(path, n, seed=seed, label=label, attributes=attributes, truncation=truncation)
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
+        return self.save(path, n, seed=seed, **asked)
 
     def __str__(self) -> str:
         return self.name
@@ -179,3 +184,8 @@ class TrainedModel:
             + " and ".join(field.describe() for field in self.signature.inputs),
             "runs on": self.device,
         }
+
+
+def _text(text: Texts) -> dict[str, Any]:
+    """Return the argument for captions where there are any: a plugin's sampler may know none."""
+    return {} if text is None else {"text": text}

@@ -18,7 +18,7 @@ from ganzoo_runtime.inputs import check_inputs
 from ganzoo_runtime.random_inputs import NO_STYLES, Drawing, check_memory, draw_latents, draw_numbered
 
 if TYPE_CHECKING:
-    from ganzoo_runtime.random_inputs import Given, Labels, Truncation, Vectors
+    from ganzoo_runtime.random_inputs import Given, Labels, Texts, Truncation, Vectors
 
 __all__ = ["TorchSampler", "draw_inputs", "run_batched"]
 
@@ -33,6 +33,7 @@ def draw_inputs(
     *,
     label: Labels = None,
     attributes: Vectors = None,
+    text: Texts = None,
     truncation: Truncation = 1.0,
     given: Mapping[str, Tensor] | None = None,
 ) -> list[Tensor]:
@@ -44,7 +45,7 @@ def draw_inputs(
     # NumPy's Philox and not torch's generator: the runtime has no torch, and torch's numbers differ between the CPU and
     # a GPU. They are drawn on the CPU for the same reason.
     rows = {name: part.numpy() for name, part in (given or {}).items()}
-    asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
+    asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
     with user_errors():
         drawing = Drawing([field.to_json() for field in signature.inputs], n, seed, given=rows, **asked)
     return [torch.from_numpy(part) for part in drawing.take(drawing.n).values()]
@@ -101,12 +102,13 @@ class TorchSampler:
         *,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
     ) -> NDArray[np.float32]:
         """Return the styles of ``n`` samples, [n, L, D]; see :meth:`ganzoo.Sampler.styles`."""
         if not isinstance(self.network, StyleGenerator):
             raise UserError(NO_STYLES)
-        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation}
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
         with user_errors():
             inputs = draw_numbered(self._fields, n, seed, means=self._means, **asked)
         return self._styles_of(inputs)
@@ -124,11 +126,13 @@ class TorchSampler:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield samples a piece at a time, with their inputs by name; see :meth:`ganzoo.Sampler.stream`."""
-        asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, "latents": latents}
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text}
+        asked |= {"truncation": truncation, "latents": latents}
         with user_errors():
             drawing = Drawing(self._fields, n, seed, means=self._means, **asked)
 
@@ -148,12 +152,14 @@ class TorchSampler:
         seed: int = 0,
         label: Labels = None,
         attributes: Vectors = None,
+        text: Texts = None,
         truncation: Truncation = 1.0,
         latents: Given = None,
     ) -> NDArray[np.float32]:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; see :meth:`ganzoo.Sampler.sample`."""
         output = self.network.signature.output
-        pieces = self.stream(n, seed=seed, label=label, attributes=attributes, truncation=truncation, latents=latents)
+        asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text}
+        pieces = self.stream(n, seed=seed, truncation=truncation, latents=latents, **asked)
         with user_errors():
             check_memory(n, 4 * math.prod(output.shape))
         return np.concatenate([samples for samples, _ in pieces])

@@ -22,7 +22,7 @@ from ganzoo_runtime.random_inputs import MOST, memory
 if TYPE_CHECKING:
     from ganzoo.gan.sampler import Sampler
     from ganzoo.inference.formats import Sink
-    from ganzoo_runtime.random_inputs import Labels, Truncation, Vectors
+    from ganzoo_runtime.random_inputs import Labels, Texts, Truncation, Vectors
 
 __all__ = ["sample_lines", "save_samples"]
 
@@ -35,6 +35,7 @@ def save_samples(
     seed: int = 0,
     label: Labels = None,
     attributes: Vectors = None,
+    text: Texts = None,
     truncation: Truncation = 1.0,
 ) -> tuple[int, Path]:
     """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
@@ -58,6 +59,7 @@ def save_samples(
     if not suffix and not isinstance(output, Image):
         raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
+    asked |= {} if text is None else {"text": text}
     size = n * math.prod(output.shape) * np.dtype(output.dtype).itemsize
     if suffix in (".png", ".npz") and size > memory():
         # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
@@ -69,7 +71,8 @@ def save_samples(
     try:
         if suffix == ".png":
             fixed = [name for name, of in label.items() if str(of) != "all"] if isinstance(label, Mapping) else ()
-            save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
+            columns = grid_columns(signature, fixed) or _columns(text)
+            save_grid(path, sampler.sample(n, **asked), output, columns=columns)
         elif suffix == ".npz":
             pieces = [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)]
             inputs = {name: np.concatenate([piece[name] for _, piece in pieces]) for name in pieces[0][1]}
@@ -114,6 +117,11 @@ def _count(n: int | None, seed: int, output: Field) -> int:
     if n is not None and n > MOST:
         raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     return output.shown if n is None else n
+
+
+def _columns(text: Texts) -> int | None:
+    """Return how many columns make every column one of the captions, which take turns; None for one, or for many."""
+    return len(text) if text is not None and not isinstance(text, str) and 1 < len(text) <= 16 else None
 
 
 def _save_arrays(path: Path, samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]]) -> None:

@@ -222,3 +222,6 @@ def _stand_ins() -> Iterator[Dataset]:
     yield random_data(pictures[0], Label(4), Label(3, name="hue"))
     vectors = ((0.0, 1.0, -1.0, 0.5, 0.0), (1.0, 0.0, 0.5, -1.0, 2.0))
     yield random_data(pictures[0], Attributes(5, examples=vectors))
+    yield random_data(
+        pictures[0], Tokens(4, 4, ("", " a", " red", " ring"), "caption", examples=((1, 2, 3, 0), (3, 0, 0, 0)))
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from ganzoo import UserError
 from ganzoo.files import open_regular, read_bytes, write_atomic
 from ganzoo_runtime.cache import cache_folder
+from ganzoo_runtime.captions import is_caption
 from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
 
@@ -76,7 +77,8 @@ def _check_model(model: Path) -> None:
         raise UserError(str(error)) from None
     if (kind := generator.signature["output"]["kind"]) not in ("image", "tokens"):
         raise UserError(f"the page shows images and texts, and the output of {model.name} is of the kind {kind!r}")
-    if foreign := {field["kind"] for field in generator.signature["inputs"]} - _KINDS:
+    inputs = [field for field in generator.signature["inputs"] if not (is_caption(field) and field.get("examples"))]
+    if foreign := {field["kind"] for field in inputs} - _KINDS:
         raise UserError(f"the page samples from noise, and {model.name} takes inputs of the kind {min(foreign)!r}")
     if any(tensor.external_data for tensor in onnx.load(model, load_external_data=False).graph.initializer):
         raise UserError(f"{model.name} keeps its weights in another file, since it is too large for a browser")

@@ -19,7 +19,7 @@ export class Generator {
   constructor(ort, session, metadata) {
     const { inputs, output } = metadata.signature;
     const known = ["latent", "truncation", "styles", "label", "attributes"];
-    const foreign = inputs.find(({ kind }) => !known.includes(kind));
+    const foreign = inputs.find((field) => !known.includes(field.kind) && !(isCaption(field) && field.examples?.length));
     if (foreign) throw new Error(`this model cannot be sampled from noise alone: it takes ${foreign.kind} too`);
     // Of a style-based model: shares of the styles that are mapped from latents, and what the rest of them is.
     const [shares, styles] = ["truncation", "styles"].map((name) => inputs.find(({ kind }) => kind === name));
@@ -65,7 +65,7 @@ export class Generator {
   }
 
   /**
-   * The samples of n latents. given: a class or a vector of attributes by the input's name; see conditions. truncation:
+   * The samples of n latents. given: a class, attributes or the tokens of a caption by the input's name; see conditions. truncation:
    * below 1, latents (styles, where there are any) move towards their mean. strengths: how much of each named direction
    * is added. mix, of a style-based model: { latents, layer } of which the styles from that layer on are taken.
    */
@@ -136,10 +136,14 @@ export class Generator {
   }
 
   tensor(field, values, n) {
-    if (field.kind !== "label") return new this.ort.Tensor("float32", Float32Array.from(values), [n, ...field.shape]);
-    const wrong = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < field.classes));
-    if (wrong !== undefined) throw new RangeError(`there is no class ${wrong}: there are 0 .. ${field.classes - 1}`);
-    return new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [n]);
+    const { kind, shape } = field;
+    if (!["label", "tokens"].includes(kind)) {
+      return new this.ort.Tensor("float32", Float32Array.from(values), [n, ...shape]);
+    }
+    const [what, count] = kind === "label" ? ["class", field.classes] : ["token", field.vocabulary];
+    const wrong = values.find((value) => !(Number.isInteger(value) && value >= 0 && value < count));
+    if (wrong !== undefined) throw new RangeError(`there is no ${what} ${wrong}: there are 0 .. ${count - 1}`);
+    return new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [n, ...shape]);
   }
 
   /** Sample i of tokens in one line, as Python's lines() writes it: its text, or numbers where tokens have no texts. */
@@ -184,7 +188,7 @@ export class Generator {
 
 /**
  * What sample i is drawn for, by the input's name. What is not given takes turns: labels all their combinations, the
- * first label changing fastest, attributes their examples (zeros if there are none).
+ * first label changing fastest, attributes and captions their examples (zeros if there are none).
  */
 export function conditions(inputs, i, given = {}) {
   let rest = i;
@@ -201,6 +205,35 @@ export function conditions(inputs, i, given = {}) {
     }
   }
   return chosen;
+}
+
+/** Whether an input is a caption: tokens that are words, of which number 0 has no text and fills up. */
+export function isCaption({ kind, dtype, tokens }) {
+  return kind === "tokens" && dtype === "int64" && tokens[0] === "";
+}
+
+/** The words of a text as Python finds them: letters, marks and digits, in lower case, without apostrophes. */
+export function words(text) {
+  const plain = text.normalize("NFC").toLowerCase().replace(/['\u2019]/g, "");
+  return plain.match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
+}
+
+/** The tokens of a caption, filled up with 0; throws for words that the input does not know. */
+export function captionTokens(text, field) {
+  const [length] = field.shape;
+  const tokens = field.tokens.map((token) => token.trim()); // words have the space before them
+  const found = words(text);
+  if (!found.length || found.length > length) {
+    throw new Error(`A text has from 1 to ${length} words for this model; this one has ${found.length}.`);
+  }
+  const unknown = [...new Set(found)].filter((word) => !tokens.includes(word));
+  if (unknown.length) throw new Error(`The model does not know ${unknown.join(", ")}. It knows: ${tokens.slice(1, 65).join(", ")}`);
+  return [...found.map((word) => tokens.indexOf(word)), ...new Array(length - found.length).fill(0)];
+}
+
+/** The words of a caption's tokens. */
+export function captionText(numbers, { tokens }) {
+  return numbers.map((number) => tokens[number]).join("").trim();
 }
 
 /** The document that ganzoo keeps in the metadata of an ONNX file. */

@@ -1,6 +1,6 @@
 // The page: controls made from the model's signature, images drawn by the worker, everything else plain HTML.
 
-import { conditions } from "./generator.js";
+import { captionText, captionTokens, conditions, isCaption } from "./generator.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("controls");
@@ -48,6 +48,10 @@ function request() {
     if (wrong) throw new Error("A seed is a whole number, such as 7.");
   }
   const given = Object.fromEntries(named("label:").map(([name, value]) => [name.slice(6), Number(value)]));
+  for (const field of metadata.signature.inputs.filter(isCaption)) {
+    const text = values[`text:${field.name}`];
+    if (text.trim()) given[field.name] = captionTokens(text, field);
+  }
   const strengths = Object.fromEntries(named("direction:").map(([name, value]) => [name.slice(10), Number(value)]));
   const common = { truncation: Number(values.truncation), strengths };
   const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
@@ -59,13 +63,16 @@ function request() {
   };
 }
 
-/** The class of sample i in words. */
+/** The class of sample i, or its caption, in words. */
 function classOf(i) {
   const { inputs } = metadata.signature;
   const chosen = conditions(inputs, i, drawn.grid.given);
   return inputs
-    .filter(({ kind }) => kind === "label")
-    .map(({ name, names }) => `, class ${names?.[chosen[name]] ?? chosen[name]}`)
+    .filter((field) => field.kind === "label" || isCaption(field))
+    .map((field) => {
+      const value = chosen[field.name];
+      return field.kind === "label" ? `, class ${field.names?.[value] ?? value}` : `: ${captionText(value, field)}`;
+    })
     .join("");
 }
 
@@ -96,6 +103,11 @@ function buildControls() {
     const [control, select] = clone("choice", `label:${name}`, labels.length > 1 ? `Class ${name}` : "Class");
     select.add(new Option("All in turn", ""));
     for (let i = 0; i < classes; i++) select.add(new Option(names?.[i] ?? i, i));
+    $("labels").append(control);
+  }
+  for (const field of signature.inputs.filter(isCaption)) {
+    const [control, input] = clone("words", `text:${field.name}`, "Draw");
+    input.placeholder = captionText(field.examples[0], field);
     $("labels").append(control);
   }
   const styles = signature.inputs.find(({ kind }) => kind === "styles");

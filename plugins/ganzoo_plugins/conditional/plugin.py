@@ -56,6 +56,13 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "model",
+            "text2image",
+            "Images from captions: mismatched captions count as fake, embeddings are interpolated",
+            f"{here}.text2image:TextToImage",
+            "Generative Adversarial Text to Image Synthesis, arXiv:1605.05396",
+        ),
+        Spec(
+            "model",
             "infogan",
             "Categories and continuous codes that are found in the data without labels, to edit by name",
             f"{here}.infogan:InfoGAN",

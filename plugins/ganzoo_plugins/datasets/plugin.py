@@ -42,6 +42,12 @@ def ganzoo_specs() -> list[Spec]:
         ),
         Spec(
             "dataset",
+            "captioned_shapes",
+            "drawn shapes, 32 x 32 RGB, with captions made in code; what they name can be measured, pairs are held out",
+            f"{_HERE}.captioned_shapes:CaptionedShapes",
+        ),
+        Spec(
+            "dataset",
             "stacked_mnist",
             "three MNIST digits as the channels of one image, 28 x 28 RGB: 1,000 modes to count; no download needed",
             f"{_HERE}.stacked_mnist:StackedMnist",
@@ -71,6 +77,12 @@ def ganzoo_specs() -> list[Spec]:
             "folder",
             "your own images: every image under a folder, its subfolders as classes or a table of attributes",
             f"{_HERE}.folder:Folder",
+        ),
+        Spec(
+            "dataset",
+            "captioned_images",
+            "your own images with captions: text files beside them, or a table such as metadata.jsonl",
+            f"{_HERE}.captioned_images:CaptionedImages",
         ),
         Spec(
             "dataset",

@@ -12,22 +12,22 @@ from torch import Tensor
 
 from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, Label
 
-__all__ = ["Shapes", "draw", "draw_factors"]
+__all__ = ["HUES", "POINTS", "SHAPES", "Shapes", "draw", "draw_factors", "measure_factors"]
 
 # Each shape: its name, the number of its points (0 if it is round), and its inner radius over its outer one. A regular
 # polygon is the star whose inner points lie on its sides: cos(pi / n).
-_SHAPES = (("circle", 0, 0.0), ("square", 4, 0.5**0.5), ("triangle", 3, 0.5), ("star", 5, 0.45), ("ring", 0, 0.5))
-_HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
-_NAMES = tuple(name for name, _, _ in _SHAPES)
-_POINTS = torch.tensor([points for _, points, _ in _SHAPES])
-_INNER = torch.tensor([inner for _, _, inner in _SHAPES])
+_KINDS = (("circle", 0, 0.0), ("square", 4, 0.5**0.5), ("triangle", 3, 0.5), ("star", 5, 0.45), ("ring", 0, 0.5))
+HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
+SHAPES = tuple(name for name, _, _ in _KINDS)
+POINTS = torch.tensor([points for _, points, _ in _KINDS])
+_INNER = torch.tensor([inner for _, _, inner in _KINDS])
 # Size and place are independent: the largest shape fits even where it is furthest from the middle.
 _SIZES, _PLACES = (0.20, 0.32), (0.36, 0.64)
 _SPANS = (_SIZES, _PLACES, _PLACES)
-_AREAS = torch.tensor([pi * (1 - q * q) if n == 0 else n * q * sin(pi / n) for _, n, q in _SHAPES])  # at radius 1
+_AREAS = torch.tensor([pi * (1 - q * q) if n == 0 else n * q * sin(pi / n) for _, n, q in _KINDS])  # at radius 1
 _JITTER = 0.025  # turns that a hue strays from its class's; classes are 1/6 apart
 _BACKGROUND, _VALUE, _SATURATION = 0.1, 0.95, 0.9  # the background is gray, so that it changes no hue at the edges
-_ATTRIBUTES = (*_NAMES, "hue_cos", "hue_sin", "size", "left", "top", "rotation_cos", "rotation_sin")
+_ATTRIBUTES = (*SHAPES, "hue_cos", "hue_sin", "size", "left", "top", "rotation_cos", "rotation_sin")
 _MEMORY = 1 << 29  # bytes of pixels; above, images are drawn when they are fetched
 _CHUNK = 500  # images worked on at once
 _RADII, _ANGLES, _REACH = 16, 60, 1.7  # the measurement's polar map reaches over the tips of the thinnest shape
@@ -71,8 +71,8 @@ class Shapes(Dataset[ShapesConfig]):
         self.factors = draw_factors(config)
         self.factors["y"] = self._y(self.factors)
         fields: dict[str, tuple[Any, ...]] = {
-            "classes": (Label(len(_NAMES), _NAMES), Label(len(_HUES), _HUES, name="hue")),
-            "class": (Label(len(_NAMES), _NAMES),),
+            "classes": (Label(len(SHAPES), SHAPES), Label(len(HUES), HUES, name="hue")),
+            "class": (Label(len(SHAPES), SHAPES),),
             "attributes": (),
             "none": (),
         }
@@ -116,8 +116,7 @@ class Shapes(Dataset[ShapesConfig]):
         nothing to recognize has ``shape`` -1 and not-a-number for ``size``, ``left``, ``top`` and ``rotation``; one
         with no color has ``hue`` -1 and not-a-number for ``hue_turn``.
         """
-        measured = [_measure(part.float() / 255) for part in images.split(_CHUNK)]
-        factors = {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
+        factors = measure_factors(images)
         return factors | {"y": self._y(factors)}
 
     @staticmethod
@@ -128,9 +127,9 @@ class Shapes(Dataset[ShapesConfig]):
         where their ranges end; cosine and sine of the rotation times the number of the shape's points.
         """
         shape = factors["shape"]
-        kinds = F.one_hot(shape + 1, len(_NAMES) + 1)[:, 1:].float()
-        hue, turn = 2 * pi * factors["hue_turn"], 2 * pi * factors["rotation"] * _POINTS[shape]
-        pointed = _POINTS[shape] > 0
+        kinds = F.one_hot(shape + 1, len(SHAPES) + 1)[:, 1:].float()
+        hue, turn = 2 * pi * factors["hue_turn"], 2 * pi * factors["rotation"] * POINTS[shape]
+        pointed = POINTS[shape] > 0
         columns = [hue.cos(), hue.sin()]
         columns += [_centered(factors[name], *span) for name, span in zip(("size", "left", "top"), _SPANS, strict=True)]
         columns += [pointed * turn.cos(), pointed * turn.sin()]
@@ -144,13 +143,13 @@ def draw_factors(config: ShapesConfig) -> dict[str, Tensor]:
     """Return the factors of the data set of this config, but for ``y``."""
     rng = torch.Generator().manual_seed(config.sample_seed)
     rolls = torch.rand(config.size, 7, generator=rng).T.contiguous()  # one row of numbers a sample, whatever the size
-    shape, hue = (rolls[0] * len(_NAMES)).long(), (rolls[1] * len(_HUES)).long()
-    turn = (hue / len(_HUES) + _JITTER * (2 * rolls[2] - 1)) % 1.0
+    shape, hue = (rolls[0] * len(SHAPES)).long(), (rolls[1] * len(HUES)).long()
+    turn = (hue / len(HUES) + _JITTER * (2 * rolls[2] - 1)) % 1.0
     if config.condition == "attributes":
         turn = rolls[1]
         hue = _hue_class(turn)
     size, left, top = (low + (high - low) * roll for roll, (low, high) in zip(rolls[3:6], _SPANS, strict=True))
-    points = _POINTS[shape]
+    points = POINTS[shape]
     rotation = torch.where(points > 0, rolls[6] / points.clamp(min=1), 0.0)
     return {
         "shape": shape,
@@ -163,8 +162,14 @@ def draw_factors(config: ShapesConfig) -> dict[str, Tensor]:
     }
 
 
+def measure_factors(images: Tensor) -> dict[str, Tensor]:
+    """Return what can be measured of images, uint8 [N, 3, H, H]; see :meth:`Shapes.measure`."""
+    measured = [_measure(part.float() / 255) for part in images.split(_CHUNK)]
+    return {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
+
+
 def _hue_class(turn: Tensor) -> Tensor:
-    return (turn * len(_HUES)).round().long() % len(_HUES)
+    return (turn * len(HUES)).round().long() % len(HUES)
 
 
 def _centered(values: Tensor, low: float, high: float) -> Tensor:
@@ -190,7 +195,7 @@ def _cover(factors: Mapping[str, Tensor], side: int, line: float) -> Tensor:
     at = (torch.arange(side) + 0.5) / side
     size = each(factors["size"])
     x, y = (at - each(factors["left"])) / size, (at[:, None] - each(factors["top"])) / size
-    points, inner = each(_POINTS[factors["shape"]]), each(_INNER[factors["shape"]])
+    points, inner = each(POINTS[factors["shape"]]), each(_INNER[factors["shape"]])
     radius = (x * x + y * y).sqrt()
     # A circle is the ring from 0 on.
     band = torch.maximum(radius - 1, torch.where(inner > 0, inner - radius, -1.0))
@@ -224,7 +229,7 @@ def _measure(images: Tensor) -> dict[str, Tensor]:
     shape = torch.where(known, kinds[which], -1)
 
     # The phase of the angular wave with as many crests as the shape has points.
-    points = _POINTS[shape]
+    points = POINTS[shape]
     wave = 2 * pi * torch.arange(_ANGLES) / _ANGLES * points[:, None]
     around = polar.view(-1, _RADII, _ANGLES).sum(1)
     phase = torch.atan2((around * wave.sin()).sum(1), (around * wave.cos()).sum(1)) / (2 * pi) % 1.0
@@ -287,7 +292,7 @@ def _templates(side: int) -> tuple[Tensor, Tensor]:
     """
     bank = [
         (shape, size, place, step / (12 * points) if points else 0.0)
-        for shape, (_, points, _) in enumerate(_SHAPES)
+        for shape, (_, points, _) in enumerate(_KINDS)
         for size in torch.linspace(*_SIZES, 3).tolist()
         for place in (0.5, 0.5 + 0.5 / side)
         for step in range(12 if points else 1)

@@ -24,6 +24,7 @@ from ganzoo import (
     files,
 )
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
+from ganzoo_runtime.captions import caption_text, is_caption
 from ganzoo_runtime.images import pixels as to_pixels
 
 __all__ = ["Editor", "find_latent"]
@@ -54,11 +55,11 @@ class Editor:
     """Draws chosen latents of a model of images, with what is ``asked`` of it besides held fixed.
 
     A sample has the number that ``ganzoo sample`` gives it, with that number's latents, classes and attributes.
-    ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
-    :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; see
-    :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the classes and
-    attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws samples of
-    another kind than ``kinds``.
+    ``asked`` are the arguments seed, truncation, label (classes by name), attributes (numbers by name) and, if there
+    are any, text (captions) of :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model
+    with several; see :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the
+    classes and attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws
+    samples of another kind than ``kinds``.
     """
 
     def __init__(
@@ -81,12 +82,18 @@ class Editor:
         self._seed, self._truncation = asked["seed"], asked["truncation"]
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
+        self._texts: Sequence[str] = asked.get("text", ())
 
-    def latents(self, numbers: Sequence[int], seed: int | None = None) -> Latents:
-        """Return the latents of the samples with these numbers, [N, *shape]; of another seed than asked, if given."""
+    def latents(self, numbers: Sequence[int], seed: int | None = None, texts: Sequence[str] | None = None) -> Latents:
+        """Return the latents of the samples with these numbers, [N, *shape].
+
+        If given, of another seed than asked, and styles of other captions.
+        """
         if not self.styled:
             return self._drawn(numbers, self.field.name, seed)
         asked = {"label": self._classes or None, "attributes": self._values or None, "truncation": self._truncation}
+        if texts := texts or self._texts:
+            asked["text"] = texts
         styles: Latents = self._checked(self.sampler.styles, numbers, self._seed if seed is None else seed, **asked)
         return styles
 
@@ -134,6 +141,15 @@ class Editor:
         for name, value in {**self._values, **(changed or {})}.items():
             rows[:, names.index(name)] = value
         return rows[np.asarray(numbers) % len(rows)]
+
+    def texts(self, numbers: ArrayLike) -> list[str]:
+        """Return the captions of the samples with these numbers; none of a model without captions."""
+        fields = [field.to_json() for field in self.signature.inputs]
+        of = next((field for field in fields if is_caption(field)), None)
+        if of is None:
+            return list(self._texts)
+        known = self._texts or [caption_text(row, of) for row in of.get("examples", [])]
+        return [known[number % len(known)] for number in np.asarray(numbers).tolist()]
 
     def draw(
         self,
@@ -193,9 +209,11 @@ class Editor:
         if self._others:
             few, places = np.unique(held, return_inverse=True)
             given |= {name: self._drawn(few.tolist(), name)[places] for name in self._others}
+        texts = [] if self.styled else self.texts(held)
         samples: NDArray[Any] = self._checked(
             self.sampler.sample,
             len(latents),
+            **({"text": texts} if texts else {}),
             label=classes or None,
             attributes=self.attributes(held) if attributes is None and not self.styled else attributes,
             truncation=self._truncation,

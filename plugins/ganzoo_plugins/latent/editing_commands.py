@@ -65,6 +65,7 @@ def interpolate(
     ] = False,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
+    text: cli.Text = None,
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
     truncation_cutoff: cli.Cutoff = None,
@@ -82,6 +83,7 @@ def interpolate(
 ) -> None:
     """Go from sample to sample through the space of latents.
 
+    Several captions (--text) are gone through in their order, with the latent of one sample, or of one each by --keys.
     Classes that are not chosen by --label are shown side by side. Attributes go from those of the first sample to what
     --to says, of one sample alone if no others are named. Animations return to where they started. Of a model of text
     the sentences on the way are printed, a line each.
@@ -98,14 +100,17 @@ def interpolate(
         raise UserError(f"--out is a .gif, an .mp4, a .png or a folder, not {out}")
     kinds, given = (Image, Tokens), to is not None
     editor = open_editor(
-        model, label, attribute, seed, truncation, on, given=given, cutoff=truncation_cutoff, kinds=kinds
+        model, label, attribute, seed, truncation, on, given=given, cutoff=truncation_cutoff, text=text, kinds=kinds
     )
     spoken = isinstance(editor.output, Tokens)
     if spoken and wanted is not None:
         raise UserError("the sentences of this model are printed; leave --out out")
     animated = suffix in ANIMATIONS and not spoken
     changed = written.changes(editor, to)
-    points, numbers = _start(editor, keys, latent, 1 if changed else 5)
+    if text and len(text) > 1:
+        points, numbers = _captions(editor, keys, text)
+    else:
+        points, numbers = _start(editor, keys, latent, 1 if changed else 5)
     if changed and len(points) == 1:
         points = np.repeat(points, 2, axis=0)
     if len(points) < 2:
@@ -151,6 +156,7 @@ def grid(
     ] = None,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
+    text: cli.Text = None,
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
     latent: Start = None,
@@ -166,7 +172,7 @@ def grid(
     import numpy as np
 
     only_png(out)
-    editor = open_editor(model, label, attribute, seed, truncation, on, given=True)
+    editor = open_editor(model, label, attribute, seed, truncation, on, given=True, text=text)
     classes = editor.combinations()
     if classes < 2:
         raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a grid")
@@ -196,6 +202,7 @@ def edit(
     keys: Annotated[str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples to edit.")] = None,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
+    text: cli.Text = None,
     seed: cli.Seed = 0,
     truncation: cli.Truncation = 1.0,
     truncation_cutoff: cli.Cutoff = None,
@@ -223,7 +230,9 @@ def edit(
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".npz"):
         raise UserError(f"--out is a .png, an .npz or a folder, not {out}")
-    editor = open_editor(model, label, attribute, seed, truncation, on, given=to is not None, cutoff=truncation_cutoff)
+    editor = open_editor(
+        model, label, attribute, seed, truncation, on, given=to is not None, cutoff=truncation_cutoff, text=text
+    )
     known, changed = editor.directions(directions), written.changes(editor, to)
     strengths = written.strengths(direction or [], known, editor, directions)
     if layers is not None:
@@ -264,6 +273,7 @@ def open_editor(
     *,
     given: bool = False,
     cutoff: int | None = None,
+    text: list[str] | None = None,
     kinds: tuple[type[Field], ...] = (Image,),
 ) -> Editor:
     """Open the model with what the options ask of it; ``latent`` is the one that is edited.
@@ -275,7 +285,7 @@ def open_editor(
 
     sampler = load(model)
     signature = Signature.from_json(sampler.metadata["signature"])
-    asked = cli.conditions(signature, seed, truncation, label, attribute, cutoff)
+    asked = cli.conditions(signature, seed, truncation, label, attribute, cutoff, text)
     return Editor(sampler, asked, latent, given=given, kinds=kinds)
 
 
@@ -290,6 +300,22 @@ def _start(editor: Editor, keys: str | None, file: Path | None, n: int) -> tuple
         return latents, np.arange(len(latents))
     numbers = written.numbers(keys) if keys is not None else list(range(n))
     return editor.latents(numbers), np.array(numbers)
+
+
+def _captions(editor: Editor, keys: str | None, texts: list[str]) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Return the styles of captions that an interpolation goes through, and the numbers of their samples."""
+    import numpy as np
+
+    if not editor.styled:
+        raise UserError(
+            "captions are in the styles of a model, which several of them are interpolated in; leave --on out"
+        )
+    numbers = written.numbers(keys) if keys is not None else [0]
+    numbers = numbers * len(texts) if len(numbers) == 1 else numbers
+    if len(numbers) != len(texts):
+        raise UserError(f"--keys names one sample, or one for each of the {len(texts)} captions")
+    points = [editor.latents([number], texts=[text]) for number, text in zip(numbers, texts, strict=True)]
+    return np.concatenate(points), np.array(numbers)
 
 
 def only_png(out: Path) -> None:

@@ -34,6 +34,12 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
+            "caption_accuracy",
+            "the share of facts named in captions that are drawn right, for combinations seen and held out",
+            f"{_HERE}.caption_accuracy:CaptionAccuracy",
+        ),
+        Spec(
+            "metric",
             "fid",
             "Fréchet distance of features, of InceptionV3 or the data set's classifier",
             f"{_HERE}.distances:FID",

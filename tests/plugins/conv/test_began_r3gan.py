@@ -11,7 +11,7 @@ from ganzoo.inference.sampling import draw_inputs
 from ganzoo.runs.checkpoint import seed_random
 from ganzoo.training.loop import Loop
 from ganzoo_plugins.conv.began import ELU, repelling
-from ganzoo_plugins.conv.r3gan import R3GANGenerator, Reading, ResidualBlock
+from ganzoo_plugins.networks.r3gan import R3GANGenerator, Reading, ResidualBlock
 
 SMALL = {
     "began": ("model.width=2", "model.latent_dim=4"),
