@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .generator import Batch, Generator
     from .images import encode_png, pixels
     from .latent_arithmetic import edit, interpolate, truncate, truncated_normal
+    from .marking import provenance
     from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar
 
 _HOME = {
@@ -31,6 +32,7 @@ _HOME = {
     "generator": ("Batch", "Generator"),
     "images": ("encode_png", "pixels"),
     "latent_arithmetic": ("edit", "interpolate", "truncate", "truncated_normal"),
+    "marking": ("provenance",),
     "fields": ("stored",),
     "sinks": ("write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar"),
 }
@@ -44,6 +46,7 @@ __all__ = [
     "encode_png",
     "interpolate",
     "pixels",
+    "provenance",
     "stored",
     "truncate",
     "truncated_normal",

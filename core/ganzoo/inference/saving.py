@@ -16,6 +16,7 @@ from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
+from ganzoo_runtime.marking import provenance
 from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def save_samples(
     By its suffix ``path`` is a .png of a grid, or of what else shows such samples; an .npz with ``samples`` (of a table
     an array for each column, of tokens with texts ``tokens`` and ``text``) and what they were drawn for; what a sink
     writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is what a .png shows if left out,
-    such as 64 images or 10,000 points. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
+    such as 64 images or 10,000 points. Image files say which model drew them, and that a machine has. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """
@@ -62,6 +63,7 @@ def save_samples(
     if n > MOST:
         raise UserError(f"-n is at most {MOST:,}, not {n:,}")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
+    claims = provenance(sampler.metadata, seed)
     size = n * math.prod(output.shape) * np.dtype(output.dtype).itemsize
     if suffix in (".png", ".npz") and size > memory():
         # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
@@ -73,7 +75,8 @@ def save_samples(
     try:
         if suffix == ".png":
             fixed = [name for name, of in label.items() if str(of) != "all"] if isinstance(label, Mapping) else ()
-            save_grid(path, sampler.sample(n, **asked), output, columns=grid_columns(signature, fixed))
+            samples = sampler.sample(n, **asked)
+            save_grid(path, samples, output, columns=grid_columns(signature, fixed), claims=claims)
         elif suffix == ".npz":
             pieces = [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)]
             inputs = {name: np.concatenate([piece[name] for _, piece in pieces]) for name in pieces[0][1]}
@@ -87,7 +90,7 @@ def save_samples(
             write: Sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
             stream = ((output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked))
             with writing(path):
-                path = write(path, stream, n, sampler.metadata["signature"])
+                path = write(path, stream, n, {**sampler.metadata["signature"], "provenance": claims})
     except ValueError as error:
         raise UserError(str(error)) from None
     return n, path

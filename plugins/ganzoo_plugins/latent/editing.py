@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ganzoo import Attributes, Image, Label, Latent, Sampler, Signature, Styles, UserError, did_you_mean, files
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.images import pixels as to_pixels
+from ganzoo_runtime.marking import provenance
 
 __all__ = ["Editor", "find_latent"]
 
@@ -45,7 +46,7 @@ class Editor:
     ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
     :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; see
     :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the classes and
-    attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws no images.
+    attributes of their sample. ``claims`` are what files of its images say of where they come from. Raises :class:`UserError` for a model that has no such latent or draws no images.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Editor:
         others = (field.name for field in self.signature.inputs if isinstance(field, Latent))
         self._others = [] if self.styled else [name for name in others if name != self.field.name]
         self._seed, self._truncation = asked["seed"], asked["truncation"]
+        self.claims = provenance(sampler.metadata, self._seed)
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
 
