@@ -55,7 +55,7 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     try:
         with _together(path) as temporary:
             for number, image, _ in _images(pieces, signature):
-                (temporary / f"{number:06d}.png").write_bytes(encode_png(image, _claims(signature)))
+                (temporary / f"{number:06d}.png").write_bytes(encode_png(image, claims))
     except BaseException:
         if new:  # a full disk leaves no empty folder
             with contextlib.suppress(OSError):

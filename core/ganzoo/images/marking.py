@@ -19,7 +19,7 @@ from ganzoo_runtime.marking import MOST, XMP_KEY, as_sentence, from_xmp, to_xmp
 __all__ = ["read_claims", "save_image", "with_gif_claims"]
 
 _GIF_XMP = b"\x21\xff\x0bXMP DataXMP"  # an extension by an application, its name and its authentication
-# XMP lies in a GIF as it is; whatever byte of it a reader takes for the length of a block leads to these, and their end.
+# XMP lies in a GIF as it is; whatever byte of it a reader takes for a block's length leads to these, and to their end.
 _GIF_TRAILER = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
 _TIFF_XMP = 700
 

@@ -128,7 +128,7 @@ class ImageReader:
 
     @contextmanager
     def opened(self, path: str | PathLike[str]) -> Iterator[Pillow.Image]:
-        """Open a file as it is and check its size; no pixels are decoded, and what the body stumbles over is a sentence."""
+        """Open a file and check its size; no pixel is decoded, and whatever the body stumbles over is one sentence."""
 
         def too_large(pixels: str) -> UserError:
             return UserError(

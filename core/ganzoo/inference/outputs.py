@@ -71,7 +71,9 @@ def draw_outputs(
             columns.append((compute_outputs(back, {**examples, output.name: again}, seed)[0], source))
     if isinstance(output, Image) and dataset.known_pairs and output.name in examples:
         columns.append((examples[output.name], output))
-    save_comparison(path, [to_pixels(images.cpu().contiguous().numpy(), field.range) for images, field in columns], claims)
+    save_comparison(
+        path, [to_pixels(images.cpu().contiguous().numpy(), field.range) for images, field in columns], claims
+    )
 
 
 def _way_back(network: Network, others: Iterable[Network]) -> Network | None:

@@ -42,7 +42,8 @@ def save_samples(
     By its suffix ``path`` is a .png of a grid, or of what else shows such samples; an .npz with ``samples`` (of a table
     an array for each column, of tokens with texts ``tokens`` and ``text``) and what they were drawn for; what a sink
     writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is what a .png shows if left out,
-    such as 64 images or 10,000 points. Image files say which model drew them, and that a machine has. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
+    such as 64 images or 10,000 points. Image files say which model drew them. The other
+    arguments are those of :meth:`ganzoo.Sampler.sample`.
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """

@@ -11,7 +11,6 @@ _COMMANDS = {
     "translate": ("Translate images, or fill the holes in them", "ganzoo.cli.translate:translate"),
     "encode": ("Find the latents that a generator draws images from", "ganzoo.cli.encode:encode"),
     "import": ("Make a run of published weights, of which nothing is run", "ganzoo.cli.import_:import_"),
-    "verify": ("Tell what image files and models say of where they come from", "ganzoo.cli.verify:verify"),
     "eval": ("Evaluate a trained model: its samples beside as many real ones", "ganzoo.cli.evaluate:eval_"),
     "compare": ("Show runs side by side: settings, losses and figures", "ganzoo.cli.evaluate:compare"),
     "list": ("List what the installed plugins offer", "ganzoo.cli.inspect:list_"),

@@ -34,7 +34,9 @@ detect = typer.Typer(
 @detect.command()
 def images(
     sources: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="Images, or folders of images.")],
-    detector: Annotated[Path, typer.Option("--with", help="The folder of 'ganzoo detect train', or its detector.onnx.")],
+    detector: Annotated[
+        Path, typer.Option("--with", help="The folder of 'ganzoo detect train', or its detector.onnx.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score images, and say which of them look generated; what follows 'ganzoo detect' if it is not 'train'.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-__all__ = ["augmented", "as_jpeg", "rescaled"]
+__all__ = ["as_jpeg", "augmented", "rescaled"]
 
 Pixels = NDArray[np.uint8]
 

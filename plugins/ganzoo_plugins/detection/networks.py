@@ -50,7 +50,9 @@ class Residual(Network):
     def __init__(self, side: int, width: int = 16) -> None:
         super().__init__(_signature(side))
         widths = [width, width, 2 * width, 4 * width]
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
         self.blocks = nn.Sequential(
             *(_Block(before, after, 1 if index == 0 else 2) for index, (before, after) in enumerate(pairwise(widths)))
         )
@@ -65,8 +67,8 @@ class Spectrum(Network):
 
     The spectrum (arXiv:1911.00686) is that of the mean of the colors under a Hann window, at a fixed grid of
     frequencies, so that images of all sizes have the same features: the mean power at each of 24 radii from 0, of which
-    16 is half a cycle a pixel. The differences (NPR, arXiv:2312.10461) are x - up(down(x)) with the nearest pixel of every
-    2 x 2: of each of the other three pixels, the mean of the square and of the absolute value, and the share of zeros.
+    16 is half a cycle a pixel. The differences (NPR, arXiv:2312.10461) are x - up(down(x)) with the first pixel of
+    every 2 x 2: of each of the other three pixels, the mean of the square and of the absolute value, and the share of zeros.
     All but the shares are logarithms.
     """
 

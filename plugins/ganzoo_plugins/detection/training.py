@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,7 +94,9 @@ class Trained:
         axes.plot([0, 1], [0, 1], "0.7", linestyle=":", label="guessing")
         axes.set(xlabel="real images called generated", ylabel="generated images found", xlim=(-0.01, 1.01))
         axes.set_ylim(-0.01, 1.01)
-        axes.set_title(f"ROC of the {self.settings.method} detector on held-out images; dots: its threshold", fontsize=10)
+        axes.set_title(
+            f"ROC of the {self.settings.method} detector on held-out images; dots: its threshold", fontsize=10
+        )
         axes.legend(fontsize=8, loc="lower right")
         axes.grid(alpha=0.3)
         save_figure(path, made)
@@ -103,8 +105,8 @@ class Trained:
 def figures(real: Floats, fake: Floats, threshold: float) -> dict[str, float]:
     """Return how well scores tell generated from real.
 
-    ``average_precision`` needs no threshold; ``accuracy``, the mean of both classes' shares, and ``found``, the share of
-    generated images that are called so, are at the threshold; ``accuracy_at_half`` is that at a probability of a half.
+    ``average_precision`` needs no threshold. At the threshold are ``accuracy``, the mean of both classes' shares, and
+    ``found``, the share of generated images that are called so; ``accuracy_at_half`` is at a probability of a half.
     """
     from sklearn.metrics import average_precision_score
 
@@ -169,7 +171,7 @@ def _fit_residual(
     network, random = Residual(side).to(device), np.random.default_rng(settings.seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    half = settings.batch // 2
+    half, started = settings.batch // 2, time.perf_counter()
     truth = torch.cat([torch.zeros(half, 1), torch.ones(half, 1)]).to(device)
     with Progress(settings.steps, 0, quiet=quiet) as progress:
         for step in range(1, settings.steps + 1):
@@ -180,7 +182,8 @@ def _fit_residual(
             optimizer.step()
             schedule.step()
             if step % 50 == 0 or step == settings.steps:
-                progress.update(step, {"detector/loss": loss.item()})
+                pace = step * settings.batch / (time.perf_counter() - started)
+                progress.update(step, {"images_per_second": pace, "detector/loss": loss.item()})
     return network
 
 
@@ -193,7 +196,13 @@ def _fit_spectrum(
     network, random = Spectrum(side), np.random.default_rng(settings.seed)
     with torch.no_grad():
         found = [
-            torch.cat([network.features(_batch([image], random, side)) for image in images]) for images in (real, fake)
+            torch.cat(
+                [
+                    network.features(_batch(images[start : start + settings.batch], random, side))
+                    for start in range(0, len(images), settings.batch)
+                ]
+            )
+            for images in (real, fake)
         ]
         features = torch.cat(found)
         network.center.copy_(features.mean(dim=0))

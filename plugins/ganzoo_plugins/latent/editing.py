@@ -46,7 +46,8 @@ class Editor:
     ``asked`` are the arguments seed, truncation, label (classes by name) and attributes (numbers by name) of
     :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model with several; see
     :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the classes and
-    attributes of their sample. ``claims`` are what files of its images say of where they come from. Raises :class:`UserError` for a model that has no such latent or draws no images.
+    attributes of their sample. ``claims`` are what files of its images say of where they come from. Raises
+    :class:`UserError` for a model that has no such latent or draws no images.
     """
 
     def __init__(

@@ -289,7 +289,7 @@ def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int, editor: Editor
 
 
 def save_images(folder: Path, pixels: NDArray[np.uint8], editor: Editor) -> None:
-    """Write each image that the editor drew, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
+    """Write what the editor drew, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
     from ganzoo_runtime.sinks import write_folder
 
     signature = {"inputs": [], "output": _field(pixels).to_json(), "provenance": editor.claims}
