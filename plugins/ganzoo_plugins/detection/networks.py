@@ -68,8 +68,8 @@ class Spectrum(Network):
     The spectrum (arXiv:1911.00686) is that of the mean of the colors under a Hann window, at a fixed grid of
     frequencies, so that images of all sizes have the same features: the mean power at each of 24 radii from 0, of which
     16 is half a cycle a pixel. The differences (NPR, arXiv:2312.10461) are x - up(down(x)) with the first pixel of
-    every 2 x 2: of each of the other three pixels, the mean of the square and of the absolute value, and the share of zeros.
-    All but the shares are logarithms.
+    every 2 x 2: of each of the other three pixels, the mean of the square and of the absolute value, and the share of
+    zeros. All but the shares are logarithms.
     """
 
     RADII = 16
