@@ -83,7 +83,8 @@ def test_a_folder_of_images_says_that_a_machine_has_made_them(tmp_path: Path) ->
     signature = {"inputs": [], "output": {"kind": "image", "range": [0, 255], "layout": "NHWC"}}
     for given_, seed in ((signature, None), ({**signature, "provenance": provenance(ABOUT, 3)}, "3")):
         write_folder(tmp_path, [(IMAGE[None], {})], 1, given_)
-        claims = from_xmp(Pillow.open(tmp_path / "000000.png").info["xmp"])
+        with Pillow.open(tmp_path / "000000.png") as opened:
+            claims = from_xmp(opened.info["xmp"])
         assert is_generated(claims)
         assert claims.get("seed") == seed
 

@@ -142,7 +142,8 @@ def test_the_command(cli: Command, folders: tuple[Path, Path]) -> None:
     report = json.loads(Path("d/report.json").read_text())
     assert set(report["sources"]) == {str(fake), "zoo:gan_fc-mnist5k"}
     assert report["trained_on"]["zoo:gan_fc-mnist5k"] == 40
-    assert Pillow.open("d/roc.png").width > 300
+    with Pillow.open("d/roc.png") as opened:
+        assert opened.width > 300
     for path in ("d", "d/detector.onnx"):
         found = json.loads(cli("detect", fake, real / "0.png", "--with", path, "--json").out)
         assert len(found["images"]) == 41
