@@ -47,7 +47,7 @@ def images(
     from ganzoo_plugins.detection.detector import Detector, read_images
 
     opened = Detector(detector)
-    found = []
+    found: list[dict[str, Any]] = []
     for source in sources:
         paths, pixels = zip(*read_images(source), strict=True)
         for path, score in zip(paths, opened.scores(pixels), strict=True):
