@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganzoo_runtime import Generator, encode_png, pixels
+from ganzoo_runtime import Generator, encode_png, pixels, provenance
 
 
 def main() -> None:
@@ -27,7 +27,8 @@ def main() -> None:
     except ValueError as error:  # what is wrong with the file or with the wishes, in one sentence
         parser.error(str(error))
     output = generator.signature["output"]
-    options.grid.write_bytes(encode_png(arrange(pixels(samples, output["range"], output.get("layout", "NCHW")))))
+    image = arrange(pixels(samples, output["range"], output.get("layout", "NCHW")))
+    options.grid.write_bytes(encode_png(image, provenance(generator.metadata, options.seed)))
     print(f"{options.grid}: {options.n} samples, {generator.describe()}")
 
 

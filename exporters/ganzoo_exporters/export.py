@@ -147,7 +147,8 @@ def export(
             old.unlink()  # of the file that this one has replaced
     if precision == "int8" and isinstance(signature.output, Image):
         rows = [array[8 * row : 8 * row + 8] for row in range(4) for array in both]
-        save_grid(path.with_suffix(".int8.png"), np.concatenate(rows), signature.output, columns=8)
+        claims = runtime.provenance(document)
+        save_grid(path.with_suffix(".int8.png"), np.concatenate(rows), signature.output, columns=8, claims=claims)
     written: dict[str, Any] = json.loads(to_json(document))
     return written
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .generator import Batch, Generator
     from .images import encode_png, pixels
     from .latent_arithmetic import edit, interpolate, truncate, truncated_normal
+    from .marking import provenance
     from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar, write_txt
 
 _HOME = {
@@ -32,6 +33,7 @@ _HOME = {
     "generator": ("Batch", "Generator"),
     "images": ("encode_png", "pixels"),
     "latent_arithmetic": ("edit", "interpolate", "truncate", "truncated_normal"),
+    "marking": ("provenance",),
     "fields": ("lines", "stored"),
     "sinks": ("write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar", "write_txt"),
 }
@@ -46,6 +48,7 @@ __all__ = [
     "interpolate",
     "lines",
     "pixels",
+    "provenance",
     "stored",
     "truncate",
     "truncated_normal",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .marking import png_chunk, png_chunks
 
 __all__ = ["encode_png", "pixels"]
 
@@ -30,16 +32,21 @@ def pixels(samples: ArrayLike, range: Sequence[float], layout: str = "NCHW") -> 
     return np.ascontiguousarray(array if layout == "NHWC" else array.transpose(0, 2, 3, 1))
 
 
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Return an image, uint8 [H, W, C] with 1, 3 or 4 channels, as a PNG file; of others the first three, or one."""
+def encode_png(image: NDArray[np.uint8], claims: Mapping[str, str] | None = None) -> bytes:
+    """Return an image, uint8 [H, W, C] with 1, 3 or 4 channels, as a PNG file; of others the first three, or one.
+
+    ``claims`` are what the file says of where it comes from; see :func:`provenance`.
+    """
     height, width, channels = image.shape
     if channels not in _COLORS:
         image = image[..., : 3 if channels > 3 else 1]
     rows = np.zeros((height, 1 + image[0].size), np.uint8)  # each row starts with the number of its filter: none
     rows[:, 1:] = image.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLORS[image.shape[-1]], 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
-    chunks = [
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + (png_chunks(claims) if claims else b"")
+        + png_chunk(b"IDAT", zlib.compress(rows.tobytes()))
+        + png_chunk(b"IEND", b"")
+    )

@@ -5,7 +5,9 @@
 All take the same: the path, the pieces of a stream, how many samples these are together, and the signature. What is
 written comes to its place when all of it is complete, and in place of what had the same names; what is returned names
 it. Samples keep their number and the labels, attributes or captions that they were drawn for. Tokens are written as
-whole numbers, with their text if the file says it, and tables with the names of their columns and categories.
+whole numbers, with their text if the file says it, and tables with the names of their columns and categories. Images
+say that a machine has made them; what else they say is the signature's entry ``provenance``, if it has one
+(:func:`provenance`).
 
 Several files are one whole. Where some of an earlier, larger whole would be left among them, nothing is written and
 ValueError is raised: nobody could tell the two apart afterwards, and deleting is left to whom the files belong.
@@ -32,6 +34,7 @@ from numpy.typing import NDArray
 from .captions import caption_text, is_caption
 from .fields import lines, stored
 from .images import encode_png, pixels
+from .marking import provenance
 
 __all__ = ["Pieces", "write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar", "write_txt"]
 
@@ -45,6 +48,7 @@ SHARD = 10_000
 def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write images to ``path/000000.png`` and on."""
     _only_images(signature)
+    claims = _claims(signature)
     new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     numbered = re.compile(r"([0-9]{6,})\.png")
@@ -53,7 +57,7 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     try:
         with _together(path) as temporary:
             for number, image, _ in _images(pieces, signature):
-                (temporary / f"{number:06d}.png").write_bytes(encode_png(image))
+                (temporary / f"{number:06d}.png").write_bytes(encode_png(image, claims))
     except BaseException:
         if new:  # a full disk leaves no empty folder
             with contextlib.suppress(OSError):
@@ -165,6 +169,7 @@ def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     where there is one label. Returned is what ``webdataset.WebDataset`` takes, such as ``name-{000000..000099}.tar``.
     """
     _only_images(signature)
+    claims = _claims(signature)
     labels = [field["name"] for field in signature["inputs"] if field["kind"] == "label"]
     images = _images(pieces, signature)
     shards = -(-n // SHARD)
@@ -178,7 +183,7 @@ def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
             with tarfile.open(temporary / place, "w") as tar:
                 for _ in range(min(SHARD, n - shard * SHARD)):
                     number, image, inputs = next(images)
-                    _add(tar, f"{number:09d}.png", encode_png(image))
+                    _add(tar, f"{number:09d}.png", encode_png(image, claims))
                     if len(labels) == 1:
                         _add(tar, f"{number:09d}.cls", str(inputs[labels[0]]).encode())
                     if document := _conditions({name: each[None] for name, each in inputs.items()}, signature):
@@ -215,7 +220,8 @@ def _columns(
 ) -> dict[str, NDArray[Any]]:
     """Return a table of samples by the names of its columns, [N] or [N, any] each."""
     if signature["output"]["kind"] == "image":
-        columns = {"image": np.array([encode_png(image) for image in _pixels(samples, signature)], object)}
+        claims = _claims(signature)
+        columns = {"image": np.array([encode_png(image, claims) for image in _pixels(samples, signature)], object)}
     elif names := (samples := stored(samples, signature["output"])).dtype.names:
         columns = {name: samples[name] for name in names}
         for name, whole in _missing(signature).items():
@@ -229,6 +235,11 @@ def _columns(
             free += "_"
         columns[free] = values
     return columns
+
+
+def _claims(signature: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = signature.get("provenance") or provenance({"signature": signature})
+    return found
 
 
 def _steps(

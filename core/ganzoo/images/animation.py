@@ -1,6 +1,6 @@
 """Animations of arrays: animated GIFs, and MP4 where PyAV is installed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from os import PathLike
@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from ganzoo.errors import UserError
 from ganzoo.files import atomic_path
+from ganzoo.images.marking import read_claims, with_gif_claims
 from ganzoo.images.reading import ImageReader, on_background
 
 __all__ = ["ANIMATIONS", "save_progress", "write_animation"]
@@ -23,8 +24,12 @@ FPS = 25
 """Frames a second; GIFs count in hundredths of a second."""
 
 
-def write_animation(path: str | PathLike[str], frames: Sequence[NDArray[np.uint8]]) -> None:
+def write_animation(
+    path: str | PathLike[str], frames: Sequence[NDArray[np.uint8]], *, claims: Mapping[str, str] | None = None
+) -> None:
     """Write frames, uint8 [H, W, 1, 3 or 4] of one size, as what the suffix says; a GIF repeats forever.
+
+    ``claims`` are what a GIF says of where it comes from (:func:`ganzoo_runtime.provenance`); an MP4 says nothing.
 
     Transparent images are put on white: MP4 has no transparency, and GIF only full transparency. Raises
     :class:`UserError` for another suffix, for no frames, and for .mp4 without PyAV.
@@ -37,17 +42,23 @@ def write_animation(path: str | PathLike[str], frames: Sequence[NDArray[np.uint8
         frames = [np.asarray(on_background(Pillow.fromarray(frame))) for frame in frames]
     with atomic_path(path) as temporary:
         if temporary.suffix.lower() == ".gif":
-            _write_gif(temporary, frames)
+            _write_gif(temporary, frames, claims)
         else:
             _write_mp4(temporary, frames)
 
 
-def _write_gif(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
+def _write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], claims: Mapping[str, str] | None) -> None:
     images = [Pillow.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
     if images[0].mode == "RGB":
         images = [image.quantize(256, dither=Pillow.Dither.NONE) for image in images]
     first, *others = images
     first.save(path, format="GIF", save_all=True, append_images=others, duration=1000 // FPS, loop=0)
+    _mark(path, claims)
+
+
+def _mark(path: Path, claims: Mapping[str, str] | None) -> None:
+    if claims:
+        path.write_bytes(with_gif_claims(path.read_bytes(), claims))
 
 
 def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
@@ -70,16 +81,17 @@ def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
 def save_progress(path: Path, grids: Sequence[Path], seconds: float = 8.0) -> None:
     """Join sample grids into an animated GIF, at most 120 frames, the last one shown longest.
 
-    Grids that cannot be read are left out.
+    Grids that cannot be read are left out. It says of where it comes from what they say.
     """
     if not grids:
         return
     stride = -(-len(grids) // 120)
     chosen = [*grids[:-1][::stride], grids[-1]]
-    frames, reader = list[Pillow.Image](), ImageReader()
+    frames, reader, claims = list[Pillow.Image](), ImageReader(), dict[str, str]()
     for grid in chosen:
         with suppress(UserError):
             frames.append(reader.read(grid).convert("P", palette=Pillow.Palette.ADAPTIVE))
+            claims = read_claims(grid)
     if not frames:
         return
     each = int(min(500, max(50, 1000 * seconds / len(frames))))
@@ -92,3 +104,4 @@ def save_progress(path: Path, grids: Sequence[Path], seconds: float = 8.0) -> No
             duration=[each] * (len(frames) - 1) + [2000],
             loop=0,
         )
+        _mark(temporary, claims)

@@ -1,6 +1,6 @@
 """Images side by side: the grid of a training's samples, and comparisons."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from ganzoo.fields import Field, Label, Signature
 from ganzoo.fields.drawing import grid, viewable
-from ganzoo.files import atomic_path
+from ganzoo.images.marking import save_image
 
 __all__ = ["grid_columns", "grid_size", "save_comparison", "save_grid"]
 
@@ -38,28 +38,31 @@ def save_grid(
     field: Field,
     real: NDArray[Any] | None = None,
     columns: int | None = None,
+    *,
+    claims: Mapping[str, str] | None = None,
 ) -> None:
     """Draw samples of a field as its kind is drawn: images in a grid, points as their density, tokens as text.
 
     ``real`` samples are shown beside where a kind compares; a grid has so many ``columns``, or is nearly square.
+    ``claims`` are what the file says of where it comes from (:func:`ganzoo_runtime.provenance`).
     """
-    _save(path, field.picture(samples, real, columns))
+    _save(path, field.picture(samples, real, columns), claims)
 
 
-def save_comparison(path: str | PathLike[str], columns: Sequence[NDArray[np.uint8]]) -> None:
+def save_comparison(
+    path: str | PathLike[str], columns: Sequence[NDArray[np.uint8]], claims: Mapping[str, str] | None = None
+) -> None:
     """Draw images [N, H, W, C], row by row what belongs together side by side; as many such rows in one as fit."""
     sizes = max(images.shape[1] for images in columns), max(images.shape[2] for images in columns)
     shown = [viewable(images) for images in columns]
     channels = max(images.shape[-1] for images in shown)
     shown = [_padded(_widened(images, channels), *sizes) for images in shown]
     together = np.stack(shown, axis=1).reshape(-1, *shown[0].shape[1:])
-    _save(path, grid(together, len(columns) * max(1, 8 // len(columns))))
+    _save(path, grid(together, len(columns) * max(1, 8 // len(columns))), claims)
 
 
-def _save(path: str | PathLike[str], pixels: NDArray[np.uint8]) -> None:
-    image = Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+def _save(path: str | PathLike[str], pixels: NDArray[np.uint8], claims: Mapping[str, str] | None) -> None:
+    save_image(path, Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels), "PNG", claims)
 
 
 def _widened(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:

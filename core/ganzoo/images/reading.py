@@ -104,7 +104,7 @@ class ImageReader:
 
     def size(self, path: str | PathLike[str]) -> tuple[int, int]:
         """Return the height and width of the upright image; only the header is read."""
-        with self._open(path) as image:
+        with self.opened(path) as image:
             _check_range(image)
             # A TIFF's size is upright already. Pillow looks for a PNG's mark behind the pixels too, and decodes them
             # for it; hence the method of its base class.
@@ -113,7 +113,7 @@ class ImageReader:
 
     def read(self, path: str | PathLike[str]) -> Pillow.Image:
         """Return the image, of Pillow's mode L, RGB or RGBA."""
-        with self._open(path) as image:
+        with self.opened(path) as image:
             image.load()
             turn = _UPRIGHT.get(_orientation(image))  # a TIFF is turned by Pillow, and its mark is gone
             plain = self.convert(_in_8_bits(image))
@@ -127,8 +127,8 @@ class ImageReader:
         return image if image.mode == wanted else image.convert(wanted)
 
     @contextmanager
-    def _open(self, path: str | PathLike[str]) -> Iterator[Pillow.Image]:
-        """Open a file and check its size; whatever the body stumbles over is one sentence."""
+    def opened(self, path: str | PathLike[str]) -> Iterator[Pillow.Image]:
+        """Open a file and check its size; no pixel is decoded, and whatever the body stumbles over is one sentence."""
 
         def too_large(pixels: str) -> UserError:
             return UserError(

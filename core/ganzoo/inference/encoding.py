@@ -22,6 +22,7 @@ from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sources import Sources, image_reader
 from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
+from ganzoo_runtime.marking import COMPOSITE, provenance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +92,10 @@ class Encoding:
         if path_of("path", path).suffix.lower() != ".png":
             raise UserError(f"a grid is a .png, not {path}")
         Sources(Path(path), self.files).refuse_overwriting([Path(path)])
-        save_comparison(path, [to_pixels(each, self.range) for each in (self.images, self.reconstructions)])
+        columns = [to_pixels(each, self.range) for each in (self.images, self.reconstructions)]
+        assert self.generator is not None  # it has drawn the reconstructions
+        claims = provenance(self.generator.model.metadata) | {"source_type": COMPOSITE}
+        save_comparison(path, columns, claims)
 
 
 @dataclass(frozen=True)

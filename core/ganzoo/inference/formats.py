@@ -30,7 +30,9 @@ class Sink(Protocol):
     def __call__(self, path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
         """Write ``n`` samples, given in pieces, of a model with this signature (as JSON) to ``path``, atomically.
 
-        Samples come as their field stores them (:meth:`ganzoo.Field.stored`): a structured array if it has columns.
+        The signature's entry ``provenance`` is what image files say of where they come from, as
+        :func:`ganzoo_runtime.encode_png` takes it. Samples come as their field stores them
+        (:meth:`ganzoo.Field.stored`): a structured array if it has columns.
 
         Returns what a reader is given: the path, or a pattern of the paths that there are instead.
         """

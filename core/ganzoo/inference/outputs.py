@@ -33,7 +33,13 @@ def compute_outputs(network: Network, examples: Mapping[str, Tensor], seed: int)
 
 
 def draw_outputs(
-    path: Path, network: Network, others: Iterable[Network], dataset: Dataset, examples: Mapping[str, Tensor], seed: int
+    path: Path,
+    network: Network,
+    others: Iterable[Network],
+    dataset: Dataset,
+    examples: Mapping[str, Tensor],
+    seed: int,
+    claims: Mapping[str, str] | None = None,
 ) -> None:
     """Draw a grid of examples in rows: input, output, what another network maps the output back to, and the target.
 
@@ -45,7 +51,7 @@ def draw_outputs(
     inputs, output = network.signature.inputs, network.signature.output
     source = next((field for field in inputs if isinstance(field, Image)), None)
     if source is None:
-        save_grid(path, compute_outputs(network, examples, seed)[0].numpy(), output)
+        save_grid(path, compute_outputs(network, examples, seed)[0].numpy(), output, claims=claims)
         return
     draws = _DRAWS if any(isinstance(field, Latent) for field in inputs) else 1
     drawn = [compute_outputs(network, examples, seed + index) for index in range(draws)]
@@ -65,7 +71,9 @@ def draw_outputs(
             columns.append((compute_outputs(back, {**examples, output.name: again}, seed)[0], source))
     if isinstance(output, Image) and dataset.known_pairs and output.name in examples:
         columns.append((examples[output.name], output))
-    save_comparison(path, [to_pixels(images.cpu().contiguous().numpy(), field.range) for images, field in columns])
+    save_comparison(
+        path, [to_pixels(images.cpu().contiguous().numpy(), field.range) for images, field in columns], claims
+    )
 
 
 def _way_back(network: Network, others: Iterable[Network]) -> Network | None:

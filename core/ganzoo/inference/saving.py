@@ -17,6 +17,7 @@ from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
 from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.fields import lines
+from ganzoo_runtime.marking import provenance
 from ganzoo_runtime.random_inputs import MOST, memory
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def save_samples(
     By its suffix ``path`` is a .png of a grid, or of what else shows such samples; an .npz with ``samples`` (of a table
     an array for each column, of tokens with texts ``tokens`` and ``text``) and what they were drawn for; what a sink
     writes, in constant memory; or, without a suffix, a folder for a .png each. ``n`` is what a .png shows if left out,
-    such as 64 images or 10,000 points. The other arguments are those of :meth:`ganzoo.Sampler.sample`.
+    such as 64 images or 10,000 points. Image files say which model drew them. The other
+    arguments are those of :meth:`ganzoo.Sampler.sample`.
 
     Raises :class:`~ganzoo.UserError` for another suffix, for what cannot be drawn, and if nothing can be written.
     """
@@ -60,6 +62,7 @@ def save_samples(
         raise UserError(f"the model draws {output.kind}, not images; give --out FILE.png or FILE.npz")
     asked: dict[str, Any] = {"seed": seed, "label": label, "attributes": attributes, "truncation": truncation}
     asked |= {} if text is None else {"text": text}
+    claims = provenance(sampler.metadata, seed)
     size = n * math.prod(output.shape) * np.dtype(output.dtype).itemsize
     if suffix in (".png", ".npz") and size > memory():
         # Refused beforehand: one that is drawn until memory is full may have taken hours, or the machine.
@@ -72,7 +75,7 @@ def save_samples(
         if suffix == ".png":
             fixed = [name for name, of in label.items() if str(of) != "all"] if isinstance(label, Mapping) else ()
             columns = grid_columns(signature, fixed) or _columns(text)
-            save_grid(path, sampler.sample(n, **asked), output, columns=columns)
+            save_grid(path, sampler.sample(n, **asked), output, columns=columns, claims=claims)
         elif suffix == ".npz":
             pieces = [(output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked)]
             inputs = {name: np.concatenate([piece[name] for _, piece in pieces]) for name in pieces[0][1]}
@@ -86,7 +89,7 @@ def save_samples(
             write: Sink = registry.get("sink", suffix.removeprefix(".") or "folder").spec.load()
             stream = ((output.stored(samples), inputs) for samples, inputs in sampler.stream(n, **asked))
             with writing(path):
-                path = write(path, stream, n, sampler.metadata["signature"])
+                path = write(path, stream, n, {**sampler.metadata["signature"], "provenance": claims})
     except ValueError as error:
         raise UserError(str(error)) from None
     return n, path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,12 +12,13 @@ from PIL import Image as Pillow
 
 from ganzoo.errors import UserError, at_least, path_of
 from ganzoo.fields import Image, Latent
-from ganzoo.files import atomic_path
+from ganzoo.images.marking import save_image
 from ganzoo.images.reading import ImageReader, transparent
 from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sources import SETTING, Sources, image_reader
 from ganzoo.inference.tiling import UNTILED, Translator, draw_latents
 from ganzoo.terminal import print
+from ganzoo_runtime.marking import provenance
 from ganzoo_runtime.random_inputs import MOST
 
 __all__ = ["translate"]
@@ -80,6 +81,7 @@ def translate(
     folder = source.is_dir() or target.is_dir() or not target.suffix
     _check_target(source, target, folder, signature.output.channels)
     latents = draw_latents(signature, n, seed)
+    claims = provenance(sampler.metadata, seed if latents else None)
     sources = Sources.find(source, target)
     outputs = _outputs(sources, target, folder, n)
     given_besides = () if mask is None else (path_of("mask", mask),)
@@ -103,7 +105,7 @@ def translate(
             drawn = translator(*given, others, None if quiet else _show_progress)
             if index + 1 == n:
                 del given  # writing a large image may take as much memory again
-            _write(out, drawn)
+            _write(out, drawn, claims)
             written.append(out)
         done += 1
     if not quiet:
@@ -182,8 +184,6 @@ def _show_progress(done: int, tiles: int) -> None:
     print(f"tile {done} of {tiles}", end="\r" if done < tiles else "\n", file=sys.stderr, flush=True)
 
 
-def _write(path: Path, image: Pillow.Image) -> None:
+def _write(path: Path, image: Pillow.Image, claims: Mapping[str, str]) -> None:
     form = _FORMATS[path.suffix.lower()]
-    options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
-    with atomic_path(path) as temporary:
-        image.save(temporary, form, **options)
+    save_image(path, image, form, claims, **({"quality": 95} if form in ("JPEG", "WEBP") else {}))

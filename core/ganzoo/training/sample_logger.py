@@ -19,6 +19,7 @@ from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 from ganzoo.runs.run import Run
 from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
+from ganzoo_runtime.marking import COMPOSITE, provenance
 
 __all__ = ["SampleLogger"]
 
@@ -34,6 +35,9 @@ class SampleLogger:
         self.run, self.loop, self.metrics, self.followers = run, loop, metrics, followers
         self.warned: set[str] = set()
         self.signature = next(iter(loop.exports().values())).signature
+        name = str(run.document().get("model", {}).get("name", "")).rpartition("/")[2]
+        about = {"model": {"key": name}, "data": {"name": dataset.spec.name}}
+        self.claims = provenance(about, loop.settings.seed)
         for metric in metrics.values():
             metric.check(self.signature)
         self.drawable = self.signature.drawn
@@ -73,7 +77,7 @@ class SampleLogger:
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
         columns = grids.grid_columns(self.signature)
-        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns)
+        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, claims=self.claims)
         self._notify(self.grid)
         figures: dict[str, float] = {}
         means = {name: mean.cpu().numpy() for name, mean in network.means.items()}
@@ -101,7 +105,8 @@ class SampleLogger:
         examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
         prepared = loop.trainer.prepare(examples)
         few = {key: part[:EXAMPLES] for key, part in prepared.items()}
-        draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed)
+        claims = self.claims | {"source_type": COMPOSITE}  # the data's images are shown beside
+        draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed, claims)
         self._notify(path)
         figures: dict[str, float] = {}
         if metrics:

@@ -49,7 +49,7 @@ def samples(
     table, names = out / "labels.csv", name or ["value"]
     check_table(table, names)  # before images change that it is about
     editor = open_editor(model, label, attribute, seed, 1.0)
-    save_images(out, editor.draw(editor.latents(range(n)), range(n)))
+    save_images(out, editor.draw(editor.latents(range(n)), range(n)), editor)
     write_table(table, names, n, seed)
     done(f"{n} samples; write a number, or yes and no, behind those that you can label", table)
 
@@ -216,7 +216,7 @@ def grid(
         strengths = np.linspace(low, high, columns).tolist()
         moved += [move(latent, known, {each: strength}) for latent in starts for strength in strengths]
     numbers = np.repeat(np.arange(len(moved) // columns), columns) if name is not None else np.zeros(len(moved), int)
-    save_rows(out, editor.draw(np.stack(moved), numbers), columns)
+    save_rows(out, editor.draw(np.stack(moved), numbers), columns, editor)
     done(f"rows: {name or ', '.join(known)}", out)
 
 

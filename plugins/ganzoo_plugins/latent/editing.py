@@ -26,6 +26,7 @@ from ganzoo import (
 from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
 from ganzoo_runtime.captions import caption_text, is_caption
 from ganzoo_runtime.images import pixels as to_pixels
+from ganzoo_runtime.marking import provenance
 
 __all__ = ["Editor", "find_latent"]
 
@@ -58,8 +59,8 @@ class Editor:
     ``asked`` are the arguments seed, truncation, label (classes by name), attributes (numbers by name) and, if there
     are any, text (captions) of :meth:`ganzoo.Sampler.sample`. ``latent`` is the one that is chosen, by name, of a model
     with several; see :func:`find_latent`. Styles are edited like latents, [N, L, D] one for each layer, and hold the
-    classes and attributes of their sample. Raises :class:`UserError` for a model that has no such latent or draws
-    samples of another kind than ``kinds``.
+    classes and attributes of their sample. ``claims`` are what files of its images say of where they come from. Raises
+    :class:`UserError` for a model that has no such latent or draws samples of another kind than ``kinds``.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Editor:
         others = (field.name for field in self.signature.inputs if isinstance(field, Latent))
         self._others = [] if self.styled else [name for name in others if name != self.field.name]
         self._seed, self._truncation = asked["seed"], asked["truncation"]
+        self.claims = provenance(sampler.metadata, self._seed)
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
         self._texts: Sequence[str] = asked.get("text", ())

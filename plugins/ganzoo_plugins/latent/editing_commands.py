@@ -136,15 +136,15 @@ def interpolate(
     pixels = editor.draw(*asked, attributes=attributes)
     tiles = pixels.reshape(len(path), classes, *pixels.shape[1:])
     if animated:
-        write_animation(out, [lay_out(frame) for frame in tiles])
+        write_animation(out, [lay_out(frame) for frame in tiles], claims=editor.claims)
     elif suffix:
         if classes > 1:  # a row for each class
             rows = list(tiles.swapaxes(0, 1))
         else:
             rows = [tiles[start * steps : (start + 1) * steps + 1, 0] for start in range(len(points) - 1)]
-        save_rows(out, np.concatenate(rows), len(rows[0]))
+        save_rows(out, np.concatenate(rows), len(rows[0]), editor)
     else:
-        save_images(out, np.stack([lay_out(frame) for frame in tiles]))
+        save_images(out, np.stack([lay_out(frame) for frame in tiles]), editor)
     done(f"{len(path)} frames by {editor.sampler.device}", out)
 
 
@@ -178,7 +178,7 @@ def grid(
         raise UserError("there are no classes to lay out here; 'ganzoo sample' draws a grid")
     points, _ = _start(editor, keys, latent, rows)
     pixels = editor.draw(np.repeat(points, classes, axis=0), np.arange(len(points) * classes), [0])
-    save_rows(out, pixels, classes)
+    save_rows(out, pixels, classes, editor)
     done(f"{len(points)} latents for {classes} classes by {editor.sampler.device}", out)
 
 
@@ -257,9 +257,10 @@ def edit(
             np.savez(file, pixels=edited, latents=after)
     elif suffix:
         drawn = editor.draw(before, numbers)
-        save_rows(out, np.concatenate([drawn, edited]), len(drawn) + (len(edited) if arithmetic else 0))
+        columns = len(drawn) + (len(edited) if arithmetic else 0)
+        save_rows(out, np.concatenate([drawn, edited]), columns, editor)
     else:
-        save_images(out, edited)
+        save_images(out, edited, editor)
     done(f"{len(edited)} edited by {editor.sampler.device}", out)
 
 
@@ -324,20 +325,21 @@ def only_png(out: Path) -> None:
         raise UserError(f"--out is a .png, not {out}")
 
 
-def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int) -> None:
-    """Write images, uint8 [N, H, W, C], to a .png, in so many columns."""
+def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int, editor: Editor) -> None:
+    """Write images, uint8 [N, H, W, C], that the editor drew to a .png, in so many columns."""
     from ganzoo import save_grid
 
-    save_grid(out, pixels, _field(pixels), columns=columns)
+    save_grid(out, pixels, _field(pixels), columns=columns, claims=editor.claims)
 
 
-def save_images(folder: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write each image, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
+def save_images(folder: Path, pixels: NDArray[np.uint8], editor: Editor) -> None:
+    """Write what the editor drew, uint8 [N, H, W, C], to ``folder/000000.png`` and on, as ``ganzoo sample`` does."""
     from ganzoo_runtime.sinks import write_folder
 
+    signature = {"inputs": [], "output": _field(pixels).to_json(), "provenance": editor.claims}
     try:
         with files.writing(folder):
-            write_folder(folder, [(pixels, {})], len(pixels), {"inputs": [], "output": _field(pixels).to_json()})
+            write_folder(folder, [(pixels, {})], len(pixels), signature)
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -58,5 +58,5 @@ def mix(
     sources, rest = drawn[: len(styles)], drawn[len(styles) :].reshape(len(left), len(above), *drawn.shape[1:])
     grid = np.full((len(left) + 1, len(above) + 1, *drawn.shape[1:]), 255, np.uint8)
     grid[1:, 0], grid[0, 1:], grid[1:, 1:] = sources[: len(left)], sources[len(left) :], rest
-    save_rows(out, grid.reshape(-1, *drawn.shape[1:]), len(above) + 1)
+    save_rows(out, grid.reshape(-1, *drawn.shape[1:]), len(above) + 1, editor)
     done(f"{rest.shape[0] * rest.shape[1]} mixed by {editor.sampler.device}", out)

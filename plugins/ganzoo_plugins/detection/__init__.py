@@ -1,0 +1,1 @@
+"""Telling generated images from real ones: detectors, their training, and the command."""
