@@ -74,6 +74,18 @@ def ganzoo_specs() -> list[Spec]:
         ),
         Spec(
             "dataset",
+            "shards",
+            "your own images in .tar files (WebDataset), on disk or in an object store, read where they lie",
+            f"{_HERE}.shards:Shards",
+        ),
+        Spec(
+            "dataset",
+            "hf",
+            "images of the Hugging Face library datasets: saved on disk, parquet and Arrow files, or from the hub",
+            f"{_HERE}.hugging_face:HuggingFace",
+        ),
+        Spec(
+            "dataset",
             "unpaired",
             "your own images in two folders, one for each domain, for translation without pairs",
             f"{_HERE}.domains:Unpaired",

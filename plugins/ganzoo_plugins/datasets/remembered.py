@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, overload
 
@@ -44,6 +44,12 @@ class Names(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def __iter__(self) -> Iterator[str]:
+        block, start = self.bytes.tobytes(), 0
+        for end in self.ends.tolist():
+            yield block[start:end].decode("utf-8", "surrogatepass")
+            start = end
 
     @overload
     def __getitem__(self, index: int) -> str: ...
