@@ -18,6 +18,8 @@ from ganzoo.images.reading import find_images, tell_skipped
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
 from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, same_size, sentence
 
+__all__ = ["Folder", "FolderConfig", "classes_of"]
+
 _log = logging.getLogger("ganzoo")
 _EXAMPLES = 16  # vectors of attributes that the spec shows
 _TABLE = 2**30  # bytes of a table of attributes, which may be that of millions of images
@@ -68,7 +70,7 @@ class Folder(StoredImages[FolderConfig]):
                 others = f" and {len(missing) - 1:,} more images" if len(missing) > 1 else ""
                 raise UserError(f"{self.root / config.attributes} has no line for {missing[0]}{others}")
         else:
-            names = _classes(self.root, files) if config.labels else ()
+            names = classes_of(self.root, files) if config.labels else ()
         sizes = self._measured(files, problems)
         files = [file for file, size in zip(files, sizes[:, 0], strict=True) if size]
         sizes = sizes[sizes[:, 0] > 0]
@@ -140,7 +142,7 @@ class Folder(StoredImages[FolderConfig]):
         return sizes
 
 
-def _classes(root: Path, files: list[str]) -> tuple[str, ...]:
+def classes_of(root: Path, files: list[str]) -> tuple[str, ...]:
     """Return the names of the top folders, sorted, or nothing if some file is in none or all are in one."""
     folders = {file.split(os.sep)[0] for file in files if os.sep in file}
     beside = [file for file in files if os.sep not in file]

@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 from torch import Tensor
 
 from ganzoo import GanzooError, Label, UserError, did_you_mean
@@ -27,12 +27,18 @@ from ganzoo_plugins.datasets.stored import (
 _CLASS = "ClassLabel"
 
 
+def _located(place: str) -> str:
+    """Return what lies on disk by its path from the root on, since a run may be resumed from another folder."""
+    path = os.path.abspath(os.path.expanduser(place))
+    return path if os.path.exists(path) or place.startswith((".", "~", os.sep)) else place
+
+
 class HuggingFaceConfig(ImagesConfig):
     """Settings of :class:`HuggingFace`."""
 
-    path: str = Field(
+    path: Annotated[str, AfterValidator(_located)] = Field(
         min_length=1,
-        description="folder that save_to_disk wrote, folder or file of .parquet or .arrow, or name on the hub, user/name",
+        description="folder that save_to_disk wrote, folder or file of .parquet or .arrow, or name on the hub",
     )
     subset: str | None = Field(None, description="configuration of a data set on the hub that has several")
     split: str = Field("train", min_length=1, description="part of it, such as train or train[:10%]")
@@ -59,9 +65,9 @@ class HuggingFaceConfig(ImagesConfig):
 class HuggingFace(StoredImages[HuggingFaceConfig]):
     """Images of a data set of the Hugging Face library (``pip install 'torch-ganzoo[hf]'``), in the order of its rows.
 
-    Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255, and with a column of classes ``y`` int64 [N]. The data is read map-style:
-    Arrow files on disk, of which any row is read without the others, so that a training resumes exactly. Images are
-    decoded as those of a folder are; what cannot be read is left out as there. No code of a data set is run.
+    Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255, and with a column of classes ``y`` int64 [N]. The data is read
+    map-style: Arrow files on disk, of which any row is read without the others, so that a training resumes exactly.
+    Images are decoded as those of a folder are; what cannot be read is left out as there. No code of a data set is run.
     """
 
     def __init__(self, config: HuggingFaceConfig) -> None:
@@ -140,10 +146,10 @@ def _opened(config: HuggingFaceConfig) -> Any:
         import datasets
     except ImportError:
         raise UserError("the data set hf needs the package datasets; pip install 'torch-ganzoo[hf]'") from None
-    place = os.path.expanduser(config.path)
+    place = config.path
     with _plain(config), _quiet(datasets):
         if not os.path.exists(place):
-            if place.startswith((".", os.sep)):
+            if os.path.isabs(place):
                 raise UserError(f"{place} does not exist")
             return datasets.load_dataset(place, name=config.subset, split=config.split)
         if os.path.isdir(place) and {"state.json", "dataset_dict.json"} & set(os.listdir(place)):
@@ -157,9 +163,11 @@ def _opened(config: HuggingFaceConfig) -> Any:
         inside = sorted(map(str, Path(place).rglob("*"))) if os.path.isdir(place) else [place]
         for kind in ("parquet", "arrow"):
             if files := [each for each in inside if each.endswith(f".{kind}")]:
-                return datasets.load_dataset(kind, data_files={config.split.partition("[")[0]: files}, split=config.split)
+                return datasets.load_dataset(
+                    kind, data_files={config.split.partition("[")[0]: files}, split=config.split
+                )
     raise UserError(
-        f"{place} has no files of .parquet or .arrow and none that save_to_disk wrote; a folder of images is --data FOLDER"
+        f"{place} has no files of .parquet or .arrow and none of save_to_disk; images are read with --data FOLDER"
     )
 
 

@@ -12,11 +12,16 @@ from typing import IO, Any
 from ganzoo import GanzooError, UserError
 from ganzoo.files import open_regular
 
-__all__ = ["find", "opened", "read_range", "stamp"]
+__all__ = ["find", "located", "opened", "read_range", "stamp"]
 
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST = 1_000_000  # files that a pattern stands for
 _CHANGES = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created", "updated")
+
+
+def located(place: str) -> str:
+    """Return a place on disk from the root on, since a run may be resumed from another folder; URLs as they are."""
+    return place if _is_url(place) else os.path.abspath(os.path.expanduser(place))
 
 
 def find(place: str, suffix: str) -> list[str]:
@@ -25,10 +30,15 @@ def find(place: str, suffix: str) -> list[str]:
     In a folder these are the files of the suffix, at any depth; in a pattern ``*`` and ``?`` are any characters, and
     ``{000..012}`` is each of these numbers. Raises :class:`UserError` if there are none.
     """
+    found = list[str]()
     with _reached(place):
-        found = [file for each in _numbered(place) for file in _found(each, suffix)]
-    if not found:
-        raise UserError(f"there are no {suffix} files in {place}; give a folder, a file, or a pattern such as a-*.tar")
+        for each in _numbered(place):
+            files = _found(each, suffix)
+            if not files:
+                raise UserError(
+                    f"there are no {suffix} files in {each}; give a folder, a file, or a pattern such as a-*{suffix}"
+                )
+            found += files
     return found
 
 
@@ -76,11 +86,13 @@ def stamp(place: str) -> str:
 def _found(place: str, suffix: str) -> list[str]:
     if _is_url(place):
         system, path = _system(place)
-        if not glob.has_magic(path) and not path.endswith(suffix):
-            path = f"{path.rstrip('/')}/**{suffix}"
-        paths = system.glob(path) if glob.has_magic(path) else [path]
+        if glob.has_magic(path):
+            paths = system.glob(path)
+        elif path.endswith(suffix):
+            paths = [path]
+        else:
+            paths = [each for each in system.find(path) if each.endswith(suffix)]
         return sorted(system.unstrip_protocol(each) for each in paths)
-    place = os.path.abspath(os.path.expanduser(place))
     if os.path.isdir(place):
         walked = (os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
         return sorted(each for each in walked if each.endswith(suffix) and not os.path.basename(each).startswith("."))

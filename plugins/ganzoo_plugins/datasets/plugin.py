@@ -9,6 +9,7 @@ _HERE = "ganzoo_plugins.datasets"
 def ganzoo_specs() -> list[Spec]:
     """Return the specs of the bundled data sets."""
     return [
+        Spec("command", "data", "Pack images for training, and show what a network will see", f"{_HERE}.commands:data"),
         Spec(
             "dataset",
             "mnist5k",

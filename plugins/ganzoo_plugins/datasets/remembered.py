@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from threading import get_ident
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo import UserError
-from ganzoo.files import atomic_path, read_arrays
+from ganzoo.files import read_arrays
 from ganzoo_runtime.cache import cache_folder
 
 __all__ = ["Names", "recall", "remember"]
@@ -76,12 +79,14 @@ def recall(*key: object) -> dict[str, NDArray[Any]]:
 def remember(arrays: Mapping[str, NDArray[Any]], *key: object) -> None:
     """Keep the arrays under the key, in place of what was kept there; where nothing can be written, nothing is."""
     path = _file(key)
-    with suppress(UserError, OSError):
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}")
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        with beside.open("wb") as file:  # without an fsync: what a power cut damages is made again
             np.savez(file, **arrays)  # type: ignore[arg-type]  # which its stubs take for other arguments
+        beside.replace(path)
 
 
-def _file(key: Sequence[object]) -> Any:
+def _file(key: Sequence[object]) -> Path:
     digest = hashlib.sha256(json.dumps([str(part) for part in key]).encode()).hexdigest()
     return cache_folder() / "indices" / f"{digest[:32]}.npz"

@@ -4,16 +4,16 @@ import logging
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ganzoo import UserError
 from ganzoo.files import parse_json
 from ganzoo.images.reading import SUFFIXES
-from ganzoo_plugins.datasets.places import find, opened, read_range, stamp
+from ganzoo_plugins.datasets.places import find, located, opened, read_range, stamp
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
 from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, labels_of, same_size
 
@@ -29,7 +29,7 @@ _NAMED = 8  # faults that a warning names
 class ShardsConfig(ImagesConfig):
     """Settings of :class:`Shards`."""
 
-    path: str = Field(
+    path: Annotated[str, AfterValidator(located)] = Field(
         min_length=1,
         description="folder with .tar files, or one such file, or a pattern such as data/train-{000..146}.tar, on disk "
         "or behind a URL that fsspec knows (s3://, gs://, https:// ...)",
@@ -198,7 +198,10 @@ def _members(file: IO[bytes], size: int) -> Iterator[tuple[tarfile.TarInfo | Non
                     return
                 before = info.offset
                 if info.isreg() and info.offset_data + info.size > size:
-                    yield info, f"it is cut short: the file ends before its {info.size:,} bytes, and what follows is lost"
+                    yield (
+                        info,
+                        f"it is cut short: the file ends before its {info.size:,} bytes, and what follows is lost",
+                    )
                     return
                 yield info, ""
             file.seek(archive.offset)
