@@ -96,7 +96,7 @@ class Shards(StoredImages[ShardsConfig]):
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the images in their tars."""
-        return tuple(self._names[row] for row in self._rows)
+        return tuple(self._names[row] for row in self._rows.tolist())
 
     def source(self, index: int) -> bytes:
         row = self._rows[index]
@@ -137,7 +137,7 @@ def _index(shard: str, config: ShardsConfig) -> _Index:
     with opened(shard) as (file, size):
         index = _indexed(file, size, shard, config)
     texts = {"names": index.names, "labels": index.labels, "problems": Names(index.problems)}
-    arrays = {part: names.bytes for part, names in texts.items()}
+    arrays: dict[str, NDArray[Any]] = {part: names.bytes for part, names in texts.items()}
     arrays |= {f"{part}_ends": names.ends for part, names in texts.items()}
     skipped = np.array(index.skipped)
     remember({**arrays, "extents": index.extents, "sizes": index.sizes, "skipped": skipped, "stamp": now}, *key)
