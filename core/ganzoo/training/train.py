@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganzoo.config.config import Config
@@ -15,7 +14,7 @@ from ganzoo.config.merging import flat
 from ganzoo.config.resolving import load_config, overlay
 from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset
-from ganzoo.errors import UserError, did_you_mean, no_text
+from ganzoo.errors import UserError, did_you_mean, lists, path_of
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.plugin.spec import Kind
 from ganzoo.runs import checkpoint
@@ -102,7 +101,8 @@ def train(
     run that another process trains, if another thread trains, and for a full disk; :class:`~ganzoo.TrainingError` if a
     loss is no longer finite or memory runs out.
     """
-    no_text(regularizers=regularizers, trackers=trackers, without=without, sets=sets)
+    root = ROOT if out is None else path_of("out", out)
+    lists(regularizers=regularizers, trackers=trackers, without=without, sets=sets)
     run = None if resume is None else Run.open(resume)
     with alone(), nullcontext() if run is None else run.locked():
         settings, dataset, step = prepare(
@@ -127,7 +127,7 @@ def train(
             quiet=quiet,
         )
         if run is None:
-            run = Run.create(ROOT if out is None else Path(out), settings, dataset.spec)
+            run = Run.create(root, settings, dataset.spec)
         else:
             run.write_config(settings, dataset.spec)
             if not quiet:
