@@ -2,10 +2,10 @@
 
     python benchmarks/data.py [--images 200000] [--at FOLDER]     # writes benchmarks/results/data.json
 
-Rates are those of one core's CPU time, which other processes on the machine disturb less than the clock: images a second
-of noisy images, the best of three rounds, for Pillow, torchvision's decoder, and Pillow with a resize to 64 x 64. Of a
-folder of 64 x 64 images, made under the temporary folder and deleted again, or made or found in FOLDER and kept: the
-seconds of the first start and of the second, and the resident memory before and after 5,000 images were read.
+Rates are those of one core's CPU time, which other processes on the machine disturb less than the clock: images a
+second of noisy images, the best of three rounds, for Pillow, torchvision's decoder, and Pillow with a resize to 64 x
+64. Of a folder of 64 x 64 images, made under the temporary folder and deleted again, or made or found in FOLDER and
+kept: the seconds of the first start and of the second, and the resident memory before and after 5,000 were read.
 """
 
 import argparse
