@@ -25,7 +25,7 @@ from torchvision.io import ImageReadMode, decode_image
 from training_speed import machine
 
 RESULTS = Path(__file__).parent / "results" / "data.json"
-FORMATS: dict[str, dict[str, Any]] = {"png": {}, "bmp": {}, "jpeg": {"quality": 95, "subsampling": 0}}
+FORMATS: dict[str, dict[str, Any]] = {"png": {}, "bmp": {}, "jpeg": {"quality": 90}}
 SIDES = {64: 400, 256: 40, 1024: 4}  # and how often
 
 
