@@ -138,6 +138,13 @@ class Dataset(Configured[Settings], ABC):
         """
         return None
 
+    @property
+    def known(self) -> Batch:
+        """The labels and attributes of all samples by the names of their fields, where no sample has to be read."""
+        named = [field.name for field in self.spec.fields[1:] if isinstance(field, Label | Attributes)]
+        rows = self.rows or {}
+        return {name: rows[name] for name in named if name in rows}
+
     def examples(self, n: int) -> Batch:
         """Return up to ``n`` samples, always the same, that networks which take images are shown and evaluated with.
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
@@ -102,18 +103,18 @@ class ImageReader:
         """1, 3 or 4."""
         return len(_PILLOW[self.mode])  # the bands have a letter each
 
-    def size(self, path: str | PathLike[str]) -> tuple[int, int]:
+    def size(self, source: str | PathLike[str] | bytes, name: str = "") -> tuple[int, int]:
         """Return the height and width of the upright image; only the header is read."""
-        with self.opened(path) as image:
+        with self.opened(source, name) as image:
             _check_range(image)
             # A TIFF's size is upright already. Pillow looks for a PNG's mark behind the pixels too, and decodes them
             # for it; hence the method of its base class.
             sideways = image.format != "TIFF" and _orientation(image) >= 5
             return image.size if sideways else image.size[::-1]
 
-    def read(self, path: str | PathLike[str]) -> Pillow.Image:
-        """Return the image, of Pillow's mode L, RGB or RGBA."""
-        with self.opened(path) as image:
+    def read(self, source: str | PathLike[str] | bytes, name: str = "") -> Pillow.Image:
+        """Return the image of a file, or of the bytes of one called ``name``; of Pillow's mode L, RGB or RGBA."""
+        with self.opened(source, name) as image:
             image.load()
             turn = _UPRIGHT.get(_orientation(image))  # a TIFF is turned by Pillow, and its mark is gone
             plain = self.convert(_in_8_bits(image))
@@ -127,8 +128,9 @@ class ImageReader:
         return image if image.mode == wanted else image.convert(wanted)
 
     @contextmanager
-    def opened(self, path: str | PathLike[str]) -> Iterator[Pillow.Image]:
+    def opened(self, source: str | PathLike[str] | bytes, name: str = "") -> Iterator[Pillow.Image]:
         """Open a file and check its size; no pixel is decoded, and whatever the body stumbles over is one sentence."""
+        path = name if isinstance(source, bytes) else source
 
         def too_large(pixels: str) -> UserError:
             return UserError(
@@ -137,7 +139,7 @@ class ImageReader:
             )
 
         try:
-            with open_regular(path) as file:
+            with BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
                 with _quiet(self.max_pixels):
                     image = Pillow.open(file, formats=_FORMATS)
                 if image.width * image.height > self.max_pixels:

@@ -15,6 +15,7 @@ from ganzoo.gan.metrics import Metric
 from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
 from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs
+from ganzoo.inference.reals import save_reals
 from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 from ganzoo.runs.run import Run
 from ganzoo.training.followers import Followers
@@ -54,8 +55,14 @@ class SampleLogger:
         return self.run.samples / f"{self.loop.step:06d}.png"
 
     def draw(self) -> dict[str, float]:
-        """Draw grids and return the metrics of as many samples as each asks for."""
+        """Draw grids and return the metrics of as many samples as each asks for.
+
+        Real samples are drawn beside the first grid of samples that were learned: at the start nobody waits for them.
+        """
         self.loop.settle()
+        reals = self.run.path / "reals.png"
+        if self.loop.step and not reals.is_file():
+            save_reals(reals, self.loop.dataset)
         networks = self.loop.exports()
         figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
         for name, network in networks.items():

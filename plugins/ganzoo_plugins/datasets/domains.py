@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Dataset, DataSpec, Image, UserError
-from ganzoo_plugins.datasets.folder import Folder, FolderConfig, ImagesConfig
+from ganzoo_plugins.datasets.folder import Folder, FolderConfig
+from ganzoo_plugins.datasets.stored import ImagesConfig
 
 __all__ = ["Paired", "Unpaired"]
 

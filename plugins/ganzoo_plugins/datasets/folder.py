@@ -2,69 +2,29 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from math import isfinite, prod
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path, PurePath
-from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-import PIL.Image
 import torch
-from pydantic import AfterValidator, ByteSize, Field
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, ImageReader, Label, UserError
+from ganzoo import Attributes, Label, UserError
 from ganzoo.files import read_csv
-from ganzoo.images.reading import COLOR, MAX_PIXELS, find_images, resized, tell_skipped
+from ganzoo.images.reading import find_images, tell_skipped
+from ganzoo_plugins.datasets.remembered import Names, recall, remember
+from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, same_size, sentence
+
+__all__ = ["Folder", "FolderConfig", "classes_of"]
 
 _log = logging.getLogger("ganzoo")
-_TRIES = 256  # images that fail one after another before a lazy fetch gives up: then it is the disk and not the images
-_NAMED = 8  # broken images that a lazy folder names
-_AT_ONCE = 1024  # images that wait for a thread; a queue of all the files would itself fill memory
 _EXAMPLES = 16  # vectors of attributes that the spec shows
 _TABLE = 2**30  # bytes of a table of attributes, which may be that of millions of images
 _LARGEST = torch.finfo(torch.float32).max
-_Result = TypeVar("_Result")
-Side = Annotated[int, Field(ge=1, le=16384)]
-
-
-def _color(text: str) -> str:
-    try:
-        ImageReader(background=text)
-    except UserError:
-        raise ValueError(COLOR) from None  # pydantic says beside it what was given
-    return text
-
-
-class ImagesConfig(DatasetConfig):
-    """How images of one's own are read."""
-
-    mode: Literal["rgb", "grey", "rgba"] = Field(
-        "rgb", description="what the images are turned into; rgba keeps their transparency as a fourth channel"
-    )
-    background: Annotated[str, AfterValidator(_color)] = Field(
-        "white", description="color that transparent pixels are laid on, as a name or #RRGGBB; not with rgba"
-    )
-    size: Side | tuple[Side, Side] | None = Field(
-        None, description="side, or [height, width], to resize to; if unset, all images must have one size"
-    )
-    resize: Literal["crop", "stretch"] = Field(
-        "crop", description="crop: scale until the size is filled and cut the center; stretch: ignore proportions"
-    )
-    flip: bool = Field(False, description="mirror half of the samples, left to right, drawn anew each time")
-    memory: ByteSize = Field(
-        ByteSize(1 << 30),
-        ge=0,
-        description='bytes of pixels ("2GiB" will do) up to which a folder is held in memory and not read anew',
-    )
-    max_pixels: int = Field(
-        MAX_PIXELS, ge=1, description="images of more pixels than this are skipped, before they are decoded"
-    )
-
-    def reader(self) -> ImageReader:
-        """Return what reads the images."""
-        return ImageReader(self.mode, self.background, self.max_pixels, setting="--set data.max_pixels=...")
+_MANY = 1000  # images whose headers are read in the time that it takes to write an index
 
 
 class FolderConfig(ImagesConfig):
@@ -79,7 +39,7 @@ class FolderConfig(ImagesConfig):
     )
 
 
-class Folder(Dataset[FolderConfig]):
+class Folder(StoredImages[FolderConfig]):
     """Images under a folder: png, jpg, jpeg, webp, bmp, gif and tiff, at any depth; the first frame.
 
     Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255; C is 3 (RGB), 1 or 4 (RGBA). Where every image lies in one of several
@@ -90,16 +50,18 @@ class Folder(Dataset[FolderConfig]):
 
     They are read as :class:`ganzoo.ImageReader` says. What cannot be read or is hidden is left out and named in a
     warning of the logger ``ganzoo``; ``skipped`` counts these. Below the setting ``memory`` all images are decoded at
-    once. Otherwise only their headers are read here, and an image whose pixels turn out to be broken when they are
-    fetched is replaced by another one anywhere in the folder, always the same; a warning names it once.
+    once. Otherwise only their headers are read here, which are remembered in the cache folder: what has the same size
+    and time of change as before is not read again. An image whose pixels turn out to be broken when they are fetched is
+    replaced by another one anywhere in the folder, always the same; a warning names it once.
     """
 
     def __init__(self, config: FolderConfig) -> None:
         self.config = config
         self.root = Path(os.path.abspath(config.path.expanduser()))
+        self.place = str(self.root)
         self._reader = config.reader()
         files, hidden = find_images(self.root)
-        found, self._problems = len(files), list[str]()
+        found, problems = len(files), list[str]()
         numbers: dict[str, list[float]] = {}
         if config.attributes is not None:
             names, numbers = _read_table(self.root, config.attributes)
@@ -108,135 +70,79 @@ class Folder(Dataset[FolderConfig]):
                 others = f" and {len(missing) - 1:,} more images" if len(missing) > 1 else ""
                 raise UserError(f"{self.root / config.attributes} has no line for {missing[0]}{others}")
         else:
-            names = _classes(self.root, files) if config.labels else ()
-        sizes = dict(self._each(self._measure, files))
-        height, width = self._size(sizes)
-        self._shape = (self._reader.channels, height, width)
-        files = list(sizes)
-        self.in_memory = len(files) * prod(self._shape) <= config.memory
-        self._images: Tensor | None = None
-        if self.in_memory:
-            images = np.empty((len(files), *self._shape), np.uint8)
-            decoded: list[str] = []
-            for file, pixels in self._each(self._decode, files):
-                images[len(decoded)] = pixels
-                decoded.append(file)
-            self._images, files = torch.from_numpy(images[: len(decoded)]), decoded
-        tell_skipped(self.root, hidden, self._problems, found)
-        self.skipped = len(hidden) + len(self._problems)
-        self.files = tuple(files)
-        described: tuple[Label | Attributes, ...] = ()
-        self._y: Tensor | None = None
-        self._broken = set[int]()
+            names = classes_of(self.root, files) if config.labels else ()
+        sizes = self._measured(files, problems)
+        files = [file for file, size in zip(files, sizes[:, 0], strict=True) if size]
+        sizes = sizes[sizes[:, 0] > 0]
+        self._names = Names(files)
+        kept = self.hold(len(files), same_size(config, sizes, files.__getitem__, self.place), problems)
+        if len(kept) < len(files):
+            files = [files[index] for index in kept]
+            self._names = Names(files)
+        tell_skipped(self.root, hidden, problems, found)
+        self.skipped = len(hidden) + len(problems)
+        field: Label | Attributes | None = None
+        y: Tensor | None = None
         if config.attributes is not None:
-            self._y = torch.tensor([numbers[file] for file in files])
+            y = torch.tensor([numbers[file] for file in files])
             rows = torch.linspace(0, len(files) - 1, min(_EXAMPLES, len(files))).long()
-            described = (Attributes(len(names), names, tuple(tuple(row) for row in self._y[rows].tolist())),)
+            field = Attributes(len(names), names, tuple(tuple(row) for row in y[rows].tolist()))
         elif names:
             number = {name: index for index, name in enumerate(names)}
-            self._y = torch.tensor([number[file.split(os.sep)[0]] for file in files])
-            described = (Label(len(names), names),)
-        self.spec = DataSpec("folder", (Image(*self._shape, range=(0, 255)), *described), len(files))
-
-    def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
-        """Gather or decode the images; with ``flip``, half of them are mirrored."""
-        if self._images is None:
-            pairs = [self._fetch(index) for index in indices.tolist()]
-            images = torch.from_numpy(np.stack([pixels for _, pixels in pairs]))
-            indices = torch.tensor([index for index, _ in pairs])
-        else:
-            images = self._images.index_select(0, indices)
-        if self.config.flip:
-            flipped = torch.rand(len(images), generator=rng) < 0.5
-            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
-        return {"x": images} if self._y is None else {"x": images, "y": self._y[indices]}
+            y = torch.tensor([number[file.split(os.sep)[0]] for file in files])
+            field = Label(len(names), names)
+        self.describe("folder", len(files), field, y)
 
     @property
-    def rows(self) -> Batch | None:
-        """The images and what describes them, if they are in memory and not mirrored."""
-        if self._images is None or self.config.flip:
-            return None
-        return {"x": self._images} if self._y is None else {"x": self._images, "y": self._y}
+    def files(self) -> tuple[str, ...]:
+        """The paths of the images in the folder."""
+        return tuple(self._names)
 
-    def _fetch(self, wanted: int) -> tuple[int, np.ndarray]:
-        """Return the image of that number, or another one if its pixels are broken, and its number."""
-        for index in self._instead(wanted):
-            if index in self._broken:
-                continue
-            try:
-                return index, self._decode(self.root / self.files[index])
-            except Exception as error:  # of one file, whatever it is
-                self._broken.add(index)
-                if len(self._broken) <= _NAMED:
-                    _log.warning("%s; another image takes its place", _sentence(self.root / self.files[index], error))
-                elif len(self._broken) == _NAMED + 1:
-                    _log.warning("more images in %s cannot be read, which are not named", self.root)
-        raise UserError(
-            f"{_TRIES} images in {self.root} could not be read one after another; see that the disk is there and the "
-            "images are whole"
-        )
+    def source(self, index: int) -> Path:
+        return self.root / self._names[index]
 
-    def _instead(self, wanted: int) -> Iterator[int]:
-        """Yield the number itself, and then others that it decides, so that a resumed training sees the same."""
-        yield wanted
-        others = np.random.Generator(np.random.Philox(wanted))
-        for _ in range(_TRIES):
-            yield int(others.integers(len(self.files)))
-
-    def _decode(self, path: Path) -> np.ndarray:
-        """Return the pixels, uint8 [C, H, W]."""
-        channels, height, width = self._shape
-        image = self._part(self._reader.read(path))
-        if self.config.size is None and image.size != (width, height):
-            raise UserError(f"{path} is {image.width} x {image.height}, not {width} x {height}")
-        image = resized(image, height, width, self.config.resize)
-        return np.array(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+    def called(self, index: int) -> str:
+        return str(self.root / self._names[index])
 
     def _measure(self, path: Path) -> tuple[int, int]:
         """Return the height and width of what is taken of a file."""
         return self._reader.size(path)
 
-    def _part(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        """Return what is taken of an image."""
-        return image
+    def _measured(self, files: list[str], problems: list[str]) -> NDArray[np.int32]:
+        """Return the height and width of what is taken of each file, int32 [N, 2]; 0 if it cannot be read.
 
-    def _size(self, sizes: dict[str, tuple[int, int]]) -> tuple[int, int]:
-        """Return the height and width that every image gets."""
-        if isinstance(self.config.size, int):
-            return self.config.size, self.config.size
-        if self.config.size is not None:
-            return self.config.size
-        first: dict[tuple[int, int], str] = {}
-        for file, size in sizes.items():
-            first.setdefault(size, file)
-        if len(first) > 1:
-            (one, a), (two, b), *_ = first.items()
-            raise UserError(
-                f"the images in {self.root} have different sizes ({a} is {one[0]} high and {one[1]} wide, {b} {two[0]} "
-                f"and {two[1]}); resize them with --set data.size=64 or --set data.size=[HEIGHT,WIDTH]"
-            )
-        return next(iter(first), (1, 1))
-
-    def _each(self, work: Callable[[Path], _Result], files: list[str]) -> Iterator[tuple[str, _Result]]:
-        """Yield each file with what ``work`` makes of it, in order; files that it fails on are skipped."""
-
-        def attempt(file: str) -> _Result | Exception:
+        Of files that are as they were, the cache folder knows it. The ``problems`` are not remembered: such a file may
+        be readable the next time.
+        """
+        key = (type(self).__name__, self.root, self.config.max_pixels)
+        sizes, stamps = np.zeros((len(files), 2), np.int32), np.zeros((len(files), 2), np.int64)
+        prefix = f"{self.root}{os.sep}"
+        for index, file in enumerate(files):
             try:
-                return work(self.root / file)
-            except Exception as error:  # of one file, whatever it is
-                return error
+                status = os.stat(prefix + file)
+            except (OSError, ValueError):  # what it is, reading it will say
+                continue
+            stamps[index] = status.st_size, status.st_mtime_ns
+        if before := recall("folder", *key):
+            with suppress(KeyError, IndexError, ValueError):  # it is damaged
+                rows = {name: row for row, name in enumerate(Names.of(before["names"], before["ends"]))}
+                place = np.array([rows.get(file, -1) for file in files])
+                same = (place >= 0) & (before["stamps"][place] == stamps).all(axis=1)
+                sizes[same] = before["sizes"][place[same]]
+        unknown = np.flatnonzero(sizes[:, 0] == 0).tolist()
+        measured = attempted(lambda index: self._measure(self.root / files[index]), unknown)
+        for index, size in zip(unknown, measured, strict=True):
+            if isinstance(size, Exception):
+                problems.append(sentence(str(self.root / files[index]), size))
+            else:
+                sizes[index] = size
+        if len(unknown) - len(problems) >= _MANY:
+            names = Names(files)
+            remember({"names": names.bytes, "ends": names.ends, "stamps": stamps, "sizes": sizes}, "folder", *key)
+        return sizes
 
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(files), _AT_ONCE):
-                some = files[start : start + _AT_ONCE]
-                for file, result in zip(some, pool.map(attempt, some), strict=True):
-                    if isinstance(result, Exception):
-                        self._problems.append(_sentence(self.root / file, result))
-                    else:
-                        yield file, result
 
-
-def _classes(root: Path, files: list[str]) -> tuple[str, ...]:
+def classes_of(root: Path, files: list[str]) -> tuple[str, ...]:
     """Return the names of the top folders, sorted, or nothing if some file is in none or all are in one."""
     folders = {file.split(os.sep)[0] for file in files if os.sep in file}
     beside = [file for file in files if os.sep not in file]
@@ -287,9 +193,3 @@ def _read_table(root: Path, table: PurePath) -> tuple[tuple[str, ...], dict[str,
                 raise wrong(line, f"{name} is {text.strip()!r}, which is not a number to learn from")
             numbers[image].append(value)
     return tuple(header), numbers
-
-
-def _sentence(path: Path, error: Exception) -> str:
-    if isinstance(error, UserError):
-        return str(error)
-    return f"{path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}"

@@ -9,6 +9,7 @@ _HERE = "ganzoo_plugins.datasets"
 def ganzoo_specs() -> list[Spec]:
     """Return the specs of the bundled data sets."""
     return [
+        Spec("command", "data", "Pack images for training, and show what a network will see", f"{_HERE}.commands:data"),
         Spec(
             "dataset",
             "mnist5k",
@@ -83,6 +84,18 @@ def ganzoo_specs() -> list[Spec]:
             "captioned_images",
             "your own images with captions: text files beside them, or a table such as metadata.jsonl",
             f"{_HERE}.captioned_images:CaptionedImages",
+        ),
+        Spec(
+            "dataset",
+            "shards",
+            "your own images in .tar files (WebDataset), on disk or in an object store, read where they lie",
+            f"{_HERE}.shards:Shards",
+        ),
+        Spec(
+            "dataset",
+            "hf",
+            "images of the Hugging Face library datasets: saved on disk, parquet and Arrow files, or from the hub",
+            f"{_HERE}.hugging_face:HuggingFace",
         ),
         Spec(
             "dataset",

@@ -143,7 +143,8 @@ def test_the_run_folder(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
     assert run.name == "0001-wgan_gp_conv-folder"
     names = {path.name for path in run.iterdir()}
     assert names == {
-        *("config.toml", "metrics.jsonl", "tb", "samples", "progress.gif", "losses.png", "checkpoints", "README.md")
+        *("config.toml", "metrics.jsonl", "tb", "samples", "progress.gif", "losses.png", "checkpoints", "README.md"),
+        "reals.png",
     }
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
         f"{step:06d}.png" for step in (0, 30, 60, 90, 120)

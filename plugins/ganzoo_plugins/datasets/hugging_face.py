@@ -1,0 +1,221 @@
+"""Images of data sets of the Hugging Face library ``datasets``, from files on disk or by their name on the hub."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, field_validator
+from torch import Tensor
+
+from ganzoo import GanzooError, Label, UserError, did_you_mean
+from ganzoo.images.reading import tell_skipped
+from ganzoo_plugins.datasets.remembered import recall, remember
+from ganzoo_plugins.datasets.stored import (
+    ImagesConfig,
+    StoredImages,
+    attempted,
+    labels_of,
+    same_size,
+    sentence,
+)
+
+_CLASS = "ClassLabel"
+
+
+def _located(place: str) -> str:
+    """Return what lies on disk by its path from the root on, since a run may be resumed from another folder."""
+    path = os.path.abspath(os.path.expanduser(place))
+    return path if os.path.exists(path) or place.startswith((".", "~", os.sep)) else place
+
+
+class HuggingFaceConfig(ImagesConfig):
+    """Settings of :class:`HuggingFace`."""
+
+    path: Annotated[str, AfterValidator(_located)] = Field(
+        min_length=1,
+        description="folder that save_to_disk wrote, folder or file of .parquet or .arrow, or name on the hub",
+    )
+    subset: str | None = Field(None, description="configuration of a data set on the hub that has several")
+    split: str = Field("train", min_length=1, description="part of it, such as train or train[:10%]")
+    image: str | None = Field(None, description="column of the images; if unset, the only one that has images")
+    labels: bool = Field(True, description="take a column as classes")
+    label: str | None = Field(
+        None, description='column of the classes; if unset, the only one of the library\'s ClassLabel, or "label"'
+    )
+    streaming: Literal[False] = Field(
+        False, description="never: batches are drawn from anywhere in the data, which lies on disk and not in memory"
+    )
+
+    @field_validator("streaming", mode="before")
+    @classmethod
+    def _map_style(cls, value: object) -> object:
+        if value is not False:
+            raise ValueError(
+                "a stream cannot be resumed exactly nor shuffled as a whole: leave it out, and the data is read "
+                "map-style, from disk and not from memory; very large data goes into .tar files (--data shards)"
+            )
+        return value
+
+
+class HuggingFace(StoredImages[HuggingFaceConfig]):
+    """Images of a data set of the Hugging Face library (``pip install 'torch-ganzoo[hf]'``), in the order of its rows.
+
+    Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255, and with a column of classes ``y`` int64 [N]. The data is read
+    map-style: Arrow files on disk, of which any row is read without the others, so that a training resumes exactly.
+    Images are decoded as those of a folder are; what cannot be read is left out as there. No code of a data set is run.
+    """
+
+    def __init__(self, config: HuggingFaceConfig) -> None:
+        self.config = config
+        self.place = config.path
+        data = _opened(config)
+        self._image = _image_column(data, config)
+        label = _label_column(data, config) if config.labels else None
+        stored = data.features[self._image]
+        self._data = data.cast_column(self._image, type(stored)(decode=False)).select_columns([self._image])
+        if not len(data):
+            raise UserError(f"{config.path} has no rows in {config.split}")
+        self._rows = np.arange(len(data))
+        problems = list[str]()
+        sizes = self._measured(problems)
+        self._rows = np.flatnonzero(sizes[:, 0])
+        size = same_size(config, sizes[self._rows], self.called, self.place)
+        self._rows = self._rows[self.hold(len(self._rows), size, problems)]
+        tell_skipped(Path(config.path), (), problems, len(data))
+        self.skipped = len(problems)
+        self.describe("hf", len(self._rows), *self._labels(data, label))
+
+    def source(self, index: int) -> Path | bytes:
+        found = self._data[int(self._rows[index])][self._image]
+        if found is None:
+            raise UserError(f"{self.called(index)} is empty")
+        content: bytes | None = found["bytes"]
+        return Path(found["path"]) if content is None else content
+
+    def called(self, index: int) -> str:
+        return f"row {self._rows[index]} of {self.place}"
+
+    def _measured(self, problems: list[str]) -> NDArray[np.int32]:
+        """Return the height and width of each image, int32 [N, 2]: 0 where it cannot be read.
+
+        With a size set, none is read for this: the library's rows are not as quick as files, and there may be millions.
+        """
+        if self.config.size is not None:
+            return np.ones((len(self._rows), 2), np.int32)
+        # The library's fingerprint is that of the content.
+        key = ("hf", self._data._fingerprint, self._image, self.config.max_pixels)
+        found = recall(*key).get("sizes")
+        if found is not None and found.shape == (len(self._rows), 2):
+            return np.asarray(found, np.int32)
+        reader, sizes = self.config.reader(), np.zeros((len(self._rows), 2), np.int32)
+        measured = attempted(lambda index: reader.size(self.source(index), self.called(index)), range(len(sizes)))
+        for index, size in enumerate(measured):
+            if isinstance(size, Exception):
+                problems.append(sentence(self.called(index), size))
+            else:
+                sizes[index] = size
+        if not problems:
+            remember({"sizes": sizes}, *key)
+        return sizes
+
+    def _labels(self, data: Any, label: str | None) -> tuple[Label | None, Tensor | None]:
+        if label is None:
+            return None, None
+        values = data[label][:]
+        kept = [values[row] for row in self._rows]
+        feature = data.features[label]
+        if type(feature).__name__ == _CLASS:
+            if all(isinstance(value, int) and 0 <= value < feature.num_classes for value in kept):
+                return Label(feature.num_classes, tuple(feature.names)), torch.tensor(kept)
+        elif all(isinstance(value, int | str) and not isinstance(value, bool) for value in kept):
+            return labels_of([str(value) for value in kept], f"the column {label} of {self.place}")
+        raise UserError(
+            f"the column {label} of {self.place} does not say a class in every row; name another one with "
+            "--set data.label=COLUMN, or leave the classes out with --set data.labels=false"
+        )
+
+
+def _opened(config: HuggingFaceConfig) -> Any:
+    """Return the library's map-style data set."""
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("the data set hf needs the package datasets; pip install 'torch-ganzoo[hf]'") from None
+    place = config.path
+    with _plain(config), _quiet(datasets):
+        if not os.path.exists(place):
+            if os.path.isabs(place):
+                raise UserError(f"{place} does not exist")
+            return datasets.load_dataset(place, name=config.subset, split=config.split)
+        if os.path.isdir(place) and {"state.json", "dataset_dict.json"} & set(os.listdir(place)):
+            found = datasets.load_from_disk(place)
+            if isinstance(found, datasets.DatasetDict):
+                if config.split not in found:
+                    raise UserError(f"{place} has the splits {', '.join(found)}, and none {config.split!r}; name one "
+                                    "with --set data.split=NAME")  # fmt: skip
+                return found[config.split]
+            return found
+        inside = sorted(map(str, Path(place).rglob("*"))) if os.path.isdir(place) else [place]
+        for kind in ("parquet", "arrow"):
+            if files := [each for each in inside if each.endswith(f".{kind}")]:
+                return datasets.load_dataset(
+                    kind, data_files={config.split.partition("[")[0]: files}, split=config.split
+                )
+    raise UserError(
+        f"{place} has no files of .parquet or .arrow and none of save_to_disk; images are read with --data FOLDER"
+    )
+
+
+@contextmanager
+def _plain(config: HuggingFaceConfig) -> Iterator[None]:
+    """Turn whatever the library raises into one sentence."""
+    try:
+        yield
+    except GanzooError:
+        raise
+    except Exception as error:  # it has errors of its own, of Arrow's, of the network's, of pandas'
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{config.path} cannot be opened with the library datasets: {reason}") from None
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Keep the library's progress bars from between our lines."""
+    hidden = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            datasets.enable_progress_bars()
+
+
+def _image_column(data: Any, config: HuggingFaceConfig) -> str:
+    images = [name for name, feature in data.features.items() if type(feature).__name__ == "Image"]
+    return _chosen("image", config.image, images, list(data.features), config.path) or ""
+
+
+def _label_column(data: Any, config: HuggingFaceConfig) -> str | None:
+    classes = [name for name, feature in data.features.items() if type(feature).__name__ == _CLASS]
+    if config.label is None and len(classes) != 1:
+        return "label" if "label" in data.features else None
+    return _chosen("label", config.label, classes, list(data.features), config.path)
+
+
+def _chosen(what: str, wanted: str | None, found: list[str], columns: list[str], place: str) -> str:
+    if wanted is not None:
+        if wanted not in columns or (what == "image" and wanted not in found):
+            has = f"{place} has the columns {', '.join(columns)}"
+            raise UserError(f"{has}, and {wanted!r} is no {what} of it{did_you_mean(wanted, found or columns)}")
+        return wanted
+    if len(found) != 1:
+        several = f"several of images ({', '.join(found)})" if found else "none of images"
+        raise UserError(
+            f"{place} has the columns {', '.join(columns)}, and {several}; name it with --set data.{what}=COLUMN"
+        )
+    return found[0]

@@ -1,0 +1,140 @@
+"""Files on disk or behind a URL: found by a pattern, and read in ranges of bytes."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from ganzoo import GanzooError, UserError
+from ganzoo.files import open_regular
+
+__all__ = ["find", "located", "opened", "read_range", "stamp"]
+
+_RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
+_MOST = 1_000_000  # files that a pattern stands for
+_CHANGES = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created", "updated")
+
+
+def located(place: str) -> str:
+    """Return a place on disk from the root on, since a run may be resumed from another folder; URLs as they are."""
+    return place if _is_url(place) else os.path.abspath(os.path.expanduser(place))
+
+
+def find(place: str, suffix: str) -> list[str]:
+    """Return the files that a text stands for: a file, a folder, or a pattern, on disk or behind a URL, in order.
+
+    In a folder these are the files of the suffix, at any depth; in a pattern ``*`` and ``?`` are any characters, and
+    ``{000..012}`` is each of these numbers. Raises :class:`UserError` if there are none.
+    """
+    found = list[str]()
+    with _reached(place):
+        for each in _numbered(place):
+            files = _found(each, suffix)
+            if not files:
+                raise UserError(
+                    f"there are no {suffix} files in {each}; give a folder, a file, or a pattern such as a-*{suffix}"
+                )
+            found += files
+    return found
+
+
+@contextmanager
+def opened(place: str) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file; yield it and the number of its bytes."""
+    with _reached(place):
+        if _is_url(place):
+            system, path = _system(place)
+            size = int(system.size(path))
+            with system.open(path, "rb") as file:
+                yield file, size
+        else:
+            with open_regular(place) as file:
+                yield file, os.fstat(file.fileno()).st_size
+
+
+def read_range(place: str, start: int, size: int) -> bytes:
+    """Return so many bytes of a file from ``start`` on; raises :class:`UserError` if there are fewer."""
+    with _reached(place):
+        if _is_url(place):
+            system, path = _system(place)
+            content: bytes = system.cat_file(path, start=start, end=start + size)
+        else:
+            # Opened each time: that is nothing beside decoding, and no worker inherits another one's place in a file.
+            with open_regular(place) as file:
+                file.seek(start)
+                content = file.read(size)
+    if len(content) != size:
+        raise UserError(f"{place} ends before byte {start + size:,}; it has changed since it was indexed")
+    return content
+
+
+def stamp(place: str) -> str:
+    """Return a text that changes when the file does."""
+    with _reached(place):
+        if _is_url(place):
+            system, path = _system(place)
+            facts = system.info(path)
+            return " ".join(str(facts.get(name)) for name in ("size", *_CHANGES))
+        status = os.stat(place)
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _found(place: str, suffix: str) -> list[str]:
+    if _is_url(place):
+        system, path = _system(place)
+        if glob.has_magic(path):
+            paths = system.glob(path)
+        elif path.endswith(suffix):
+            paths = [path]
+        else:
+            paths = [each for each in system.find(path) if each.endswith(suffix)]
+        return sorted(system.unstrip_protocol(each) for each in paths)
+    if os.path.isdir(place):
+        walked = (os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
+        return sorted(each for each in walked if each.endswith(suffix) and not os.path.basename(each).startswith("."))
+    return [place] if os.path.exists(place) else sorted(glob.glob(place, recursive=True))
+
+
+def _numbered(pattern: str) -> list[str]:
+    """Return the pattern with each of the numbers in place of ``{first..last}``."""
+    found = _RANGE.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last = int(found[1]), int(found[2])
+    if not 0 <= last - first < _MOST:
+        raise UserError(f"{pattern} stands for {last - first + 1:,} files; the numbers go up, to at most {_MOST:,}")
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    numbers = (f"{number:0{len(found[1])}}" for number in range(first, last + 1))
+    return [each for number in numbers for each in _numbered(f"{before}{number}{after}")]
+
+
+def _is_url(place: str) -> bool:
+    return re.match(r"[a-z][a-z0-9+.-]+://", place) is not None
+
+
+def _system(place: str) -> tuple[Any, str]:
+    """Return the file system of a URL, which fsspec keeps for each process and thread, and the path in it."""
+    from fsspec.core import url_to_fs
+
+    found: tuple[Any, str] = url_to_fs(place)
+    return found
+
+
+@contextmanager
+def _reached(place: str) -> Iterator[None]:
+    """Turn whatever the body stumbles over on the way to a file into one sentence."""
+    try:
+        yield
+    except GanzooError:
+        raise
+    except ImportError as error:  # fsspec's own words say which package to install
+        raise UserError(f"{place} needs a package that is not installed: {error}") from None
+    except Exception as error:  # every file system has errors of its own
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UserError(
+            f"{place} cannot be read: {reason or ' '.join(str(error).split())[:200] or type(error).__name__}"
+        ) from None
