@@ -158,7 +158,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
     "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "train", "translate",
-    "full_precision", "normalize_spectrum", "widened",
+    "full_precision", "normalize_spectrum", "own_rows", "whole_batch", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from ganzoo.data.shares import Share
 from ganzoo.errors import EndedElsewhere, GanzooError, TrainingError, UserError, sentence
@@ -102,9 +103,11 @@ class Processes(Engine):
         self._store, self._timeout = store, timeout
         self._decisions = 0
 
+    @override
     def whole(self, rows: int, *, batch_norm: bool = True) -> AbstractContextManager[object]:
         return WholeBatch(self.share, rows, batch_norm=batch_norm)
 
+    @override
     def reduce(self, gradients: Sequence[Tensor]) -> None:
         # All in one operation: its latency is paid once, and it starts when the local accumulation is over.
         for part in _by_type(gradients):
@@ -114,17 +117,20 @@ class Processes(Engine):
             pieces = flat.split([each.numel() for each in part])
             torch._foreach_copy_(part, [piece.view(each.shape) for piece, each in zip(pieces, part, strict=True)])
 
+    @override
     def mean(self, values: Sequence[float]) -> list[float]:
         total = torch.tensor(values, dtype=torch.float64)
         torch.distributed.all_reduce(total)
         return (total / self.world).tolist()
 
+    @override
     def largest(self, value: int) -> int:
         # On the CPU, by gloo: no GPU is waited for.
         found = torch.tensor([value])
         torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
         return int(found)
 
+    @override
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         for part in _by_type(tensors):
             flat = torch.cat([each.detach().reshape(-1) for each in part])
@@ -132,6 +138,7 @@ class Processes(Engine):
             for piece, each in zip(flat.split([each.numel() for each in part]), part, strict=True):
                 each.detach().copy_(piece.view(each.shape))
 
+    @override
     def compare(self, tensors: Iterable[Tensor], what: str) -> None:
         found = hashlib.sha256()
         for each in tensors:
@@ -147,6 +154,7 @@ class Processes(Engine):
             error.said = not self.writes
             raise error
 
+    @override
     def decide(self, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         key, self._decisions = f"ganzoo/decided/{self._decisions}", self._decisions + 1
         if not self.writes:
@@ -164,6 +172,7 @@ class Processes(Engine):
         self._store.set(key, json.dumps(made))
         return made
 
+    @override
     @contextmanager
     def watched(self) -> Iterator[None]:
         try:

@@ -112,7 +112,9 @@ def _fit(
     elif settings.source is not None:
         open_source(settings.source, registry).load_into(loop)
     # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
-    engine.broadcast(tensor for network in trainer.networks.values() for tensor in (*network.parameters(), *network.buffers()))
+    engine.broadcast(
+        tensor for network in trainer.networks.values() for tensor in (*network.parameters(), *network.buffers())
+    )
     engine.broadcast(tensor for average in loop.ema.values() for tensor in (*average.parameters(), *average.buffers()))
     if writes:
         run.forget_after(loop.step, later=from_step is not None)
@@ -134,9 +136,12 @@ def _fit(
             if loop.step == 0:
                 _draw(sample_logger, engine)
             # The training was killed between its last checkpoint and its last grid.
-            elif loop.step == settings.steps and not sample_logger.grid.is_file():
-                if figures := _draw(sample_logger, engine):
-                    run.log(loop.step, figures)
+            elif (
+                loop.step == settings.steps
+                and not sample_logger.grid.is_file()
+                and (figures := _draw(sample_logger, engine))
+            ):
+                run.log(loop.step, figures)
             number = _train(loop, run, followers, sample_logger, progress, signals)
         stopped = number and loop.step < settings.steps
         if writes:

@@ -66,7 +66,7 @@ class Loop:
         self._clock = torch.zeros(())  # the step, for losses that ask for it
         self._follow()
         self.captures: Captures | None = None
-        # A graph would hold the exchange with other processes too, which gloo has not, and which waits for their graphs.
+        # A graph would hold the exchange with other processes too, which would have to capture theirs just then.
         if graphs is None and settings.capture and trainer.device.type == "cuda" and engine.world == 1:
             graphs = CudaGraphs
         if graphs is not None:

@@ -94,8 +94,8 @@ def train(
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
 
-    Where a launcher has started several processes (torchrun, Slurm's srun), each calls this, and they share every batch;
-    see docs/several-gpus.md. After a restart by torchrun they go on with the run that they had begun.
+    Where a launcher has started several processes (torchrun, Slurm's srun), each calls this, and they share every
+    batch; see docs/several-gpus.md. After a restart by torchrun they go on with the run that they had begun.
 
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main

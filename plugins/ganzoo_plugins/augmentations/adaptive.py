@@ -152,7 +152,9 @@ class _Numbers:
         return self._chosen(torch.randn(prod(rows) * self._count, **self._like).view(*rows, -1) * deviation, chance)
 
     def uniform(self, reach: float, chance: float | Tensor, *rows: int) -> Tensor:
-        return self._chosen((torch.rand(prod(rows) * self._count, **self._like).view(*rows, -1) * 2 - 1) * reach, chance)
+        return self._chosen(
+            (torch.rand(prod(rows) * self._count, **self._like).view(*rows, -1) * 2 - 1) * reach, chance
+        )
 
     def whole(self, below: int, chance: float | Tensor) -> Tensor:
         return self._chosen((torch.rand(self._count, **self._like) * below).floor(), chance)

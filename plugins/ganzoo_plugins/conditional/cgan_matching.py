@@ -36,7 +36,8 @@ class MatchingAwareGAN(ConditionalGAN):
 
 
 def mismatched(condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Return for each sample the row of another one of a different condition, int64 [N], and whether there was one, bool [N].
+    """Return for each sample the row of another one in the whole batch, of a different condition, int64 [N], and
+    whether there was one, bool [N].
 
     The samples are sorted by condition, with the conditions in random order, and each gets the sample that is k places
     further, around the end, where k is the count of the most frequent condition. No condition is longer than k, so the

@@ -41,7 +41,9 @@ def trained(engine, steps, model, *sets):
     for _ in range(steps):
         loop.advance()
     loop.agree()
-    state = {f"{name}.{key}": value for name, each in trainer.networks.items() for key, value in each.state_dict().items()}
+    state = {
+        f"{name}.{key}": value for name, each in trainer.networks.items() for key, value in each.state_dict().items()
+    }
     return state | {f"ema {name}.{key}": v for name, each in loop.ema.items() for key, v in each.state_dict().items()}
 
 
@@ -55,7 +57,11 @@ def main():
             shared = trained(engine, int(steps), model, *sets)
             if engine.writes:
                 alone = trained(SINGLE, int(steps), model, *sets)
-                distances = {key: float((shared[key].double() - alone[key].double()).abs().max()) for key in alone if alone[key].numel()}
+                distances = {
+                    key: float((shared[key].double() - alone[key].double()).abs().max())
+                    for key in alone
+                    if alone[key].numel()
+                }
                 worst = max(distances, key=distances.__getitem__)
                 print(json.dumps([each, distances[worst], worst]), flush=True)
 

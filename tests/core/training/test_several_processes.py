@@ -2,17 +2,13 @@
 
 import json
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ganzoo import UserError
 from ganzoo.data.shares import Draws, Share
@@ -29,7 +25,6 @@ MORE = (
     *("dcgan,model.pack=2", "dcgan,model.augment.policy=ada,model.augment.target=0.6,model.augment.images=100"),
     *("dcgan,loss.name=wgan,regularizer.dragan.weight=10", "inpaint,model.latent_dim=4,model.diversity_weight=1"),
 )
-TINY = ("--set", "model.width=4", "--set", "batch_size=8", "--set", "workers=0", "--device", "cpu", "-q")
 
 
 def together(*command, world=2, wait="60"):
@@ -70,7 +65,7 @@ def distances(steps, trainings, world=2):
 
 def test_two_processes_are_one():
     """Losses with five critic steps, penalties, batch norm, a pool of images, lazy phases: to the last digits."""
-    found = distances(4, FIVE)
+    found = distances(3, FIVE)
     assert found.keys() == set(FIVE)
     assert max(found.values()) < 1e-9, found
 
