@@ -20,8 +20,9 @@ __all__ = [
     "at_least",
     "did_you_mean",
     "is_out_of_memory",
-    "no_text",
+    "lists",
     "one_of",
+    "path_of",
     "place",
     "sentence",
     "user_errors",
@@ -75,11 +76,20 @@ def at_least(name: str, value: int | None, least: int) -> None:
         raise UserError(f"{name} is at least {least}, not {value!r}")
 
 
-def no_text(**lists: object) -> None:
-    """Raise :class:`UserError` for a text where a list of texts is meant, whose letters would be taken for names."""
-    for name, value in lists.items():
+def lists(**values: object) -> None:
+    """Raise :class:`UserError` for what is no list; the letters of a text would be taken for names."""
+    for name, value in values.items():
         if isinstance(value, str):
             raise UserError(f"{name} is a list, not a text: write [{value!r}]")
+        if not isinstance(value, Collection):
+            raise UserError(f"{name} is a list, not {value!r}")
+
+
+def path_of(name: str, value: object) -> Path:
+    """Return an argument of this name as a path; raises :class:`UserError` for what is none."""
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise UserError(f"{name} is a path, not {value!r}")
 
 
 def one_of(name: str, value: object, choices: Collection[object]) -> None:

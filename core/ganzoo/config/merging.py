@@ -32,7 +32,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def parse_set(text: str) -> dict[str, Any]:
     """Turn ``"a.b=value"`` into ``{"a": {"b": value}}``; the value is TOML, or a string if it is not TOML."""
-    path, equals, value = text.partition("=")
+    path, equals, value = str(text).partition("=")
     keys = _keys(path)
     if not equals or not keys:
         raise UserError(f"--set takes section.setting=value, not {text!r}")

@@ -22,7 +22,7 @@ from ganzoo.config.renamed import current
 from ganzoo.config.validation import dotted, validate
 from ganzoo.configured import Named
 from ganzoo.data.objects import GIVEN
-from ganzoo.errors import UserError, did_you_mean
+from ganzoo.errors import UserError, did_you_mean, path_of
 from ganzoo.files import read_toml
 from ganzoo.plugin.registry import Entry, Registry, UnknownNameError
 from ganzoo.plugin.spec import SAID, Kind
@@ -78,7 +78,7 @@ def load_config(
     """
     from_file: Layer = {}
     if file is not None:
-        from_file = current(file if isinstance(file, Mapping) else read_toml(file))
+        from_file = current(file if isinstance(file, Mapping) else read_toml(path_of("config", file)))
     try:
         return _resolve(registry, plugin, preset, from_file, sets, flags)
     except UnknownNameError as error:
@@ -139,8 +139,8 @@ def _resolve(
     trainer: type[Trainer] = entry.spec.load()
     layers: list[Layer] = [trainer.defaults, entry.spec.defaults]
     if preset is not None:
-        if preset not in trainer.presets:
-            raise UserError(f"{plugin} has no preset {preset!r}{did_you_mean(preset, trainer.presets)}")
+        if not isinstance(preset, str) or preset not in trainer.presets:
+            raise UserError(f"{plugin} has no preset {preset!r}{did_you_mean(str(preset), trainer.presets)}")
         layers.append(trainer.presets[preset])
     # Defaults and presets are merged before the user's layers. Names are made full first, or "wgan" in one layer and
     # "torch-ganzoo/wgan" in another would count as two plugins.

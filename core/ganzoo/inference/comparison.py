@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.config.merging import flat
-from ganzoo.errors import UserError, no_text
+from ganzoo.errors import UserError, lists, path_of
 from ganzoo.fields.drawing import caption
 from ganzoo.files import read_json
 from ganzoo.gan.metrics import Direction, Metric
@@ -73,7 +73,7 @@ class Comparison:
 
         Raises :class:`~ganzoo.UserError` if nothing has been logged yet, or if the file cannot be written.
         """
-        if Path(path).suffix.lower() != ".png":
+        if path_of("path", path).suffix.lower() != ".png":
             raise UserError(f"--out is a .png, not {path}")
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -111,7 +111,7 @@ def compare(runs: Sequence[Name]) -> Comparison:
     A run is a :class:`~ganzoo.Run`, its path, its number, or ``"last"``. Nothing is loaded or computed. Raises
     :class:`~ganzoo.UserError` if there is no such run, or if its files are damaged.
     """
-    no_text(runs=runs)
+    lists(runs=runs)
     if not runs:
         raise UserError("name the runs to compare")
     summaries = [_summary(Run.open(run)) for run in runs]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import UserError, at_least, one_of
+from ganzoo.errors import UserError, at_least, one_of, path_of
 from ganzoo.fields import Attributes, Image, Label, Latent, Styles
 from ganzoo.files import atomic_path
 from ganzoo.images.grids import save_comparison
@@ -80,7 +80,7 @@ class Encoding:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write an .npz with ``latents``, which are called ``w`` if they are styles, and the names of the ``files``."""
-        if Path(path).suffix.lower() != ".npz":
+        if path_of("path", path).suffix.lower() != ".npz":
             raise UserError(f"latents are written to an .npz, not to {path}")
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             arrays: dict[str, Any] = {"latents" if self.space == "z" else "w": self.latents}
@@ -88,7 +88,7 @@ class Encoding:
 
     def save_grid(self, path: str | PathLike[str]) -> None:
         """Draw a .png of the images, each beside its reconstruction; one of the images is not overwritten."""
-        if Path(path).suffix.lower() != ".png":
+        if path_of("path", path).suffix.lower() != ".png":
             raise UserError(f"a grid is a .png, not {path}")
         Sources(Path(path), self.files).refuse_overwriting([Path(path)])
         save_comparison(path, [to_pixels(each, self.range) for each in (self.images, self.reconstructions)])
@@ -154,7 +154,7 @@ def encode(
         image = encoder.signature.inputs[0]
     assert isinstance(image, Image)
     reader, size = image_reader(image, background, max_pixels), replace(image, multiple=None)
-    read = dict(Sources.find(Path(source)).each(lambda path: fitted(reader.read(path), size), quiet=quiet))
+    read = dict(Sources.find(path_of("source", source)).each(lambda path: fitted(reader.read(path), size), quiet=quiet))
     low, high = image.range
     images = np.stack(list(read.values())).astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     latents = encoder(images) if encoder is not None else None

@@ -24,7 +24,7 @@ from ganzoo.config.resolving import recorded
 from ganzoo.config.validation import validate
 from ganzoo.data.dataset import Dataset
 from ganzoo.data.objects import GIVEN
-from ganzoo.errors import UserError, at_least, no_text
+from ganzoo.errors import UserError, at_least, lists
 from ganzoo.fields import Image, Latent, Signature
 from ganzoo.files import write_atomic
 from ganzoo.gan.metrics import Direction, Metric
@@ -116,7 +116,7 @@ def evaluate(
     Raises :class:`~ganzoo.UserError` if there is no such model, data or metric, if the model draws something else than
     the data set holds, if a named metric cannot be computed, or if no metric is left.
     """
-    no_text(metrics=metrics, sets=sets)
+    lists(metrics=metrics, sets=sets)
     at_least("-n", n, 1)
     at_least("--seed", seed, 0)
     registry, chosen = choose_data(load_registry(), data)

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from ganzoo.errors import GanzooError, UserError, one_of
+from ganzoo.errors import GanzooError, UserError, one_of, path_of
 from ganzoo.fields import Image
 from ganzoo.gan.networks import mixes_samples
 from ganzoo.inference.formats import Format
@@ -60,7 +60,7 @@ def export(
     one_of("precision", precision, ("fp32", "fp16", "int8"))
     one_of("target", target, ("any", "cpu"))
     registry = load_registry()
-    path = None if out is None else Path(out)
+    path = None if out is None else path_of("out", out)
     key = format or _format_of(registry, None if every_network else path)
     writer: Format = registry.get("format", key).spec.load()()
     if path is not None and not every_network and path.suffix != f".{key}":

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.errors import UserError, user_errors
+from ganzoo.errors import UserError, path_of, user_errors
 from ganzoo.fields import Image, Signature
 from ganzoo_runtime.text import shown
 
@@ -145,7 +145,7 @@ class TrainedModel:
         truncation: Truncation = 1.0,
     ) -> Path:
         """Draw samples into one .png: ``n`` images, by default 64, in a grid, or 10,000 points as a density."""
-        if Path(path).suffix.lower() != ".png":
+        if path_of("path", path).suffix.lower() != ".png":
             raise UserError(f"a grid is a .png, not {path}")
         return self.save(path, n, seed=seed, label=label, attributes=attributes, truncation=truncation)
 

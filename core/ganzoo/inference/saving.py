@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import UserError, at_least
+from ganzoo.errors import UserError, at_least, path_of
 from ganzoo.fields import Image, Signature
 from ganzoo.files import atomic_path, writing
 from ganzoo.images.grids import grid_columns, save_grid
@@ -47,7 +47,7 @@ def save_samples(
     """
     at_least("-n", n, 1)
     at_least("--seed", seed, 0)
-    registry, path = load_registry(), Path(path)
+    registry, path = load_registry(), path_of("path", path)
     suffix = "" if path.is_dir() else path.suffix.lower()
     sinks = [f".{entry.spec.key}" for entry in registry.specs("sink") if entry.spec.key != "folder"]
     if suffix not in ("", ".png", ".npz", *sinks):

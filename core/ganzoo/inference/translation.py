@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
-from ganzoo.errors import UserError, at_least
+from ganzoo.errors import UserError, at_least, path_of
 from ganzoo.fields import Image, Latent
 from ganzoo.files import atomic_path
 from ganzoo.images.reading import ImageReader, transparent
@@ -62,7 +62,7 @@ def translate(
     """
     at_least("-n", n, 1)
     at_least("--seed", seed, 0)
-    source, target = Path(source), Path(target)
+    source, target = path_of("source", source), path_of("target", target)
     sampler = load(model, network)
     signature = sampler.signature
     kinds = [field.kind for field in signature.inputs]
@@ -82,7 +82,7 @@ def translate(
     latents = draw_latents(signature, n, seed)
     sources = Sources.find(source, target)
     outputs = _outputs(sources, target, folder, n)
-    given_besides = () if mask is None else (Path(mask),)
+    given_besides = () if mask is None else (path_of("mask", mask),)
     sources.refuse_overwriting((path for paths in outputs.values() for path in paths), *given_besides)
     reader = image_reader(taken, background, max_pixels)
     read_hole = _holes(reader, None if mask is None else Path(mask)) if "mask" in kinds else None

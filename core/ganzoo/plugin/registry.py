@@ -151,6 +151,8 @@ class Registry:
         :class:`UnknownNameError`.
         """
         entries, said = self.specs(kind), SAID[kind]
+        if not isinstance(name, str):
+            raise UserError(f"the {said} is called by its name, not {name!r}")
         distribution, slash, key = name.rpartition("/")
         distribution = normalized(distribution)
         found = [e for e in entries if e.spec.key == key and (not slash or e.distribution == distribution)]

@@ -15,7 +15,7 @@ from ganzoo.config.merging import flat
 from ganzoo.config.resolving import load_config, overlay
 from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset
-from ganzoo.errors import UserError, did_you_mean, no_text
+from ganzoo.errors import UserError, did_you_mean, lists, path_of
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.plugin.spec import Kind
 from ganzoo.runs import checkpoint
@@ -106,7 +106,8 @@ def train(
     run that another process trains, if another thread trains, and for a full disk; :class:`~ganzoo.TrainingError` if a
     loss is no longer finite or memory runs out.
     """
-    no_text(regularizers=regularizers, trackers=trackers, without=without, sets=sets)
+    root = ROOT if out is None else path_of("out", out)
+    lists(regularizers=regularizers, trackers=trackers, without=without, sets=sets)
     asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "regularizers": regularizers}
     asked |= {"trackers": trackers, "without": without, "preset": preset, "config": config, "sets": sets, "seed": seed}
     asked |= {"device": device, "deterministic": deterministic, "out": out, "generator": generator, "from_": from_}
@@ -115,7 +116,7 @@ def train(
         begun: list[tuple[Run, Prepared]] = []
 
         def begin() -> dict[str, str]:
-            begun.append(_begin(plugin, asked, None if resume is None else Run.open(resume), place, stack))
+            begun.append(_begin(plugin, asked, root, None if resume is None else Run.open(resume), place, stack))
             return {"run": str(begun[0][0].path.resolve())}
 
         # The first process decides which run it is, and tries everything once; it alone says what is wrong.
@@ -138,11 +139,11 @@ def train(
 
 
 def _begin(
-    plugin: str | None, asked: Mapping[str, Any], run: Run | None, place: Place | None, stack: ExitStack
+    plugin: str | None, asked: Mapping[str, Any], root: Path, run: Run | None, place: Place | None, stack: ExitStack
 ) -> tuple[Run, Prepared]:
     """Make the run folder of a training, or open that which goes on; its lock is held in the stack."""
     if place is not None and place.restarted and run is None:
-        run = _launched(Path(asked["out"] or ROOT), place.launch)
+        run = _launched(root, place.launch)
         if run is not None:
             stack.enter_context(run.locked())
             prepared = _prepared(run, asked["data"])
@@ -156,7 +157,7 @@ def _begin(
         _refuse_uneven(prepared, place)
     if run is None:
         launch = "" if place is None else place.launch
-        run = Run.create(ROOT if asked["out"] is None else Path(asked["out"]), settings, dataset.spec, launch)
+        run = Run.create(root, settings, dataset.spec, launch)
         stack.enter_context(run.locked())
     else:
         run.write_config(settings, dataset.spec)

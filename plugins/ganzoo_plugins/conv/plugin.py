@@ -54,6 +54,19 @@ def ganzoo_specs() -> Iterable[Spec]:
             "BEGAN: Boundary Equilibrium Generative Adversarial Networks, arXiv:1703.10717",
         ),
         Spec(
+            "model",
+            "lightweight_gan",
+            "FastGAN as lightweight-gan has it: skip-layer excitation, a discriminator that reconstructs, from 32x32",
+            "ganzoo_plugins.conv.lightweight_gan:LightweightGAN",
+            "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis, arXiv:2101.04775",
+        ),
+        Spec(
+            "importer",
+            "lightweight-gan",
+            "Weights of lightweight-gan (.pt)",
+            "ganzoo_plugins.conv.lightweight_importer:lightweight_gan",
+        ),
+        Spec(
             "importer",
             "r3gan",
             "R3GAN's weights without classes, as the authors' code writes them (.pkl)",
