@@ -106,11 +106,23 @@ def test_it_ends_as_if_nothing_had_been(tmp_path):
     assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
-def shared(out, *more, wait="60"):
-    return together("-m", "ganzoo", *TRAIN, *QUIETLY, "--steps", "1000000", "--out", str(out), *more, wait=wait)
+@pytest.fixture
+def shared():
+    """Start two processes that train for long; whatever a test does, none is left."""
+    started = []
+
+    def start(out, *more, wait="60"):
+        command = ("-m", "ganzoo", *TRAIN, *QUIETLY, "--steps", "1000000", "--out", str(out), *more)
+        started.extend(together(*command, wait=wait))
+        return started[-2:]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def test_told_to_stop_all_write_one_checkpoint(tmp_path):
+def test_told_to_stop_all_write_one_checkpoint(shared, tmp_path):
     """Only one process is told, as by a scheduler that is slow with the others."""
     processes = shared(tmp_path)
     until(lambda: reached(tmp_path) >= 5 or any(each.poll() is not None for each in processes))
@@ -124,7 +136,7 @@ def test_told_to_stop_all_write_one_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_that_hangs_is_named(tmp_path):
+def test_one_that_hangs_is_named(shared, tmp_path):
     processes = shared(tmp_path, wait="20")
     until(lambda: reached(tmp_path) >= 5 or any(each.poll() is not None for each in processes))
     processes[1].send_signal(signal.SIGSTOP)
@@ -136,7 +148,7 @@ def test_one_that_hangs_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_no_longer_finite_ends_all(tmp_path):
+def test_what_is_no_longer_finite_ends_all(shared, tmp_path):
     codes, said = ends(shared(tmp_path, "--set", "model.optimizer.lr=1e30"))
     assert codes == [1, 1], said
     assert said[0][1].count("\n") == 1
@@ -145,7 +157,7 @@ def test_what_is_no_longer_finite_ends_all(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mistake_is_said_once(tmp_path):
+def test_a_mistake_is_said_once(shared, tmp_path):
     for mistake, sentence in {
         "batch_size=9": "2 processes share a batch in equal parts, so that batch_size is a multiple of 2, not 9",
         "capture=true": "capture=true is for",
