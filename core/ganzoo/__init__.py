@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from ganzoo.gan.spectral import normalize_spectrum
     from ganzoo.gan.tracker import Tracker, TrackerConfig
     from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
+    from ganzoo.gan.whole_batch import own_rows, whole_batch
     from ganzoo.images.animation import write_animation
     from ganzoo.images.grids import save_grid
     from ganzoo.images.reading import ImageReader
@@ -113,6 +114,7 @@ _HOME = {
     "gan.spectral": ("normalize_spectrum",),
     "gan.tracker": ("Tracker", "TrackerConfig"),
     "gan.trainer": ("Phase", "Trainer", "TrainerConfig"),
+    "gan.whole_batch": ("own_rows", "whole_batch"),
     "images.animation": ("write_animation",),
     "fields.drawing": ("grid",),
     "images.grids": ("save_grid",),
@@ -156,7 +158,7 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
     "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "train", "translate",
-    "full_precision", "normalize_spectrum", "widened",
+    "full_precision", "normalize_spectrum", "own_rows", "whole_batch", "widened",
     "Registry", "load_registry",
     "Run",
     "Attributes", "Column", "Field", "Image", "Label", "Latent", "Mask", "Points", "Scores", "Sequence", "Signature",

@@ -12,6 +12,7 @@ from pathlib import Path
 from ganzoo_runtime.text import did_you_mean
 
 __all__ = [
+    "EndedElsewhere",
     "GanzooError",
     "Interrupted",
     "TrainingError",
@@ -32,6 +33,8 @@ class GanzooError(Exception):
     """Base of every error that ganzoo raises on purpose; ``str()`` of it is one clear sentence."""
 
     exit_code = 1
+    said = False
+    """Whether another process of the same training says it, so that this one need not."""
 
 
 class UserError(GanzooError, ValueError):
@@ -53,6 +56,14 @@ class Interrupted(GanzooError):
     def __init__(self, sentence: str, number: int = signal.SIGINT) -> None:
         super().__init__(sentence)
         self.exit_code = 128 + number
+
+
+class EndedElsewhere(GanzooError):
+    """Another process of the same training has ended it; its exit code is that process's."""
+
+    def __init__(self, sentence: str, exit_code: int, *, said: bool) -> None:
+        super().__init__(sentence)
+        self.exit_code, self.said = exit_code, said
 
 
 def at_least(name: str, value: int | None, least: int) -> None:

@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             code = run(given)
     except GanzooError as error:
+        if error.said:
+            sys.exit(error.exit_code)
         _end(str(error), error.exit_code)
     except OSError as error:  # a full disk, a pulled plug: nothing that a traceback would explain
         what = f"{error.filename}: " if error.filename else ""

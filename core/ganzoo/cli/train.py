@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,6 +77,10 @@ def train(
         int | None,
         typer.Option(help="With --resume: go back to the checkpoint of this step; later ones are given up."),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train in so many processes of this machine, one a GPU, that share each batch."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
     ] = False,
@@ -85,6 +90,12 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a GAN into a new run folder, or go on with one."""
+    if processes is not None and processes > 1 and not dry_run:
+        from ganzoo.training.launch import launch
+
+        launch(processes, _without_processes(sys.argv[1:]))
+        return
+
     from ganzoo.plugin.registry import load_registry
     from ganzoo.training.train import prepare, train
 
@@ -108,11 +119,23 @@ def train(
         _show(prepared.config, prepared.dataset)
         return
     run = train(plugin, **asked, profile=profile)
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
+        return  # what follows is said by the first process
     print(run.path)
     if not quiet:
         formats = [entry.spec.key for entry in load_registry().specs("format")]
         hints = [f"; export with: ganzoo export {run.path} --format {key}" for key in formats]
         print(f"samples: {run.path / 'samples'}{''.join(hints[:1])}", file=sys.stderr)
+
+
+def _without_processes(arguments: list[str]) -> list[str]:
+    """Return the command line of each of several processes."""
+    kept, skip = [], False
+    for each in arguments:
+        if not skip and each != "--processes" and not each.startswith("--processes="):
+            kept.append(each)
+        skip = each == "--processes"
+    return kept
 
 
 def _show(config: Config, dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.placement import Copies, Started, placed
+from ganzoo.data.shares import Draws, Share
 from ganzoo.errors import UserError
 
 __all__ = ["Stream"]
@@ -27,6 +28,8 @@ class Stream(Iterator[Batch]):
 
     On a CUDA ``device`` the batches are there already: gathered there if the data set has ``rows`` that fit, otherwise
     copied, each while the one before is in use. Elsewhere they are on the CPU.
+
+    With a ``share`` they are the rows that one of several processes has of each batch, as one process alone reads them.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Stream(Iterator[Batch]):
         position: int = 0,
         workers: int = 0,
         device: torch.device | None = None,
+        share: Share = Share(),
     ) -> None:
         if len(dataset) < 1 or batch_size < 1:
             raise UserError(f"cannot draw batches of {batch_size} from {len(dataset)} samples")
@@ -44,6 +48,7 @@ class Stream(Iterator[Batch]):
         self.batch_size = batch_size
         self.seed = seed
         self.position = position
+        self.share = share
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.int64)
         device = torch.device("cpu") if device is None else device
@@ -95,7 +100,9 @@ class Stream(Iterator[Batch]):
         # Seeded by the position, so that augmentation does not depend on which worker makes the batch, nor on whether
         # earlier batches were made in this process.
         rng = torch.Generator().manual_seed(_mix(self.seed, position, 1))
-        return self.dataset.batch(self._indices(position), rng)
+        indices = self._indices(position)
+        with nullcontext() if self.share.world == 1 else Draws(self.share, len(indices)):
+            return self.dataset.batch(indices, rng)
 
     def _indices(self, position: int) -> Tensor:
         size, wanted, start = len(self.dataset), self.batch_size, position * self.batch_size
@@ -111,14 +118,14 @@ class Stream(Iterator[Batch]):
                     self._permutation = self._permutation.to(next(iter(self._rows.values())).device)
             parts.append(self._permutation[offset : offset + wanted])
             start, wanted = start + len(parts[-1]), wanted - len(parts[-1])
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self.share.of(parts[0] if len(parts) == 1 else torch.cat(parts))
 
 
 class _Fetch:
     """A map from batch numbers to batches, for the loader's workers."""
 
     def __init__(self, stream: Stream) -> None:
-        self.stream = Stream(stream.dataset, stream.batch_size, stream.seed)
+        self.stream = Stream(stream.dataset, stream.batch_size, stream.seed, share=stream.share)
 
     def __getitem__(self, position: int) -> Batch | UserError:
         try:

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from ganzoo.configured import Configured, Named
 from ganzoo.errors import GanzooError, UserError, is_out_of_memory, place, sentence
+from ganzoo.gan.whole_batch import whole_batch
 
 __all__ = ["Augment", "AugmentConfig", "Augmentation", "AugmentationConfig"]
 
@@ -161,7 +162,7 @@ class Augment:
         else:
             # r_t = E[sign(D(real))] of arXiv:2006.06676: near 1 when the discriminator recognizes its training images,
             # so more augmentation is needed. The step size is fixed, so the probability changes slowly.
-            signs.add_(real_scores.detach().float().sign().mean())
+            signs.add_(whole_batch(real_scores.detach()).float().sign().mean())
             batches.add_(1)
             due = batches >= INTERVAL
             direction = (signs / INTERVAL - self.config.target).sign() * due

@@ -10,6 +10,7 @@ from ganzoo.gan.losses import Bound, GeneratorRegularizer, Loss, Regularizer, Sc
 from ganzoo.gan.precision import full_precision, widened
 from ganzoo.gan.second_derivatives import FastSecondDerivatives
 from ganzoo.gan.trainer import Phase
+from ganzoo.gan.whole_batch import whole_batch
 
 __all__ = ["DiscriminatorObjective", "lazy_phase"]
 
@@ -60,7 +61,8 @@ class DiscriminatorObjective:
         loss = self.loss.discriminator(real_scores, fake_scores)
         # Detached, so that what the loss keeps between steps (BEGAN's k) cannot hold the graph of this step in memory.
         real_scores, fake_scores = real_scores.detach(), fake_scores.detach()
-        logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **self.loss.after(real_scores, fake_scores)}
+        after = self.loss.after(whole_batch(real_scores), whole_batch(fake_scores))
+        logs = {"real": real_scores.mean(), "fake": fake_scores.mean(), **after}
         # A regularizer with an interval above 1 has a phase of its own; adding it here too would count it twice.
         for key, regularizer in self.penalties.items():
             if regularizer.config.interval == 1:

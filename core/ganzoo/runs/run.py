@@ -86,10 +86,11 @@ class Run:
         return self.path / "samples"
 
     @classmethod
-    def create(cls, root: str | PathLike[str], config: Config, data: DataSpec) -> "Run":
+    def create(cls, root: str | PathLike[str], config: Config, data: DataSpec, launch: str = "") -> "Run":
         """Make a new folder ``root/0007-model-data`` with the resolved config in it, and take its lock for a training.
 
-        Raises :class:`UserError` if it cannot be written; no folder is left then.
+        ``launch`` is the name of the launch of several processes that train in it, by which they find it if they are
+        started again. Raises :class:`UserError` if it cannot be written; no folder is left then.
         """
         root = Path(root)
         if not fits(str(root)):  # neither safetensors nor TensorBoard open what lies in it
@@ -109,7 +110,7 @@ class Run:
         run = cls(path)
         try:
             run._take()
-            run.write_config(config, data)
+            run.write_config(config, data, launch)
         except UserError:
             run._lock.release()
             remove(path)
@@ -163,9 +164,10 @@ class Run:
         found = [*checkpoint.steps(self.checkpoints).values(), *self.samples.glob("*.png")]
         return [path for path in found if _step_of(path) > step]
 
-    def write_config(self, config: Config, data: DataSpec) -> None:
+    def write_config(self, config: Config, data: DataSpec, launch: str = "") -> None:
         """Write config.toml: the resolved config, the environment, and what the data looks like."""
-        document = {**config.to_dict(), "environment": _environment(config), "data_spec": data.to_json()}
+        environment = _environment(config) | ({"launch": launch} if launch else {})
+        document = {**config.to_dict(), "environment": environment, "data_spec": data.to_json()}
         write_atomic(self.path / "config.toml", tomli_w.dumps(document))
 
     def config(self, registry: Registry, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Config:

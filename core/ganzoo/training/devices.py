@@ -7,9 +7,10 @@ from ganzoo.errors import UserError
 __all__ = ["resolve_device"]
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, local_rank: int | None = None) -> torch.device:
     """Return the device of that name; ``"auto"`` is CUDA, else MPS, else the CPU.
 
+    Of several processes on a machine each has a GPU of its own, of the number ``local_rank``.
     Raises :class:`UserError` for an unknown device or one that is not there.
     """
     if name == "auto":
@@ -18,6 +19,13 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"unknown device {name!r}; use auto, cpu, cuda or mps") from None
+    if device.type == "cuda" and local_rank is not None:
+        if device.index is not None:
+            raise UserError(f"several processes take a GPU each, and {name} is one; use --device cuda")
+        if 0 < torch.cuda.device_count() <= local_rank:
+            count = torch.cuda.device_count()
+            raise UserError(f"process {local_rank} of this machine finds {count} GPUs; start {count} processes here")
+        device = torch.device("cuda", local_rank)
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"there is no CUDA device {name!r} on this machine; use --device cpu, or auto")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import FrameType
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import torch
 from ganzoo.config.config import Config
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import Interrupted, TrainingError, UserError, is_out_of_memory
+from ganzoo.plugin.isolation import RANDOM, isolated
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
@@ -23,6 +24,7 @@ from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress, print
 from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
+from ganzoo.training.engine import SINGLE, Engine
 from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import peak, smaller
@@ -43,6 +45,7 @@ def fit(
     quiet: bool = False,
     from_step: int | None = None,
     profile: bool = False,
+    engine: Engine = SINGLE,
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
@@ -52,18 +55,22 @@ def fit(
     the same time, and no other thread in this process. With ``profile`` a training of the same settings is profiled
     first, see :func:`ganzoo.training.profile.profile`; it does not change this one.
 
+    Of several processes each calls it, with an ``engine`` that connects it with the others; they share each batch, and
+    the first one writes, draws and tells plugins.
+
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
     :class:`~ganzoo.UserError`; all leave the last checkpoint as it was.
     """
     with (
         alone(),
-        run.locked(),
+        run.locked() if engine.writes else nullcontext(),
+        engine.watched(),
         determinism(config.train.deterministic),
         _Signals() as signals,
         fast_process(),
     ):
-        _fit(config, run, registry, dataset, quiet, from_step, profile, signals)
+        _fit(config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine)
 
 
 def _fit(
@@ -75,13 +82,16 @@ def _fit(
     from_step: int | None,
     profile: bool,
     signals: _Signals,
+    engine: Engine,
 ) -> None:
-    settings = config.train
+    settings, writes = config.train, engine.writes
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    device = resolve_device(settings.device)
+    device = resolve_device(settings.device, None if engine.world == 1 else engine.local_rank)
+    if device.type == "cuda" and engine.world > 1:
+        torch.cuda.set_device(device)
     dataset = dataset if dataset is not None else config.build_dataset()
-    if profile:
+    if profile and writes:
         print("\n".join(profile_training(config, dataset, run.path).lines()), file=sys.stderr)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -90,24 +100,33 @@ def _fit(
     checkpoint.seed_random(settings.seed)
     trainer = config.build_trainer(dataset.spec)
     trainer.to(device)
-    loop = Loop(trainer, dataset, settings)
+    loop = Loop(trainer, dataset, settings, engine=engine)
     if settings.precision == "auto":  # of a config that was not rehearsed
         config = config.with_precision(loop.settings.precision)
-        run.write_config(config, dataset.spec)
+        if writes:
+            run.write_config(config, dataset.spec)
     if from_step is not None:
         loop.restore(checkpoint.find(run.checkpoints, from_step))
     elif (run.checkpoints / "last").exists():
         loop.restore(checkpoint.latest(run.checkpoints))
     elif settings.source is not None:
         open_source(settings.source, registry).load_into(loop)
-    run.forget_after(loop.step, later=from_step is not None)
+    # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
+    engine.broadcast(
+        tensor for network in trainer.networks.values() for tensor in (*network.parameters(), *network.buffers())
+    )
+    engine.broadcast(tensor for average in loop.ema.values() for tensor in (*average.parameters(), *average.buffers()))
+    if writes:
+        run.forget_after(loop.step, later=from_step is not None)
     # Only now: earlier, batches would be read from position 0, which restore() has just changed.
     loop.start_stream()
-    metrics = config.build_metrics(dataset)
-    followers = Followers(registry, config.build_trackers())
-    sample_logger = SampleLogger(run, loop, dataset, metrics, followers)
-    for metric in metrics.values():
-        metric.prepare(quiet=quiet)
+    # A generator that the first process alone draws from would no longer be in the state of the others.
+    with nullcontext() if engine.world == 1 else isolated(RANDOM):
+        metrics = config.build_metrics(dataset) if writes else {}
+        followers = Followers(registry, config.build_trackers()) if writes else Followers(None, {})
+        sample_logger = SampleLogger(run, loop, dataset, metrics, followers)
+        for metric in metrics.values():
+            metric.prepare(quiet=quiet)
 
     followers.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
     # "failed" until the last line of the block has run, so that ganzoo_fit_end is right whatever is raised.
@@ -115,34 +134,43 @@ def _fit(
     try:
         with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
-                sample_logger.draw()
+                _draw(sample_logger, engine)
             # The training was killed between its last checkpoint and its last grid.
-            elif loop.step == settings.steps and not sample_logger.grid.is_file() and (figures := sample_logger.draw()):
+            elif (
+                loop.step == settings.steps
+                and not sample_logger.grid.is_file()
+                and (figures := _draw(sample_logger, engine))
+            ):
                 run.log(loop.step, figures)
-            _train(loop, run, followers, sample_logger, progress, signals)
-        stopped = signals.number and loop.step < settings.steps
-        if not stopped:
-            sample_logger.finish()
-        formats = [entry.spec.key for entry in registry.specs("format")]
-        write_card(run, config, trainer, dataset.spec, loop.step, formats)
+            number = _train(loop, run, followers, sample_logger, progress, signals)
+        stopped = number and loop.step < settings.steps
+        if writes:
+            if not stopped:
+                sample_logger.finish()
+            formats = [entry.spec.key for entry in registry.specs("format")]
+            write_card(run, config, trainer, dataset.spec, loop.step, formats)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:
         # The curves show what went wrong; that is what to say, even if the disk or the memory is full.
-        with suppress(UserError, RuntimeError, MemoryError):
-            sample_logger.finish()
+        if writes:
+            with suppress(UserError, RuntimeError, MemoryError):
+                sample_logger.finish()
         raise
     finally:
         followers.notify("ganzoo_fit_end", run=run.path, step=loop.step, outcome=outcome)
     # Raised last: an interrupted run has its checkpoint and its model card, and plugins know that it ended.
     if stopped:
         sentence = f"stopped after step {loop.step}; go on with: ganzoo train --resume {run.path}"
-        raise Interrupted(sentence, signals.number)
+        interrupted = Interrupted(sentence, number)
+        interrupted.said = not writes
+        raise interrupted
 
 
 def _train(
     loop: Loop, run: Run, followers: Followers, sample_logger: SampleLogger, progress: Progress, signals: _Signals
-) -> None:
-    settings = loop.settings
+) -> int:
+    """Train to the last step, or to the end of the one in which a signal comes to any process; return its number."""
+    settings, engine = loop.settings, loop.engine
     started, since = time.perf_counter(), loop.step
     stale = run.later(loop.step)  # of a training that was killed after its last checkpoint, or that is given up
     # The order within a step: check that all is finite, draw samples, log, save the checkpoint. The checkpoint is last,
@@ -150,8 +178,8 @@ def _train(
     while loop.step < settings.steps:
         _advance(loop, run)
         progress.advance(loop.step)
-        stop = bool(signals.number)  # read once: a signal that comes later in this step stops the next one
-        last = loop.step == settings.steps or stop
+        stop = engine.largest(signals.number)  # read once: a signal that comes later in this step stops the next one
+        last = loop.step == settings.steps or stop > 0
         if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
             # Before anything of this step is saved: a checkpoint with NaN would replace the last usable one. Not in
             # every step, since reading the result makes the CPU wait for the GPU.
@@ -168,20 +196,31 @@ def _train(
                 metrics |= peak(loop.trainer.device)
             progress.update(loop.step, metrics)
         if loop.step % settings.sample_every == 0 or loop.step == settings.steps:
-            metrics |= sample_logger.draw()
+            metrics |= _draw(sample_logger, engine)
         if metrics:
-            run.log(loop.step, metrics)
-            followers.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
+            if engine.writes:
+                run.log(loop.step, metrics)
+                followers.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
             # Restarted after the samples and the plugins, whose time is not that of training.
             started, since = time.perf_counter(), loop.step
         if loop.step % settings.checkpoint_every == 0 or last:
             path = loop.save(run.checkpoints, [each for each in stale if each not in sample_logger.drawn])
             stale = []
             # Only now, when the new checkpoint is on disk, are the old lines of metrics.jsonl given up for good.
-            run.settle()
-            followers.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
+            if engine.writes:
+                run.settle()
+                followers.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
         if stop:
-            return
+            return stop
+    return 0
+
+
+def _draw(sample_logger: SampleLogger, engine: Engine) -> dict[str, float]:
+    """Draw grids and compute metrics, in the first process, whose random generators stay as they are in the others."""
+    if not engine.writes:
+        return {}
+    with nullcontext() if engine.world == 1 else isolated(RANDOM):
+        return sample_logger.draw()
 
 
 def _advance(loop: Loop, run: Run) -> None:
@@ -201,14 +240,17 @@ def _advance(loop: Loop, run: Run) -> None:
 
 
 def _check(nonfinite: str, loop: Loop, run: Run) -> None:
-    """Raise :class:`TrainingError` if something is no longer finite."""
-    if nonfinite:
+    """Raise :class:`TrainingError` if something is no longer finite, in any process."""
+    if loop.engine.largest(bool(nonfinite)):
+        nonfinite = nonfinite or "a loss of another process"
         kept = (run.checkpoints / "last").is_file()
         where = f"the last checkpoint in {run.checkpoints} is from before" if kept else "there is no checkpoint yet"
-        raise TrainingError(
+        error = TrainingError(
             f"{nonfinite} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
             f"with --set clip_grad=1; {where}"
         )
+        error.said = not loop.engine.writes
+        raise error
 
 
 class _Signals:

@@ -23,9 +23,12 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
 
 
 class Followers:
-    """Plugins and trackers that follow a training; what one of them does wrong is its own matter."""
+    """Plugins and trackers that follow a training; what one of them does wrong is its own matter.
 
-    def __init__(self, registry: Registry, trackers: Mapping[str, Tracker]) -> None:
+    Without a registry, as in a process that writes nothing, no plugin is told of anything.
+    """
+
+    def __init__(self, registry: Registry | None, trackers: Mapping[str, Tracker]) -> None:
         self._registry, self._trackers = registry, dict(trackers)
 
     def notify(self, hook: str, /, **arguments: Any) -> None:
@@ -34,7 +37,8 @@ class Followers:
         Whoever raises is reported once in the log and is told nothing more. The state of the global random generators
         is restored after each, so that nobody changes the results of a training.
         """
-        self._registry.notify(hook, **arguments)
+        if self._registry is not None:
+            self._registry.notify(hook, **arguments)
         if hook not in _METHODS:
             return
         for key, tracker in list(self._trackers.items()):

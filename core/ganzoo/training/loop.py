@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.averaging import Average
 from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, refuse_to_capture
+from ganzoo.training.engine import SINGLE, Engine
 from ganzoo.training.rates import hold_rates, portable
 
 __all__ = ["Loop"]
@@ -34,7 +36,8 @@ class Loop:
     accumulates gradients, clips them and steps the optimizer. After all phases it updates the averaged networks. It
     holds all state that a checkpoint saves. A trainer that grows does so before the step that it names.
 
-    On CUDA phases are captured as graphs, unless the setting ``capture`` is false. ``graphs`` makes them, for tests.
+    On CUDA phases are captured as graphs, unless the setting ``capture`` is false or several processes train.
+    ``graphs`` makes them, for tests. ``engine`` connects this process with the others; each has its rows of a batch.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Loop:
         dataset: Dataset,
         settings: TrainSettings,
         graphs: Callable[[torch.device], Graphs] | None = None,
+        engine: Engine = SINGLE,
     ) -> None:
         self.trainer = trainer
         # Before optimizers have state: moments in another layout than their weights would be applied to the wrong ones.
@@ -52,7 +56,9 @@ class Loop:
         self.settings = settings.model_copy(update={"precision": precision})
         self.step = self._settled = 0
         self.dataset = dataset
-        self.stream = Stream(dataset, settings.batch_size, settings.seed)
+        self.engine = engine
+        self._rows = settings.batch_size // engine.world
+        self.stream = Stream(dataset, settings.batch_size, settings.seed, share=engine.share)
         self.phases: list[Phase] = []
         self.ema: dict[str, nn.Module] = {}
         self.logs: dict[str, list[Tensor]] = {}
@@ -60,7 +66,8 @@ class Loop:
         self._clock = torch.zeros(())  # the step, for losses that ask for it
         self._follow()
         self.captures: Captures | None = None
-        if graphs is None and settings.capture and trainer.device.type == "cuda":
+        # A graph would hold the exchange with other processes too, which would have to capture theirs just then.
+        if graphs is None and settings.capture and trainer.device.type == "cuda" and engine.world == 1:
             graphs = CudaGraphs
         if graphs is not None:
             roots = {"trainer": trainer, "phases": self.phases, "ema": self.ema}
@@ -182,7 +189,13 @@ class Loop:
     def _batches(self) -> Iterator[Batch]:
         """Yield the prepared batches of one run."""
         for _ in range(self.settings.accumulate):
-            yield self.trainer.prepare(next(self.stream))
+            batch = next(self.stream)
+            with self._whole():
+                prepared = self.trainer.prepare(batch)
+            yield prepared
+
+    def _whole(self) -> AbstractContextManager[object]:
+        return self.engine.whole(self._rows, batch_norm=self.settings.sync_batch_norm)
 
     def _ahead(self, phase: Phase) -> list[Sequence[Batch]]:
         """Return the batches of the next runs without taking them from the stream, for a capture to be tried on.
@@ -223,13 +236,16 @@ class Loop:
             # the exponents of float32, so no gradient scaler is needed. Dividing each loss by the number of parts makes
             # the sum of the gradients the mean over all accumulated batches.
             precision, device = self.settings.precision, self.trainer.device
-            with products(precision, device):
+            with products(precision, device), self._whole():
                 with mixed_precision(precision, device):
                     results = phase.compute(batch, self._clock)
                     loss = results["loss"] if parts == 1 else results["loss"] / parts
                 loss.backward()
             # Detached but not read: .item() in every step would make the CPU wait for the GPU.
             logs += [(f"{phase.name}/{key}", value.detach()) for key, value in results.items()]
+        if self.engine.world > 1:
+            parameters = (parameter for name in phase.updates for parameter in self._trainable[name])
+            self.engine.reduce([each.grad for each in parameters if each.grad is not None])
         return logs
 
     def _log(self, logs: Logs) -> None:
@@ -288,7 +304,7 @@ class Loop:
         """Return the means of what the phases logged since the last call."""
         means = {key: torch.stack(values).float().mean().item() for key, values in self.logs.items()}
         self.logs.clear()
-        return means
+        return dict(zip(means, self.engine.mean(list(means.values())), strict=True))
 
     def exports(self) -> Mapping[str, Network]:
         """Return what can be sampled, with averaged weights."""
@@ -301,8 +317,15 @@ class Loop:
             self._settled = self.step
 
     def save(self, folder: str | PathLike[str], stale: Collection[Path] = ()) -> Path:
-        """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path."""
+        """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path.
+
+        Of several processes all call it, and the first one writes. Raises :class:`~ganzoo.TrainingError` if weights or
+        averages are no longer the same in all of them.
+        """
+        self.agree()
         self.settle()
+        if not self.engine.writes:
+            return Path(folder) / f"step-{self.step:06d}"
         state = {
             "optimizers": {name: portable(each.state_dict()) for name, each in self.trainer.optimizers.items()},
             "trainer": self.trainer.state_dict(),
@@ -313,6 +336,16 @@ class Loop:
         return checkpoint.save(
             Path(folder), self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
         )
+
+    def agree(self) -> None:
+        """Let several processes have the same buffers, those of the first, and check that their weights are equal."""
+        if self.engine.world == 1:
+            return
+        modules = [*self.trainer.networks.values(), *self.ema.values()]
+        self.engine.broadcast(buffer for module in modules for buffer in module.buffers())
+        for what, each in (("weights", self.trainer.networks), ("averaged weights", self.ema)):
+            self.engine.compare((one for module in each.values() for one in module.parameters()), f"the {what}")
+        self.engine.compare([torch.get_rng_state()], "the random numbers")
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
@@ -378,4 +411,5 @@ class Loop:
             self.stream.position,
             settings.workers,
             self.trainer.device,
+            self.engine.share,
         )

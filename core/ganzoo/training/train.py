@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganzoo.config.config import Config
@@ -22,6 +23,7 @@ from ganzoo.runs.card import is_current
 from ganzoo.runs.naming import ROOT, Name, text_of
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
+from ganzoo.training.engine import Place, connected
 from ganzoo.training.fit import fit
 from ganzoo.training.loop import Loop
 from ganzoo.training.process import alone
@@ -92,6 +94,9 @@ def train(
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
 
+    Where a launcher has started several processes (torchrun, Slurm's srun), each calls this, and they share every
+    batch; see docs/several-gpus.md. After a restart by torchrun they go on with the run that they had begun.
+
     Everything is tried once before there is a run folder. Progress goes to stderr unless ``quiet``; warnings to the
     logger ``ganzoo``. torch's global random state is that of the seed afterwards. On SIGINT and SIGTERM, in the main
     thread, the step is finished, a checkpoint is written and :class:`~ganzoo.Interrupted` is raised; in another thread
@@ -103,45 +108,103 @@ def train(
     """
     root = ROOT if out is None else path_of("out", out)
     lists(regularizers=regularizers, trackers=trackers, without=without, sets=sets)
-    run = None if resume is None else Run.open(resume)
-    with alone(), nullcontext() if run is None else run.locked():
-        settings, dataset, step = prepare(
-            plugin,
-            data=data,
-            steps=steps,
-            loss=loss,
-            regularizers=regularizers,
-            trackers=trackers,
-            without=without,
-            preset=preset,
-            config=config,
-            sets=sets,
-            seed=seed,
-            device=device,
-            deterministic=deterministic,
-            out=out,
-            generator=generator,
-            from_=from_,
-            resume=run,
-            from_step=from_step,
+    asked: dict[str, Any] = {"data": data, "steps": steps, "loss": loss, "regularizers": regularizers}
+    asked |= {"trackers": trackers, "without": without, "preset": preset, "config": config, "sets": sets, "seed": seed}
+    asked |= {"device": device, "deterministic": deterministic, "out": out, "generator": generator, "from_": from_}
+    asked |= {"from_step": from_step, "quiet": quiet}
+    with alone(), connected() as (engine, place), ExitStack() as stack:
+        begun: list[tuple[Run, Prepared]] = []
+
+        def begin() -> dict[str, str]:
+            begun.append(_begin(plugin, asked, root, None if resume is None else Run.open(resume), place, stack))
+            return {"run": str(begun[0][0].path.resolve())}
+
+        # The first process decides which run it is, and tries everything once; it alone says what is wrong.
+        path = engine.decide(begin)["run"]
+        if not begun:
+            run = Run.open(path)
+            begun.append((run, _prepared(run, data)))
+        run, (settings, dataset, _) = begun[0]
+        fit(
+            settings,
+            run,
+            load_registry(),
+            dataset,
             quiet=quiet,
+            from_step=from_step,
+            profile=profile,
+            engine=engine,
         )
-        if run is None:
-            run = Run.create(root, settings, dataset.spec)
-        else:
-            run.write_config(settings, dataset.spec)
-            if not quiet:
-                print(f"resuming {run.path} at step {step}", file=sys.stderr)
-        if not quiet:
-            named = f", loss {settings.loss.key}" if settings.loss else ""
-            print(
-                f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}, "
-                f"{settings.train.precision}",
-                file=sys.stderr,
-            )
-            print(f"run folder: {run.path}", file=sys.stderr)
-        fit(settings, run, load_registry(), dataset, quiet=quiet, from_step=from_step, profile=profile)
     return run
+
+
+def _begin(
+    plugin: str | None, asked: Mapping[str, Any], root: Path, run: Run | None, place: Place | None, stack: ExitStack
+) -> tuple[Run, Prepared]:
+    """Make the run folder of a training, or open that which goes on; its lock is held in the stack."""
+    if place is not None and place.restarted and run is None:
+        run = _launched(root, place.launch)
+        if run is not None:
+            stack.enter_context(run.locked())
+            prepared = _prepared(run, asked["data"])
+            _refuse_uneven(prepared, place)
+            return run, prepared
+    if run is not None:
+        stack.enter_context(run.locked())
+    prepared = prepare(plugin, **asked, resume=run)
+    settings, dataset, step = prepared
+    if place is not None:
+        _refuse_uneven(prepared, place)
+    if run is None:
+        launch = "" if place is None else place.launch
+        run = Run.create(root, settings, dataset.spec, launch)
+        stack.enter_context(run.locked())
+    else:
+        run.write_config(settings, dataset.spec)
+        if not asked["quiet"]:
+            print(f"resuming {run.path} at step {step}", file=sys.stderr)
+    if not asked["quiet"]:
+        named = f", loss {settings.loss.key}" if settings.loss else ""
+        processes = f", {place.world} processes" if place is not None and place.world > 1 else ""
+        print(
+            f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}, "
+            f"{settings.train.precision}{processes}",
+            file=sys.stderr,
+        )
+        print(f"run folder: {run.path}", file=sys.stderr)
+    return run, prepared
+
+
+def _prepared(run: Run, data: DataName | None) -> Prepared:
+    """Return what another process, or one before this, has prepared and written into the run folder."""
+    registry, _ = choose_data(load_registry(), data)
+    config = run.config(registry)
+    return Prepared(config, config.build_dataset(), 0)
+
+
+def _launched(root: Path, launch: str) -> Run | None:
+    """Return the run that an earlier start of these processes has made, so that they go on with it."""
+    for path in sorted(root.glob("*/config.toml"), reverse=True):
+        run = Run(path.parent)
+        with suppress(UserError):
+            if run.document().get("environment", {}).get("launch") == launch:
+                return run
+    return None
+
+
+def _refuse_uneven(prepared: Prepared, place: Place) -> None:
+    """Raise :class:`UserError` if a batch cannot be divided among the processes, or a setting is for one alone."""
+    config, dataset, _ = prepared
+    if place.world == 1:
+        return
+    if config.train.capture is True:
+        raise UserError("capture=true is for one process, as a CUDA graph holds no exchange; take capture=auto")
+    size, least = config.train.batch_size, place.world * config.build_trainer(dataset.spec).batch_multiple
+    if size % least:
+        raise UserError(
+            f"{place.world} processes share a batch in equal parts, so that batch_size is a multiple of {least}, not "
+            f"{size}; take --set batch_size={max(size // least, 1) * least}, or another number of processes"
+        )
 
 
 def prepare(

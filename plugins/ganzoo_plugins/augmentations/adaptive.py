@@ -4,7 +4,7 @@ Shapes: N images, C channels, H x W pixels. Twice the size, an image has 2 H x 2
 """
 
 from functools import cache
-from math import pi
+from math import pi, prod
 from typing import Any, NamedTuple
 
 import torch
@@ -149,10 +149,12 @@ class _Numbers:
         self._count = len(x)
 
     def normal(self, deviation: float, chance: float | Tensor, *rows: int) -> Tensor:
-        return self._chosen(torch.randn(*rows, self._count, **self._like) * deviation, chance)
+        return self._chosen(torch.randn(prod(rows) * self._count, **self._like).view(*rows, -1) * deviation, chance)
 
     def uniform(self, reach: float, chance: float | Tensor, *rows: int) -> Tensor:
-        return self._chosen((torch.rand(*rows, self._count, **self._like) * 2 - 1) * reach, chance)
+        return self._chosen(
+            (torch.rand(prod(rows) * self._count, **self._like).view(*rows, -1) * 2 - 1) * reach, chance
+        )
 
     def whole(self, below: int, chance: float | Tensor) -> Tensor:
         return self._chosen((torch.rand(self._count, **self._like) * below).floor(), chance)

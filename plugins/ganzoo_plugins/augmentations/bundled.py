@@ -28,7 +28,7 @@ class Color(Augmentation[ColorConfig]):
         if x.shape[1] == 4:
             return torch.cat([self(x[:, :3]), x[:, 3:]], dim=1)
         low, high = self.pixel_range
-        drawn = torch.rand(3, len(x), 1, 1, 1, device=x.device)
+        drawn = torch.rand(3 * len(x), device=x.device).view(3, -1, 1, 1, 1)
         if self.config.strength < 1:
             drawn = (drawn - 0.5) * self.config.strength + 0.5
         brightness, saturation, contrast = drawn

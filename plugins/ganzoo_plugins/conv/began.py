@@ -21,6 +21,7 @@ from ganzoo import (
     Signature,
     draw_latent,
     full_precision,
+    whole_batch,
     widened,
 )
 from ganzoo_plugins.networks.layers import same_conv2d
@@ -170,7 +171,7 @@ class BEGAN(AdversarialTrainer[BEGANConfig]):
         if not self.config.repel:
             return self.with_penalties(loss, batch)
         with full_precision(codes.device):
-            similarity = repelling(codes)
+            similarity = repelling(whole_batch(codes))
         results = self.with_penalties(loss + self.config.repel * similarity, batch)
         return {**results, "similarity": similarity.detach()}
 

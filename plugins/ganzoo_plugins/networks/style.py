@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 
-from ganzoo import full_precision, widened
+from ganzoo import full_precision, own_rows, whole_batch, widened
 
 __all__ = [
     "GAIN",
@@ -148,11 +148,13 @@ class MinibatchDeviation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C + 1, H, W]."""
         n, _, height, width = x.shape
-        group = gcd(n, self.group)
+        together = whole_batch(widened(x))
+        total = len(together)
+        group = gcd(total, self.group)
         # Sample i is in the group of i modulo the number of groups, as in the authors' code.
-        rows = widened(x).reshape(group, n // group, -1)
+        rows = together.reshape(group, total // group, -1)
         deviation = (rows.var(0, correction=0) + EPSILON).sqrt().mean(1)
-        plane = deviation.repeat(group)[:, None, None, None].expand(n, 1, height, width)
+        plane = own_rows(deviation.repeat(group))[:, None, None, None].expand(n, 1, height, width)
         return torch.cat([x, plane.to(x.dtype)], 1)
 
 

@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganzoo import Regularizer, RegularizerConfig, Score
+from ganzoo import Regularizer, RegularizerConfig, Score, whole_batch
 from ganzoo_plugins.regularizers.gradients import per_sample_gradient, refuse_batch_norm
 
 __all__ = ["DRAGAN", "GradientPenalty", "GradientPenaltyConfig"]
@@ -50,7 +50,7 @@ class DRAGAN(Regularizer[GradientPenaltyConfig]):
     def penalty(self, score: Score, real: Tensor, fake: Tensor) -> Tensor:
         """Return the mean penalty over the batch; fake samples play no part."""
         # The noise is scaled by the spread of the data, so that it fits any value range.
-        delta = 0.5 * real.std(correction=0) * torch.rand_like(real)
+        delta = 0.5 * whole_batch(real).std(correction=0) * torch.rand_like(real)
         part = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
         return _pull(score, real + part * delta, self.config.center)
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ganzoo import Generate, GeneratorRegularizer, RegularizerConfig
+from ganzoo import Generate, GeneratorRegularizer, RegularizerConfig, whole_batch
 from ganzoo_plugins.regularizers.gradients import refuse_batch_norm
 
 __all__ = ["PathLength", "PathLengthConfig"]
@@ -50,7 +50,7 @@ class PathLength(GeneratorRegularizer[PathLengthConfig]):
         lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         # Detached: the target is what lengths are now, not a way to lower the penalty.
         self._mean = self._mean.to(lengths)  # where it stays
-        self._mean.copy_(torch.lerp(lengths.detach().mean(), self._mean, self.config.decay))
+        self._mean.copy_(torch.lerp(whole_batch(lengths.detach()).mean(), self._mean, self.config.decay))
         return (lengths - self._mean).square().mean()
 
     def check(self, generator: nn.Module) -> None:

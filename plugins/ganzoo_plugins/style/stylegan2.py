@@ -19,6 +19,7 @@ from ganzoo import (
     OptimizerConfig,
     Regularizer,
     draw_latent,
+    whole_batch,
 )
 from ganzoo_plugins.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 
@@ -139,7 +140,7 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         w = network.mapping(draw_latent(network, n, device), *condition)
         if not torch.is_grad_enabled():
             # In the discriminator's step, as in the authors' code.
-            network.mapping.mean.lerp_(w.mean(0), 1 - MEAN_DECAY)
+            network.mapping.mean.lerp_(whole_batch(w).mean(0), 1 - MEAN_DECAY)
         styles = w.unsqueeze(1).expand(-1, count, -1)
         if self.config.mixing:
             other = network.mapping(draw_latent(network, n, device), *condition)

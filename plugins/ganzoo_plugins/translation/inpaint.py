@@ -25,6 +25,7 @@ from ganzoo import (
     Trainer,
     TrainerConfig,
     UserError,
+    whole_batch,
     widened,
 )
 from ganzoo_plugins.networks.dcgan import initialize
@@ -168,7 +169,7 @@ class Inpaint(Trainer[InpaintConfig]):
         error = (drawn - x).abs().mean(1, keepdim=True)
         for name, weight, where in (("hole", config.hole_weight, mask), ("rest", config.rest_weight, 1 - mask)):
             # A mean over the region, so that the weights do not depend on how large the hole is.
-            distance = (error * where).sum() / where.sum()
+            distance = _total(error * where) / _total(where)
             loss = loss + weight * distance
             logs[name] = distance.detach()
         if config.diversity_weight:
@@ -177,8 +178,8 @@ class Inpaint(Trainer[InpaintConfig]):
             other = self._latent(x)
             assert z is not None
             assert other is not None
-            apart = (self.generator(x, mask, other) - filled).abs().mean(1).sum() / mask.sum()
-            sameness = (z - other).abs().mean() / (apart + 1e-5)
+            apart = _total((self.generator(x, mask, other) - filled).abs().mean(1)) / _total(mask)
+            sameness = whole_batch((z - other).abs()).mean() / (apart + 1e-5)
             loss = loss + config.diversity_weight * sameness
             logs["sameness"] = sameness.detach()
         return {"loss": loss, **logs}
@@ -208,6 +209,11 @@ class Inpaint(Trainer[InpaintConfig]):
             covered.append((place >= start) & (place < start + length))
         rows, columns = covered
         return (rows[:, None, :, None] & columns[:, None, None, :]).to(x.dtype)
+
+
+def _total(x: Tensor) -> Tensor:
+    """Return the sum over all samples of the batch."""
+    return whole_batch(x.sum()[None]).sum()
 
 
 def _num_downsamples(image: Image) -> int:

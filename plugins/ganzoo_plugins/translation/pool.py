@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ganzoo import own_rows, whole_batch
+
 __all__ = ["ImagePool", "Relay"]
 
 
@@ -39,8 +41,11 @@ class ImagePool:
         # A discriminator that sees only the newest images forgets earlier mistakes of the generator, and the two can
         # oscillate.
         self._kept, self._count = self._kept.to(images), self._count.to(images.device)
+        # The pool of all processes is one, and each image has its own numbers, wherever it is computed.
+        drawn = whole_batch(torch.rand(2 * len(images), device=images.device).view(2, -1).T)
+        images = whole_batch(images)
         count, order = len(images), torch.arange(len(images), device=images.device)
-        chance, place = torch.rand(2, count, device=images.device)
+        chance, place = drawn.T
         filling = self._count + order < self.size
         put = filling | (chance < 0.5)
         place = torch.where(filling, self._count + order, (place * self.size).long())
@@ -52,7 +57,7 @@ class ImagePool:
         last = torch.where((place == torch.arange(self.size, device=images.device)[:, None]) & put, order, -1).amax(1)
         self._kept.copy_(torch.where(_over(last >= 0, images), images[last.clamp_min(0)], self._kept))
         self._count.add_(count).clamp_max_(self.size)
-        return shown
+        return own_rows(shown)
 
 
 class Relay:

@@ -1,0 +1,198 @@
+"""What becomes of a shared training when one of its processes dies, hangs, or is told to stop."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_several_processes import ends, together
+
+TRAIN = ("train", "-p", "gan_fc", "--set", "model.hidden=[8]", "--set", "batch_size=8", "--set", "data.size=500")
+QUIETLY = ("--device", "cpu", "--set", "checkpoint_every=5", "--set", "log_every=5", "-q")
+
+
+def torchrun(out, steps, restarts=3):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts))
+    command = [sys.executable, *launcher, "-m", "ganzoo", *TRAIN, *QUIETLY, "--steps", str(steps), "--out", str(out)]
+    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean)
+
+
+def until(condition, limit=300):
+    """Wait for something, and return it."""
+    end = time.monotonic() + limit
+    while not (found := condition()):
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.05)
+    return found
+
+
+def reached(out):
+    """Return the newest checkpoint's step, or 0."""
+    return max((int(path.name[5:]) for path in Path(out).glob("*/checkpoints/step-*[0-9]")), default=0)
+
+
+def workers(launcher):
+    """Return the processes that a launcher has started, in the order of their ranks."""
+    children = Path(f"/proc/{launcher.pid}/task").glob("*/children")
+    found = sorted({int(pid) for path in children for pid in path.read_text().split()})
+
+    def is_worker(pid):
+        try:
+            return b"ganzoo" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
+
+    return [pid for pid in found if is_worker(pid)]
+
+
+def weights(out):
+    (run,) = Path(out).iterdir()
+    last = run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip()
+    return last.name, load_file(last / "networks.safetensors") | load_file(last / "ema.safetensors")
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
+
+
+@needs_proc
+def test_a_killed_process_is_made_good(tmp_path):
+    """torchrun starts all again, in the same run folder, from the last checkpoint; no line is there twice."""
+    launcher = torchrun(tmp_path, 400)
+    try:
+        until(lambda: reached(tmp_path) >= 10 or launcher.poll() is not None)
+        victim = until(lambda: workers(launcher))[1]
+        os.kill(victim, signal.SIGKILL)
+        _, said = launcher.communicate(timeout=300)
+    finally:
+        launcher.kill()
+    assert launcher.returncode == 0, said
+    assert weights(tmp_path)[0] == "step-000400"
+    (lines,) = tmp_path.glob("*/metrics.jsonl")
+    steps = [int(step) for step in re.findall(r'"step": (\d+)', lines.read_text())]
+    assert steps == [*range(5, 401, 5)]
+
+
+@needs_proc
+@pytest.mark.slow
+def test_it_ends_as_if_nothing_had_been(tmp_path):
+    """At twenty random moments a process is killed, before the first step and while checkpoints are written too."""
+    moments, steps = random.Random(0), 1500
+    plain, disturbed = tmp_path / "plain", tmp_path / "disturbed"
+    undisturbed = torchrun(plain, steps)
+    assert undisturbed.wait(timeout=600) == 0
+    launcher = torchrun(disturbed, steps, restarts=100)
+    killed = 0
+    try:
+        while launcher.poll() is None:
+            time.sleep(moments.uniform(0.5, 12))
+            if killed < 20 and len(found := workers(launcher)) == 2:
+                os.kill(moments.choice(found), signal.SIGKILL)
+                killed += 1
+        _, said = launcher.communicate(timeout=600)
+    finally:
+        launcher.kill()
+    assert launcher.returncode == 0, said
+    assert killed >= 3
+    (name, expected), (other, found) = weights(plain), weights(disturbed)
+    assert name == other
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.fixture
+def shared():
+    """Start two processes that train for long; whatever a test does, none is left."""
+    started = []
+
+    def start(out, *more, wait="60"):
+        command = ("-m", "ganzoo", *TRAIN, *QUIETLY, "--steps", "1000000", "--out", str(out), *more)
+        started.extend(together(*command, wait=wait))
+        return started[-2:]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_told_to_stop_all_write_one_checkpoint(shared, tmp_path):
+    """Only one process is told, as by a scheduler that is slow with the others."""
+    processes = shared(tmp_path)
+    until(lambda: reached(tmp_path) >= 5 or any(each.poll() is not None for each in processes))
+    processes[1].send_signal(signal.SIGTERM)
+    codes, said = ends(processes)
+    assert codes == [143, 143], said
+    assert re.fullmatch(r"ganzoo: stopped after step (\d+); go on with: .*\n", said[0][1])
+    assert said[1][1] == ""
+    step = int(re.findall(r"after step (\d+)", said[0][1])[0])
+    assert weights(tmp_path)[0] == f"step-{step:06d}"
+
+
+@pytest.mark.slow
+def test_one_that_hangs_is_named(shared, tmp_path):
+    processes = shared(tmp_path, wait="20")
+    until(lambda: reached(tmp_path) >= 5 or any(each.poll() is not None for each in processes))
+    processes[1].send_signal(signal.SIGSTOP)
+    code = processes[0].wait(timeout=300)
+    processes[1].kill()
+    _, said = ends(processes)
+    assert code == 1
+    assert said[0][1].startswith("ganzoo: process 1 of 2 did not answer for 20 s"), said
+
+
+@pytest.mark.slow
+def test_what_is_no_longer_finite_ends_all(shared, tmp_path):
+    codes, said = ends(shared(tmp_path, "--set", "model.optimizer.lr=1e30"))
+    assert codes == [1, 1], said
+    assert said[0][1].count("\n") == 1
+    assert "is no longer finite" in said[0][1]
+    assert said[1][1] == ""
+
+
+@pytest.mark.slow
+def test_a_mistake_is_said_once(shared, tmp_path):
+    for mistake, sentence in {
+        "batch_size=9": "2 processes share a batch in equal parts, so that batch_size is a multiple of 2, not 9",
+        "capture=true": "capture=true is for",
+        "model.hiden=[3]": "hiden",
+    }.items():
+        codes, said = ends(shared(tmp_path, "--set", mistake))
+        assert codes == [2, 2], said
+        assert sentence in said[0][1]
+        assert said[1][1] == ""
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_it_goes_on_with_another_number_of_processes(tmp_path):
+    command = ("-m", "ganzoo", *TRAIN, *QUIETLY, "--out", str(tmp_path))
+    codes, said = ends(together(*command, "--steps", "10"))
+    assert codes == [0, 0], said
+    (run,) = tmp_path.iterdir()
+    for world, steps in ((1, 15), (4, 20)):
+        resumed = ("-m", "ganzoo", "train", "--resume", str(run), "--steps", str(steps), "-q")
+        codes, said = ends(together(*resumed, world=world))
+        assert not any(codes), said
+        assert weights(tmp_path)[0] == f"step-{steps:06d}"
+
+
+@pytest.mark.slow
+def test_processes_is_short_for_torchrun(tmp_path):
+    def short(*more):
+        command = [sys.executable, "-m", "ganzoo", *TRAIN, *QUIETLY, "--processes", "2", "--steps", "5", *more]
+        return subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, timeout=300)
+
+    done = short()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(next(tmp_path.iterdir()))
+    assert "2 processes" not in done.stderr
+    wrong = short("--set", "batch_size=9")
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1, wrong.stderr
