@@ -14,7 +14,19 @@ import torch
 from safetensors.torch import load_file
 from test_several_processes import ends, together
 
-TRAIN = ("train", "-p", "gan_fc", "--set", "model.hidden=[8]", "--set", "batch_size=8", "--set", "data.size=500")
+TRAIN = (
+    "train",
+    "-p",
+    "gan_fc",
+    "--data",
+    "gaussians",
+    "--set",
+    "model.hidden=[8]",
+    "--set",
+    "batch_size=8",
+    "--set",
+    "data.size=500",
+)
 QUIETLY = ("--device", "cpu", "--set", "checkpoint_every=5", "--set", "log_every=5", "-q")
 
 
