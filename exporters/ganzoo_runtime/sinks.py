@@ -225,8 +225,8 @@ def _columns(
     elif names := (samples := stored(samples, signature["output"])).dtype.names:
         columns = {name: samples[name] for name in names}
         for name, whole in _missing(signature).items():
-            values = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
-            columns[name] = np.array(values, object)
+            cells = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
+            columns[name] = np.array(cells, object)
     else:
         columns = {"sample": samples.reshape(len(samples), -1)}
     for name, values in _conditions(inputs, signature).items():
@@ -252,8 +252,8 @@ def _steps(
     if names := samples.dtype.names:
         values = [(name, samples[name].reshape(-1)) for name in names]
     else:
-        names = output["names"] or [f"channel_{index}" for index in range(channels)]
-        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(names)]
+        known = output["names"] or [f"channel_{index}" for index in range(channels)]
+        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(known)]
     values += [(name, np.repeat(each, length, axis=0)) for name, each in _conditions(inputs, signature).items()]
     for name, column in values:  # a channel or a condition may be called like what stands before it
         while name in numbers:
