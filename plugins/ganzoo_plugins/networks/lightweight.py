@@ -7,7 +7,7 @@ from typing import Literal, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, mse_loss, normalize, pad
+from torch.nn.functional import conv2d, interpolate, mse_loss, pad
 
 from ganzoo import AdversarialConfig, Discriminator, Generator, Image, Latent, Scores, Signature, UserError
 
@@ -183,7 +183,9 @@ class LightweightGenerator(Generator):
         _initialize(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = normalize(self.start(z[:, :, None, None]), dim=1)
+        x = self.start(z[:, :, None, None])
+        # Of length 1 at each place; written out, as of a norm that is expanded a file does not tell the size.
+        x = x * torch.rsqrt(x.square().sum(1, keepdim=True).clamp_min(1e-24))
         factors: dict[int, Tensor] = {}
         for level, layer in enumerate(cast("Iterable[UpLevel]", self.levels), 2):
             x = layer(x)
