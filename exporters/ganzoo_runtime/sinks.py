@@ -219,6 +219,7 @@ def _columns(
     samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]], signature: Mapping[str, Any]
 ) -> dict[str, NDArray[Any]]:
     """Return a table of samples by the names of its columns, [N] or [N, any] each."""
+    columns: dict[str, NDArray[Any]]
     if signature["output"]["kind"] == "image":
         claims = _claims(signature)
         columns = {"image": np.array([encode_png(image, claims) for image in _pixels(samples, signature)], object)}
@@ -248,9 +249,10 @@ def _steps(
     """Return sequences, numbered from ``first``, as a table with a row for each step."""
     output = signature["output"]
     (n, (channels, length)), samples = (len(samples), output["shape"]), stored(samples, output)
-    numbers = {"sample": np.repeat(np.arange(first, first + n), length), "step": np.tile(np.arange(length), n)}
-    if names := samples.dtype.names:
-        values = [(name, samples[name].reshape(-1)) for name in names]
+    steps, number = np.tile(np.arange(length), n), np.repeat(np.arange(first, first + n), length)
+    numbers: dict[str, NDArray[Any]] = {"sample": number, "step": steps}
+    if samples.dtype.names:
+        values = [(name, samples[name].reshape(-1)) for name in samples.dtype.names]
     else:
         known = output["names"] or [f"channel_{index}" for index in range(channels)]
         values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(known)]
