@@ -79,7 +79,10 @@ def without_transposes(node: ir.Node) -> ir.Value | None:
 
 
 def squeezed_states(node: ir.Node) -> ir.Value | None:
-    """The states of an LSTM of one direction, [L, 1, N, H], reshaped by computed sizes: squeezed, by none."""
+    """An LSTM of one direction, its states [L, 1, N, H] reshaped by computed sizes: squeezed, by none.
+
+    A first state of zeros, which has a computed size too, is left out: it is ONNX's default.
+    """
     transpose = node.inputs[0].producer() if node.op_type == "Reshape" and node.inputs[0] is not None else None
     if transpose is None or transpose.op_type != "Transpose" or get_ints(transpose, "perm", []) != [0, 2, 1, 3]:
         return None
@@ -91,6 +94,9 @@ def squeezed_states(node: ir.Node) -> ir.Value | None:
     if direction is not None and direction.as_string() not in ("forward", "reverse"):
         return None
     # torch asks for the sizes at run time, and the runtime opens no file whose sizes are not known before.
+    begins = lstm.inputs[5:7]
+    inputs = lstm.inputs[:4] if all(map(_zero, begins)) else lstm.inputs
+    states = insert(node, "LSTM", inputs, lstm.attributes)
     return insert(node, "Squeeze", [states, add_weight(node, np.array([1]), np.int64)], {})
 
 
@@ -255,6 +261,15 @@ QUANTIZABLE: tuple[Rule, ...] = (
     activated_early,
 )
 """The rules for graphs that are to be quantized."""
+
+
+def _zero(value: ir.Value | None) -> bool:
+    """Tell whether all numbers of a value are 0, however often they are repeated."""
+    while value is not None and (constant := constant_of(value)) is None:
+        producer = value.producer()
+        moved = producer is not None and producer.op_type in ("Expand", "Slice", "Unsqueeze")
+        value = producer.inputs[0] if producer is not None and moved else None
+    return value is not None and constant is not None and not constant.any()
 
 
 def _doubles(resize: ir.Node) -> bool:
