@@ -254,7 +254,7 @@ def test_what_cannot_be_sent_is_said(push, tmp_path):
     with pytest.raises(UserError, match="hf://USER/NAME"):
         push("hf://digits")
     for place in ("nosuch://bucket/x", "https://127.0.0.1:1/x"):
-        with pytest.raises(UserError, match="cannot be|not installed"):
+        with pytest.raises(UserError, match=r"cannot be|not installed"):
             push(place)
     with pytest.raises(UserError) as caught:
         ganzoo.pull("http://user:secret@127.0.0.1:1/alice/x?signature=secret")
