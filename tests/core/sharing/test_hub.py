@@ -18,6 +18,7 @@ from ganzoo.sharing import exchange
 from ganzoo.sharing.package import Manifest, digest
 
 hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 
 REPOSITORY = "alice/digits"
 
@@ -98,7 +99,9 @@ def server(monkeypatch, tmp_path):
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
         thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        monkeypatch.setattr(hub.constants, "ENDPOINT", f"http://127.0.0.1:{serving.server_address[1]}")
+        here = f"http://127.0.0.1:{serving.server_address[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", here)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", here + "/{repo_id}/resolve/{revision}/{filename}")
         monkeypatch.setenv("HF_TOKEN", "hf_test")
         monkeypatch.setenv("GANZOO_ZOO", str(tmp_path / "zoo"))
         hub.HfFileSystem.clear_instance_cache()
