@@ -78,6 +78,22 @@ def without_transposes(node: ir.Node) -> ir.Value | None:
     return value
 
 
+def squeezed_states(node: ir.Node) -> ir.Value | None:
+    """The states of an LSTM of one direction, [L, 1, N, H], reshaped by computed sizes: squeezed, by none."""
+    transpose = node.inputs[0].producer() if node.op_type == "Reshape" and node.inputs[0] is not None else None
+    if transpose is None or transpose.op_type != "Transpose" or get_ints(transpose, "perm", []) != [0, 2, 1, 3]:
+        return None
+    states = transpose.inputs[0]
+    lstm = None if states is None else states.producer()
+    if lstm is None or lstm.op_type != "LSTM" or lstm.outputs[0] is not states:
+        return None
+    direction = lstm.attributes.get("direction")
+    if direction is not None and direction.as_string() not in ("forward", "reverse"):
+        return None
+    # torch asks for the sizes at run time, and the runtime opens no file whose sizes are not known before.
+    return insert(node, "Squeeze", [states, add_weight(node, np.array([1]), np.int64)], {})
+
+
 def folded_norm(node: ir.Node) -> ir.Value | None:
     """Batch norm behind a matrix product, or behind one and its Reshape to maps: part of the product's weights."""
     if node.op_type != "BatchNormalization":
@@ -219,6 +235,7 @@ def activated_early(node: ir.Node) -> ir.Value | None:
 
 FAST: tuple[Rule, ...] = (
     without_transposes,
+    squeezed_states,
     folded_norm,
     one_pixel_as_product,
     doubled_as_transposed,
@@ -229,6 +246,7 @@ FAST: tuple[Rule, ...] = (
 
 QUANTIZABLE: tuple[Rule, ...] = (
     without_transposes,
+    squeezed_states,
     folded_norm,
     one_pixel_as_product,
     doubled_as_transposed,

@@ -1,7 +1,8 @@
 """FastGAN's networks as lightweight-gan has them: skip-layer excitation, a discriminator that reconstructs."""
 
+from collections.abc import Iterable
 from math import prod
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
@@ -184,7 +185,7 @@ class LightweightGenerator(Generator):
     def forward(self, z: Tensor) -> Tensor:
         x = normalize(self.start(z[:, :, None, None]), dim=1)
         factors: dict[int, Tensor] = {}
-        for level, layer in enumerate(self.levels, 2):
+        for level, layer in enumerate(cast("Iterable[UpLevel]", self.levels), 2):
             x = layer(x)
             if layer.excitation is not None:
                 factors[level + _SKIP] = layer.excitation(x)
