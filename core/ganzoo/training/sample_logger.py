@@ -36,7 +36,7 @@ class SampleLogger:
         self.run, self.loop, self.metrics, self.followers = run, loop, metrics, followers
         self.warned: set[str] = set()
         self.signature = next(iter(loop.exports().values())).signature
-        name = str(run.document().get("model", {}).get("name", "")).rpartition("/")[2]
+        name = str(run.document().get("plugin", "")).rpartition("/")[2]
         about = {"model": {"key": name}, "data": {"name": dataset.spec.name}}
         self.claims = provenance(about, loop.settings.seed)
         for metric in metrics.values():

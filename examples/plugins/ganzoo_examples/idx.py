@@ -16,8 +16,8 @@ def idx(path: Path, pieces: Iterable[tuple[Any, Mapping[str, Any]]], n: int, sig
     # The file gets its name when it is complete; after a failure there is none.
     with files.atomic_path(path) as temporary, temporary.open("wb") as file:
         for number, (samples, _) in enumerate(pieces):
-            if samples.dtype.names:
-                raise ValueError("an .idx holds one array, and these samples have columns; write an .npz")
+            if signature["output"]["kind"] in ("table", "tokens"):
+                raise ValueError("an .idx holds one array of numbers, and these samples have columns; write an .npz")
             if number == 0:
                 file.write(struct.pack(f">HBB{samples.ndim}I", 0, 13, samples.ndim, n, *samples.shape[1:]))
             file.write(samples.astype(">f4").tobytes())

@@ -103,9 +103,9 @@ def test_what_a_foreign_file_says_is_refused(document: dict[str, Any], message: 
 
 
 def test_a_kind_that_is_not_installed_is_a_plain_array() -> None:
-    document = {"kind": "cloud", "name": "x", "dtype": "float32", "shape": [12, 3], "axes": ["x", "y", "z"]}
+    document = {"kind": "fog", "name": "x", "dtype": "float32", "shape": [12, 3], "axes": ["x", "y", "z"]}
     field = field_from_json(document)
-    assert (field.kind, field.shape, field.dtype, field.describe()) == ("cloud", (12, 3), "float32", "cloud, 12 x 3")
+    assert (field.kind, field.shape, field.dtype, field.describe()) == ("fog", (12, 3), "float32", "fog, 12 x 3")
     assert field_from_json(field.to_json()) == field
     assert not field.drawn
     with pytest.raises(UserError, match="not a field"):

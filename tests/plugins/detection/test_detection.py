@@ -132,13 +132,13 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "real", tmp_path / "fake"
 
 
-def test_the_command(cli: Command, folders: tuple[Path, Path]) -> None:
+def test_the_command(cli: Command, folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
     real, fake = folders
     (real / "broken.png").write_bytes(b"no image")
     arguments = ("--real", real, "--fake", fake, "--fake", "zoo:gan_fc-mnist5k", "--method", "spectrum", "--out", "d")
     outcome = cli("detect", "train", *arguments)
     assert outcome.code == 0, outcome.err
-    assert "broken.png" in outcome.err
+    assert "broken.png" in caplog.text
     report = json.loads(Path("d/report.json").read_text())
     assert set(report["sources"]) == {str(fake), "zoo:gan_fc-mnist5k"}
     assert report["trained_on"]["zoo:gan_fc-mnist5k"] == 40
