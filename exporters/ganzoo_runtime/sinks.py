@@ -226,8 +226,8 @@ def _columns(
     elif names := (samples := stored(samples, signature["output"])).dtype.names:
         columns = {name: samples[name] for name in names}
         for name, whole in _missing(signature).items():
-            values = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
-            columns[name] = np.array(values, object)
+            cells = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
+            columns[name] = np.array(cells, object)
     else:
         columns = {"sample": samples.reshape(len(samples), -1)}
     for name, values in _conditions(inputs, signature).items():
