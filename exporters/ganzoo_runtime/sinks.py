@@ -254,8 +254,8 @@ def _steps(
     if samples.dtype.names:
         values = [(name, samples[name].reshape(-1)) for name in samples.dtype.names]
     else:
-        names = output["names"] or [f"channel_{index}" for index in range(channels)]
-        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(names)]
+        known = output["names"] or [f"channel_{index}" for index in range(channels)]
+        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(known)]
     values += [(name, np.repeat(each, length, axis=0)) for name, each in _conditions(inputs, signature).items()]
     for name, column in values:  # a channel or a condition may be called like what stands before it
         while name in numbers:
