@@ -119,7 +119,9 @@ def test_both_losses_are_the_papers() -> None:
     torch.manual_seed(3)
     real, fake, _ = trainer.pair({"x": data})
     assert real.shape == fake.shape == (2, 150)
-    assert torch.equal(real.view(20, 15)[:, 10:], fake.view(20, 15)[:, 10:])
+    chosen, asked = real.view(20, 15).split([10, 5], 1)
+    assert torch.equal(fake.view(20, 15)[:, 10:], asked)
+    assert torch.equal((chosen[:, [4, 5, 6, 8, 9]] * asked).sum(1), torch.ones(20))  # each row beside its own condition
     torch.manual_seed(3)
     found = trainer.generator_loss({"x": data})
     torch.manual_seed(3)
