@@ -66,7 +66,8 @@ def save(
 ) -> Path:
     """Write checkpoint ``step`` into the folder of checkpoints, then delete all but the ``keep`` newest.
 
-    That of the step ``best`` is kept too, and the file ``best`` names it; without one there is no such file. ``stale`` are checkpoints of a training that was given up for this one: they are deleted then, whatever their step.
+    That of the step ``best`` is kept too, and the file ``best`` names it; without one there is no such file.
+    ``stale`` are checkpoints of a training that was given up for this one: they are deleted then, whatever their step.
     Raises :class:`UserError` if the disk is full or the folder cannot be written; what was there stays.
     """
     path, pointer = folder / f"step-{step:06d}", folder / "last"

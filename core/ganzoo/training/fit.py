@@ -155,9 +155,9 @@ def _fit(
             write_card(run, config, trainer, dataset.spec, loop.step, formats, str(best))
         if not quiet and best.step is not None:
             if best.ended:
+                why = f"ended after step {loop.step:,}: {best.since} evaluations without a better {best.name}"
                 print(
-                    f"ended after step {loop.step:,}: {best.since} evaluations without a better {best.name}; go on with: "
-                    f"ganzoo train --resume {run.path} --set stop_after={2 * best.since}",
+                    f"{why}; go on with: ganzoo train --resume {run.path} --set stop_after={2 * best.since}",
                     file=sys.stderr,
                 )
             print(f"best: {best}, which is {run.path}@best", file=sys.stderr)

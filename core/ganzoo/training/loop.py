@@ -319,8 +319,8 @@ class Loop:
     def save(self, folder: str | PathLike[str], stale: Collection[Path] = (), best: int | None = None) -> Path:
         """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path.
 
-        That of the step ``best`` is kept. Of several processes all call it, and the first one writes. Raises :class:`~ganzoo.TrainingError` if weights or
-        averages are no longer the same in all of them.
+        That of the step ``best`` is kept. Of several processes all call it, and the first one writes. Raises
+        :class:`~ganzoo.TrainingError` if weights or averages are no longer the same in all of them.
         """
         self.agree()
         self.settle()
