@@ -24,6 +24,7 @@ _SMALL: dict[str, Any] = {
     "channel_max": 8,
     "recovery_width": 8,
     "chunk_dim": 2,
+    "head_dim": 2,
     "hidden_dim": 6,
     "discriminator_dim": 6,
     "discriminator_embedding_dim": 4,

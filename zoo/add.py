@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import ganzoo
 from ganzoo import Discriminator, Run, load_registry
 from ganzoo.images.grids import grid_columns, grid_size, save_grid
-from ganzoo.training.sources import WEIGHTS
+from ganzoo.inference.zoo import WEIGHTS
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.translation import translate
     from ganzoo.plugin.registry import Registry, load_registry
     from ganzoo.runs.run import Run
+    from ganzoo.sharing.exchange import pull, push
     from ganzoo.training.fit import fit
     from ganzoo.training.loop import Loop
     from ganzoo.training.train import train
@@ -133,6 +134,7 @@ _HOME = {
     "inference.translation": ("translate",),
     "plugin.registry": ("Registry", "load_registry"),
     "runs.run": ("Run",),
+    "sharing.exchange": ("pull", "push"),
     "training.fit": ("fit",),
     "training.loop": ("Loop",),
     "training.train": ("train",),
@@ -157,7 +159,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
-    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "train", "translate",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "pull", "push", "train",
+    "translate",
     "full_precision", "normalize_spectrum", "own_rows", "whole_batch", "widened",
     "Registry", "load_registry",
     "Run",

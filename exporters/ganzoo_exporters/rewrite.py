@@ -78,6 +78,28 @@ def without_transposes(node: ir.Node) -> ir.Value | None:
     return value
 
 
+def squeezed_states(node: ir.Node) -> ir.Value | None:
+    """An LSTM of one direction, its states [L, 1, N, H] reshaped by computed sizes: squeezed, by none.
+
+    A first state of zeros, which has a computed size too, is left out: it is ONNX's default.
+    """
+    transpose = node.inputs[0].producer() if node.op_type == "Reshape" and node.inputs[0] is not None else None
+    if transpose is None or transpose.op_type != "Transpose" or get_ints(transpose, "perm", []) != [0, 2, 1, 3]:
+        return None
+    states = transpose.inputs[0]
+    lstm = None if states is None else states.producer()
+    if lstm is None or lstm.op_type != "LSTM" or lstm.outputs[0] is not states:
+        return None
+    direction = lstm.attributes.get("direction")
+    if direction is not None and direction.as_string() not in ("forward", "reverse"):
+        return None
+    # torch asks for the sizes at run time, and the runtime opens no file whose sizes are not known before.
+    begins = lstm.inputs[5:7]
+    inputs = lstm.inputs[:4] if all(map(_zero, begins)) else lstm.inputs
+    states = insert(node, "LSTM", inputs, lstm.attributes)
+    return insert(node, "Squeeze", [states, add_weight(node, np.array([1]), np.int64)], {})
+
+
 def folded_norm(node: ir.Node) -> ir.Value | None:
     """Batch norm behind a matrix product, or behind one and its Reshape to maps: part of the product's weights."""
     if node.op_type != "BatchNormalization":
@@ -219,6 +241,7 @@ def activated_early(node: ir.Node) -> ir.Value | None:
 
 FAST: tuple[Rule, ...] = (
     without_transposes,
+    squeezed_states,
     folded_norm,
     one_pixel_as_product,
     doubled_as_transposed,
@@ -229,6 +252,7 @@ FAST: tuple[Rule, ...] = (
 
 QUANTIZABLE: tuple[Rule, ...] = (
     without_transposes,
+    squeezed_states,
     folded_norm,
     one_pixel_as_product,
     doubled_as_transposed,
@@ -237,6 +261,15 @@ QUANTIZABLE: tuple[Rule, ...] = (
     activated_early,
 )
 """The rules for graphs that are to be quantized."""
+
+
+def _zero(value: ir.Value | None) -> bool:
+    """Tell whether all numbers of a value are 0, however often they are repeated."""
+    while value is not None and (constant := constant_of(value)) is None:
+        producer = value.producer()
+        moved = producer is not None and producer.op_type in ("Expand", "Slice", "Unsqueeze")
+        value = producer.inputs[0] if producer is not None and moved else None
+    return value is not None and constant is not None and not constant.any()
 
 
 def _doubles(resize: ir.Node) -> bool:

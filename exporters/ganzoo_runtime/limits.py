@@ -160,7 +160,9 @@ def _memory(graph: Graph, shapes: Shapes, varying: set[str]) -> int:
 
 
 def _workspace(node: Node, shapes: Shapes) -> int:
-    """Return how many bytes a convolution lays its maps out in."""
+    """Return how many bytes a convolution lays its maps out in, or an LSTM the gates of all steps."""
+    if node.operator == "LSTM":
+        return 16 * prod(_shape(node.outputs[0], shapes)) if node.outputs and node.outputs[0] else 0
     if node.operator not in ("Conv", "ConvTranspose"):
         return 0
     kernel = prod(_shape(node.inputs[1], shapes)[1:])
@@ -184,6 +186,8 @@ def _work(node: Node, shapes: Shapes) -> int:
             first = _shape(node.inputs[0], shapes)
             inner = first[0] if node.attributes.get("transA") == [1] else first[-1] if first else 1
             return moved + made * inner
+        case "LSTM":  # four gates, each of the input and of the state
+            return moved + 4 * made * sum(_shape(name, shapes)[-1] for name in node.inputs[1:3])
         case "AveragePool" | "MaxPool":
             return moved + made * prod(node.attributes.get("kernel_shape", []))
     return moved

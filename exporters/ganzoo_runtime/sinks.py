@@ -219,14 +219,15 @@ def _columns(
     samples: NDArray[Any], inputs: Mapping[str, NDArray[Any]], signature: Mapping[str, Any]
 ) -> dict[str, NDArray[Any]]:
     """Return a table of samples by the names of its columns, [N] or [N, any] each."""
+    columns: dict[str, NDArray[Any]]
     if signature["output"]["kind"] == "image":
         claims = _claims(signature)
         columns = {"image": np.array([encode_png(image, claims) for image in _pixels(samples, signature)], object)}
     elif names := (samples := stored(samples, signature["output"])).dtype.names:
         columns = {name: samples[name] for name in names}
         for name, whole in _missing(signature).items():
-            values = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
-            columns[name] = np.array(values, object)
+            cells = [None if each != each else int(each) if whole else each for each in columns[name].tolist()]
+            columns[name] = np.array(cells, object)
     else:
         columns = {"sample": samples.reshape(len(samples), -1)}
     for name, values in _conditions(inputs, signature).items():
@@ -248,12 +249,13 @@ def _steps(
     """Return sequences, numbered from ``first``, as a table with a row for each step."""
     output = signature["output"]
     (n, (channels, length)), samples = (len(samples), output["shape"]), stored(samples, output)
-    numbers = {"sample": np.repeat(np.arange(first, first + n), length), "step": np.tile(np.arange(length), n)}
-    if names := samples.dtype.names:
-        values = [(name, samples[name].reshape(-1)) for name in names]
+    steps, number = np.tile(np.arange(length), n), np.repeat(np.arange(first, first + n), length)
+    numbers: dict[str, NDArray[Any]] = {"sample": number, "step": steps}
+    if samples.dtype.names:
+        values = [(name, samples[name].reshape(-1)) for name in samples.dtype.names]
     else:
-        names = output["names"] or [f"channel_{index}" for index in range(channels)]
-        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(names)]
+        known = output["names"] or [f"channel_{index}" for index in range(channels)]
+        values = [(name, samples[:, index].reshape(-1)) for index, name in enumerate(known)]
     values += [(name, np.repeat(each, length, axis=0)) for name, each in _conditions(inputs, signature).items()]
     for name, column in values:  # a channel or a condition may be called like what stands before it
         while name in numbers:

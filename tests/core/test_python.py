@@ -21,6 +21,7 @@ TINY = {"batch_size": 16, "log_every": 2, "model": {"hidden": [8]}, "data": {"si
 def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GANZOO_ZOO", str(tmp_path / "zoo"))
     yield
     assert capsys.readouterr() == ("", "")
 

@@ -26,7 +26,7 @@ Regularizer RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Sco
 Stream StyleGenerator Styles Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig
 TrainingError Translator Truncation UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode
 evaluate export files fit full_precision grid hookimpl import_weights load load_config load_registry
-normalize_spectrum own_rows save_grid testing train translate whole_batch widened write_animation
+normalize_spectrum own_rows pull push save_grid testing train translate whole_batch widened write_animation
 """
 
 
@@ -106,7 +106,8 @@ def test_the_wheel_runs_without_the_checkout(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
     subprocess.run([*build, str(ROOT)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("torch_ganzoo-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.stat().st_size < 10e6
+    names = files_in(wheel)
     for wanted in (
         "ganzoo/cli/__init__.py",
         "ganzoo_plugins/fc/gan_fc.py",
@@ -125,3 +126,24 @@ def test_the_wheel_runs_without_the_checkout(tmp_path):
     environment = {"PYTHONPATH": str(target), "PATH": ""}
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path, env=environment)
     assert (tmp_path / "digits.png").stat().st_size > 1000
+    code = (
+        "import sys; from ganzoo.cli import main; "
+        "sys.argv[1:] = ['sample', 'zoo:acgan-mnist5k', '--out', 'more.png']; main()"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "pip install 'torch-ganzoo[zoo]'" in refused.stderr
+    # The rest of the zoo is a wheel of its own, into the same package: nothing is in both, and nothing in neither.
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, check=True, capture_output=True, cwd=ROOT / "zoo")
+    (rest,) = tmp_path.glob("torch_ganzoo_zoo-*.whl")
+    here, there = ({name for name in each if name.startswith("ganzoo_zoo/")} for each in (names, files_in(rest)))
+    assert not here & there
+    tracked = {path.relative_to(ROOT / "zoo").as_posix() for path in (ROOT / "zoo" / "ganzoo_zoo").glob("*-*/*")}
+    assert here | there == tracked | {"ganzoo_zoo/__init__.py", "ganzoo_zoo/plugin.py", "ganzoo_zoo/LICENSE"}
+
+
+def files_in(wheel):
+    return zipfile.ZipFile(wheel).namelist()

@@ -176,6 +176,7 @@ def test_commands_work_as_they_are_written(
     cli: Command, document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GANZOO_ZOO", str(tmp_path / "zoo"))
     monkeypatch.syspath_prepend(tmp_path)
     draw_files(tmp_path)
     prepare(cli, document.name)

@@ -20,6 +20,8 @@ _GENERATORS = {
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
+    "sagan-mnist5k": "Handwritten digits by class, 28x28, by residual networks with self-attention",
+    "infogan-mnist5k": "Handwritten digits, 28x28, by ten categories and two codes that were found without labels",
     "acgan-shape_classes": "Colored shapes, 32x32, by kind and hue",
     "acgan-shapes": "Colored shapes, 32x32, by kind, hue, size, place and rotation",
     "cgan_matching-shapes": "Colored shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",

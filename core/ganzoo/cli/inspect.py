@@ -36,6 +36,7 @@ def list_(
 ) -> None:
     """List what the installed plugins offer."""
     from ganzoo.config.describing import describe
+    from ganzoo.inference.zoo import pulled
     from ganzoo.plugin.registry import BUNDLED, load_registry
     from ganzoo.plugin.spec import KINDS
 
@@ -45,6 +46,7 @@ def list_(
     kinds = [known for known in KINDS if kind is None or known == plurals.get(kind, kind)]
     registry = load_registry()
     entries = [entry for known in kinds for entry in registry.specs(known)]
+    entries += pulled() if "pretrained" in kinds else []
     if as_json:
         print(json.dumps([describe(entry) for entry in entries], indent=2))
         return

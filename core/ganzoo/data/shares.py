@@ -57,7 +57,7 @@ class Draws(TorchFunctionMode):
     """
 
     def __init__(self, share: Share, rows: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.share, self.rows = share, rows
 
     def __torch_function__(
@@ -109,12 +109,14 @@ class Draws(TorchFunctionMode):
         # In the layout of x, as numbers are drawn in the order of memory.
         dense = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if dense else torch.contiguous_format
-        return parts.reshape(-1, *x.shape[1:]).contiguous(memory_format=layout)
+        repeated: Tensor = parts.reshape(-1, *x.shape[1:]).contiguous(memory_format=layout)
+        return repeated
 
     def _own(self, whole: Tensor, size: int) -> Tensor:
         """Return the rows of this process, ``size`` in all, of each batch in ``whole``."""
         parts = whole.unflatten(0, (-1, self.share.world, min(size, self.rows)))
-        return parts[:, self.share.rank].flatten(0, 1)
+        own: Tensor = parts[:, self.share.rank].flatten(0, 1)
+        return own
 
 
 def _tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

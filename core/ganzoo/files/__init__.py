@@ -13,6 +13,7 @@ from ganzoo.files.reading import (
     read_text,
     read_toml,
 )
+from ganzoo.files.remote import file_system, is_url, reached, without_secrets
 from ganzoo.files.writing import (
     append_line,
     atomic_folder,
@@ -33,11 +34,14 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "entries",
+    "file_system",
     "fsync_folder",
+    "is_url",
     "module_tensors",
     "named_tensors",
     "open_regular",
     "parse_json",
+    "reached",
     "read_arrays",
     "read_bytes",
     "read_csv",
@@ -50,6 +54,7 @@ __all__ = [
     "remove",
     "remove_leftovers",
     "temporary_path",
+    "without_secrets",
     "write_atomic",
     "writing",
 ]

@@ -48,11 +48,11 @@ class WholeBatch(Draws):
 
     def __enter__(self) -> WholeBatch:
         _entered.append(self)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
         _entered.remove(self)
 
     def __torch_function__(
@@ -111,7 +111,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         # Each process has a loss of its own, and a row has a share in all of them.
-        return _Scatter.apply(grads[0], ctx.share), None  # type: ignore[no-untyped-call]
+        return _Scatter.apply(grads[0], ctx.share), None
 
 
 class _Scatter(torch.autograd.Function):
@@ -130,4 +130,4 @@ class _Scatter(torch.autograd.Function):
 
 
 def _gather(x: Tensor, share: Share) -> Tensor:
-    return _Gather.apply(x, share)  # type: ignore[no-untyped-call,no-any-return]
+    return _Gather.apply(x, share)  # type: ignore[no-any-return]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from ganzoo.errors import UserError
 from ganzoo.gan.sampler import Sampler
 from ganzoo.inference.formats import Format
 from ganzoo.inference.model import TrainedModel
+from ganzoo.inference.zoo import found
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import Name, chosen, is_name, text_of
 
@@ -42,11 +42,8 @@ def load(model: Model, network: str | None = None, *, registry: Registry | None 
 def _open(text: str, network: str | None, registry: Registry) -> tuple[Sampler, str]:
     """Return what draws from the model, and the model's name, in place of a run's number its path."""
     if text.startswith("zoo:"):
-        spec = registry.get("pretrained", text.removeprefix("zoo:")).spec
-        spec.load()  # says what is wrong if the file is not there
-        package, _, inside = spec.target.partition(":")
-        with as_file(files(package).joinpath(*inside.split("/")[:-1])) as folder:
-            return _open_file(_beside(folder / inside.split("/")[-1], network), registry), text
+        with found(text.removeprefix("zoo:"), registry) as path:
+            return _open_file(_beside(path, network), registry), text
     path = Path(text)
     if path.is_file():
         return _open_file(_beside(path, network), registry), text

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Literal, get_args
 
 from ganzoo.errors import UserError, sentence
+from ganzoo.plugin.discovery import BUNDLED
 from ganzoo.plugin.isolation import isolated
 
 __all__ = ["KINDS", "SAID", "Kind", "Spec"]
@@ -113,6 +114,8 @@ class Spec:
         except Exception as error:
             raise UserError(f"{self} cannot be loaded from {self.target}: {sentence(error)}") from error
         fault = _fault(self.kind, target, bases)
+        if fault and self.kind == "pretrained" and self.plugin.startswith(f"{BUNDLED}/"):
+            raise UserError(f"{self} is one of those that come in a package of their own: pip install '{BUNDLED}[zoo]'")
         if fault:
             raise UserError(f"{self} cannot be used: {self.target} {fault}")
         return target

@@ -45,7 +45,7 @@ class Bench:
     def __init__(self, registry: Registry, entry: Entry, sets: abc.Sequence[str], start: int = 0) -> None:
         self.registry = registry
         self.entry = entry
-        self.sets = (*SMALL, *sets)
+        self.sets = sets
         self.start = start
         self.stand_in = ""
 
@@ -55,7 +55,14 @@ class Bench:
 
     def configure(self, preset: str | None = None, **layer: Any) -> Config:
         """Return the model's config with the layer on top."""
-        return load_config(self.registry, self.entry.name, preset=preset, sets=self.sets, flags=layer)
+
+        def made(*small: str) -> Config:
+            return load_config(self.registry, self.entry.name, preset=preset, sets=(*small, *self.sets), flags=layer)
+
+        config = made(*SMALL)
+        # Of samples that are scored together, such as ten rows of a table, a batch has two such packs.
+        pack = getattr(config.model.settings, "pack", 1)
+        return config if 8 % pack == 0 else made(*SMALL, f"batch_size={2 * pack}")
 
     @cached_property
     def config(self) -> Config:

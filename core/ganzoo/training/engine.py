@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 from typing_extensions import override
 
 from ganzoo.data.shares import Share
@@ -142,7 +143,7 @@ class Processes(Engine):
     def compare(self, tensors: Iterable[Tensor], what: str) -> None:
         found = hashlib.sha256()
         for each in tensors:
-            found.update(each.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            found.update(each.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         digest = torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
         all_of_them = [torch.empty_like(digest) for _ in range(self.world)]
         torch.distributed.all_gather(all_of_them, digest)
@@ -266,7 +267,7 @@ def connected() -> Iterator[tuple[Engine, Place | None]]:
         yield Processes(place, distributed.distributed_c10d._get_default_store(), timeout), place
         return
     try:
-        store, _, _ = next(iter(distributed.rendezvous("env://", place.rank, place.world, timeout=wait)))
+        store, _, _ = next(iter(rendezvous("env://", place.rank, place.world, timeout=wait)))
         store.set_timeout(wait)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
         distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.world, timeout=wait)

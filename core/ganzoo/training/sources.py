@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from ganzoo.config.train_settings import Source
 from ganzoo.errors import UserError
 from ganzoo.files import read_bytes
 from ganzoo.inference.formats import Format
+from ganzoo.inference.zoo import WEIGHTS, found
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.naming import chosen, is_name
@@ -26,10 +26,7 @@ from ganzoo.runs.run import Run
 if TYPE_CHECKING:
     from ganzoo.training.loop import Loop
 
-__all__ = ["WEIGHTS", "Weights", "open_source"]
-
-WEIGHTS = "weights.safetensors"
-"""What lies beside a model of the zoo for trainings to start from: generator and discriminator, by ``network.name``."""
+__all__ = ["Weights", "open_source"]
 
 _LIMIT = 2**33  # bytes of a file
 
@@ -86,12 +83,8 @@ def open_source(source: Source, registry: Registry) -> Weights:
 
 def _open(name: str, registry: Registry) -> Weights:
     if name.startswith("zoo:"):
-        spec = registry.get("pretrained", name.removeprefix("zoo:")).spec
-        spec.load()  # says what is wrong if the file is not there
-        package, _, inside = spec.target.partition(":")
-        *folders, file = inside.split("/")
-        with as_file(files(package).joinpath(*folders)) as folder:
-            return _open_file(folder / file, name, registry, beside=folder / WEIGHTS)
+        with found(name.removeprefix("zoo:"), registry) as file:
+            return _open_file(file, name, registry, beside=file.with_name(WEIGHTS))
     path = Path(name)
     if Path(chosen(name)[0]).is_dir() or is_name(name):
         run = Run.open(name)

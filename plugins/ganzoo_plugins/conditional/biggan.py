@@ -57,7 +57,7 @@ class BigGANConfig(AdversarialConfig):
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step; 2 in the paper")
     spectral_norm: bool = Field(True, description="divide the weights of both networks by their spectral norm")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-4, betas=(0.0, 0.999)), description="optimizer of both")
-    discriminator_lr: float | None = Field(2e-3, gt=0, description="learning rate of the discriminator")
+    discriminator_lr: float | None = Field(1e-3, gt=0, description="learning rate of the discriminator")
 
 
 class BigGANGenerator(Generator):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -169,7 +169,7 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
         "data": {"name": "captioned_shapes"},
         "model": {"batch_norm": "generator", "discriminator_lr": 2e-3, "optimizer": {"lr": 4e-3}},
     }
-    presets: Mapping[str, Mapping[str, Any]] = {
+    presets = {
         "r3gan": {
             "loss": {"name": "relativistic"},
             "regularizer": {"r1": {"weight": 3.0, "interval": 4}, "r2": {"weight": 3.0, "interval": 4}},

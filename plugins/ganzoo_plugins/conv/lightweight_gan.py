@@ -52,6 +52,7 @@ class LightweightGAN(AdversarialTrainer[LightweightConfig]):
             "channel_max": 512,
             "attention": (32,),
             "heads": 8,
+            "head_dim": 64,
             "optimizer": {"lr": 2e-4},
         },
     }

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo import DataSpec, Image, Imported, UserError
 from ganzoo.files import entries, named_tensors
-from ganzoo_plugins.networks.lightweight import HEADS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +68,8 @@ def lightweight_gan(state: Any) -> Imported:
         "channel_base": base,
         "channel_max": most,
         "attention": sorted(sides),
-        "heads": HEADS,
+        "heads": 8,
+        "head_dim": 64,
     }
     discriminator: dict[str, Mapping[str, Tensor]] = {}
     if networks["D"]:

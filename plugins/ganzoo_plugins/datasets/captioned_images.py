@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ganzoo import Batch, Dataset, DataSpec, UserError
 from ganzoo.files import read_csv, read_records, read_text
-from ganzoo_plugins.datasets.folder import Folder, FolderConfig, ImagesConfig
+from ganzoo_plugins.datasets.folder import Folder, FolderConfig
+from ganzoo_plugins.datasets.stored import ImagesConfig
 from ganzoo_plugins.datasets.words import encoded
 
 __all__ = ["CaptionedImages"]
@@ -115,8 +116,9 @@ def _read_table(root: Path, table: PurePath, column: str) -> Mapping[str, list[s
     found: dict[str, list[str]] = {}
     for line, row in _csv_rows(path, column) if path.suffix.lower() == ".csv" else enumerate(read_records(path), 1):
         file, said = row.get("file_name"), row.get(column)
-        texts = said if isinstance(said, list) else [said]
-        if not isinstance(file, str) or not all(isinstance(text, str) for text in texts):
+        given = said if isinstance(said, list) else [said]
+        texts = [text for text in given if isinstance(text, str)]
+        if not isinstance(file, str) or len(texts) < len(given):
             raise UserError(f"entry {line} of {path} has no file_name and {column!r} that are texts")
         found.setdefault(os.path.normpath(file.strip()), []).extend(text for text in texts if text.strip())
     return found

@@ -7,10 +7,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
-from ganzoo import GanzooError, UserError
-from ganzoo.files import open_regular
+from ganzoo import UserError
+from ganzoo.files import file_system, is_url, open_regular, reached
 
 __all__ = ["find", "located", "opened", "read_range", "stamp"]
 
@@ -21,7 +21,7 @@ _CHANGES = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime",
 
 def located(place: str) -> str:
     """Return a place on disk from the root on, since a run may be resumed from another folder; URLs as they are."""
-    return place if _is_url(place) else os.path.abspath(os.path.expanduser(place))
+    return place if is_url(place) else os.path.abspath(os.path.expanduser(place))
 
 
 def find(place: str, suffix: str) -> list[str]:
@@ -31,7 +31,7 @@ def find(place: str, suffix: str) -> list[str]:
     ``{000..012}`` is each of these numbers. Raises :class:`UserError` if there are none.
     """
     found = list[str]()
-    with _reached(place):
+    with reached(place):
         for each in _numbered(place):
             files = _found(each, suffix)
             if not files:
@@ -45,9 +45,9 @@ def find(place: str, suffix: str) -> list[str]:
 @contextmanager
 def opened(place: str) -> Iterator[tuple[IO[bytes], int]]:
     """Open a file; yield it and the number of its bytes."""
-    with _reached(place):
-        if _is_url(place):
-            system, path = _system(place)
+    with reached(place):
+        if is_url(place):
+            system, path = file_system(place)
             size = int(system.size(path))
             with system.open(path, "rb") as file:
                 yield file, size
@@ -58,9 +58,9 @@ def opened(place: str) -> Iterator[tuple[IO[bytes], int]]:
 
 def read_range(place: str, start: int, size: int) -> bytes:
     """Return so many bytes of a file from ``start`` on; raises :class:`UserError` if there are fewer."""
-    with _reached(place):
-        if _is_url(place):
-            system, path = _system(place)
+    with reached(place):
+        if is_url(place):
+            system, path = file_system(place)
             content: bytes = system.cat_file(path, start=start, end=start + size)
         else:
             # Opened each time: that is nothing beside decoding, and no worker inherits another one's place in a file.
@@ -74,9 +74,9 @@ def read_range(place: str, start: int, size: int) -> bytes:
 
 def stamp(place: str) -> str:
     """Return a text that changes when the file does."""
-    with _reached(place):
-        if _is_url(place):
-            system, path = _system(place)
+    with reached(place):
+        if is_url(place):
+            system, path = file_system(place)
             facts = system.info(path)
             return " ".join(str(facts.get(name)) for name in ("size", *_CHANGES))
         status = os.stat(place)
@@ -84,8 +84,8 @@ def stamp(place: str) -> str:
 
 
 def _found(place: str, suffix: str) -> list[str]:
-    if _is_url(place):
-        system, path = _system(place)
+    if is_url(place):
+        system, path = file_system(place)
         if glob.has_magic(path):
             paths = system.glob(path)
         elif path.endswith(suffix):
@@ -110,31 +110,3 @@ def _numbered(pattern: str) -> list[str]:
     before, after = pattern[: found.start()], pattern[found.end() :]
     numbers = (f"{number:0{len(found[1])}}" for number in range(first, last + 1))
     return [each for number in numbers for each in _numbered(f"{before}{number}{after}")]
-
-
-def _is_url(place: str) -> bool:
-    return re.match(r"[a-z][a-z0-9+.-]+://", place) is not None
-
-
-def _system(place: str) -> tuple[Any, str]:
-    """Return the file system of a URL, which fsspec keeps for each process and thread, and the path in it."""
-    from fsspec.core import url_to_fs
-
-    found: tuple[Any, str] = url_to_fs(place)
-    return found
-
-
-@contextmanager
-def _reached(place: str) -> Iterator[None]:
-    """Turn whatever the body stumbles over on the way to a file into one sentence."""
-    try:
-        yield
-    except GanzooError:
-        raise
-    except ImportError as error:  # fsspec's own words say which package to install
-        raise UserError(f"{place} needs a package that is not installed: {error}") from None
-    except Exception as error:  # every file system has errors of its own
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise UserError(
-            f"{place} cannot be read: {reason or ' '.join(str(error).split())[:200] or type(error).__name__}"
-        ) from None

@@ -127,7 +127,7 @@ class Series(Dataset[SeriesConfig]):
         units = tuple(_units(name, channel, path) for name, channel in zip(names, values, strict=True))
         low, high = np.array(units).T[..., None]
         self._series = torch.from_numpy(((values - low) / (high - low) * 2 - 1).astype(np.float32))
-        self._starts = torch.from_numpy(_starts(np.isnan(values).any(0), broken, config, path))
+        self._starts = torch.from_numpy(_starts(np.asarray(np.isnan(values).any(axis=0)), broken, config, path))
         described: tuple[Label, ...] = ()
         self._y: Tensor | None = None
         if config.label is not None:

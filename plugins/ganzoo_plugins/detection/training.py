@@ -206,7 +206,8 @@ def _fit_spectrum(
         ]
         features = torch.cat(found)
         network.center.copy_(features.mean(dim=0))
-        network.spread.copy_(features.std(dim=0).clamp(min=1e-6))
+        # A feature that hardly varies, such as the power of the mean, would be rounding alone, enlarged.
+        network.spread.copy_(features.std(dim=0).clamp(min=0.05))
         scaled = ((features - network.center) / network.spread).double().numpy()
         truth = np.repeat([0, 1], [len(each) for each in found])
         fitted = LogisticRegression(max_iter=1000, class_weight="balanced").fit(scaled, truth)

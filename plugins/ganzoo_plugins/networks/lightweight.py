@@ -1,19 +1,17 @@
 """FastGAN's networks as lightweight-gan has them: skip-layer excitation, a discriminator that reconstructs."""
 
+from collections.abc import Iterable
 from math import prod
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, mse_loss, normalize, pad
+from torch.nn.functional import conv2d, interpolate, mse_loss, pad
 
 from ganzoo import AdversarialConfig, Discriminator, Generator, Image, Latent, Scores, Signature, UserError
 
-__all__ = ["HEADS", "LightweightConfig", "LightweightDiscriminator", "LightweightGenerator"]
-
-HEADS = 8
-"""Heads of the attention in published weights."""
+__all__ = ["LightweightConfig", "LightweightDiscriminator", "LightweightGenerator"]
 
 _SMALL = 32
 """Side of the copy of the image that the second score is of."""
@@ -26,7 +24,8 @@ class LightweightConfig(AdversarialConfig):
     channel_base: int = Field(1024, ge=1, description="channels of a map are this over its side, up to channel_max")
     channel_max: int = Field(64, ge=1, description="channels of the small maps")
     attention: tuple[int, ...] = Field((), description="sides of the maps that attention comes before")
-    heads: int = Field(1, ge=1, description="heads of 64 channels of each attention")
+    heads: int = Field(1, ge=1, description="heads of each attention")
+    head_dim: int = Field(16, ge=1, description="channels of a head")
     score_map: Literal[1, 5] = Field(5, description="side of the map of scores of the image")
 
     def channels(self, level: int) -> int:
@@ -82,9 +81,10 @@ class LocalAndGlobalAttention(nn.Module):
     places, and so keys and values meet first, in a matrix of channels by channels.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, config: LightweightConfig) -> None:
         super().__init__()
-        self.heads, inner = heads, 64 * heads
+        self.heads = config.heads, config.head_dim
+        inner = config.heads * config.head_dim
         self.norm = ChannelNorm(channels)
         self.global_query = nn.Conv2d(channels, inner, 1, bias=False)
         self.global_key_value = nn.Sequential(
@@ -99,9 +99,9 @@ class LocalAndGlobalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
         height, width = x.shape[2:]
-        heads, scale = (self.heads, 64), 64**-0.5
+        heads, scale = self.heads, self.heads[1] ** -0.5
 
-        query = self.global_query(y).unflatten(1, heads).flatten(3).softmax(2) * scale  # [N, heads, 64, HW]
+        query = self.global_query(y).unflatten(1, heads).flatten(3).softmax(2) * scale  # [N, heads, D, HW]
         key, value = (part.unflatten(1, heads).flatten(3) for part in self.global_key_value(y).chunk(2, 1))
         everywhere = (value @ key.softmax(3).mT) @ query
         everywhere = self.activation(everywhere.flatten(1, 2).unflatten(2, (height, width)))
@@ -111,7 +111,7 @@ class LocalAndGlobalAttention(nn.Module):
         key, value = (
             torch.stack([wide[:, :, i : i + height, j : j + width] for i, j in shifts], 2).unflatten(1, heads)
             for wide in (pad(part, [1, 1, 1, 1]) for part in self.key_value(y).chunk(2, 1))
-        )  # [N, heads, 64, 9, H, W]
+        )  # [N, heads, D, 9, H, W]
         query = self.query(y).unflatten(1, heads)[:, :, :, None] * scale
         weights = (query * key).sum(2, keepdim=True).softmax(3)
         near = (weights * value).sum(3).flatten(1, 2)
@@ -141,9 +141,9 @@ class Excitation(nn.Module):
 class UpLevel(nn.Module):
     """Twice the height and width: [N, C, H, W] to [N, D, 2H, 2W]."""
 
-    def __init__(self, before: int, after: int, attention: int, excited: int) -> None:
+    def __init__(self, before: int, after: int, attention: nn.Module, excited: int) -> None:
         super().__init__()
-        self.attention = LocalAndGlobalAttention(before, attention) if attention else nn.Identity()
+        self.attention = attention
         self.body = nn.Sequential(
             *_doubled(before),
             Blur(),
@@ -175,16 +175,18 @@ class LightweightGenerator(Generator):
         for index, level in enumerate(range(2, last)):
             larger = level + _SKIP
             excited = widths[larger - 2] if level >= 3 and larger <= last else 0
-            heads = config.heads if 1 << level in config.attention else 0
-            self.levels.append(UpLevel(widths[index], widths[index + 1], heads, excited))
+            attention = _attention(widths[index], level, config)
+            self.levels.append(UpLevel(widths[index], widths[index + 1], attention, excited))
         self.image = nn.Conv2d(widths[-1], sample.channels, 3, padding=1)
         self.limits = sample.range
         _initialize(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = normalize(self.start(z[:, :, None, None]), dim=1)
+        x = self.start(z[:, :, None, None])
+        # Of length 1 at each place; written out, as of a norm that is expanded a file does not tell the size.
+        x = x * torch.rsqrt(x.square().sum(1, keepdim=True).clamp_min(1e-24))
         factors: dict[int, Tensor] = {}
-        for level, layer in enumerate(self.levels, 2):
+        for level, layer in enumerate(cast("Iterable[UpLevel]", self.levels), 2):
             x = layer(x)
             if layer.excitation is not None:
                 factors[level + _SKIP] = layer.excitation(x)
@@ -244,8 +246,7 @@ class LightweightDiscriminator(Discriminator):
             self.reduction.extend([Blur(), nn.Conv2d(channels, after, 4, 2, 1), nn.LeakyReLU(0.1)])
         self.attentions, self.levels = nn.ModuleList(), nn.ModuleList()
         for level, before, after in zip(range(first, 3, -1), widths, widths[1:], strict=False):
-            attends = 1 << level in config.attention
-            self.attentions.append(LocalAndGlobalAttention(before, config.heads) if attends else nn.Identity())
+            self.attentions.append(_attention(before, level, config))
             self.levels.append(DownLevel(before, after))
         width = widths[-1]
         head: list[nn.Module] = [nn.Conv2d(width, width, 1)]
@@ -254,9 +255,9 @@ class LightweightDiscriminator(Discriminator):
         self.head = nn.Sequential(*head, nn.LeakyReLU(0.1), nn.Conv2d(width, 1, 4), nn.Flatten())
         self.small_head = nn.Sequential(
             nn.Conv2d(channels, 64, 3, padding=1),
-            LocalAndGlobalAttention(64, config.heads),
+            LocalAndGlobalAttention(64, config),
             DownLevel(64, 32),
-            LocalAndGlobalAttention(32, config.heads),
+            LocalAndGlobalAttention(32, config),
             nn.AvgPool2d(4),
             nn.Conv2d(32, 1, 4),
             nn.Flatten(),
@@ -307,6 +308,11 @@ def _level(sample: Image) -> int:
             f"{sample.height}x{sample.width}; resize them, as with --data folder --set data.size=64"
         )
     return level
+
+
+def _attention(channels: int, level: int, config: LightweightConfig) -> nn.Module:
+    """Return what comes before the next level: attention where the settings name this side, else nothing."""
+    return LocalAndGlobalAttention(channels, config) if 1 << level in config.attention else nn.Identity()
 
 
 def _doubled(channels: int) -> list[nn.Module]:

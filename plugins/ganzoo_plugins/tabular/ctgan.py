@@ -78,7 +78,7 @@ class RowGenerator(Generator):
         for width in hidden:
             self.layers.append(nn.Sequential(nn.Linear(widths[-1], width), nn.BatchNorm1d(width), nn.ReLU()))
             widths.append(widths[-1] + width)
-        self.head = nn.Linear(widths[-1], *sample.shape)
+        self.head = nn.Linear(widths[-1], sample.shape[0])
 
     def forward(self, z: Tensor, *others: Tensor) -> Tensor:
         return self.drawn(z, *others)[0]

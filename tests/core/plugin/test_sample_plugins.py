@@ -218,7 +218,7 @@ def test_its_progressive_model_resumes_mid_fade_to_the_bit(cli: Command) -> None
 @pytest.mark.parametrize(
     ("model", "shape", "columns"),
     [
-        ("wave_gan", (5, 2, 32), ["sample_0", "sample_63"]),
+        ("wave_gan", (5, 2, 32), ["sample", "step", "left", "right"]),
         ("word_gan", (5, 5), ["tokens_0", "text"]),
         ("cloud_gan", (5, 12, 3), ["x_0", "z_11"]),
     ],

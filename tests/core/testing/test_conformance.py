@@ -26,7 +26,13 @@ CHECKED = (
     *("field", "format", "sink", "command"),
 )
 ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
-SLOW = ("dualgan", "discogan", "sagan", "biggan")  # half a minute each, and made of what others of these are made of
+SLOW = (
+    "dualgan",
+    "discogan",
+    "sagan",
+    "biggan",
+    "lightweight_gan",
+)  # half a minute each, and made of what others of these are made of
 SHIPPED = [
     f"{entry.spec.kind}:{entry.name}"
     for entry in load_registry().specs()

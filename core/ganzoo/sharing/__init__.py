@@ -1,0 +1,1 @@
+"""Sharing trained models: what ``ganzoo push`` sends, and ``ganzoo pull`` fetches and verifies."""
