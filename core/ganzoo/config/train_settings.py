@@ -84,6 +84,12 @@ class TrainSettings(BaseModel):
     sample_every: int = Field(500, ge=1, description="steps between sample grids and metrics")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="how many checkpoints are kept")
+    keep_best: str | None = Field(
+        None, min_length=1, description="a metric, or one of its figures: the checkpoint that is best by it is kept too"
+    )
+    stop_after: int | None = Field(
+        None, ge=1, description="evaluations without a better figure of keep_best after which the training ends"
+    )
 
     @field_validator("ema", mode="before")
     @classmethod

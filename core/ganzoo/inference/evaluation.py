@@ -32,6 +32,7 @@ from ganzoo.gan.sampler import Sampler
 from ganzoo.inference.opening import Model, load
 from ganzoo.inference.sampling import draw_inputs
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, load_registry
+from ganzoo.runs.naming import chosen
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo_runtime.text import shown
@@ -191,7 +192,7 @@ def _data(registry: Registry, model: str, sampler: Sampler, settings: Mapping[st
     """Return the data set and its settings: those of the training unless another one is named."""
     document: Mapping[str, Any] = sampler.metadata
     trained: Any = document.get("data")
-    if Path(model).is_dir():
+    if Path(chosen(model)[0]).is_dir():
         document = Run.open(model).document()
         trained = document.get("data")
     elif isinstance(trained, dict):  # a file has no settings of its data, only figures about it

@@ -10,7 +10,7 @@ from ganzoo.inference.formats import Format
 from ganzoo.inference.model import TrainedModel
 from ganzoo.inference.zoo import found
 from ganzoo.plugin.registry import Registry, load_registry
-from ganzoo.runs.naming import Name, is_name, locate, text_of
+from ganzoo.runs.naming import Name, chosen, is_name, text_of
 
 __all__ = ["Model", "load"]
 
@@ -22,7 +22,8 @@ file, or ``"zoo:NAME"``; or the model itself, if it was loaded before."""
 def load(model: Model, network: str | None = None, *, registry: Registry | None = None) -> TrainedModel:
     """Load a trained model: a run, a model file, or a model of the zoo.
 
-    ``model`` is a :class:`~ganzoo.Run` or its path, its number or ``"last"``, which are looked for in ``runs/``; the
+    ``model`` is a :class:`~ganzoo.Run` or its path, its number or ``"last"``, which are looked for in ``runs/``, with
+    ``@1500`` or ``@best`` behind it as it was at the checkpoint of that step, or at the best by ``keep_best``; the
     path of a model file; or ``"zoo:NAME"``. A model that is loaded already is returned as it is. ``network`` is one of
     several networks of the model, by the name that it is exported under, such as ``"encoder"`` or ``"b_to_a"``; the
     main one if left out. In place of a file it is the file of that name beside it. Files of the zoo and exported files
@@ -46,12 +47,12 @@ def _open(text: str, network: str | None, registry: Registry) -> tuple[Sampler, 
     path = Path(text)
     if path.is_file():
         return _open_file(_beside(path, network), registry), text
-    if path.is_dir() or is_name(text):
+    if Path(chosen(text)[0]).is_dir() or is_name(text):
         from ganzoo.inference.sampling import TorchSampler
         from ganzoo.runs.run import Run
 
-        run = Run.open(locate(text))
-        return TorchSampler(*run.load(registry, network)), str(run.path)
+        run = Run.open(text)
+        return TorchSampler(*run.load(registry, network)), str(run)
     hint = "a model of the zoo is zoo:NAME, see 'ganzoo list pretrained'"
     raise UserError(f"there is no run folder or file {text}; {hint}")
 

@@ -21,10 +21,19 @@ __all__ = ["is_current", "write_card"]
 
 
 def write_card(
-    run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str] = ()
+    run: Run,
+    config: Config,
+    trainer: Trainer,
+    data: DataSpec,
+    step: int,
+    formats: Sequence[str] = (),
+    best: str = "",
 ) -> None:
-    """Write README.md into the run folder, for the state after ``step``; it can be exported to the ``formats``."""
-    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step, formats)))
+    """Write README.md into the run folder, for the state after ``step``; it can be exported to the ``formats``.
+
+    ``best`` says which checkpoint is the best one.
+    """
+    write_atomic(run.path / "README.md", shown(_card(run, config, trainer, data, step, formats, best)))
 
 
 def is_current(run: Run, step: int, steps: int) -> bool:
@@ -36,7 +45,9 @@ def is_current(run: Run, step: int, steps: int) -> bool:
     return found is None or found[1] == f"{step:,} of {steps:,}"
 
 
-def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str]) -> str:
+def _card(
+    run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int, formats: Sequence[str], best: str
+) -> str:
     entry, settings = config.model.entry, config.train
     exports = trainer.exports(trainer.averaged_networks())
     signature = next(iter(exports.values())).signature
@@ -49,6 +60,7 @@ def _card(run: Run, config: Config, trainer: Trainer, data: DataSpec, step: int,
         "Data": f"{data.name}, {data.size:,} samples",
         "Loss": f"{config.loss.key}{regularizers}" if config.loss else "",
         "Training": f"{step:,} of {settings.steps:,} steps, batches of {size}, seed {settings.seed}; {trainer.device}",
+        "Best checkpoint": f"{best} (`{run.path.name}@best`)" if best else "",
         "Started from": _source(settings),
         "Parameters": ", ".join(
             f"{name} {sum(parameter.numel() for parameter in network.parameters()):,}"

@@ -10,7 +10,8 @@ A checkpoint is a folder ``step-000500`` with
 
 It is written under another name, fsynced and renamed. Then ``last``, a file with its name, is replaced. Only then are
 old ones deleted. So after a crash at any moment ``last`` names a complete checkpoint. Checkpoints are ordered by their
-number and not by their name: step 1,000,000 comes after step 999,000.
+number and not by their name: step 1,000,000 comes after step 999,000. With the setting ``keep_best`` a file ``best``
+names the best one, which is kept as long as it is that.
 """
 
 import hashlib
@@ -34,6 +35,7 @@ from ganzoo.files import atomic_folder, open_regular, read_bytes, read_json, rem
 from ganzoo.runs.state_checks import conformed
 
 __all__ = [
+    "best",
     "digest",
     "find",
     "latest",
@@ -60,9 +62,11 @@ def save(
     state: Mapping[str, Any],
     keep: int,
     stale: Collection[Path] = (),
+    best: int | None = None,
 ) -> Path:
     """Write checkpoint ``step`` into the folder of checkpoints, then delete all but the ``keep`` newest.
 
+    That of the step ``best`` is kept too, and the file ``best`` names it; without one there is no such file.
     ``stale`` are checkpoints of a training that was given up for this one: they are deleted then, whatever their step.
     Raises :class:`UserError` if the disk is full or the folder cannot be written; what was there stays.
     """
@@ -83,8 +87,14 @@ def save(
             write_atomic(pointer, before[-1].name + "\n")
     # From here on the new checkpoint counts. Deleting first could leave no checkpoint at all after a crash.
     write_atomic(pointer, path.name + "\n")
+    kept, favorite = {path}, folder / "best"
+    if best is not None:
+        kept.add(folder / f"step-{best:06d}")
+        write_atomic(favorite, f"step-{best:06d}\n")
+    elif favorite.exists():
+        remove(favorite)
     for old in (*before[: max(len(before) + 1 - keep, 0)], *stale):
-        if old != path:
+        if old not in kept:
             remove(old)
     return path
 
@@ -118,6 +128,20 @@ def latest(folder: Path) -> Path:
         if pointer.exists() and read_bytes(pointer).decode(errors="replace").strip() != name:
             return latest(folder)  # a training has replaced ``last`` meanwhile, and deleted the checkpoint it named
         raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run{_intact(folder)}")
+    return path
+
+
+def best(folder: Path) -> Path:
+    """Return the checkpoint that was the best by the setting ``keep_best``; raises :class:`UserError` without one."""
+    pointer = folder / "best"
+    if not pointer.is_file():
+        raise UserError(f"{folder.parent} has no best checkpoint; train with --set keep_best=METRIC to keep one")
+    name = read_bytes(pointer).decode(errors="replace").strip()
+    path = folder / name
+    if not _NAME.fullmatch(name) or not path.is_dir():
+        if pointer.is_file() and read_bytes(pointer).decode(errors="replace").strip() != name:
+            return best(folder)  # a training has found a better one meanwhile
+        raise UserError(f"{pointer} names {name[:80]!r}, which is no checkpoint of this run")
     return path
 
 

@@ -6,17 +6,29 @@ from pathlib import Path
 
 from ganzoo.errors import UserError
 
-__all__ = ["ROOT", "Name", "is_name", "locate", "located", "next_number", "text_of"]
+__all__ = ["ROOT", "Name", "chosen", "is_name", "locate", "located", "next_number", "text_of"]
 
 Name = str | int | os.PathLike[str]
-"""What a run is called: its path, its number, ``"last"``, or a :class:`~ganzoo.Run`."""
+"""What a run is called: its path, its number, ``"last"``, or a :class:`~ganzoo.Run`. With ``@best`` or ``@1500`` behind
+it is meant as it was at that checkpoint."""
 
 ROOT = Path("runs")
 """The folder that run folders are made in and looked for, unless the user says otherwise."""
 
 
+def chosen(name: str) -> tuple[str, str]:
+    """Return the run of a name such as ``5@best`` or ``runs/0005-dcgan-digits@1500``, and which checkpoint is meant.
+
+    The second is empty without one, which means the last.
+    """
+    run, at, which = name.rpartition("@")
+    known = which == "best" or (which.isascii() and which.isdecimal() and len(which) <= 18)
+    return (run, which) if at and run and known and not Path(name).exists() else (name, "")
+
+
 def is_name(name: str) -> bool:
     """Return whether it names a run without a path: by its number, or as ``last``."""
+    name, _ = chosen(name)
     return name == "last" or (name.isascii() and name.isdecimal())
 
 
@@ -25,7 +37,8 @@ def located(model: str) -> str:
 
     Raises :class:`UserError` if there is no run of the number.
     """
-    return str(locate(model)) if is_name(model) else model
+    run, which = chosen(model)
+    return f"{locate(run)}{'@' if which else ''}{which}" if is_name(run) else model
 
 
 def text_of(name: Name) -> str:

@@ -34,7 +34,7 @@ from ganzoo.gan.networks import Discriminator, Network
 from ganzoo.images.notebook import as_html
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
-from ganzoo.runs.naming import ROOT, Name, locate, next_number
+from ganzoo.runs.naming import ROOT, Name, chosen, locate, next_number, text_of
 from ganzoo_runtime.text import NAME, fits, shown
 
 __all__ = ["Run"]
@@ -43,16 +43,18 @@ __all__ = ["Run"]
 class Run:
     """A run folder. Functions that take the path of a run also take the :class:`Run` itself."""
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], which: str = "") -> None:
         self.path = Path(path)
+        self.which = which
+        """The checkpoint that is loaded: a step, ``"best"``, or nothing for the last."""
         self._lock = Lock(self.path / "train.lock")
         self._waiting: tuple[int, list[dict[str, float]]] | None = None
 
     def __fspath__(self) -> str:
-        return str(self.path)
+        return str(self)
 
     def __str__(self) -> str:
-        return str(self.path)
+        return f"{self.path}{'@' if self.which else ''}{self.which}"
 
     def __repr__(self) -> str:
         return shown(f"<Run {'; '.join([str(self.path), *self._facts().values()])}>")
@@ -79,6 +81,12 @@ class Run:
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
+
+    def checkpoint(self) -> Path:
+        """Return the checkpoint that is loaded; raises :class:`UserError` if there is none."""
+        if self.which == "best":
+            return checkpoint.best(self.checkpoints)
+        return checkpoint.find(self.checkpoints, int(self.which)) if self.which else checkpoint.latest(self.checkpoints)
 
     @property
     def samples(self) -> Path:
@@ -121,16 +129,18 @@ class Run:
     def open(cls, name: Name, root: str | PathLike[str] = ROOT) -> "Run":
         """Open an existing run by its path, its number or as ``"last"``, see :func:`ganzoo.runs.naming.locate`.
 
-        Raises :class:`UserError` if it is none of ours.
+        What is loaded of ``5@1500`` or ``5@best`` is the checkpoint of that step, or the best by ``keep_best``. Raises
+        :class:`UserError` if it is none of ours.
         """
-        path = locate(name, root)
+        text, which = chosen(text_of(name))
+        path = locate(text, root)
         if not (path / "config.toml").is_file():
             raise UserError(f"{path} is not a run folder: it has no config.toml")
         try:
             str(path).encode()
         except UnicodeEncodeError:  # safetensors does not open what lies in it
             raise UserError(f"cannot read {str(path)!r}: its name has bytes that are no text; rename it") from None
-        return cls(path)
+        return cls(path, which)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -198,7 +208,7 @@ class Run:
         They are what the model exports, with averaged weights, and its discriminators, with those of the last step. Of
         the plugins that the run was trained with, only the model's has to be installed.
         """
-        path = checkpoint.latest(self.checkpoints)
+        path = self.checkpoint()
         config, data = self.config(registry.for_networks()), self.data_spec()
         trainer = config.build_trainer(data)
         while True:
@@ -213,7 +223,7 @@ class Run:
                 break
             except (OSError, UserError):
                 # A training may go on meanwhile, and delete this checkpoint as soon as it has newer ones.
-                if (newest := checkpoint.latest(self.checkpoints)) == path:
+                if (newest := self.checkpoint()) == path:
                     raise
                 path = newest
         metadata = self._metadata(config, data, path)

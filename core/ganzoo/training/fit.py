@@ -22,6 +22,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
 from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress, print
+from ganzoo.training.best import PLATEAU, Best
 from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.engine import SINGLE, Engine
@@ -127,6 +128,7 @@ def _fit(
         sample_logger = SampleLogger(run, loop, dataset, metrics, followers)
         for metric in metrics.values():
             metric.prepare(quiet=quiet)
+    best = Best(run, settings, metrics, loop.step)
 
     followers.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
     # "failed" until the last line of the block has run, so that ganzoo_fit_end is right whatever is raised.
@@ -134,7 +136,7 @@ def _fit(
     try:
         with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
-                _draw(sample_logger, engine)
+                best.check(_draw(sample_logger, engine))
             # The training was killed between its last checkpoint and its last grid.
             elif (
                 loop.step == settings.steps
@@ -142,13 +144,23 @@ def _fit(
                 and (figures := _draw(sample_logger, engine))
             ):
                 run.log(loop.step, figures)
-            number = _train(loop, run, followers, sample_logger, progress, signals)
+            number = 0
+            if not engine.largest(best.ended):  # it may have been before this was resumed
+                number = _train(loop, run, followers, sample_logger, progress, signals, best)
         stopped = number and loop.step < settings.steps
         if writes:
             if not stopped:
                 sample_logger.finish()
             formats = [entry.spec.key for entry in registry.specs("format")]
-            write_card(run, config, trainer, dataset.spec, loop.step, formats)
+            write_card(run, config, trainer, dataset.spec, loop.step, formats, str(best))
+        if not quiet and best.step is not None:
+            if best.ended:
+                why = f"ended after step {loop.step:,}: {best.since} evaluations without a better {best.name}"
+                print(
+                    f"{why}; go on with: ganzoo train --resume {run.path} --set stop_after={2 * best.since}",
+                    file=sys.stderr,
+                )
+            print(f"best: {best}, which is {run.path}@best", file=sys.stderr)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:
         # The curves show what went wrong; that is what to say, even if the disk or the memory is full.
@@ -167,9 +179,18 @@ def _fit(
 
 
 def _train(
-    loop: Loop, run: Run, followers: Followers, sample_logger: SampleLogger, progress: Progress, signals: _Signals
+    loop: Loop,
+    run: Run,
+    followers: Followers,
+    sample_logger: SampleLogger,
+    progress: Progress,
+    signals: _Signals,
+    best: Best,
 ) -> int:
-    """Train to the last step, or to the end of the one in which a signal comes to any process; return its number."""
+    """Train to the last step, or to the end of the one in which a signal comes to any process; return its number.
+
+    With ``stop_after`` it may be over earlier, at an evaluation.
+    """
     settings, engine = loop.settings, loop.engine
     started, since = time.perf_counter(), loop.step
     stale = run.later(loop.step)  # of a training that was killed after its last checkpoint, or that is given up
@@ -185,6 +206,7 @@ def _train(
             # every step, since reading the result makes the CPU wait for the GPU.
             _check(loop.nonfinite(), loop, run)
         metrics: dict[str, float] = {}
+        verdict = 0
         if loop.step % settings.log_every == 0 or last:
             metrics = loop.take_logs()
             _check(next((key for key, value in metrics.items() if not math.isfinite(value)), ""), loop, run)
@@ -196,21 +218,24 @@ def _train(
                 metrics |= peak(loop.trainer.device)
             progress.update(loop.step, metrics)
         if loop.step % settings.sample_every == 0 or loop.step == settings.steps:
-            metrics |= _draw(sample_logger, engine)
+            figures = _draw(sample_logger, engine)
+            metrics |= figures
+            if settings.keep_best is not None:  # the first process knows it
+                verdict = engine.largest(best.judge(loop.step, figures))
         if metrics:
             if engine.writes:
                 run.log(loop.step, metrics)
                 followers.notify("ganzoo_log", run=run.path, step=loop.step, metrics=metrics)
             # Restarted after the samples and the plugins, whose time is not that of training.
             started, since = time.perf_counter(), loop.step
-        if loop.step % settings.checkpoint_every == 0 or last:
-            path = loop.save(run.checkpoints, [each for each in stale if each not in sample_logger.drawn])
+        if loop.step % settings.checkpoint_every == 0 or last or verdict:
+            path = loop.save(run.checkpoints, [each for each in stale if each not in sample_logger.drawn], best.step)
             stale = []
             # Only now, when the new checkpoint is on disk, are the old lines of metrics.jsonl given up for good.
             if engine.writes:
                 run.settle()
                 followers.notify("ganzoo_checkpoint", run=run.path, step=loop.step, path=path)
-        if stop:
+        if stop or verdict == PLATEAU:
             return stop
     return 0
 

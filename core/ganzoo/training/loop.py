@@ -316,11 +316,11 @@ class Loop:
             self.trainer.settle(self.ema)
             self._settled = self.step
 
-    def save(self, folder: str | PathLike[str], stale: Collection[Path] = ()) -> Path:
+    def save(self, folder: str | PathLike[str], stale: Collection[Path] = (), best: int | None = None) -> Path:
         """Write a checkpoint into the folder of checkpoints, delete old and ``stale`` ones, and return its path.
 
-        Of several processes all call it, and the first one writes. Raises :class:`~ganzoo.TrainingError` if weights or
-        averages are no longer the same in all of them.
+        That of the step ``best`` is kept. Of several processes all call it, and the first one writes. Raises
+        :class:`~ganzoo.TrainingError` if weights or averages are no longer the same in all of them.
         """
         self.agree()
         self.settle()
@@ -333,9 +333,8 @@ class Loop:
             "position": self.stream.position,
             "batch_size": self.settings.batch_size,
         }
-        return checkpoint.save(
-            Path(folder), self.step, self.trainer.networks, self.ema, state, self.settings.keep_checkpoints, stale
-        )
+        keep = self.settings.keep_checkpoints
+        return checkpoint.save(Path(folder), self.step, self.trainer.networks, self.ema, state, keep, stale, best)
 
     def agree(self) -> None:
         """Let several processes have the same buffers, those of the first, and check that their weights are equal."""

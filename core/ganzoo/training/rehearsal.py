@@ -16,6 +16,7 @@ from ganzoo.fields import Signature
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
 from ganzoo.terminal import print
+from ganzoo.training.best import refuse_unknown
 from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.loop import Loop
@@ -71,6 +72,7 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
         if not quiet:
             print(f"{key} is left out: {reason}", file=sys.stderr)
     config = config.suited(dataset.spec).without_metrics(unfit.keys())
+    refuse_unknown(config)
     return config.with_precision(loop.settings.precision)
 
 

@@ -20,6 +20,7 @@ from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
 from ganzoo.runs.run import Run
 from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
+from ganzoo.training.watch import Watch
 from ganzoo_runtime.marking import COMPOSITE, provenance
 
 __all__ = ["SampleLogger"]
@@ -41,6 +42,7 @@ class SampleLogger:
         self.claims = provenance(about, loop.settings.seed)
         for metric in metrics.values():
             metric.check(self.signature)
+        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step])
         self.drawable = self.signature.drawn
         self.drawn: set[Path] = set()
         self.real: NDArray[Any] | None = None
@@ -86,7 +88,7 @@ class SampleLogger:
         columns = grids.grid_columns(self.signature)
         grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, claims=self.claims)
         self._notify(self.grid)
-        figures: dict[str, float] = {}
+        figures = self.watch.look(samples, inputs)
         means = {name: mean.cpu().numpy() for name, mean in network.means.items()}
         sampler = TorchSampler(network, {"signature": self.signature.to_json(), "latent_mean": means})
         for key, metric in self.metrics.items():

@@ -20,7 +20,7 @@ from ganzoo.inference.formats import Format
 from ganzoo.inference.zoo import WEIGHTS, found
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
-from ganzoo.runs.naming import is_name, locate
+from ganzoo.runs.naming import chosen, is_name
 from ganzoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def _open(name: str, registry: Registry) -> Weights:
         with found(name.removeprefix("zoo:"), registry) as file:
             return _open_file(file, name, registry, beside=file.with_name(WEIGHTS))
     path = Path(name)
-    if path.is_dir() or is_name(name):
-        run = Run.open(locate(name))
-        last = checkpoint.latest(run.checkpoints)
+    if Path(chosen(name)[0]).is_dir() or is_name(name):
+        run = Run.open(name)
+        last = run.checkpoint()
         before = run.document().get("source")
         known = str(before.get("license", "")) if isinstance(before, Mapping) else ""
-        step = int(last.name.removeprefix("step-"))
-        source = Source(name=str(run.path.resolve()), sha256=checkpoint.digest(last), step=step, license=known)
+        step, name = int(last.name.removeprefix("step-")), str(Run(run.path.resolve(), run.which))
+        source = Source(name=name, sha256=checkpoint.digest(last), step=step, license=known)
         return Weights(source, checkpoint.load_tensors(last), checkpoint.load_tensors(last, "ema"))
     if not path.is_file():
         raise UserError(f"there is no run folder or file {name}; a model of the zoo is zoo:NAME")

@@ -247,6 +247,8 @@ def prepare(
         fixed |= {"preset": preset, "config": config, "seed": seed, "out": out, "generator": generator, "from": from_}
         if named := [name for name, value in fixed.items() if value is not None]:
             raise UserError(f"--{named[0]} cannot change a run that is resumed; leave it out, or start a new run")
+        if run.which:
+            raise UserError(f"--resume takes a run, not {run}; --from-step says which checkpoint it goes on from")
         # Without the lock, a training of another process could change the run while it is read. A Run object comes from
         # train(), which holds its lock already.
         with nullcontext() if isinstance(resume, Run) else run.locked():
