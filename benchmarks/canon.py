@@ -198,7 +198,9 @@ def _table(options: argparse.Namespace) -> None:
     print("| model | data | loss | steps | CPU minutes | quality | diversity | IS | FID | labels |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        print(_line(f"`{row['model']}`", row["data"], row["loss"], row["step"], row.get("cpu_minutes", ""), row["drawn"]))
+        print(
+            _line(f"`{row['model']}`", row["data"], row["loss"], row["step"], row.get("cpu_minutes", ""), row["drawn"])
+        )
     if rows:
         print(_line("real digits", "mnist5k", "", "", "", rows[0]["real"]))
     print(

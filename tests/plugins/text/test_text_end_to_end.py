@@ -54,7 +54,12 @@ def test_seqgan_resumes_to_the_bit_in_and_between_its_phases(tmp_path, stop):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    sets = [*(each for each in small("text_mle") if not each.startswith("data.")), "model.hidden_dim=24", "batch_size=32", "ema=0.5"]
+    sets = [
+        *(each for each in small("text_mle") if not each.startswith("data.")),
+        "model.hidden_dim=24",
+        "batch_size=32",
+        "ema=0.5",
+    ]
     folder = tmp_path_factory.mktemp("text")
     return ganzoo.train("text_mle", data=letters(), steps=150, sets=sets, out=folder, quiet=True)
 
