@@ -28,6 +28,7 @@ PACKAGES = ("ganzoo_runtime", "ganzoo", "ganzoo_plugins", "ganzoo_exporters", "g
 _ROOMS = {
     "training": "Training",
     "inference": "Using what was trained",
+    "sharing": "Sharing",
     "runs": "Runs",
     "gan": "What models, losses, metrics and trackers extend",
     "fields": "Kinds of samples",
