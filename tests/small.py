@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganzoo import Dataset, Image, load_registry
+from ganzoo import Column, Dataset, Image, Sequence, Table, Tokens, load_registry
 from ganzoo.fields import Field
 from ganzoo.testing.samples import random_data
 
@@ -53,9 +53,27 @@ def small(model: str) -> list[str]:
         sets[sets.index("model.hidden=[8, 8]")] = "model.hidden=8"
     if model in TEXT:  # a file has some 30 nodes for each position
         sets += ["data.length=5", "data.size=100", "data.held_out=20"]
+    if model == "ctgan":  # batches are multiples of it
+        sets += ["model.pack=2"]
     if model == "seqgan":
         sets += ["data.vocabulary=12"]
     return sets
+
+
+def suited(model: str) -> tuple[Field, ...]:
+    """Return the fields of data that a model is for, if these are not images of any kind."""
+    if model in TEXT:
+        return (Tokens(5, 7),)
+    return {
+        "wgan_gp_seq": (Sequence(2, 16),),
+        "rcgan": (Sequence(2, 16),),
+        "ctgan": (Table((Column("a", (0.0, 1.0)), Column("b", categories=("x", "y")))),),
+        "text2image": (
+            pixels(3),
+            Tokens(5, 7, ("", *(f" {word}" for word in "abcdef")), name="caption", examples=((1, 2, 0, 0, 0),)),
+        ),
+        "lightweight_gan": (Image(1, 32, 32, range=(0, 255)),),
+    }.get(model, ())
 
 
 def made(*fields: Field, paired: bool = True) -> Dataset:

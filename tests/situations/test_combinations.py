@@ -6,7 +6,8 @@ import random
 
 import pytest
 import torch
-from small import TEXT, made, pixels, settings_of, small
+from small import made, pixels, settings_of, small
+from small import suited as small_data
 from torch import Tensor
 
 from ganzoo import Attributes, Label, Points, Tokens, UserError, load_config
@@ -33,6 +34,7 @@ DATA = {
     "tokens": made(Tokens(5, 7)),
     "pairs": made(pixels(3, "a"), pixels(3, "b")),
     "no pairs": made(pixels(1, "a"), pixels(3, "b"), paired=False),
+    **{model: made(*fields) for model in MODELS if (fields := small_data(model))},
 }
 
 
@@ -61,8 +63,7 @@ def assert_ours(refused: str) -> None:
 def suited(model: str) -> str:
     """Return the data that a model is for."""
     names = {"pix2pix": "pairs", "cyclegan": "no pairs", "discogan": "no pairs", "dualgan": "pairs"}
-    names |= dict.fromkeys(TEXT, "tokens")
-    return names.get(model, "grey")
+    return names.get(model, model if model in DATA else "grey")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -48,6 +48,8 @@ ELSEWHERE = {
 
 NAMES = {
     "deployment.md": {"RUN": "runs/0001-cgan-mnist5k"},
+    "tables.md": {"RUN": "last"},
+    "text.md": {"RUN": "last", "MODEL": "text_mle"},
     "results.md": {"RUN_OF_CGAN": "runs/0001-cgan-mnist5k", "RUN_OF_R3GAN": "runs/0002-r3gan-mnist5k"},
     "sampling.md": {"MODEL": "zoo:aae-mnist5k"},
 }
@@ -84,6 +86,10 @@ def elsewhere(words: list[str]) -> str:
     return next((begin for begin in ELSEWHERE if shlex.join(words).startswith(begin)), "")
 
 
+JUDGED = ("classifier", "fid", "prdc", "memorization", "label_accuracy")
+"""Metrics that train a classifier first."""
+
+
 def shortened(words: list[str]) -> list[str]:
     """Return a command of ganzoo with what makes it quick added to it; the last of two options counts."""
     more: list[str] = []
@@ -92,13 +98,16 @@ def shortened(words: list[str]) -> list[str]:
     elif words[0] == "train":
         sets = ["batch_size=4", *small(words[words.index("--plugin") + 1])]
         sets += ["data.size=60"] if "shapes" in words else []
+        sets = [
+            each for each in sets if "text" not in words or not each.startswith("data.")
+        ]  # files as long as they are
         # What the document says counts, and latents are as long as those of the zoo's models, which directions are for.
         said = {word.partition("=")[0] for word in words} | {"model.latent_dim"}
         sets = [each for each in sets if each.partition("=")[0] not in said]
         more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
     if words[0] == "eval" and not {"modes", "pair_distance"} & {*words}:  # which need no classifier
         named = [name for option, name in pairwise(words) if option == "--metric"]
-        metrics = named or ("classifier", "fid", "prdc", "memorization", "label_accuracy")
+        metrics = [each for each in named or JUDGED if each in JUDGED]
         more = ["-n", "40", *(word for name in metrics for word in ("--set", f"metric.{name}.classifier.steps=2"))]
     return [*words, *more]
 
@@ -124,6 +133,11 @@ def draw_files(folder: Path) -> None:
     for name in ("icon.png", *(f"icons/{index}.png" for index in range(5))):
         pixels = rng.integers(256, size=(32, 32, 4), dtype=np.uint8)  # transparent to different degrees
         PIL.Image.fromarray(pixels).save(folder / name)
+    rows = "".join(f"{20 + index},{('high', 'low')[index % 2]}\n" for index in range(60))
+    (folder / "people.csv").write_text(f"age,income\n{rows}")
+    (folder / "names.txt").write_text("anna\nbert\ncarl\ndora\n" * 20)
+    (folder / "reviews").mkdir()
+    (folder / "reviews" / "a.txt").write_text("a good film\nnot a good film\n" * 20)
     (folder / "evaluators.py").write_text(
         re.findall(r"```python\n(def strokes.*?)```", (ROOT / "docs" / "sampling.md").read_text(), re.DOTALL)[0]
     )

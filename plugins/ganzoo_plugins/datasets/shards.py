@@ -31,7 +31,7 @@ class ShardsConfig(ImagesConfig):
 
     path: Annotated[str, AfterValidator(located)] = Field(
         min_length=1,
-        description="folder with .tar files, or one such file, or a pattern such as data/train-{000..146}.tar, on disk "
+        description="folder with .tar files, or one such file, or a pattern such as data/train-*.tar, on disk "
         "or behind a URL that fsspec knows (s3://, gs://, https:// ...)",
     )
     image: str | None = Field(

@@ -205,7 +205,9 @@ def _learned(
             f"the column {name!r} has {len(different):,} different texts, more than data.max_categories "
             f"({config.max_categories}){odd}; {drop}"
         )
-    categories = sorted(different, key=lambda text: (_number(text), text))
+    # Missing first, then numbers, then texts; nan has no place in an order, and which comes first would be chance.
+    order = {text: _number(text) for text in different}
+    categories = sorted(different, key=lambda text: (-np.inf if np.isnan(order[text]) else order[text], text))
     values = np.array(texts)
     shares = [round(float((values[training] == each).mean()), 6) for each in categories]
     return Column(name, categories=tuple(categories), shares=tuple(shares)), values

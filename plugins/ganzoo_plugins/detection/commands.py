@@ -26,7 +26,8 @@ class _OrImages(TyperGroup):
 
 detect = typer.Typer(
     cls=_OrImages,
-    help="Tell generated images from real ones: 'ganzoo detect FILE|FOLDER... --with DETECTOR'.",
+    help="Tell generated images from real ones, by a detector that is trained.\n\n"
+    "'ganzoo detect FILE|FOLDER... --with DETECTOR' scores them.",
     rich_markup_mode=None,
 )
 
@@ -53,7 +54,7 @@ def images(
         for path, score in zip(paths, opened.scores(pixels), strict=True):
             found.append({"file": str(path), "score": float(score), "generated": bool(score > opened.threshold)})
     if as_json:
-        print(json.dumps({"threshold": opened.threshold, "images": found}, indent=2))
+        cli.print(json.dumps({"threshold": opened.threshold, "images": found}, indent=2))
         return
     for record in found:
         cli.print(f"{'generated' if record['generated'] else 'real':9}  {record['score']:8.3f}  {record['file']}")
@@ -119,7 +120,7 @@ def train(
     trained.plot(out / "roc.png")
     files.write_atomic(out / "report.json", json.dumps(report, indent=2) + "\n")
     if as_json:
-        print(json.dumps(report, indent=2))
+        cli.print(json.dumps(report, indent=2))
         return
     cli.print(f"{'':24}  average precision  accuracy   found")
     for name, figures in {**report["sources"], "all": report["all"]}.items():

@@ -36,7 +36,7 @@ def verify(
 
     records = [{"file": str(path), **_read(path)} for path in paths]
     if as_json:
-        print(json.dumps(records, indent=2))
+        cli.print(json.dumps(records, indent=2))
     for record in [] if as_json else records:
         claims, signature = record["claims"], record.get("signature")
         if record["kind"] == "model":

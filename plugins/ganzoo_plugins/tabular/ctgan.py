@@ -156,7 +156,8 @@ class Training(nn.Module):
         # The largest after Gumbel noise is a draw by these probabilities; nothing waits for the device, as
         # torch.multinomial does.
         noise = torch.empty(len(rows), len(mass), device=rows.device).exponential_()
-        condition = nn.functional.one_hot((mass / noise).argmax(1), len(mass)).to(rows.dtype)
+        drawn = (mass / noise).argmax(1, keepdim=True)
+        condition = (drawn == torch.arange(len(mass), device=rows.device)).to(rows.dtype)
         same = condition @ members.T
         return rows[(same * (torch.rand_like(same) + 1)).argmax(1)], condition
 

@@ -362,11 +362,11 @@ def test_how_many_images_and_columns() -> None:
 
 
 def sample_logger(network: Generator, folder: Path) -> SampleLogger:
-    run: Any = SimpleNamespace(samples=folder, path=folder)
+    run: Any = SimpleNamespace(samples=folder, path=folder, document=dict, metrics=list)
     exports, settings = (lambda: {"generator": network}), SimpleNamespace(seed=0)
-    loop: Any = SimpleNamespace(exports=exports, settle=lambda: None, step=7, settings=settings)
     registry: Any = SimpleNamespace(notify=lambda *_, **__: None)
     data: Any = next(iter(bench._stand_ins()))
+    loop: Any = SimpleNamespace(exports=exports, settle=lambda: None, step=7, settings=settings, dataset=data)
     return SampleLogger(run, loop, data, {}, registry)
 
 

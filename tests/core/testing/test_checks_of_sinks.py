@@ -147,7 +147,8 @@ def two_pieces(path: Path, pieces: Any, n: int, signature: Mapping[str, Any]) ->
 def scales(path: Path, pieces: Any, n: int, signature: Mapping[str, Any]) -> Path:
     def scaled() -> Iterator[Any]:
         for samples, inputs in pieces:
-            np.multiply(samples, 2, out=samples, casting="unsafe")
+            if not samples.dtype.names:
+                np.multiply(samples, 2, out=samples, casting="unsafe")
             yield samples, inputs
 
     return write(path, scaled())
@@ -214,7 +215,7 @@ def keeps_it_quiet(path: Path, pieces: Any, n: int, signature: Mapping[str, Any]
     except Exception:
         return path
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(found))
+        temporary.write_text(json.dumps(found, default=str))
     return path
 
 

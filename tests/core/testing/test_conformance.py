@@ -27,12 +27,11 @@ CHECKED = (
 )
 ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
 SLOW = (
-    "dualgan",
-    "discogan",
-    "sagan",
-    "biggan",
-    "lightweight_gan",
-)  # half a minute each, and made of what others of these are made of
+    *("cyclegan", "dualgan", "discogan", "pix2pix", "inpaint_z", "encoder_regression"),
+    *("cgan_projection", "sagan", "biggan", "lightweight_gan", "progan", "stylegan2", "seqgan", "scratchgan"),
+)
+"""Ten seconds to a minute each: with all of them, the tests of a change would take too long."""
+
 SHIPPED = [
     f"{entry.spec.kind}:{entry.name}"
     for entry in load_registry().specs()

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import TEXT, made, pixels, small
+from small import made, pixels, small
+from small import suited as small_data
 from torch import nn
 
-from ganzoo import Attributes, Label, Points, Run, Tokens, UserError, load_config, load_registry
+from ganzoo import Attributes, Label, Points, Run, UserError, load_config, load_registry
 from ganzoo.config.train_settings import TrainSettings
 from ganzoo.gan.optimizers import OptimizerConfig
 from ganzoo.gan.trainer import Phase, Trainer, TrainerConfig
@@ -33,14 +34,14 @@ CPU = torch.device("cpu")
 SHORT = ("batch_size=4", "steps=100", "seed=0", "device=cpu", "lr_warmup=3")
 
 
-LABELED, POINTS, TOKENS = made(pixels(1), Label(3)), made(Points(2)), made(Tokens(5, 7))
+LABELED, POINTS = made(pixels(1), Label(3)), made(Points(2))
 DESCRIBED = made(pixels(3), Attributes(2, examples=((0.0, 1.0),)))
 PAIRS = made(pixels(3, "a"), pixels(3, "b"))
 
 
 def suited(model):
-    if model in TEXT:
-        return TOKENS
+    if fields := small_data(model):
+        return made(*fields)
     return PAIRS if model in ("pix2pix", "cyclegan", "discogan", "dualgan") else LABELED
 
 
@@ -408,7 +409,8 @@ def test_batches_of_another_size_run_eagerly():
 # --- bundled models -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", MODELS)
+# The tape that stands in for CUDA graphs on a CPU does not repeat torch's own operator for LSTMs; rcgan runs eagerly.
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "rcgan"])
 def test_every_bundled_model_is_captured_and_trains_the_same(model):
     steps = max([6, *(phase.every + 2 for phase in training(model).phases)])
     captured, eager = (advanced(training(model, graphs=kind), steps) for kind in (Tapes, None))

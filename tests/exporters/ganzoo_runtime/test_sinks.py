@@ -168,9 +168,10 @@ def test_memory_does_not_grow_with_the_number_of_samples(write: Any, tmp_path: P
         return most
 
     peak(100)
-    small, large = peak(200), peak(2000)
+    # The least of two: whatever else runs in this process is counted too.
+    grown = min(peak(2000) - peak(200) for _ in range(2))
     samples = 1800 * 16 * 16 * 4
-    assert large - small < samples / 4
+    assert grown < samples / 4
 
 
 def test_pixels_inside_the_model(tmp_path: Path) -> None:

@@ -177,7 +177,9 @@ def test_a_run_has_real_samples_beside_its_own(tmp_path):
 
 
 def test_data_sets_of_hugging_face(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
+    pytest.importorskip("datasets.config")  # a folder of tests is called datasets too
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     from ganzoo_plugins.datasets.hugging_face import HuggingFace
