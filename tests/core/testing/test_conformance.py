@@ -29,6 +29,7 @@ ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
 SLOW = (
     *("cyclegan", "dualgan", "discogan", "pix2pix", "inpaint_z", "encoder_regression"),
     *("cgan_projection", "sagan", "biggan", "lightweight_gan", "progan", "stylegan2", "seqgan", "scratchgan"),
+    *("r3gan", "sngan"),
 )
 """Ten seconds to a minute each: with all of them, the tests of a change would take too long."""
 

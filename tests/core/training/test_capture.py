@@ -31,6 +31,7 @@ from ganzoo.training.tape import Tape, Uncapturable
 REGISTRY = load_registry()
 MODELS = [entry.spec.key for entry in REGISTRY.specs("model") if entry.distribution == "torch-ganzoo"]
 CPU = torch.device("cpu")
+LONG = ("stylegan2", "sagan", "biggan", "lightweight_gan")
 SHORT = ("batch_size=4", "steps=100", "seed=0", "device=cpu", "lr_warmup=3")
 
 
@@ -410,7 +411,10 @@ def test_batches_of_another_size_run_eagerly():
 
 
 # The tape that stands in for CUDA graphs on a CPU does not repeat torch's own operator for LSTMs; rcgan runs eagerly.
-@pytest.mark.parametrize("model", [model for model in MODELS if model != "rcgan"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(model, marks=pytest.mark.slow) if model in LONG else model for model in MODELS if model != "rcgan"],
+)
 def test_every_bundled_model_is_captured_and_trains_the_same(model):
     steps = max([6, *(phase.every + 2 for phase in training(model).phases)])
     captured, eager = (advanced(training(model, graphs=kind), steps) for kind in (Tapes, None))

@@ -190,6 +190,7 @@ def test_a_block_of_the_discriminator_against_the_figure(down: bool, outputs: in
         torch.testing.assert_close(block(x)[:, 8:], inner[:, 8:] + more)
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_exported(tmp_path: Path) -> None:
     dataset = made(pixels(1), Label(3))
     config = load_config(REGISTRY, "biggan", sets=[*small("biggan"), "batch_size=4", "model.deep=true"])

@@ -148,6 +148,7 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_its_command_takes_the_file(painted: tuple[Painter, Path], inception: Path, tmp_path: Path) -> None:
     """The command line as its documentation has it, with InceptionV3, which takes pixels alone."""
     network, folder = painted

@@ -231,6 +231,7 @@ def test_images_are_compared_as_their_discriminator_sees_them() -> None:
     torch.testing.assert_close(distance(drawn), expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_real_image_to_edit_to_image(cli: Command, tmp_path: Path) -> None:
     small = ("batch_size=8", "model.latent_dim=4", "model.style_dim=4", "model.channel_base=64", "model.channel_max=8")
     sets = [word for each in small for word in ("--set", each)]
