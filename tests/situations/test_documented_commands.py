@@ -115,7 +115,7 @@ def shortened(words: list[str]) -> list[str]:
 
 def unused(words: list[str], after: list[str]) -> bool:
     """Return whether a command starts a training whose run the next one does not take."""
-    fresh = words[0] == "train" and "--resume" not in words
+    fresh = words[0] == "train" and not {"--resume", "--profile"} & {*words}  # which go with no rehearsal
     return fresh and (not after or (after[1] == "train" and not {"last", "--resume"} & {*after}))
 
 
