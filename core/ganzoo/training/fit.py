@@ -33,6 +33,7 @@ from ganzoo.training.process import alone, fast_process
 from ganzoo.training.profile import profile as profile_training
 from ganzoo.training.sample_logger import SampleLogger
 from ganzoo.training.sources import open_source
+from ganzoo.training.state import spread
 
 __all__ = ["fit"]
 
@@ -112,11 +113,7 @@ def _fit(
         loop.restore(checkpoint.latest(run.checkpoints))
     elif settings.source is not None:
         open_source(settings.source, registry).load_into(loop)
-    # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
-    engine.broadcast(
-        tensor for network in trainer.networks.values() for tensor in (*network.parameters(), *network.buffers())
-    )
-    engine.broadcast(tensor for average in loop.ema.values() for tensor in (*average.parameters(), *average.buffers()))
+    spread(engine, trainer, loop.ema)
     if writes:
         run.forget_after(loop.step, later=from_step is not None)
     # Only now: earlier, batches would be read from position 0, which restore() has just changed.
