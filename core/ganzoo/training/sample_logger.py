@@ -42,7 +42,7 @@ class SampleLogger:
         self.claims = provenance(about, loop.settings.seed)
         for metric in metrics.values():
             metric.check(self.signature)
-        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step])
+        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step], self._warn)
         self.drawable = self.signature.drawn
         self.drawn: set[Path] = set()
         self.real: NDArray[Any] | None = None
@@ -73,7 +73,7 @@ class SampleLogger:
         if figures:
             for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
                 if sentence not in self.warned:
-                    log.warning("%s", sentence)
+                    self._warn(sentence)
                     self.warned.add(sentence)
         return figures
 
@@ -127,6 +127,10 @@ class SampleLogger:
                 found = metric(field.decode(samples[:count]), part)
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
+
+    def _warn(self, sentence: str) -> None:
+        log.warning("step %s: %s", f"{self.loop.step:,}", sentence)
+        self.run.note(self.loop.step, "warning", sentence)
 
     def _notify(self, path: Path) -> None:
         self.drawn.add(path)
