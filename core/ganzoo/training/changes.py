@@ -27,8 +27,8 @@ def refuse_changes(before: Config, after: Config) -> None:
             rates = [each for each in flat({"model": after.model.settings.model_dump()}) if _is_rate(each)]
             raise UserError(
                 f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run; what may change: "
-                f"{', '.join([*rates, 'metrics', 'trackers'])}, where the data lies, and the settings of every training "
-                f"but seed, such as steps, batch_size, ema, lr_schedule and sample_every"
+                f"{', '.join([*rates, 'metrics', 'trackers'])}, where the data lies, and what every training has but "
+                f"seed and source, such as steps, batch_size, ema, lr_schedule and sample_every"
             )
 
 

@@ -86,7 +86,8 @@ class SampleLogger:
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
         columns = grids.grid_columns(self.signature)
-        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, claims=self.claims)
+        names = grids.column_names(self.signature)
+        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, names=names, claims=self.claims)
         self._notify(self.grid)
         figures = self.watch.look(samples, inputs)
         means = {name: mean.cpu().numpy() for name, mean in network.means.items()}

@@ -24,7 +24,7 @@ _REPEATS = 100
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two bounds, both among them; whole ones if both bounds are; drawn on a logarithmic scale if so."""
+    """Numbers from one bound to the other, whole ones if both bounds are; ``log``: even on a logarithmic scale."""
 
     low: float
     high: float

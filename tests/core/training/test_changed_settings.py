@@ -23,12 +23,18 @@ TINY = {
     "model": {"hidden": [4], "optimizer": {"lr": 0.001}},
     "data": {"size": 100},
     "metric": {"modes": {"samples": 20}},
+    "tracker": {"tensorboard": False},
 }
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder of the test, and draw nothing, which would take most of the time."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ganzoo.images.grids.save_grid", lambda path, *_, **__: Path(path).touch())
+    monkeypatch.setattr("ganzoo.images.plots.save_curves", lambda path, *_: Path(path).touch())
+    monkeypatch.setattr("ganzoo.images.animation.save_progress", lambda path, *_: Path(path).touch())
+    monkeypatch.setattr("ganzoo.training.sample_logger.save_reals", lambda path, *_: Path(path).touch())
 
 
 @pytest.fixture
