@@ -41,7 +41,9 @@ def sweep(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of all trainings, as batch_size=32; may be repeated.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides the values that are drawn; the trainings have --set seed=N.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides the values that are drawn; the trainings have --set seed=N.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of the sweep; 'sweeps/MODEL' if left out.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Train those again that have failed.")] = False,
@@ -79,6 +81,8 @@ def sweep(
         )
         return
     print_table(found.rows())
+    if not any(trial.status == "done" for trial in found.trials):
+        raise typer.Exit(1)
     if not quiet:
         print(f"written: {found.path / 'sweep.csv'}, {found.path / 'sweep.png'}", file=sys.stderr)
         runs = [str(found.path / trial.run) for trial in found.ranked if trial.run][:5]

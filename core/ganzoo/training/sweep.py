@@ -7,8 +7,8 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from math import inf
@@ -20,7 +20,6 @@ from pydantic import TypeAdapter
 
 from ganzoo.config.config import Config
 from ganzoo.config.data_choice import choose_data
-from ganzoo.config.merging import flat
 from ganzoo.errors import Interrupted, UserError, at_least, lists, one_of, path_of, sentence
 from ganzoo.fields.drawing import caption, figure
 from ganzoo.files import read_json, write_atomic
@@ -28,6 +27,7 @@ from ganzoo.files.locks import Lock
 from ganzoo.images.plots import save_figure
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs import checkpoint
+from ganzoo.runs.naming import next_number
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
 from ganzoo.training.best import Best, refuse_unknown
@@ -50,7 +50,7 @@ class Trial:
     """What was varied, by dotted names."""
 
     run: str = ""
-    """The name of its run folder in that of the sweep; empty if it failed before there was one."""
+    """The name of its run folder in that of the sweep, of one that has begun its number; empty if there is none."""
 
     status: str = "begun"
     """``"done"``, ``"failed"``, or ``"begun"``."""
@@ -180,7 +180,10 @@ def sweep(
     if (place := found_place()) is not None and place.world > 1:
         raise UserError("a sweep trains in one process; start it without torchrun")
     folder = path_of("out", out if out is not None else Path("sweeps", plugin.rpartition("/")[2]))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; choose another --out") from None
     lock = Lock(folder / "sweep.lock")
     if (owner := lock.acquire()) is not None:
         raise UserError(f"{folder} is being swept by {owner}; wait until it has ended, or choose another --out")
@@ -199,12 +202,14 @@ def sweep(
         kept = [f"keep_best={found.metric}"] if found.metric else []
         # A trial that was begun when the sweep was stopped comes first.
         for settings in chain([trial.settings for trial in found.trials if trial.status == "begun"], plan):
-            if any(trial.settings == settings and trial.status != "begun" for trial in found.trials):
+            same = next((trial for trial in found.trials if trial.settings == settings), None)
+            if same is not None and same.status != "begun":
                 continue
-            found.note(Trial(settings))
+            trial = same or Trial(settings, run=f"{next_number(folder):04d}")
+            found.note(trial)
             if not quiet:
                 print(f"trial {len(found.trials)}: {', '.join(as_sets(settings))}", file=sys.stderr)
-            found.note(_trained(found, settings, registry, plugin, [*kept, *sets, *as_sets(settings)], quiet, asked))
+            found.note(_trained(found, trial, registry, plugin, [*kept, *sets, *as_sets(settings)], quiet, asked))
         found.finish()
     return found
 
@@ -228,7 +233,8 @@ def _opened(folder: Path, base: Mapping[str, Any]) -> Sweep | None:
         found = Sweep(folder, str(document["metric"]), str(document["better"]), dict(document["asked"]), trials)
     except (TypeError, KeyError, ValueError):
         raise UserError(f"{path} is damaged; choose another --out") from None
-    if changed := [key for key, value in _plain(base).items() if found.asked.get(key) != value]:
+    asked = _plain(base)
+    if changed := [key for key in {**asked, **found.asked} if found.asked.get(key) != asked.get(key)]:
         raise UserError(f"{folder} holds a sweep with another {changed[0]}; choose another --out")
     return found
 
@@ -281,7 +287,7 @@ def _figure(config: Config, asked: str | None) -> tuple[str, str]:
 
 def _trained(
     found: Sweep,
-    settings: dict[str, Any],
+    trial: Trial,
     registry: Registry,
     plugin: str,
     sets: Sequence[str],
@@ -289,11 +295,9 @@ def _trained(
     asked: Mapping[str, Any],
 ) -> Trial:
     """Train a trial, from its last checkpoint if there is one, and return how it ended."""
-    before = {trial.run for trial in found.trials}
-    trial = Trial(settings)
     try:
-        run = _left(found.path, before, settings)
-        if run is None:
+        run = _run_of(found.path, trial)
+        if run is None or not (run.checkpoints / "last").is_file():
             run = train(plugin, sets=sets, out=found.path, quiet=quiet, **asked)
         elif int(checkpoint.latest(run.checkpoints).name.removeprefix("step-")) < run.document()["steps"]:
             run = train(resume=run, data=asked.get("data"), quiet=quiet)
@@ -306,21 +310,15 @@ def _trained(
         sentence_ = f"stopped in trial {len(found.trials)}; the same command goes on in {found.path}"
         raise Interrupted(sentence_, error.exit_code - 128) from None
     except Exception as error:  # whatever a plugin raises with these settings
-        failed = _left(found.path, before, settings, complete=False)
+        failed = _run_of(found.path, trial)
         log.warning("trial %s has failed: %s", len(found.trials), sentence(error))
         return replace(trial, run=failed.path.name if failed else "", status="failed", error=sentence(error)[:500])
 
 
-def _left(folder: Path, claimed: Collection[str], settings: Mapping[str, Any], complete: bool = True) -> Run | None:
-    """Return the newest run with these settings that no trial has, with a checkpoint if it is to be ``complete``."""
-    for path in sorted(folder.glob("[0-9]*-*/config.toml"), reverse=True):
-        run = Run(path.parent)
-        if path.parent.name not in claimed and (not complete or (run.checkpoints / "last").is_file()):
-            with suppress(UserError):
-                there = flat(run.document())
-                if all(there.get(name) == value for name, value in settings.items()):
-                    return run
-    return None
+def _run_of(folder: Path, trial: Trial) -> Run | None:
+    """Return the run that has the number of a trial that has begun."""
+    path = next(folder.glob(f"{trial.run}-*/config.toml"), None) if trial.run else None
+    return None if path is None else Run(path.parent)
 
 
 def _plain(base: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,10 +31,14 @@ TINY = {
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of the test, and draw nothing, which would take most of the time."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ganzoo.images.grids.save_grid", lambda path, *_, **__: Path(path).touch())
-    monkeypatch.setattr("ganzoo.images.plots.save_curves", lambda path, *_: Path(path).touch())
-    monkeypatch.setattr("ganzoo.images.animation.save_progress", lambda path, *_: Path(path).touch())
-    monkeypatch.setattr("ganzoo.training.sample_logger.save_reals", lambda path, *_: Path(path).touch())
+
+    def touch(path: Path, *_: object, **__: object) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    for name in ("images.grids.save_grid", "images.plots.save_curves", "images.animation.save_progress"):
+        monkeypatch.setattr(f"ganzoo.{name}", touch)
+    monkeypatch.setattr("ganzoo.training.sample_logger.save_reals", touch)
 
 
 @pytest.fixture
