@@ -103,8 +103,8 @@ class Sweep:
 
     def save(self) -> None:
         """Write sweep.json; raises :class:`UserError` if it cannot be written."""
-        document = {"metric": self.metric, "better": self.better, "asked": self.asked}
-        document["trials"] = [asdict(trial) for trial in self.trials]
+        trials = [asdict(trial) for trial in self.trials]
+        document = {"metric": self.metric, "better": self.better, "asked": self.asked, "trials": trials}
         write_atomic(self.path / FILE, json.dumps(document, indent=2) + "\n")
 
     def rows(self) -> list[list[str]]:
@@ -128,7 +128,8 @@ class Sweep:
             return
         made, axes = figure(4.2 * len(names), 3.6, columns=len(names))
         for panel, name in zip([axes] if len(names) == 1 else axes, names, strict=True):
-            values, heights = [trial.settings.get(name) for trial in known], [trial.value for trial in known]
+            values: list[Any] = [trial.settings.get(name) for trial in known]
+            heights = [trial.value for trial in known]
             if all(type(value) in (int, float) for value in values):
                 panel.plot(values, heights, "o")
                 if min(values) > 0 and max(values) >= 20 * min(values):

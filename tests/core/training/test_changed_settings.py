@@ -180,7 +180,7 @@ def test_rates_fall_on_a_plateau(rates: dict, monkeypatch: pytest.MonkeyPatch) -
     assert rates[12] == [0.00001, 0.00001], "after 6 and 7, since 2 is better than 3"
     trained(steps=16, resume="1")
     assert rates[15] == [0.00001, 0.00001]
-    assert [event["kind"] for event in run.events()] == ["rate", "rate", "setting"]
+    assert [event["kind"] for event in run.events()] == ["rate", "rate", "setting", "rate"], "and the count went on"
     with pytest.raises(UserError, match="lr_plateau counts evaluations"):
         trained("lr_plateau=2")
 
