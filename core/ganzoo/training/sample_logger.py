@@ -42,7 +42,7 @@ class SampleLogger:
         self.claims = provenance(about, loop.settings.seed)
         for metric in metrics.values():
             metric.check(self.signature)
-        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step], self._warn)
+        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step], self._note)
         self.drawable = self.signature.drawn
         self.drawn: set[Path] = set()
         self.real: NDArray[Any] | None = None
@@ -73,7 +73,8 @@ class SampleLogger:
         if figures:
             for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
                 if sentence not in self.warned:
-                    self._warn(sentence)
+                    log.warning("%s", sentence)
+                    self._note(sentence)
                     self.warned.add(sentence)
         return figures
 
@@ -129,8 +130,7 @@ class SampleLogger:
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
 
-    def _warn(self, sentence: str) -> None:
-        log.warning("step %s: %s", f"{self.loop.step:,}", sentence)
+    def _note(self, sentence: str) -> None:
         self.run.note(self.loop.step, "warning", sentence)
 
     def _notify(self, path: Path) -> None:

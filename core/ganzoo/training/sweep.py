@@ -301,7 +301,8 @@ def _trained(
         if run is None or not (run.checkpoints / "last").is_file():
             run = train(plugin, sets=sets, out=found.path, quiet=quiet, **asked)
         elif int(checkpoint.latest(run.checkpoints).name.removeprefix("step-")) < run.document()["steps"]:
-            run = train(resume=run, data=asked.get("data"), quiet=quiet)
+            data = asked.get("data")  # given again where it is an object, which no run holds
+            run = train(resume=run, data=None if isinstance(data, str | PathLike) else data, quiet=quiet)
         config = run.config(registry)
         classes: Any = {key: choice.entry.spec.load() for key, choice in config.metrics.items()}
         best = Best(run, config.train, classes, sys.maxsize)

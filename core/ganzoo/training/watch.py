@@ -56,9 +56,9 @@ class Watch:
         loop: Loop,
         signature: Signature,
         rows: Sequence[Mapping[str, float]],
-        warn: Callable[[str], None] = log.warning,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._loop, self._signature, self._warn = loop, signature, warn
+        self._loop, self._signature, self._note = loop, signature, note
         self._real: Batch | None = None
         self._blind = False
         self._before: Mapping[str, float] = {}
@@ -85,7 +85,9 @@ class Watch:
         for failure in self._failures(self._loop.step, figures):
             if failure not in self._said:
                 self._said.add(failure)
-                self._warn(_ADVICE[failure].format(**found))
+                sentence = _ADVICE[failure].format(**found)
+                log.warning("step %s: %s", f"{self._loop.step:,}", sentence)
+                self._note(sentence)
         return figures
 
     def _failures(self, step: int, figures: Mapping[str, float]) -> list[str]:

@@ -110,7 +110,7 @@ def test_columns_are_named_and_frames_have_their_step(tmp_path: Path) -> None:
     assert (named[20:] == pixels).all()
     strip = named[:20].min(axis=(0, 2))
     assert strip[30:70].min() < 128, "in the middle of its column"
-    assert strip[:30].min() == strip[196:].min() == 255, "and not beyond it"
+    assert strip[:30].min() == strip[199] == 255, "and not beyond it"
     samples = np.zeros((4, 1, 6, 6), np.float32)
     for name in ("with.png", "without.png"):
         names = ["0", "1"] if name == "with.png" else []

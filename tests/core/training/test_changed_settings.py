@@ -188,7 +188,8 @@ def test_rates_fall_on_a_plateau(rates: dict, monkeypatch: pytest.MonkeyPatch) -
 def test_schedules_count_images(rates: dict) -> None:
     trained("lr_unit=images", "lr_schedule.name=step", "lr_schedule.every=16", "lr_schedule.gamma=0.1", steps=5)
     assert [rates[step][0] for step in range(5)] == [0.001, 0.001, 0.0001, 0.0001, 0.00001]
-    config = load_config(load_registry(), "gan_fc", file=TINY, sets=["lr_unit=images", "lr_warmup=32", "accumulate=2"])
+    sets = ["data.name=gaussians", "lr_unit=images", "lr_warmup=32", "accumulate=2"]
+    config = load_config(load_registry(), "gan_fc", file=TINY, sets=sets)
     dataset = config.build_dataset()
     loop = Loop(config.build_trainer(dataset.spec), dataset, config.train)
     assert [loop.rate_factor(step) for step in range(3)] == [0.5, 1, 1]

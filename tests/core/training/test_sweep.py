@@ -74,7 +74,7 @@ def test_a_grid_has_a_run_for_each_combination_and_is_not_run_twice(counted: lis
         ]
         assert trial.value == (max if found.better == "higher" else min)(best)
     assert (found.path / "sweep.png").stat().st_size > 1000
-    rows = [*csv.DictReader((found.path / "sweep.csv").open())]
+    rows = [*csv.DictReader((found.path / "sweep.csv").read_text().splitlines())]
     assert float(rows[0][found.metric]) == pytest.approx(found.best.value)
     assert len(counted) == 4
     assert swept(RATES, "model.latent_dim=3,4").trials == found.trials
