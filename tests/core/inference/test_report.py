@@ -63,6 +63,11 @@ def made(root: Path, name: str, rate: float, evil: bool = False) -> Run:
     return run
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    with Pillow.open(path) as image:
+        return image.size
+
+
 def test_a_page_holds_everything_and_asks_nobody(tmp_path: Path) -> None:
     runs = [made(tmp_path, "0001-a", 0.001), made(tmp_path, "0002-b", 0.002)]
     out = ganzoo.report(runs, tmp_path / "both.html")
@@ -115,7 +120,7 @@ def test_columns_are_named_and_frames_have_their_step(tmp_path: Path) -> None:
     for name in ("with.png", "without.png"):
         names = ["0", "1"] if name == "with.png" else []
         ganzoo.save_grid(tmp_path / name, samples, Image(1, 6, 6), columns=2, names=names)
-    sizes = [Pillow.open(tmp_path / name).size for name in ("with.png", "without.png")]
+    sizes = [size_of(tmp_path / name) for name in ("with.png", "without.png")]
     assert sizes[0][1] == sizes[1][1] + 20
     grids = [tmp_path / "000000.png", tmp_path / "001500.png"]
     for grid in grids:
