@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr")):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_runtest_setup() -> None:
+    """Let torch collect the operators of ONNX and its own once in a process: of a small export that is over half."""
+    exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if exporter is not None and not hasattr(exporter.ONNXRegistry.from_torchlib, "cache_info"):
+        exporter.ONNXRegistry.from_torchlib = staticmethod(cache(exporter.ONNXRegistry.from_torchlib))
+    utils = sys.modules.get("torch._export.utils")
+    if utils is not None and not hasattr(utils._materialize_cpp_cia_ops, "cache_info"):
+        utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
 
 
 TINY = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ganzoo import Column, Dataset, Image, Sequence, Table, Tokens, load_registry
 from ganzoo.fields import Field
 from ganzoo.testing.samples import random_data
@@ -38,6 +40,22 @@ _SMALL: dict[str, Any] = {
 
 TEXT = ("scratchgan", "seqgan", "text_mle")
 """The models of tokens."""
+
+REPRESENTATIVE = (
+    *("gan_fc", "wgan_gp_fc", "dcgan", "wgan_gp_conv", "cgan", "acgan", "infogan"),
+    *("aae", "bigan", "inpaint", "wgan_gp_seq", "ctgan", "text_mle"),
+)
+"""The cheapest models of each family and each kind of data."""
+
+
+def each_model(*left_out: str) -> list[Any]:
+    """Return every bundled model to parametrize a test with; all but the representative ones are for ``-m slow``."""
+    names = [entry.spec.key for entry in load_registry().specs("model") if entry.distribution == "torch-ganzoo"]
+    return [
+        pytest.param(name, marks=() if name in REPRESENTATIVE else pytest.mark.slow)
+        for name in names
+        if name not in left_out
+    ]
 
 
 def settings_of(model: str) -> set[str]:

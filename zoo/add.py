@@ -16,8 +16,8 @@ from typing import Any
 from safetensors.torch import save_file
 
 import ganzoo
-from ganzoo import Discriminator, Run, load_registry
-from ganzoo.images.grids import grid_columns, grid_size, save_grid
+from ganzoo import Discriminator, Run, Tokens, load_registry
+from ganzoo.inference.saving import save_samples
 from ganzoo.inference.zoo import WEIGHTS
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
@@ -59,10 +59,12 @@ def main() -> None:
         shutil.copy(run.grids()[-1], home / "samples.png")
         use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
     else:
-        n = grid_size(signature)
-        samples = ganzoo.load(home / f"{main}.onnx", registry=registry).sample(n, seed=0)
-        save_grid(home / "samples.png", samples, signature.output, columns=grid_columns(signature))
-        use = [f"    ganzoo sample zoo:{options.key} -n {n} --out samples.png"]
+        trained = ganzoo.load(home / f"{main}.onnx", registry=registry)
+        n, picture = save_samples(trained, home / "samples.png")
+        use = [f"    ganzoo sample zoo:{options.key} -n {n} --out {picture.name}"]
+        if isinstance(signature.output, Tokens):
+            save_samples(trained, home / "samples.txt", 16)
+            use.append(f"    ganzoo interpolate zoo:{options.key} --keys 0,1")
         if "encoder" in networks:
             use.append(f"    ganzoo encode zoo:{options.key} IN --grid round-trip.png")
     shutil.copy(run.path / "config.toml", home / "config.toml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,16 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.fixture(scope="module")
+def trained_points(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs")
+    return ganzoo.train("gan_fc", data="gaussians", steps=4, config=TINY, quiet=True, out=out).path
+
+
 @pytest.fixture
-def points() -> Run:
-    return ganzoo.train("gan_fc", data="gaussians", steps=4, config=TINY, quiet=True)
+def points(trained_points: Path, silent: None) -> Run:
+    """A run in the folder of the test, which may change it."""
+    return Run.open(shutil.copytree(trained_points, Path("runs") / trained_points.name))
 
 
 def test_a_run_is_trained_resumed_and_the_same_as_the_commands(points: Run, cli, tmp_path: Path) -> None:

@@ -28,7 +28,11 @@ def execute(name: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_kernel
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(path, marks=() if path.stem == "conditions-and-editing" else pytest.mark.slow) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_notebooks_run(notebook: Path) -> None:
     done = execute(notebook.stem)
     assert done.returncode == 0, done.stderr

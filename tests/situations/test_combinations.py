@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from small import made, pixels, settings_of, small
+from small import each_model, made, pixels, settings_of, small
 from small import suited as small_data
 from torch import Tensor
 
@@ -66,12 +66,12 @@ def suited(model: str) -> str:
     return names.get(model, model if model in DATA else "grey")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", each_model())
 def test_every_model_trains_in_mixed_precision(model: str) -> None:
     assert attempt(model, suited(model), "precision=bf16", "batch_size=8") == ""
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", each_model())
 def test_the_gradients_of_mixed_precision_are_those_of_full_precision(model: str) -> None:
     config, dataset = load_config(REGISTRY, model, sets=[*small(model), *SHORT]), DATA[suited(model)]
     found: list[dict[tuple[str, str], Tensor]] = []

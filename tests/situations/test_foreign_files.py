@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import TINY, Command
 
-CI, MANY = 500, 50_000
+CI, MANY = 300, 50_000
 
 
 @pytest.fixture(scope="module")

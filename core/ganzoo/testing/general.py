@@ -32,9 +32,9 @@ sys.path[:] = json.loads(sys.argv[1])
 from ganzoo.plugin.discovery import discover
 from ganzoo.plugin.registry import DISABLE, load_registry
 found = [f"{each.name}/{name}" for each in discover(sys.path) for name, _ in each.plugins or ()]
-os.environ[DISABLE] = ",".join(name for name in found if name not in sys.argv[3:])
+os.environ[DISABLE] = ",".join(name for name in found if name not in sys.argv[2:])
 names = [entry.name for entry in load_registry().specs()]
-print(json.dumps({"found": sys.argv[2] in names, "torch": "torch" in sys.modules}))
+print(json.dumps({"names": names, "torch": "torch" in sys.modules}))
 """
 
 _HELP = """
@@ -76,14 +76,14 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
 def discovery(registry: Registry, entry: Entry) -> None:
     """In a fresh process, with every other plugin disabled, the plugin is found and torch is not imported."""
     own = [p.full_name for p in registry.plugins if p.distribution == entry.distribution and entry.spec in p.specs]
-    found = _fresh(_DISCOVER, entry.name, *own)
-    if not found["found"]:
+    found = fresh(_DISCOVER, *own)
+    if entry.name not in found["names"]:
         raise Fault(f"a fresh process does not find {entry.name}")
     if found["torch"]:
         raise Fault("listing the plugin imports torch; a plugin module names its classes by string and imports none")
 
 
-def _fresh(code: str, *arguments: str) -> Any:
+def fresh(code: str, *arguments: str) -> Any:
     """Run code in a fresh process with this one's path, and return the JSON of the last line that it prints."""
     command = [sys.executable, "-c", code, json.dumps(sys.path), *arguments]
     environment = {**os.environ, STRICT: "0"}
@@ -154,7 +154,7 @@ def documented(entry: Entry) -> None:
 
 def helps(entry: Entry) -> None:
     """In a fresh process, typer understands the command's annotations; to show its help imports no torch."""
-    if _fresh(_HELP, entry.name)["torch"]:
+    if fresh(_HELP, entry.name)["torch"]:
         raise Fault("its help imports torch; a command imports what is heavy inside of its function")
 
 

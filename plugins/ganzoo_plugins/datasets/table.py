@@ -23,6 +23,7 @@ _FEW = 10  # different whole numbers up to which a column is one of categories
 _LEAST, _COLUMNS = 10, 1000
 _NUMBERS = 2**28  # of all encoded rows: a gigabyte
 _FITTED = 10_000  # values that a mixture is fitted to
+_ROWS_OF_A_MODE = 100  # a mode of fewer is a guess, and each is one more number in every row
 _DIGITS = 10  # decimals up to which numbers are rounded like the data's
 
 
@@ -31,7 +32,12 @@ class RowsConfig(DatasetConfig):
 
     held_out: float = Field(0.2, ge=0, lt=1, description="share of the rows that is kept from training, for metrics")
     split_seed: int = Field(0, ge=0, lt=2**32, description="which rows these are")
-    modes: int = Field(10, ge=1, le=100, description="Gaussians, at most, that a column of numbers is normalized by")
+    modes: int = Field(
+        10,
+        ge=1,
+        le=100,
+        description="Gaussians, at most, that a column of numbers is normalized by; of few rows, one for each hundred",
+    )
     max_categories: int = Field(100, ge=2, le=10_000, description="different texts, at most, of a column of categories")
 
 
@@ -193,7 +199,8 @@ def _learned(
             raise UserError(f"the column {name!r} has one number alone; take it as a category, or {drop}")
         seen = numbers[training][present[training]]
         low, high = float(numbers[present].min()), float(numbers[present].max())
-        modes = mixture(seen, config.modes) if len(np.unique(seen)) > 1 else ((1.0, low, high - low),)
+        most = min(config.modes, max(1, len(seen) // _ROWS_OF_A_MODE))
+        modes = mixture(seen, most) if len(np.unique(seen)) > 1 else ((1.0, low, high - low),)
         return Column(name, (low, high), (), modes, _decimals(texts), not present.all()), numbers
     if len(different) > config.max_categories:
         odd = (

@@ -122,6 +122,13 @@ def ganzoo_specs() -> Iterable[Spec]:
         ),
         Spec(
             "metric",
+            "frechet_text",
+            "Fréchet distance of texts in the states of a language model that is trained on the data",
+            f"{_HERE}.text_distance:FrechetText",
+            "On Accurate Evaluation of GANs for Language Generation, arXiv:1806.04936",
+        ),
+        Spec(
+            "metric",
             "translation",
             "distance of translations from their true counterparts, and how often the own one is the nearest",
             f"{_HERE}.translation:Translation",

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganzoo import Dataset, Metric, MetricConfig, Tokens, UserError
 from ganzoo_plugins.metrics.evaluator import gather
 
-__all__ = ["Bleu", "Copies", "GrammarScore", "HasGrammar", "HasOracle", "OracleNLL"]
+__all__ = ["Bleu", "Copies", "GrammarScore", "HasGrammar", "HasOracle", "OracleNLL", "TokenMetric"]
 
 
 def require_tokens(dataset: Dataset) -> Tokens:
@@ -23,7 +23,7 @@ def require_tokens(dataset: Dataset) -> Tokens:
     return field
 
 
-class _Sentences(Metric):
+class TokenMetric(Metric):
     """A metric of tokens, int64 [N, L], whose reference is what as many held-out samples of the data get."""
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
@@ -68,7 +68,7 @@ class HasGrammar(Protocol):
     grammar: _Grammar
 
 
-class GrammarScore(_Sentences):
+class GrammarScore(TokenMetric):
     """What a grammar says of samples, for data sets that are drawn from one.
 
     ``accepted`` is the share of samples that are sentences; ``unique`` the share of different ones among all samples,
@@ -109,7 +109,7 @@ class HasOracle(Protocol):
     oracle: _Oracle
 
 
-class OracleNLL(_Sentences):
+class OracleNLL(TokenMetric):
     """NLL-oracle of SeqGAN (arXiv:1609.05473): -log p of samples by the model that has drawn the data, in nats a token.
 
     It is the mean over samples and tokens, and says nothing about variety: a generator that repeats the oracle's one
@@ -130,7 +130,7 @@ class OracleNLL(_Sentences):
         return {"nll": float(self.oracle.nll(tokens).double().mean()), "unique": unique}
 
 
-class Bleu(_Sentences):
+class Bleu(TokenMetric):
     """BLEU against test data, and Self-BLEU of samples among each other, by sacrebleu (Texygen, arXiv:1802.01886).
 
     ``bleu_2`` .. ``bleu_5`` are means over samples, in 0..1: how many of a sample's n-grams of tokens stand in any
@@ -234,7 +234,7 @@ def _mean_bleu(
     return {n: value / len(sentences) for n, value in total.items()}
 
 
-class Copies(_Sentences):
+class Copies(TokenMetric):
     """Whether samples of tokens are copies of training data.
 
     ``copies`` is the share of samples that are in the training data as they are; ``longest`` the mean over samples of

@@ -90,15 +90,22 @@ class LanguageModel(Generator):
             noise = torch.rand(n, self.length, device=self.head.weight.device)
             return stepper.run(lambda logits, at: inverse_cdf(logits, noise[:, at]), begun)[0]
 
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Return what the LSTM holds at every position of samples, int64 [N, L], of what is before it: [N, L, H]."""
+        return self._read(tokens, _Stepper(self, torch.float32))
+
     def logits(self, tokens: Tensor) -> Tensor:
         """Return the logits of every position of samples, int64 [N, L], given what is before: [N, L, V]."""
+        stepper = _Stepper(self, torch.float32)
+        return linear(self._read(tokens, stepper), *stepper.head).float()
+
+    def _read(self, tokens: Tensor, stepper: "_Stepper") -> Tensor:
         start = tokens.new_full((len(tokens), 1), self.vocabulary)
         before = torch.cat([start, tokens[:, :-1]], 1)
-        stepper, hidden = _Stepper(self, torch.float32), []
-        states = stepper.start()
+        hidden, states = [], stepper.start()
         for gates in embedding(before, stepper.table).unbind(1):
             hidden.append(stepper.advance(gates, states))
-        return linear(torch.stack(hidden, 1), *stepper.head).float()
+        return torch.stack(hidden, 1)
 
     def log_likelihood(self, tokens: Tensor) -> Tensor:
         """Return the logarithm of each token's probability given those before it, [N, L], for samples, int64 [N, L].

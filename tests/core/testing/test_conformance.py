@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import ROOT
 from sites import Site, importable
-from small import small
+from small import REPRESENTATIVE, small
 from torch import Tensor, nn
 from toys import HonestModel, Painter, Toys
 
 from ganzoo import Loss, UserError, load_registry
 from ganzoo.plugin.registry import BUNDLED, Registry
 from ganzoo.testing import Result, check, general, run_checks
+from ganzoo.testing.general import fresh
 from ganzoo.testing.results import Check, run
 from ganzoo.testing.runner import checks_of
 
@@ -26,13 +30,6 @@ CHECKED = (
     *("field", "format", "sink", "command"),
 )
 ONLINE = ("wandb", "mlflow")  # tests/plugins/trackers checks them offline
-SLOW = (
-    *("cyclegan", "dualgan", "discogan", "pix2pix", "inpaint_z", "encoder_regression"),
-    *("cgan_projection", "sagan", "biggan", "lightweight_gan", "progan", "stylegan2", "seqgan", "scratchgan"),
-    *("r3gan", "sngan"),
-)
-"""Ten seconds to a minute each: with all of them, the tests of a change would take too long."""
-
 SHIPPED = [
     f"{entry.spec.kind}:{entry.name}"
     for entry in load_registry().specs()
@@ -40,10 +37,21 @@ SHIPPED = [
 ]
 
 
+def slow(name: str) -> bool:
+    """A model's checks take five seconds to a minute: with all of them, the tests of a change would take too long."""
+    return name.startswith("model:") and name.rpartition("/")[2] not in REPRESENTATIVE
+
+
+@cache
+def found(path: tuple[str, ...], code: str, *arguments: str) -> Any:
+    """Start one process for all that a plugin module offers."""
+    return fresh(code, *arguments)
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name.rpartition("/")[2] in SLOW else name
+        pytest.param(name, marks=pytest.mark.slow) if slow(name) else name
         for name in SHIPPED
         if name.partition(":")[0] in CHECKED
     ],
@@ -52,6 +60,7 @@ def test_everything_bundled_conforms(name: str, monkeypatch: pytest.MonkeyPatch)
     # Toys that other tests have installed for this process may import torch in every process that finds them.
     others = {each.dist.name for each in entry_points(group="ganzoo.plugins") if each.dist is not None} - {BUNDLED}
     monkeypatch.setenv("GANZOO_DISABLE_PLUGINS", ",".join(others))
+    monkeypatch.setattr(general, "fresh", partial(found, (*sys.path,)))
     kind, _, entry = name.partition(":")
     # Most of what a model's checks cost grows with its networks, and what they find does not.
     few = ("vocabulary=50", "size=64") if name.endswith("/oracle") else ()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import made, pixels, small
+from small import each_model, made, pixels, small
 from small import suited as small_data
 from torch import nn
 
@@ -29,9 +29,7 @@ from ganzoo.training.snapshot import Snapshot
 from ganzoo.training.tape import Tape, Uncapturable
 
 REGISTRY = load_registry()
-MODELS = [entry.spec.key for entry in REGISTRY.specs("model") if entry.distribution == "torch-ganzoo"]
 CPU = torch.device("cpu")
-LONG = ("stylegan2", "sagan", "biggan", "lightweight_gan")
 SHORT = ("batch_size=4", "steps=100", "seed=0", "device=cpu", "lr_warmup=3")
 
 
@@ -411,10 +409,7 @@ def test_batches_of_another_size_run_eagerly():
 
 
 # The tape that stands in for CUDA graphs on a CPU does not repeat torch's own operator for LSTMs; rcgan runs eagerly.
-@pytest.mark.parametrize(
-    "model",
-    [pytest.param(model, marks=pytest.mark.slow) if model in LONG else model for model in MODELS if model != "rcgan"],
-)
+@pytest.mark.parametrize("model", each_model("rcgan"))
 def test_every_bundled_model_is_captured_and_trains_the_same(model):
     steps = max([6, *(phase.every + 2 for phase in training(model).phases)])
     captured, eager = (advanced(training(model, graphs=kind), steps) for kind in (Tapes, None))
@@ -543,7 +538,7 @@ def exact():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", each_model())
 def test_every_bundled_model_is_captured_as_cuda_graphs(model, exact):
     sets, device = ("precision=fp32", "deterministic=true"), torch.device("cuda")
     # With Failing and not with capture=false, which has its learning rates in Python, in double precision.

@@ -26,11 +26,11 @@ from safetensors.torch import load_file
 from ganzoo import load_registry
 
 GANZOO = (sys.executable, "-m", "ganzoo")
-STEPS = 120
+STEPS = 60
 SETTINGS = {
     "steps": STEPS,
     "log_every": 5,
-    "sample_every": 30,
+    "sample_every": 15,
     "checkpoint_every": 10,
     "batch_size": 16,
     "threads": 1,
@@ -147,9 +147,9 @@ def test_the_run_folder(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
         "reals.png",
     }
     assert sorted(path.name for path in (run / "samples").iterdir()) == [
-        f"{step:06d}.png" for step in (0, 30, 60, 90, 120)
+        f"{step:06d}.png" for step in (0, 15, 30, 45, 60)
     ]
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last", "step-000110", "step-000120"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last", "step-000050", "step-000060"}
     assert list((run / "tb").glob("events.*"))
     with Image.open(run / "progress.gif") as film:
         assert film.n_frames == 5
@@ -178,9 +178,9 @@ def test_the_model_card(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
         "images, 8 x 8, grey",
         "folder, 40 samples",
         "Loss: wgan_gp, gradient_penalty",
-        "120 of 120 steps, batches of 16, seed 0",
+        "60 of 60 steps, batches of 16, seed 0",
         "| generator/loss |",
-        "(samples/000120.png)",
+        "(samples/000060.png)",
         "ganzoo sample 0001-wgan_gp_conv-folder",
         "ganzoo export 0001-wgan_gp_conv-folder --format onnx",
         "## License and data",
@@ -289,14 +289,14 @@ def test_killed_twice_at_random_moments_it_ends_the_same(
     out = tmp_path / "killed"
     run = out / whole[0].name
     process = start(home, *TRAIN, "--out", str(out))
-    for step in (15, 40):
+    for step in (15, 35):
         wait_for(process, run / "metrics.jsonl", step)
         time.sleep(moments.uniform(0, 0.05))  # within a step, a picture, a checkpoint ...
         process.kill()
         assert process.wait() == -signal.SIGKILL
         process.communicate()
         assert cli("sample", run, "-n", "1", "--out", tmp_path / "a.png").code == 0
-        if step < 40:
+        if step < 35:
             process = start(home, "train", "--resume", str(run))
     finish(home, run, cli, monkeypatch)
     assert_same_end(run, whole[0])
@@ -363,14 +363,14 @@ def test_a_crash_while_a_checkpoint_is_written(
     run = Path(shutil.copytree(whole[0], tmp_path / "crashed"))
     checkpoints = run / "checkpoints"
     # Before the rename: half a checkpoint under another name; after it: a checkpoint that `last` does not name yet.
-    shutil.copytree(checkpoints / "step-000120", checkpoints / ".step-000120.tmp")
-    (checkpoints / ".step-000120.tmp" / "state.pt").write_bytes(b"half")
-    (checkpoints / "last").write_text("step-000110\n")
-    (checkpoints / "step-000120" / "state.pt").write_bytes(b"half")
+    shutil.copytree(checkpoints / "step-000060", checkpoints / ".step-000060.tmp")
+    (checkpoints / ".step-000060.tmp" / "state.pt").write_bytes(b"half")
+    (checkpoints / "last").write_text("step-000050\n")
+    (checkpoints / "step-000060" / "state.pt").write_bytes(b"half")
     (checkpoints / ".last.abc").write_text("step-0001")
     finish(home, run, cli, monkeypatch)
     assert_same_end(run, whole[0])
-    assert not (checkpoints / ".step-000120.tmp").exists()
+    assert not (checkpoints / ".step-000060.tmp").exists()
 
 
 def test_killed_before_the_first_checkpoint(cli: Command, trained: dict[str, Path]) -> None:

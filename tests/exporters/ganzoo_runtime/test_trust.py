@@ -83,8 +83,8 @@ def changed(folder: Path, how: Callable[[bytes, int], bytes], seeds: range) -> d
 
 @pytest.mark.parametrize("how", [hostile.mutated, hostile.twisted])
 def test_changed_files(how: Callable[[bytes, int], bytes], tmp_path: Path) -> None:
-    said = changed(tmp_path, how, range(120))
-    assert sum(sentence != "drawn" for sentence in said.values()) > 40  # the changes do change something
+    said = changed(tmp_path, how, range(66))
+    assert sum(sentence != "drawn" for sentence in said.values()) > 20  # the changes do change something
 
 
 @pytest.mark.slow

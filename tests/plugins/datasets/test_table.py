@@ -138,3 +138,12 @@ def test_a_mixture_finds_the_modes_that_there_are() -> None:
     assert share == pytest.approx(0.7, abs=0.02)
     assert all(width > 0 for _, _, width in modes)
     assert mixture(np.array([1.0, 2.0] * 10), 10)
+
+
+def test_few_rows_have_few_modes(tmp_path: Path) -> None:
+    def modes(rows: int) -> int:
+        values = np.random.Generator(np.random.Philox(1)).normal([[-50], [0], [50]], 1, (3, rows // 3)).ravel()
+        text = "\n".join(["a", *(f"{value:.3f}" for value in values), ""])
+        return len(table(tmp_path, text, held_out=0).spec.sample.columns[0].modes)
+
+    assert (modes(180), modes(240), modes(600)) == (1, 2, 3)

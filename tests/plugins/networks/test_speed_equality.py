@@ -36,12 +36,12 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "settings", "steps"),
     [
-        ("fc", {"batch_size": 32, "n_critic": 2, "data": "digits"}, 50),
-        ("fc_default", {"batch_size": 32, "n_critic": 2, "data": "digits"}, 50),
-        ("conv", {"batch_size": 8, "n_critic": 2, "data": "digits"}, 15),
-        ("dcgan28", {"batch_size": 8, "n_critic": 2}, 9),
+        ("fc", {"batch_size": 32, "n_critic": 2, "data": "digits"}, 20),
+        ("fc_default", {"batch_size": 32, "n_critic": 2, "data": "digits"}, 20),
+        ("conv", {"batch_size": 8, "n_critic": 2, "data": "digits"}, 5),
+        ("dcgan28", {"batch_size": 8, "n_critic": 2}, 4),
         pytest.param("dcgan64", {"batch_size": 4, "sets": ["model.width=16"]}, 5, marks=pytest.mark.slow),
-        ("cyclegan", {"batch_size": 2, "sets": ["model.pool=3"]}, 6),
+        ("cyclegan", {"batch_size": 2, "sets": ["model.pool=3"]}, 4),
         ("cyclegan", {"batch_size": 2, "sets": ["model.repaint=false", "model.identity_weight=0"]}, 2),
     ],
 )
