@@ -63,6 +63,10 @@ class Loop:
         self.ema: dict[str, nn.Module] = {}
         self.logs: dict[str, list[Tensor]] = {}
         self._schedule: Schedule = settings.lr_schedule.make()
+        self.lr_scale = 1.0
+        """What all learning rates are multiplied by beside the schedule."""
+        self.kept: Path | None = None
+        """The checkpoint that was last restored or saved."""
         self._clock = torch.zeros(())  # the step, for losses that ask for it
         self._follow()
         self.captures: Captures | None = None
@@ -253,11 +257,13 @@ class Loop:
     def rate_factor(self, step: int) -> float:
         """Return what the learning rates are multiplied by in a step; raises UserError if the schedule fails."""
         # Warm-up limits the schedule instead of multiplying it: it never raises the rate above the schedule.
-        warm_up = (step + 1) / max(self.settings.lr_warmup, 1)
-        return min(self._schedule.factor(step, self.settings.steps), warm_up)
+        settings = self.settings
+        each = settings.batch_size * settings.accumulate if settings.lr_unit == "images" else 1
+        warm_up = (step + 1) * each / max(settings.lr_warmup, 1)
+        return min(self._schedule.factor(step * each, settings.steps * each), warm_up)
 
     def _set_learning_rates(self) -> None:
-        factor = self.rate_factor(self.step)
+        factor = self.rate_factor(self.step) * self.lr_scale
         if factor == self._factor:
             return
         self._factor = factor
@@ -292,8 +298,9 @@ class Loop:
         """
         agree(self.engine, self.trainer, self.ema)
         self.settle()
+        self.kept = path = Path(folder) / f"step-{self.step:06d}"
         if not self.engine.writes:
-            return Path(folder) / f"step-{self.step:06d}"
+            return path
         state = state_of(self.trainer) | {"position": self.stream.position, "batch_size": self.settings.batch_size}
         keep = self.settings.keep_checkpoints
         return checkpoint.save(Path(folder), self.step, self.trainer.networks, self.ema, state, keep, stale, best)
@@ -310,7 +317,11 @@ class Loop:
             checkpoint.load_networks(path, self.trainer.networks)
             checkpoint.load_networks(path, self.ema, "ema")
             for name, optimizer in self.trainer.optimizers.items():
+                # Rates are those of the settings, which may have changed since; moments stay.
+                rates = [group["initial_lr"] for group in optimizer.param_groups]
                 optimizer.load_state_dict(state["optimizers"][name])
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["initial_lr"] = rate
             if self.captures is not None:
                 self._begin_captures(self.captures)
             self._factor = None
@@ -322,7 +333,7 @@ class Loop:
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
         # Batches of another size are counted on from the sample after the last one that was used.
-        self.step = step
+        self.step, self.kept = step, path
         self.stream.position = -(-state["position"] * state["batch_size"] // self.settings.batch_size)
 
     def nonfinite(self) -> str:
