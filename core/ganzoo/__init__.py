@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ganzoo.inference.importing import Imported, import_weights
     from ganzoo.inference.model import TrainedModel
     from ganzoo.inference.opening import load
+    from ganzoo.inference.report import report
     from ganzoo.inference.sampling import draw_inputs
     from ganzoo.inference.tiling import Translator
     from ganzoo.inference.translation import translate
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from ganzoo.sharing.exchange import pull, push
     from ganzoo.training.fit import fit
     from ganzoo.training.loop import Loop
+    from ganzoo.training.sweep import Sweep, Trial, sweep
     from ganzoo.training.train import train
 
 __version__ = "0.1.0"
@@ -129,6 +131,7 @@ _HOME = {
     "inference.importing": ("Imported", "import_weights"),
     "inference.model": ("TrainedModel",),
     "inference.opening": ("load",),
+    "inference.report": ("report",),
     "inference.sampling": ("draw_inputs",),
     "inference.tiling": ("Translator",),
     "inference.translation": ("translate",),
@@ -137,6 +140,7 @@ _HOME = {
     "sharing.exchange": ("pull", "push"),
     "training.fit": ("fit",),
     "training.loop": ("Loop",),
+    "training.sweep": ("Sweep", "Trial", "sweep"),
     "training.train": ("train",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -159,8 +163,9 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
-    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "pull", "push", "train",
-    "translate",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "pull", "push", "report",
+    "train", "translate",
+    "Sweep", "Trial", "sweep",
     "full_precision", "normalize_spectrum", "own_rows", "whole_batch", "widened",
     "Registry", "load_registry",
     "Run",

@@ -7,7 +7,8 @@ written comes to its place when all of it is complete, and in place of what had 
 it. Samples keep their number and the labels, attributes or captions that they were drawn for. Tokens are written as
 whole numbers, with their text if the file says it, and tables with the names of their columns and categories. Images
 say that a machine has made them; what else they say is the signature's entry ``provenance``, if it has one
-(:func:`provenance`).
+(:func:`provenance`). Samples are numbered from the signature's entry ``first``, which is 0 unless they are a part of
+more.
 
 Several files are one whole. Where some of an earlier, larger whole would be left among them, nothing is written and
 ValueError is raised: nobody could tell the two apart afterwards, and deleting is left to whom the files belong.
@@ -53,7 +54,8 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     path.mkdir(parents=True, exist_ok=True)
     numbered = re.compile(r"([0-9]{6,})\.png")
     found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
-    _refuse(path, [name for number, name in found if number >= n], f"the {n:,} images")
+    first = _first(signature)
+    _refuse(path, [name for number, name in found if not first <= number < first + n], f"the {n:,} images")
     try:
         with _together(path) as temporary:
             for number, image, _ in _images(pieces, signature):
@@ -121,7 +123,7 @@ def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     is written behind an apostrophe.
     """
     _no_images(signature)
-    steps, first = signature["output"]["kind"] == "sequence", 0
+    steps, first = signature["output"]["kind"] == "sequence", _first(signature)
     with _complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         for samples, inputs in pieces:
@@ -203,7 +205,7 @@ def _images(
     pieces: Pieces, signature: Mapping[str, Any]
 ) -> Iterator[tuple[int, NDArray[np.uint8], dict[str, NDArray[Any]]]]:
     """Yield the number of each sample, its image [H, W, C], and its inputs."""
-    number = 0
+    number = _first(signature)
     for samples, inputs in pieces:
         for row, image in enumerate(_pixels(samples, signature)):
             yield number, image, {name: values[row] for name, values in inputs.items()}
@@ -236,6 +238,10 @@ def _columns(
             free += "_"
         columns[free] = values
     return columns
+
+
+def _first(signature: Mapping[str, Any]) -> int:
+    return int(signature.get("first", 0))
 
 
 def _claims(signature: Mapping[str, Any]) -> Mapping[str, str]:

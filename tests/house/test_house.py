@@ -23,10 +23,10 @@ Column Comparison Config DataSpec Dataset DatasetConfig Discriminator Discrimina
 Format GanzooError Generate Generator GeneratorRegularizer HOOK_API Image ImageReader Imported Interrupted Label
 Latent Loop Loss LossConfig Mask Metric MetricConfig Network Optimizer OptimizerConfig Phase Points Registry
 Regularizer RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Score Scores Sequence Signature Sink Spec
-Stream StyleGenerator Styles Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig
-TrainingError Translator Truncation UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode
+Stream StyleGenerator Styles Sweep Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig
+TrainingError Translator Trial Truncation UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode
 evaluate export files fit full_precision grid hookimpl import_weights load load_config load_registry
-normalize_spectrum own_rows pull push save_grid testing train translate whole_batch widened write_animation
+normalize_spectrum own_rows pull push report save_grid sweep testing train translate whole_batch widened write_animation
 """
 
 

@@ -1,4 +1,4 @@
-"""``ganzoo eval`` and ``ganzoo compare``."""
+"""``ganzoo eval``, ``ganzoo compare`` and ``ganzoo report``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganzoo.cli.options import TF32, Model
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
 
-__all__ = ["compare", "eval_"]
+__all__ = ["compare", "eval_", "print_table", "report"]
 
 
 def eval_(
@@ -66,7 +66,7 @@ def eval_(
         [name, _number(value), _number(found.reference.get(name)), found.better[name] or ""]
         for name, value in found.figures.items()
     ]
-    _print([["figure", "samples", "reference", "better"], *rows])
+    print_table([["figure", "samples", "reference", "better"], *rows])
 
 
 def compare(
@@ -98,7 +98,17 @@ def compare(
             values = (_number(record[section].get(key)) for record in records)
             better = found.better.get(key) if section != "settings" else None
             table.append([f"{label}{key}", *values, better or ""])
-    _print(table)
+    print_table(table)
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: folders, numbers, or 'last'.")],
+    out: Annotated[Path, typer.Option(help="The file, a .html.")] = Path("report.html"),
+) -> None:
+    """Write runs into one HTML file that opens offline: curves, samples over time, figures, settings, warnings."""
+    from ganzoo.inference.report import report
+
+    print(report(runs, out))
 
 
 def _number(value: Any) -> str:
@@ -107,7 +117,8 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _print(table: Sequence[Sequence[str]]) -> None:
+def print_table(table: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells below each other."""
     from ganzoo_runtime.text import shown
 
     table = [[shown(cell) for cell in row] for row in table]  # as wide as it is printed

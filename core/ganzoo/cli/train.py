@@ -93,7 +93,7 @@ def train(
     if processes is not None and processes > 1 and not dry_run:
         from ganzoo.training.launch import launch
 
-        launch(processes, _without_processes(sys.argv[1:]))
+        launch(processes, sys.argv[1:])
         return
 
     from ganzoo.plugin.registry import load_registry
@@ -126,16 +126,6 @@ def train(
         formats = [entry.spec.key for entry in load_registry().specs("format")]
         hints = [f"; export with: ganzoo export {run.path} --format {key}" for key in formats]
         print(f"samples: {run.path / 'samples'}{''.join(hints[:1])}", file=sys.stderr)
-
-
-def _without_processes(arguments: list[str]) -> list[str]:
-    """Return the command line of each of several processes."""
-    kept, skip = [], False
-    for each in arguments:
-        if not skip and each != "--processes" and not each.startswith("--processes="):
-            kept.append(each)
-        skip = each == "--processes"
-    return kept
 
 
 def _show(config: Config, dataset: Dataset) -> None:

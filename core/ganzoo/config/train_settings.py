@@ -76,6 +76,21 @@ class TrainSettings(BaseModel):
         ScheduleConfig(), description="how the learning rate changes over the run; 'ganzoo list schedule' shows how"
     )
     lr_warmup: int = Field(0, ge=0, description="steps in which the learning rate rises to its full value")
+    lr_unit: Literal["steps", "images"] = Field(
+        "steps", description="what lr_schedule and lr_warmup count: steps, or images (batch_size times accumulate each)"
+    )
+    lr_plateau: int | None = Field(
+        None, ge=1, description="evaluations without a better figure of keep_best after which learning rates fall"
+    )
+    lr_drop: float = Field(
+        0.5, gt=0, lt=1, description="what learning rates are multiplied by at a plateau, and where rewind goes back"
+    )
+    rewind: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="how often a training that diverges goes back to its last checkpoint, at lower rates",
+    )
     source: Source | None = Field(None, description="what the weights start from; --from names it")
     freeze_discriminator: int = Field(
         0, ge=0, description="layers of each discriminator, from the image on, that do not learn (FreezeD)"

@@ -14,6 +14,7 @@ from ganzoo.errors import UserError
 from ganzoo.files import atomic_path
 from ganzoo.images.marking import read_claims, with_gif_claims
 from ganzoo.images.reading import ImageReader, on_background
+from ganzoo.images.titles import above
 
 __all__ = ["ANIMATIONS", "save_progress", "write_animation"]
 
@@ -79,7 +80,7 @@ def _write_mp4(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def save_progress(path: Path, grids: Sequence[Path], seconds: float = 8.0) -> None:
-    """Join sample grids into an animated GIF, at most 120 frames, the last one shown longest.
+    """Join sample grids into an animated GIF, at most 120 frames, the last one shown longest, the step above each.
 
     Grids that cannot be read are left out. It says of where it comes from what they say.
     """
@@ -90,7 +91,8 @@ def save_progress(path: Path, grids: Sequence[Path], seconds: float = 8.0) -> No
     frames, reader, claims = list[Pillow.Image](), ImageReader(), dict[str, str]()
     for grid in chosen:
         with suppress(UserError):
-            frames.append(reader.read(grid).convert("P", palette=Pillow.Palette.ADAPTIVE))
+            titled = above(reader.read(grid), f"step {int(grid.stem):,}" if grid.stem.isdecimal() else grid.stem)
+            frames.append(titled.convert("P", palette=Pillow.Palette.ADAPTIVE))
             claims = read_claims(grid)
     if not frames:
         return

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from ganzoo.fields import Field, Label, Signature
+from ganzoo.fields import Field, Image, Label, Signature
 from ganzoo.fields.drawing import grid, viewable
 from ganzoo.images.marking import save_image
+from ganzoo.images.titles import columns_named
 
-__all__ = ["grid_columns", "grid_size", "save_comparison", "save_grid"]
+__all__ = ["column_names", "grid_columns", "grid_size", "save_comparison", "save_grid"]
 
 
 def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None:
@@ -21,9 +22,20 @@ def grid_columns(signature: Signature, fixed: Container[str] = ()) -> int | None
     They are the classes of the first label that is not ``fixed`` by name, since it changes fastest when samples are
     drawn. None is returned where there is no such label.
     """
-    free = (field.classes for field in signature.inputs if isinstance(field, Label) and field.name not in fixed)
-    classes = next(free, 1)
-    return classes if 1 < classes <= 16 else None
+    label = _label(signature, fixed)
+    return None if label is None else label.classes
+
+
+def column_names(signature: Signature) -> tuple[str, ...]:
+    """Return the names, or numbers, of the classes that the columns of a sample grid are; empty if they are none."""
+    label = _label(signature)
+    return () if label is None else label.names or tuple(map(str, range(label.classes)))
+
+
+def _label(signature: Signature, fixed: Container[str] = ()) -> Label | None:
+    free = (field for field in signature.inputs if isinstance(field, Label) and field.name not in fixed)
+    label = next(free, None)
+    return label if label is not None and 1 < label.classes <= 16 else None
 
 
 def grid_size(signature: Signature) -> int:
@@ -39,14 +51,19 @@ def save_grid(
     real: NDArray[Any] | None = None,
     columns: int | None = None,
     *,
+    names: Sequence[str] = (),
     claims: Mapping[str, str] | None = None,
 ) -> None:
     """Draw samples of a field as its kind is drawn: images in a grid, points as their density, tokens as text.
 
     ``real`` samples are shown beside where a kind compares; a grid has so many ``columns``, or is nearly square.
+    ``names`` stand above the columns of a grid of images, as those of the classes that they are of.
     ``claims`` are what the file says of where it comes from (:func:`ganzoo_runtime.provenance`).
     """
-    _save(path, field.picture(samples, real, columns), claims)
+    pixels = field.picture(samples, real, columns)
+    if names and columns == len(names) <= len(samples) and isinstance(field, Image):
+        pixels = columns_named(pixels, names)
+    _save(path, pixels, claims)
 
 
 def save_comparison(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ganzoo.config.merging import flat
 from ganzoo.errors import UserError, lists, path_of
 from ganzoo.fields.drawing import caption
 from ganzoo.files import read_json
 from ganzoo.gan.metrics import Direction, Metric
-from ganzoo.images.plots import save_figure
+from ganzoo.images.plots import curve_style, save_figure, smooth
 from ganzoo.inference.evaluation import FILE
 from ganzoo.plugin.registry import load_registry
 from ganzoo.runs.naming import Name
@@ -68,6 +71,32 @@ class Comparison:
     better: Mapping[str, Direction | None]
     """Which way is good for each figure; None for a loss, and for a metric that is not installed or does not say."""
 
+    @property
+    def logged(self) -> list[str]:
+        """The losses and metrics that any of the runs has logged, losses first."""
+        return sorted({key for run in self.runs for key in run.last}, key=lambda key: (not key.endswith("/loss"), key))
+
+    def draw(self, axes: Any, key: str, most: int = 10**6) -> None:
+        """Draw the curves of a loss or metric on axes of matplotlib's, of at most so many points each.
+
+        Losses are smoothed, the values faint behind.
+        """
+        for index, run in enumerate(self.runs):
+            points = [(row["step"], row[key]) for row in run.rows if key in row and isfinite(row[key])]
+            if not points:
+                continue
+            steps, values = np.array(points).T
+            every = -(-len(steps) // most)
+            chosen = np.unique([*range(0, len(steps), every), len(steps) - 1])
+            style = curve_style(index)
+            if key.endswith("/loss") and len(steps) > 2:
+                axes.plot(steps[chosen], values[chosen], color=style["color"], alpha=0.2, linewidth=0.8)
+                values = smooth(values)
+            marker = "o" if len(steps) == 1 else None  # a single point is no line
+            axes.plot(steps[chosen], values[chosen], marker=marker, label=caption(run.name), **style)
+        axes.set(title=caption(key), xlabel="step")
+        axes.grid(alpha=0.3)
+
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw a .png with a panel for each loss and metric that was logged, and a line in it for each run.
 
@@ -78,8 +107,7 @@ class Comparison:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        logged = {key for run in self.runs for key in run.last}
-        keys = sorted(logged, key=lambda key: (not key.endswith("/loss"), key))
+        keys = self.logged
         if not keys:
             raise UserError("these runs have logged nothing yet that could be drawn")
         columns = min(3, len(keys))
@@ -88,14 +116,7 @@ class Comparison:
         FigureCanvasAgg(figure)
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel, key in zip(panels, keys, strict=False):
-            for index, run in enumerate(self.runs):
-                points = [(row["step"], row[key]) for row in run.rows if key in row]
-                if points:
-                    marker = "o" if len(points) == 1 else None  # a single point is no line
-                    style = {"marker": marker, "color": f"C{index}", "linestyle": "-", "label": caption(run.name)}
-                    panel.plot(*zip(*points, strict=True), **style)
-            panel.set(title=caption(key), xlabel="step")
-            panel.grid(alpha=0.3)
+            self.draw(panel, key)
         for panel in panels[len(keys) :]:
             panel.set_axis_off()
         legend = {

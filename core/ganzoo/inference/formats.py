@@ -31,7 +31,8 @@ class Sink(Protocol):
         """Write ``n`` samples, given in pieces, of a model with this signature (as JSON) to ``path``, atomically.
 
         The signature's entry ``provenance`` is what image files say of where they come from, as
-        :func:`ganzoo_runtime.encode_png` takes it. Samples come as their field stores them
+        :func:`ganzoo_runtime.encode_png` takes it, and ``first``, where it has it, the number of the first of these
+        samples, which are a part of more. Samples come as their field stores them
         (:meth:`ganzoo.Field.stored`): a structured array if it has columns.
 
         Returns what a reader is given: the path, or a pattern of the paths that there are instead.

@@ -27,21 +27,21 @@ def save_reals(path: str | PathLike[str], dataset: Dataset) -> None:
         batch = dataset.examples(sample.shown // len(images))
         save_comparison(path, [batch[each.name].numpy().transpose(0, 2, 3, 1) for each in images])
         return
-    rows, columns = _by_class(dataset) if sample.rows else (None, None)
+    rows, names = _by_class(dataset) if sample.rows else (None, ())
     batch = dataset.examples(sample.shown) if rows is None else dataset.batch(rows, torch.Generator().manual_seed(0))
     field = sample.scaled((0, 1))  # pixels of a network's range, as a picture takes them
-    save_grid(path, field.encode(batch[sample.name]).numpy(), field, columns=columns)
+    save_grid(path, field.encode(batch[sample.name]).numpy(), field, columns=len(names) or None, names=names)
 
 
-def _by_class(dataset: Dataset) -> tuple[Tensor | None, int | None]:
-    """Return the rows of as many samples of each class as a picture has room for, in turn, and how many classes."""
+def _by_class(dataset: Dataset) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Return the rows of as many samples of each class as a picture has room for, in turn, and the classes' names."""
     label = next((each for each in dataset.spec.fields if isinstance(each, Label)), None)
     y = dataset.known.get(label.name) if label is not None else None
     if label is None or y is None or not 1 < label.classes <= _CLASSES:
-        return None, None
+        return None, ()
     found = [(y == each).nonzero()[:, 0] for each in range(label.classes)]
     if not all(len(each) for each in found):
-        return None, None
+        return None, ()
     count = min(dataset.spec.sample.rows, max(map(len, found)))
     spread = [each[torch.linspace(0, len(each) - 1, count).long()] for each in found]
-    return torch.stack(spread, dim=1).flatten(), label.classes
+    return torch.stack(spread, dim=1).flatten(), label.names or tuple(map(str, range(label.classes)))

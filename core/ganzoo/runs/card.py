@@ -69,6 +69,13 @@ def _card(
     }
     lines = [f"# {config.name}", "", *(f"- {name}: {text}" for name, text in about.items() if text), ""]
     lines += _figures(config, run.metrics())
+    if events := run.events()[-20:]:
+        lines += [
+            "What happened:",
+            "",
+            *(f"- after step {each['step']:,}, {_line(each['text'])}" for each in events),
+            "",
+        ]
     if grids := run.grids():
         lines += [f"![samples after the last step](samples/{grids[-1].name})", ""]
     lines += [
@@ -89,6 +96,10 @@ def _card(
         *_license(config, data),
     ]
     return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:400]
 
 
 def _source(settings: TrainSettings) -> str:

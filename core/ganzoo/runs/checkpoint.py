@@ -211,23 +211,34 @@ def seed_random(seed: int) -> None:
     random.seed(seed)
 
 
-def random_state() -> dict[str, Any]:
-    """Return the state of every global random generator: torch's on each device, NumPy's and Python's."""
+def random_state(device: torch.device | None = None) -> dict[str, Any]:
+    """Return the state of every global random generator: torch's, NumPy's and Python's.
+
+    Of CUDA it is that of ``device``, or those of all devices if none is given.
+    """
+    if device is None:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    else:
+        cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": cuda,
         "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss],
         "python": random.getstate(),
     }
 
 
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Take back what :func:`random_state` returned."""
+def restore_random_state(state: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Take back what :func:`random_state` returned; that of one device is given to ``device``, whatever its number."""
     torch.set_rng_state(state["torch"])
-    # On another number of devices there is no state to give each of them; they keep that of the seed.
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if cuda := state["cuda"]:
+        if device is None:
+            torch.cuda.set_rng_state_all(cuda)
+        elif device.type == "cuda":
+            # Older checkpoints hold those of all devices; it was trained on the one that it goes on with, or the first.
+            index = device.index or 0
+            torch.cuda.set_rng_state(cuda[index if index < len(cuda) else 0], device)
     name, keys, position, has_gauss, gauss = state["numpy"]
     if not 0 <= position <= len(keys):  # NumPy does not check it, and would read outside of the keys
         raise ValueError("random.numpy is no state of a generator")

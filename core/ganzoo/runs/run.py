@@ -3,6 +3,7 @@
 import json
 import platform
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -262,7 +263,8 @@ class Run:
         With ``later`` this waits for :meth:`settle`, and new lines wait in memory. A training that went back to an
         older checkpoint may crash before it writes a new one; the newer checkpoint and its lines must still exist then.
         """
-        self._waiting = (step, [])
+        before, rows = (step, []) if self._waiting is None else self._waiting
+        self._waiting = (min(step, before), [row for row in rows if row["step"] <= step])
         if not later:
             self.settle()
 
@@ -271,6 +273,27 @@ class Run:
         if self._waiting is not None:
             write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.metrics()))
             self._waiting = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether lines wait for :meth:`settle`."""
+        return self._waiting is not None
+
+    def note(self, step: int, kind: str, text: str, **facts: Any) -> None:
+        """Append to events.jsonl what happened after ``step``, in words: a setting changed, a warning, a rewind.
+
+        Raises :class:`UserError` if the disk is full.
+        """
+        append_line(self.path / "events.jsonl", json.dumps({"step": step, "kind": kind, "text": text, **facts}))
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the lines of events.jsonl that are ours, at most the last 1000."""
+        path = self.path / "events.jsonl"
+        records = read_records(path) if path.exists() else ()
+        kinds = {"step": int, "kind": str, "text": str}
+        return list(
+            deque((row for row in records if all(type(row.get(key)) is kind for key, kind in kinds.items())), 1000)
+        )
 
     def _metadata(self, config: Config, data: DataSpec, path: Path) -> dict[str, Any]:
         step = int(path.name.removeprefix("step-"))

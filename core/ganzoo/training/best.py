@@ -12,10 +12,10 @@ from ganzoo.gan.metrics import Metric
 from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
 
-__all__ = ["BETTER", "PLATEAU", "Best", "refuse_unknown"]
+__all__ = ["BETTER", "LOWER", "PLATEAU", "Best", "refuse_unknown"]
 
-BETTER, PLATEAU = 1, 2
-"""What an evaluation can say: it is the best so far, or it is one too many without being so."""
+BETTER, LOWER, PLATEAU = 1, 2, 3
+"""What an evaluation can say: it is the best so far; without being so, it lowers the learning rates, or is the last."""
 
 
 class Best:
@@ -27,6 +27,7 @@ class Best:
 
     def __init__(self, run: Run, settings: TrainSettings, metrics: Mapping[str, Metric], step: int) -> None:
         self.asked, self.patience = settings.keep_best or "", settings.stop_after
+        self.lowers = settings.lr_plateau
         self._metrics = metrics
         self.step: int | None = None
         self.value, self.since, self.name = inf, 0, self.asked
@@ -41,7 +42,7 @@ class Best:
                 self.since += 1  # where the setting is new, a better one may be gone
 
     def judge(self, step: int, figures: Mapping[str, float]) -> int:
-        """Take note of the figures after a step; return ``BETTER``, ``PLATEAU``, or 0."""
+        """Take note of the figures after a step; return ``BETTER``, ``LOWER``, ``PLATEAU``, or 0."""
         name = self._find(figures)
         if name is None:
             return 0
@@ -51,7 +52,8 @@ class Best:
             self.step, self.value, self.since, self.name = step, figures[name], 0, name
             return BETTER
         self.since += 1
-        return PLATEAU if self.ended else 0
+        lower = self.lowers is not None and self.since % self.lowers == 0
+        return PLATEAU if self.ended else LOWER if lower else 0
 
     def check(self, names: Iterable[str]) -> None:
         """Raise :class:`UserError` if none of the figures that are computed is the one that ``keep_best`` names."""
@@ -88,8 +90,9 @@ def refuse_unknown(config: Config) -> None:
     """Raise :class:`UserError` for a ``keep_best`` that names no metric of the training, or one without a direction."""
     asked = config.train.keep_best
     if asked is None:
-        if config.train.stop_after is not None:
-            raise UserError("stop_after counts evaluations by the figure that keep_best names; set keep_best too")
+        for setting in ("stop_after", "lr_plateau"):
+            if getattr(config.train, setting) is not None:
+                raise UserError(f"{setting} counts evaluations by the figure that keep_best names; set keep_best too")
         return
     metric, _, figure = asked.partition("/")
     if metric not in config.metrics:

@@ -22,7 +22,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card
 from ganzoo.runs.run import Run
 from ganzoo.terminal import Progress, print
-from ganzoo.training.best import PLATEAU, Best
+from ganzoo.training.best import LOWER, PLATEAU, Best
 from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
 from ganzoo.training.engine import SINGLE, Engine
@@ -31,8 +31,10 @@ from ganzoo.training.loop import Loop
 from ganzoo.training.memory import peak, smaller
 from ganzoo.training.process import alone, fast_process
 from ganzoo.training.profile import profile as profile_training
+from ganzoo.training.recovery import Diverged, lower_rates, rewind, take_scale
 from ganzoo.training.sample_logger import SampleLogger
 from ganzoo.training.sources import open_source
+from ganzoo.training.state import spread
 
 __all__ = ["fit"]
 
@@ -61,7 +63,8 @@ def fit(
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
-    :class:`~ganzoo.UserError`; all leave the last checkpoint as it was.
+    :class:`~ganzoo.UserError`; all leave the last checkpoint as it was. With the setting ``rewind`` a training that
+    diverged goes on from there at lower learning rates.
     """
     with (
         alone(),
@@ -71,7 +74,18 @@ def fit(
         _Signals() as signals,
         fast_process(),
     ):
-        _fit(config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine)
+        while True:
+            try:
+                _fit(config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine)
+                return
+            except Diverged as error:
+                diverged = error
+            if not rewind(diverged, config.train, run, engine):
+                raise diverged
+            # The older checkpoint that it came from, unless it has written one since; frames of the error hold tensors.
+            if from_step is not None and diverged.kept != run.checkpoints / f"step-{from_step:06d}":
+                from_step = None
+            profile, diverged.__traceback__ = False, None
 
 
 def _fit(
@@ -112,13 +126,10 @@ def _fit(
         loop.restore(checkpoint.latest(run.checkpoints))
     elif settings.source is not None:
         open_source(settings.source, registry).load_into(loop)
-    # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
-    engine.broadcast(
-        tensor for network in trainer.networks.values() for tensor in (*network.parameters(), *network.buffers())
-    )
-    engine.broadcast(tensor for average in loop.ema.values() for tensor in (*average.parameters(), *average.buffers()))
+    spread(engine, trainer, loop.ema)
     if writes:
         run.forget_after(loop.step, later=from_step is not None)
+    take_scale(loop, run)
     # Only now: earlier, batches would be read from position 0, which restore() has just changed.
     loop.start_stream()
     # A generator that the first process alone draws from would no longer be in the state of the others.
@@ -189,7 +200,8 @@ def _train(
 ) -> int:
     """Train to the last step, or to the end of the one in which a signal comes to any process; return its number.
 
-    With ``stop_after`` it may be over earlier, at an evaluation.
+    With ``stop_after`` it may be over earlier, at an evaluation. Raises :class:`Diverged` if something is no longer
+    finite.
     """
     settings, engine = loop.settings, loop.engine
     started, since = time.perf_counter(), loop.step
@@ -222,6 +234,8 @@ def _train(
             metrics |= figures
             if settings.keep_best is not None:  # the first process knows it
                 verdict = engine.largest(best.judge(loop.step, figures))
+                if verdict == LOWER:
+                    metrics |= lower_rates(loop, run, f"{best.since} evaluations without a better {best.name}")
         if metrics:
             if engine.writes:
                 run.log(loop.step, metrics)
@@ -265,14 +279,17 @@ def _advance(loop: Loop, run: Run) -> None:
 
 
 def _check(nonfinite: str, loop: Loop, run: Run) -> None:
-    """Raise :class:`TrainingError` if something is no longer finite, in any process."""
+    """Raise :class:`Diverged` if something is no longer finite, in any process."""
     if loop.engine.largest(bool(nonfinite)):
         nonfinite = nonfinite or "a loss of another process"
         kept = (run.checkpoints / "last").is_file()
         where = f"the last checkpoint in {run.checkpoints} is from before" if kept else "there is no checkpoint yet"
-        error = TrainingError(
+        error = Diverged(
             f"{nonfinite} is no longer finite at step {loop.step}; lower the learning rate, or clip gradients "
-            f"with --set clip_grad=1; {where}"
+            f"with --set clip_grad=1; {where}",
+            nonfinite,
+            loop.step,
+            loop.kept,
         )
         error.said = not loop.engine.writes
         raise error

@@ -1,4 +1,4 @@
-"""Starting several processes of a training on this machine, as ``torchrun --standalone`` does."""
+"""Starting several processes of a command on this machine, as ``torchrun --standalone`` does."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ __all__ = ["launch"]
 
 
 def launch(processes: int, command: Sequence[str]) -> None:
-    """Run ``python -m ganzoo`` with these arguments in so many processes, connected with each other.
+    """Run ``python -m ganzoo`` with these arguments, but ``--processes``, in so many processes that know of each other.
 
     Raises a :class:`~ganzoo.GanzooError` with the exit code of the process that failed first, which has said why.
     """
@@ -34,7 +34,7 @@ def launch(processes: int, command: Sequence[str]) -> None:
         max_restarts=0,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "ganzoo", *command)
+        elastic_launch(config, sys.executable)("-m", "ganzoo", *_without_processes(command))
     except ChildFailedError as error:
         failures = error.failures.values()
         code = next((each.exitcode for each in failures if each.exitcode > 0), 1)
@@ -45,3 +45,13 @@ def launch(processes: int, command: Sequence[str]) -> None:
         stopped = Interrupted("stopped", error.sigval)
         stopped.said = True
         raise stopped from None
+
+
+def _without_processes(arguments: Sequence[str]) -> list[str]:
+    """Return the command line of each of several processes."""
+    kept, skip = [], False
+    for each in arguments:
+        if not skip and each != "--processes" and not each.startswith("--processes="):
+            kept.append(each)
+        skip = each == "--processes"
+    return kept

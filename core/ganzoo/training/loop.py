@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +14,17 @@ from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
-from ganzoo.gan.networks import Discriminator, Network, layers
+from ganzoo.gan.networks import Network
 from ganzoo.gan.precision import choose_precision, mixed_precision, products
 from ganzoo.gan.schedules import Schedule
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
-from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.averaging import Average
 from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, refuse_to_capture
 from ganzoo.training.engine import SINGLE, Engine
-from ganzoo.training.rates import hold_rates, portable
+from ganzoo.training.rates import hold_rates
+from ganzoo.training.state import agree, conformed_state, state_of
+from ganzoo.training.trainable import check_phase, freeze_first
 
 __all__ = ["Loop"]
 
@@ -63,6 +63,10 @@ class Loop:
         self.ema: dict[str, nn.Module] = {}
         self.logs: dict[str, list[Tensor]] = {}
         self._schedule: Schedule = settings.lr_schedule.make()
+        self.lr_scale = 1.0
+        """What all learning rates are multiplied by beside the schedule."""
+        self.kept: Path | None = None
+        """The checkpoint that was last restored or saved."""
         self._clock = torch.zeros(())  # the step, for losses that ask for it
         self._follow()
         self.captures: Captures | None = None
@@ -82,7 +86,7 @@ class Loop:
         if any(phase.takes_step for phase in self.phases):
             self._clock = self._clock.to(trainer.device)
         if self.settings.freeze_discriminator:
-            self._freeze(self.settings.freeze_discriminator)
+            freeze_first(trainer, self.settings.freeze_discriminator)
         # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
         # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
         self._trainable = {
@@ -101,7 +105,7 @@ class Loop:
         self._averages = [Average(average, trainer.networks[name]) for name, average in self.ema.items()]
         self._factor: float | None = None  # of the learning rates that are set
         for phase in self.phases:
-            self._check(phase)
+            check_phase(phase, trainer, self._trainable)
         for optimizer in trainer.optimizers.values():
             for group in optimizer.param_groups:
                 # Schedules multiply this one. Multiplying the current rate instead would compound from step to step,
@@ -128,38 +132,6 @@ class Loop:
         rates = [hold_rates(optimizer, self.trainer.device) for optimizer in self.trainer.optimizers.values()]
         clock = [self._clock] if any(phase.takes_step for phase in self.phases) else []
         captures.rates = [self._new_share, *clock, *(rate for each in rates for rate in each)]
-
-    def _freeze(self, count: int) -> None:
-        """Freeze the first layers of each discriminator, which are those nearest to the image (FreezeD)."""
-        discriminators = {name: each for name, each in self.trainer.networks.items() if isinstance(each, Discriminator)}
-        if not discriminators or self.trainer.stages:
-            what = "grows at the image's end" if discriminators else "has none"
-            raise UserError(f"freeze_discriminator is for a discriminator's first layers, and this model {what}")
-        for name, network in discriminators.items():
-            known = list(layers(network))
-            if count >= len(known):
-                raise UserError(
-                    f"freeze_discriminator={count} leaves nothing of the {name} to learn, which has {len(known)} "
-                    f"layers: {', '.join(layer for layer, _ in known)}"
-                )
-            for _, layer in known[:count]:
-                layer.requires_grad_(False)
-
-    def _check(self, phase: Phase) -> None:
-        """Refuse a phase whose optimizer does not hold the parameters that it updates.
-
-        Gradients that no optimizer applies and resets would add up over all steps.
-        """
-        optimizer = self.trainer.optimizers.get(phase.optimizer)
-        if optimizer is None:
-            raise ValueError(f"phase {phase.name!r} names the optimizer {phase.optimizer!r}, which does not exist")
-        held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-        for name in phase.updates:
-            if name not in self._trainable:
-                known = ", ".join(self._trainable)
-                raise ValueError(f"phase {phase.name!r} updates {name!r}, and the networks are {known}")
-            if not held.issuperset(self._trainable[name]):
-                raise ValueError(f"phase {phase.name!r} updates {name!r}, but its optimizer does not hold all of it")
 
     def advance(self) -> None:
         """Run one training step."""
@@ -285,11 +257,13 @@ class Loop:
     def rate_factor(self, step: int) -> float:
         """Return what the learning rates are multiplied by in a step; raises UserError if the schedule fails."""
         # Warm-up limits the schedule instead of multiplying it: it never raises the rate above the schedule.
-        warm_up = (step + 1) / max(self.settings.lr_warmup, 1)
-        return min(self._schedule.factor(step, self.settings.steps), warm_up)
+        settings = self.settings
+        each = settings.batch_size * settings.accumulate if settings.lr_unit == "images" else 1
+        warm_up = (step + 1) * each / max(settings.lr_warmup, 1)
+        return min(self._schedule.factor(step * each, settings.steps * each), warm_up)
 
     def _set_learning_rates(self) -> None:
-        factor = self.rate_factor(self.step)
+        factor = self.rate_factor(self.step) * self.lr_scale
         if factor == self._factor:
             return
         self._factor = factor
@@ -322,29 +296,14 @@ class Loop:
         That of the step ``best`` is kept. Of several processes all call it, and the first one writes. Raises
         :class:`~ganzoo.TrainingError` if weights or averages are no longer the same in all of them.
         """
-        self.agree()
+        agree(self.engine, self.trainer, self.ema)
         self.settle()
+        self.kept = path = Path(folder) / f"step-{self.step:06d}"
         if not self.engine.writes:
-            return Path(folder) / f"step-{self.step:06d}"
-        state = {
-            "optimizers": {name: portable(each.state_dict()) for name, each in self.trainer.optimizers.items()},
-            "trainer": self.trainer.state_dict(),
-            "random": checkpoint.random_state(),
-            "position": self.stream.position,
-            "batch_size": self.settings.batch_size,
-        }
+            return path
+        state = state_of(self.trainer) | {"position": self.stream.position, "batch_size": self.settings.batch_size}
         keep = self.settings.keep_checkpoints
         return checkpoint.save(Path(folder), self.step, self.trainer.networks, self.ema, state, keep, stale, best)
-
-    def agree(self) -> None:
-        """Let several processes have the same buffers, those of the first, and check that their weights are equal."""
-        if self.engine.world == 1:
-            return
-        modules = [*self.trainer.networks.values(), *self.ema.values()]
-        self.engine.broadcast(buffer for module in modules for buffer in module.buffers())
-        for what, each in (("weights", self.trainer.networks), ("averaged weights", self.ema)):
-            self.engine.compare((one for module in each.values() for one in module.parameters()), f"the {what}")
-        self.engine.compare([torch.get_rng_state()], "the random numbers")
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
@@ -354,43 +313,28 @@ class Loop:
         # are set only when everything else has been loaded.
         try:
             self.grow(step - 1)
-            state = self._conformed(found)
+            state = conformed_state(found, self.trainer, self.settings.batch_size)
             checkpoint.load_networks(path, self.trainer.networks)
             checkpoint.load_networks(path, self.ema, "ema")
             for name, optimizer in self.trainer.optimizers.items():
+                # Rates are those of the settings, which may have changed since; moments stay.
+                rates = [group["initial_lr"] for group in optimizer.param_groups]
                 optimizer.load_state_dict(state["optimizers"][name])
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["initial_lr"] = rate
             if self.captures is not None:
                 self._begin_captures(self.captures)
             self._factor = None
             self.trainer.load_state_dict(state["trainer"])
-            checkpoint.restore_random_state(state["random"])
+            checkpoint.restore_random_state(state["random"], self.trainer.device)
         except UserError:
             raise
         except Exception as error:  # whatever a plugin's load_state_dict() raises for a file of another training
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"the checkpoint {path} does not fit this model: {reason}") from None
         # Batches of another size are counted on from the sample after the last one that was used.
-        self.step = step
+        self.step, self.kept = step, path
         self.stream.position = -(-state["position"] * state["batch_size"] // self.settings.batch_size)
-
-    def _conformed(self, found: Any) -> dict[str, Any]:
-        """Return the state of a checkpoint, checked against this training, which has just been made."""
-        optimizers = {name: portable(state_after_a_step(each)) for name, each in self.trainer.optimizers.items()}
-        random = {**checkpoint.random_state(), "cuda": []}  # a run may have started on more or fewer devices
-        rest = {"trainer": self.trainer.state_dict(), "random": random, "position": 0, "batch_size": 1}
-        # Older checkpoints do not hold the size.
-        given = {"batch_size": self.settings.batch_size} | (dict(found) if isinstance(found, Mapping) else {})
-        kept = given.pop("optimizers", None)
-        state: dict[str, Any] = conformed(given, rest, "state")
-        for key, least in (("position", 0), ("batch_size", 1)):
-            if type(state[key]) is not int or state[key] < least:
-                raise ValueError(f"state.{key} is no number of batches or samples")
-        if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
-            raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
-        state["optimizers"] = {
-            name: conformed_optimizer(kept[name], form, f"optimizers.{name}") for name, form in optimizers.items()
-        }
-        return state
 
     def nonfinite(self) -> str:
         """Return the name of a loss or a network that is no longer finite, or nothing."""

@@ -42,7 +42,7 @@ class SampleLogger:
         self.claims = provenance(about, loop.settings.seed)
         for metric in metrics.values():
             metric.check(self.signature)
-        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step])
+        self.watch = Watch(loop, self.signature, [row for row in run.metrics() if row["step"] <= loop.step], self._note)
         self.drawable = self.signature.drawn
         self.drawn: set[Path] = set()
         self.real: NDArray[Any] | None = None
@@ -74,6 +74,7 @@ class SampleLogger:
             for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
                 if sentence not in self.warned:
                     log.warning("%s", sentence)
+                    self._note(sentence)
                     self.warned.add(sentence)
         return figures
 
@@ -86,7 +87,8 @@ class SampleLogger:
         inputs = draw_inputs(self.signature, wanted, seed)
         samples = run_batched(network, inputs, 256)
         columns = grids.grid_columns(self.signature)
-        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, claims=self.claims)
+        names = grids.column_names(self.signature)
+        grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, names=names, claims=self.claims)
         self._notify(self.grid)
         figures = self.watch.look(samples, inputs)
         means = {name: mean.cpu().numpy() for name, mean in network.means.items()}
@@ -127,6 +129,9 @@ class SampleLogger:
                 found = metric(field.decode(samples[:count]), part)
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
+
+    def _note(self, sentence: str) -> None:
+        self.run.note(self.loop.step, "warning", sentence)
 
     def _notify(self, path: Path) -> None:
         self.drawn.add(path)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from ganzoo.config.config import Config
 from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data
-from ganzoo.config.merging import flat
 from ganzoo.config.resolving import load_config, overlay
 from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset
@@ -23,6 +22,7 @@ from ganzoo.runs.card import is_current
 from ganzoo.runs.naming import ROOT, Name, text_of
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
+from ganzoo.training.changes import record_changes, refuse_changes
 from ganzoo.training.engine import Place, connected
 from ganzoo.training.fit import fit
 from ganzoo.training.loop import Loop
@@ -152,6 +152,7 @@ def _begin(
     if run is not None:
         stack.enter_context(run.locked())
     prepared = prepare(plugin, **asked, resume=run)
+    registry, _ = choose_data(load_registry(), asked["data"])
     settings, dataset, step = prepared
     if place is not None:
         _refuse_uneven(prepared, place)
@@ -160,6 +161,7 @@ def _begin(
         run = Run.create(root, settings, dataset.spec, launch)
         stack.enter_context(run.locked())
     else:
+        record_changes(run, run.config(registry), settings, step)
         run.write_config(settings, dataset.spec)
         if not asked["quiet"]:
             print(f"resuming {run.path} at step {step}", file=sys.stderr)
@@ -283,7 +285,7 @@ def _prepare_resumed(
             f"ganzoo train --plugin {run.document().get('plugin')} --from {path}"
         )
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
-    _refuse_changes(before, config)
+    refuse_changes(before, config)
     if from_step is None:
         last = checkpoint.latest(run.checkpoints)
     else:
@@ -345,19 +347,3 @@ def _complete(run: Run, step: int) -> bool:
     """Return whether all files exist that a training writes after its last checkpoint."""
     files = (run.samples / f"{step:06d}.png", run.path / "losses.png", run.path / "progress.gif")
     return all(file.is_file() for file in files) and is_current(run, step, step)
-
-
-def _refuse_changes(before: Config, after: Config) -> None:
-    """Raise :class:`UserError` where a setting has changed whose value is fixed by the checkpoint.
-
-    Paths may change, since folders are moved.
-    """
-    old, new = flat(before.to_dict()), flat(after.to_dict())
-    for place in paths(after.model.settings, "model"):
-        old.pop(place, None)
-        new.pop(place, None)
-    for name in sorted(old.keys() | new.keys()):
-        section = name.partition(".")[0]
-        fixed = section in ("plugin", "seed", "source", "model", "loss", "regularizer") or name == "data.name"
-        if fixed and old.get(name) != new.get(name):
-            raise UserError(f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run")

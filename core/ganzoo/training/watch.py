@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
 
@@ -51,8 +51,14 @@ class Watch:
     random numbers included, is changed by it.
     """
 
-    def __init__(self, loop: Loop, signature: Signature, rows: Sequence[Mapping[str, float]]) -> None:
-        self._loop, self._signature = loop, signature
+    def __init__(
+        self,
+        loop: Loop,
+        signature: Signature,
+        rows: Sequence[Mapping[str, float]],
+        note: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self._loop, self._signature, self._note = loop, signature, note
         self._real: Batch | None = None
         self._blind = False
         self._before: Mapping[str, float] = {}
@@ -79,7 +85,9 @@ class Watch:
         for failure in self._failures(self._loop.step, figures):
             if failure not in self._said:
                 self._said.add(failure)
-                log.warning("step %s: %s", f"{self._loop.step:,}", _ADVICE[failure].format(**found))
+                sentence = _ADVICE[failure].format(**found)
+                log.warning("step %s: %s", f"{self._loop.step:,}", sentence)
+                self._note(sentence)
         return figures
 
     def _failures(self, step: int, figures: Mapping[str, float]) -> list[str]:

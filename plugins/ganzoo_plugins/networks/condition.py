@@ -21,7 +21,9 @@ class OneHot(nn.Module):
     def forward(self, *conditions: Tensor) -> Tensor:
         """Map labels int64 [N] and attributes float32 [N, dim] to [N, size]."""
         parts = [
-            part if classes is None else (part.unsqueeze(1) == torch.arange(classes, device=part.device)).float()
+            part
+            if classes is None
+            else (part.unsqueeze(1) == torch.arange(classes, device=part.device)).to(torch.get_default_dtype())
             for classes, part in zip(self.classes, conditions, strict=True)
         ]
         return torch.cat(parts, 1)

@@ -465,7 +465,10 @@ def test_a_cut_line_of_metrics_does_no_harm(cli: Command, run: Path) -> None:
         (["--steps", "8", "--out", "runs"], ["--out cannot change"]),
         (["--steps", "8", "--set", "seed=1"], ["'seed' cannot change"]),
         (["--steps", "8", "--set", "model.width=3"], ["'model.width' cannot change"]),
-        (["--steps", "8", "--set", "model.optimizer.lr=3"], ["'model.optimizer.lr' cannot change"]),
+        (
+            ["--steps", "8", "--set", "model.optimizer.name=sgd"],
+            ["'model.optimizer.name' cannot change", "lr_schedule"],
+        ),
         (["--steps", "8", "--set", "loss.name=wgan"], ["'loss.name' cannot change"]),
         (["--steps", "8", "--set", "regularizer.weight_clip.limit=3"], ["cannot change"]),
         (["--steps", "8", "--set", "data.name=mnist5k"], ["'data.name' cannot change"]),

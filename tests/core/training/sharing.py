@@ -13,6 +13,7 @@ from ganzoo import Attributes, Label, Points, load_config, load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.training.engine import SINGLE, connected
 from ganzoo.training.loop import Loop
+from ganzoo.training.state import agree
 
 SHORT = ("batch_size=8", "steps=100", "seed=0", "device=cpu", "lr_warmup=3", "precision=fp32")
 PAIRED = ("pix2pix", "cyclegan", "discogan", "dualgan")
@@ -40,7 +41,7 @@ def trained(engine, steps, model, *sets):
     loop = Loop(trainer, data, config.train, engine=engine)
     for _ in range(steps):
         loop.advance()
-    loop.agree()
+    agree(engine, trainer, loop.ema)
     state = {
         f"{name}.{key}": value for name, each in trainer.networks.items() for key, value in each.state_dict().items()
     }

@@ -178,6 +178,21 @@ def test_what_is_no_longer_finite_ends_all(shared, tmp_path):
 
 
 @pytest.mark.slow
+def test_all_stop_where_nothing_gets_better(tmp_path):
+    """The first process alone computes metrics; what it finds ends the others too, after the same step."""
+    rule = ("keep_best=modes/kl", "stop_after=1", "sample_every=5", "checkpoint_every=100", "metric.modes.samples=100")
+    sets = (part for each in rule for part in ("--set", each))
+    command = ("-m", "ganzoo", *TRAIN, *QUIETLY, *sets, "--steps", "1000", "--out", str(tmp_path))
+    codes, said = ends(together(*command))
+    assert codes == [0, 0], said
+    (run,) = tmp_path.iterdir()
+    last, best = ((run / "checkpoints" / name).read_text().strip() for name in ("last", "best"))
+    assert best != last
+    assert int(last[5:]) == int(best[5:]) + 5 < 1000
+    assert {path.name for path in (run / "checkpoints").glob("step-*")} >= {last, best}
+
+
+@pytest.mark.slow
 def test_a_mistake_is_said_once(shared, tmp_path):
     for mistake, sentence in {
         "batch_size=9": "2 processes share a batch in equal parts, so that batch_size is a multiple of 2, not 9",

@@ -1,0 +1,56 @@
+"""What a run that is resumed may change, and the record of what it has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganzoo.config.config import Config
+from ganzoo.config.merging import flat
+from ganzoo.config.validation import paths
+from ganzoo.errors import UserError
+from ganzoo.runs.run import Run
+
+__all__ = ["record_changes", "refuse_changes"]
+
+_FIXED = ("plugin", "seed", "source", "model", "loss", "regularizer")
+
+
+def refuse_changes(before: Config, after: Config) -> None:
+    """Raise :class:`UserError` where a setting has changed whose value is fixed by the checkpoint.
+
+    Learning rates may change, whose optimizers keep their moments, and paths, since folders are moved.
+    """
+    moved = {*paths(after.model.settings, "model")}
+    for name, _, _ in _differences(before, after):
+        free = name.partition(".")[0] not in _FIXED and name != "data.name"
+        if not free and not _is_rate(name) and name not in moved:
+            rates = [each for each in flat({"model": after.model.settings.model_dump()}) if _is_rate(each)]
+            raise UserError(
+                f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run; what may change: "
+                f"{', '.join([*rates, 'metrics', 'trackers'])}, where the data lies, and what every training has but "
+                f"seed and source, such as steps, batch_size, ema, lr_schedule and sample_every"
+            )
+
+
+def record_changes(run: Run, before: Config, after: Config, step: int) -> None:
+    """Note each setting that differs, from which step on, in events.jsonl."""
+    for name, old, new in _differences(before, after):
+        said = f"{name}: {_said(old)} becomes {_said(new)}"
+        facts = {key: value for key, value in (("from", old), ("to", new)) if value is not None}
+        run.note(step, "setting", said, setting=name, **facts)
+
+
+def _differences(before: Config, after: Config) -> list[tuple[str, Any, Any]]:
+    """Return the settings that differ by their dotted names, with both values; None is unset."""
+    old, new = flat(before.to_dict()), flat(after.to_dict())
+    pairs = ((name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys()))
+    return [(name, was, now) for name, was, now in pairs if was != now]
+
+
+def _is_rate(name: str) -> bool:
+    section, _, setting = name.partition(".")
+    return section == "model" and (setting.endswith("_lr") or setting.rpartition(".")[2] == "lr")
+
+
+def _said(value: Any) -> str:
+    return "unset" if value is None else str(value)[:200]

@@ -1,0 +1,81 @@
+"""What a checkpoint holds beside weights, and what has to be the same in all processes of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.gan.trainer import Trainer
+from ganzoo.runs import checkpoint
+from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
+from ganzoo.training.engine import Engine
+from ganzoo.training.rates import portable
+
+__all__ = ["agree", "conformed_state", "spread", "state_of"]
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Return the state of optimizers, of the trainer and of random generators, for a checkpoint."""
+    return {
+        "optimizers": {name: portable(each.state_dict()) for name, each in trainer.optimizers.items()},
+        "trainer": trainer.state_dict(),
+        "random": checkpoint.random_state(trainer.device),
+    }
+
+
+def conformed_state(found: Any, trainer: Trainer, batch_size: int) -> dict[str, Any]:
+    """Return the state of a checkpoint, checked against a trainer that has just been made; ValueError if it is other.
+
+    Where no batch size is said, as in older checkpoints, it is ``batch_size``.
+    """
+    optimizers = {name: portable(state_after_a_step(each)) for name, each in trainer.optimizers.items()}
+    random = {**checkpoint.random_state(trainer.device), "cuda": []}  # a run may have started on another device
+    rest = {"trainer": trainer.state_dict(), "random": random, "position": 0, "batch_size": 1}
+    given = {"batch_size": batch_size} | (dict(found) if isinstance(found, Mapping) else {})
+    kept = given.pop("optimizers", None)
+    state: dict[str, Any] = conformed(given, rest, "state")
+    for key, least in (("position", 0), ("batch_size", 1)):
+        if type(state[key]) is not int or state[key] < least:
+            raise ValueError(f"state.{key} is no number of batches or samples")
+    if not isinstance(kept, Mapping) or kept.keys() != optimizers.keys():
+        raise ValueError(f"state.optimizers is not of {', '.join(optimizers)}")
+    state["optimizers"] = {
+        name: conformed_optimizer(kept[name], form, f"optimizers.{name}") for name, form in optimizers.items()
+    }
+    return state
+
+
+def spread(engine: Engine, trainer: Trainer, ema: Mapping[str, nn.Module]) -> None:
+    """Give all processes the weights, averages and random numbers of the first one."""
+    if engine.world == 1:
+        return
+    # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
+    for modules in (trainer.networks, ema):
+        engine.broadcast(each for module in modules.values() for each in (*module.parameters(), *module.buffers()))
+    # Each has a GPU of another number, and all draw for the whole batch: from generators in one state.
+    states = _generators(trainer.device)
+    engine.broadcast(states)
+    torch.set_rng_state(states[0])
+    if trainer.device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], trainer.device)
+
+
+def agree(engine: Engine, trainer: Trainer, ema: Mapping[str, nn.Module]) -> None:
+    """Let all processes have the same buffers, those of the first, and check that the rest is equal.
+
+    Raises :class:`~ganzoo.TrainingError` if weights, averages or random numbers are not.
+    """
+    if engine.world == 1:
+        return
+    engine.broadcast(buffer for module in (*trainer.networks.values(), *ema.values()) for buffer in module.buffers())
+    for what, each in (("weights", trainer.networks), ("averaged weights", ema)):
+        engine.compare((one for module in each.values() for one in module.parameters()), f"the {what}")
+    engine.compare(_generators(trainer.device), "the random numbers")
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """Return the states of torch's generators that a training on the device draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
