@@ -280,7 +280,7 @@ def _distinguished(field: Table, rows: NDArray[np.float32], values: Mapping[str,
 
 def _texts(texts: Sequence[str], wrong: NDArray[np.bool_]) -> bool:
     """Return whether one of the ``wrong`` cells is no number at all."""
-    for row in np.flatnonzero(wrong):
+    for row in np.flatnonzero(wrong).tolist():
         try:
             float(texts[row])
         except ValueError:
