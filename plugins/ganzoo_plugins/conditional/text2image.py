@@ -45,7 +45,7 @@ class TextToImageConfig(DCGANConfig):
     latent_dim: int = Field(32, ge=1, description="size of the latent")
     embedding_dim: int = Field(64, ge=1, description="size of a caption's embedding, and of its words'")
     interpolation: float = Field(
-        1.0, ge=0, description="weight of samples of embeddings halfway between two captions, as in GAN-INT; 0: none"
+        0.0, ge=0, description="weight of samples of embeddings halfway between two captions, as in GAN-INT; 0: none"
     )
 
 
@@ -150,10 +150,11 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
     """GAN-INT-CLS of Generative Adversarial Text to Image Synthesis (arXiv:1605.05396).
 
     The discriminator sees real images with their captions, generated ones with theirs, and real ones with the caption
-    of another image; the two wrong kinds have a weight of one half each (algorithm 1). The generator also draws for
-    embeddings halfway between those of two captions (equation 5, beta 0.5), which no image has. Where the paper leaves
-    it to the discriminator to know what matches them, here these are a third wrong kind, for half a batch: images that
-    it never learned from were noise, which it took for the best match.
+    of another image; the two wrong kinds have a weight of one half each (algorithm 1). With ``interpolation`` the
+    generator also draws for embeddings halfway between those of two captions (equation 5, beta 0.5), which no image
+    has. Where the paper leaves it to the discriminator to know what matches them, here these are a third wrong kind,
+    for half a batch. It is off by default: of drawn shapes, images between two captions were noise as in the paper,
+    textures with the third kind, and fade from one to the other without either.
 
     The paper's encoder of captions is trained beforehand, on images that it is to tell apart. Here each network has a
     small one of its own that is trained with it, so that nothing but images with captions is needed. The paper's
