@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_several_processes import ends, together
+from test_several_processes import HERE, ends, together
 
 TRAIN = (
     "train",
@@ -30,12 +29,13 @@ TRAIN = (
 )
 QUIETLY = ("--device", "cpu", "--set", "checkpoint_every=5", "--set", "log_every=5", "-q")
 
+CLEAN = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+
 
 def torchrun(out, steps, restarts=3):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts))
     command = [sys.executable, *launcher, "-m", "ganzoo", *TRAIN, *QUIETLY, "--steps", str(steps), "--out", str(out)]
-    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN)
 
 
 def until(condition, limit=300):
@@ -109,38 +109,18 @@ def test_a_killed_process_is_made_good(tmp_path):
     assert steps == [*range(5, 61, 5)]
 
 
-@needs_proc
 @pytest.mark.slow
 def test_it_ends_as_if_nothing_had_been(tmp_path):
-    """At twenty random moments a process is killed: while all start, in steps, while checkpoints are written."""
-    moments, steps = random.Random(0), 400
-    plain, disturbed = tmp_path / "plain", tmp_path / "disturbed"
-    undisturbed = torchrun(plain, steps)
-    _, said = undisturbed.communicate(timeout=300)
-    assert undisturbed.returncode == 0, said
-    launcher = torchrun(disturbed, steps, restarts=20)
-    # After which checkpoint, and how much later; the first five, whatever they have reached by then.
-    after = sorted(moments.choices(range(0, steps - 50, 5), k=20))
-    waits = [moments.uniform(0, 8) for _ in range(5)] + [moments.expovariate(20) for _ in range(15)]
-    found = []
-    try:
-        for number, (step, wait) in enumerate(zip(after, waits, strict=True)):
-            before = found
-            found = until(lambda: [pid for pid in workers(launcher) if pid not in before][:2])  # noqa: B023
-            if number >= 5:
-                until(lambda: reached(disturbed) > step)  # noqa: B023
-            time.sleep(wait)
-            assert launcher.poll() is None, launcher.communicate()
-            print(f"kill {number + 1} after step {reached(disturbed)}")
-            os.kill(moments.choice(workers(launcher)), signal.SIGKILL)
-        _, said = launcher.communicate(timeout=300)
-    finally:
-        stop(launcher)
-    assert launcher.returncode == 0, said
-    (name, expected), (other, found) = weights(plain), weights(disturbed)
-    assert name == other
+    """At twenty random moments a process is killed: while both start, in steps, while checkpoints are written."""
+    for name, kills in (("plain", 0), ("disturbed", 20)):
+        command = [sys.executable, str(HERE / "killing.py"), str(tmp_path / name), "1000", str(kills)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=CLEAN)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("killed after") == kills
+    (name, expected), (other, found) = (weights(tmp_path / each) for each in ("plain", "disturbed"))
+    assert name == other == "step-001000"
     assert all(torch.equal(expected[key], found[key]) for key in expected)
-    assert losses(plain) == losses(disturbed)
+    assert losses(tmp_path / "plain") == losses(tmp_path / "disturbed")
 
 
 @pytest.fixture
