@@ -344,7 +344,7 @@ def public_callables() -> list[tuple[str, Any]]:
 
 
 IMPLEMENTED = {"Format.export", "Format.load", "Format.weights", "Metric.draw", "Tracker.start", "Tracker.samples"}
-IMPLEMENTED |= {"Comparison.__init__", "Encoding.__init__"}
+IMPLEMENTED |= {"Comparison.__init__", "Encoding.__init__", "Sweep.__init__"}
 """What plugins implement and the core calls, always with a Path; and results, which the core makes."""
 
 

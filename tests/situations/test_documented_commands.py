@@ -91,11 +91,14 @@ JUDGED = ("classifier", "fid", "prdc", "memorization", "label_accuracy")
 """Metrics that train a classifier first."""
 
 
-def shortened(words: list[str]) -> list[str]:
-    """Return a command of ganzoo with what makes it quick added to it; the last of two options counts."""
+def shortened(words: list[str], resumed: int = 0) -> list[str]:
+    """Return a command of ganzoo with what makes it quick added to it; the last of two options counts.
+
+    Before it, trainings were ``resumed`` so often.
+    """
     more: list[str] = []
     if words[0] == "train" and "--resume" in words:
-        more = ["--steps", "6", "-q"]
+        more = ["--steps", str(6 + 3 * resumed), "-q"]
     elif words[0] == "train":
         sets = ["batch_size=4", *small(words[words.index("--plugin") + 1])]
         sets += ["data.size=60"] if "shapes" in words else []
@@ -202,15 +205,16 @@ def test_commands_work_as_they_are_written(
     draw_files(tmp_path)
     prepare(cli, document.name)
     typed = [command for command in commands(document) if not elsewhere(command)]
-    trainings = 0
-    for (program, *words), after in zip(typed, [*typed[1:], []], strict=True):
+    trainings = resumed = 0
+    for (program, *words), after in pairwise([*typed, []]):
         assert program == "ganzoo", f"{program} is not run here and not excepted"
         words = [NAMES.get(document.name, {}).get(word, word) for word in words]
         for begun, act in MEANWHILE.items():
             if tuple(words[: len(begun)]) == begun:
                 act()
-        words = shortened(words)
+        words = shortened(words, resumed)
         trainings += words[0] == "train"
+        resumed += "--resume" in words
         if trainings > 2 and unused(words, after):  # the first two runs are called by their numbers later on
             words.append("--dry-run")
         outcome = cli(*words)
@@ -231,6 +235,7 @@ def test_python_runs_as_it_is_written(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANZOO_ZOO", str(tmp_path / "zoo"))
     draw_files(tmp_path)
     # Files that are shown have tests of their own.
     shown = re.compile(r"^\[`[^\n]+\)\n\n```python\n.*?^```$", re.MULTILINE | re.DOTALL)

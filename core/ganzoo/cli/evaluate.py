@@ -105,7 +105,10 @@ def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: folders, numbers, or 'last'.")],
     out: Annotated[Path, typer.Option(help="The file, a .html.")] = Path("report.html"),
 ) -> None:
-    """Write runs into one HTML file that opens offline: curves, samples over time, figures, settings, warnings."""
+    """Write runs into one HTML file that opens offline.
+
+    It has their curves, samples over time, figures, settings and warnings.
+    """
     from ganzoo.inference.report import report
 
     print(report(runs, out))

@@ -161,8 +161,8 @@ def _line(file: io.BufferedReader, path: str | PathLike[str]) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def read_csv(path: str | PathLike[str], most: int = TABLE) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a CSV file with the number of the line that each ends in; empty lines are left out.
+def read_csv(path: str | PathLike[str], most: int = TABLE, *, empty: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file with the number of the line that each ends in; empty lines, ``[]``, if asked for.
 
     Raises :class:`UserError` if it cannot be read or is no CSV.
     """
@@ -170,7 +170,7 @@ def read_csv(path: str | PathLike[str], most: int = TABLE) -> Iterator[tuple[int
         rows = csv.reader(file, strict=True)
         try:
             for row in rows:
-                if row:
+                if row or empty:
                     yield rows.line_num, row
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not UTF-8 text: {error.reason} after line {rows.line_num}") from None

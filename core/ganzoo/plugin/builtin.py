@@ -14,7 +14,7 @@ _COMMANDS = {
     "eval": ("Evaluate a trained model: its samples beside as many real ones", "ganzoo.cli.evaluate:eval_"),
     "compare": ("Show runs side by side: settings, losses and figures", "ganzoo.cli.evaluate:compare"),
     "report": ("Write runs into one HTML file that opens offline", "ganzoo.cli.evaluate:report"),
-    "sweep": ("Train a model with many settings, and compare them", "ganzoo.cli.sweep:sweep"),
+    "sweep": ("Train a model with many settings, a run each, and show which was the best", "ganzoo.cli.sweep:sweep"),
     "push": ("Share a trained model: a folder, an archive, a URL, the Hugging Face Hub", "ganzoo.cli.share:push"),
     "pull": ("Fetch a shared model, which zoo:USER/NAME opens then", "ganzoo.cli.share:pull"),
     "list": ("List what the installed plugins offer", "ganzoo.cli.inspect:list_"),

@@ -43,7 +43,9 @@ def record_changes(run: Run, before: Config, after: Config, step: int) -> None:
 def _differences(before: Config, after: Config) -> list[tuple[str, Any, Any]]:
     """Return the settings that differ by their dotted names, with both values; None is unset."""
     old, new = flat(before.to_dict()), flat(after.to_dict())
-    pairs = ((name, old.get(name), new.get(name)) for name in sorted(old.keys() | new.keys()))
+    # Settings that only one of them has follow from others that differ, such as another optimizer.
+    names = sorted(old.keys() | new.keys(), key=lambda name: ((name in old) != (name in new), name))
+    pairs = ((name, old.get(name), new.get(name)) for name in names)
     return [(name, was, now) for name, was, now in pairs if was != now]
 
 

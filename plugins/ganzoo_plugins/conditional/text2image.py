@@ -45,7 +45,7 @@ class TextToImageConfig(DCGANConfig):
     latent_dim: int = Field(32, ge=1, description="size of the latent")
     embedding_dim: int = Field(64, ge=1, description="size of a caption's embedding, and of its words'")
     interpolation: float = Field(
-        1.0, ge=0, description="weight of samples of embeddings halfway between two captions, as in GAN-INT; 0: none"
+        0.0, ge=0, description="weight of samples of embeddings halfway between two captions, as in GAN-INT; 0: none"
     )
 
 
@@ -54,6 +54,8 @@ class CaptionEncoder(nn.Module):
 
     Each word is looked up and, by a convolution, joined to its neighbors; the sum over all words goes through a linear
     layer. A sum, so that what one word adds does not depend on how many others there are; padding, 0, adds nothing.
+    Embeddings are as long as latents are, a mean square of 1: as long as training made them, fifteen times that, they
+    drowned the latent, and a caption had one image.
     """
 
     def __init__(self, caption: Tokens, dim: int) -> None:
@@ -68,7 +70,8 @@ class CaptionEncoder(nn.Module):
         alone = self.words(tokens) * word
         together = self.neighbors(alone.transpose(1, 2)).transpose(1, 2)
         total = (leaky_relu(alone + together, _SLOPE) * word).sum(1)
-        return self.joined(total * self.scale)
+        embedding = self.joined(total * self.scale)
+        return embedding * (embedding.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class CaptionGenerator(StyleGenerator):
@@ -147,9 +150,11 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
     """GAN-INT-CLS of Generative Adversarial Text to Image Synthesis (arXiv:1605.05396).
 
     The discriminator sees real images with their captions, generated ones with theirs, and real ones with the caption
-    of another image; the two wrong kinds have a weight of one half each (algorithm 1). The generator also draws for
-    embeddings halfway between those of two captions (equation 5, beta 0.5), which no image has and of which the
-    discriminator knows whether the image matches.
+    of another image; the two wrong kinds have a weight of one half each (algorithm 1). With ``interpolation`` the
+    generator also draws for embeddings halfway between those of two captions (equation 5, beta 0.5), which no image
+    has. Where the paper leaves it to the discriminator to know what matches them, here these are a third wrong kind,
+    for half a batch. It is off by default: of drawn shapes, images between two captions were noise as in the paper,
+    textures with the third kind, and fade from one to the other without either.
 
     The paper's encoder of captions is trained beforehand, on images that it is to tell apart. Here each network has a
     small one of its own that is trained with it, so that nothing but images with captions is needed. The paper's
@@ -206,7 +211,7 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
         return (batch[self.caption.name],)
 
     def scores(self, real: Tensor, fake: Tensor, condition: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Return real scores [2 N] and wrong ones: of the N fake images, then of the N mismatched pairs.
+        """Return real scores and wrong ones: of the N fake images, the N mismatched pairs and N / 2 halfway images.
 
         An image for which the batch has no other caption makes no mismatched pair; its fake one stands there again.
         """
@@ -217,30 +222,41 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
         right = widened(critic.matched(features, embedding))
         wrong = widened(critic.matched(features, embedding[partner]))
         generated = widened(critic.matched(critic.features(fake), embedding))
-        return torch.cat([right, right]), torch.cat([generated, torch.where(differs, wrong, generated)])
+        kinds = [generated, torch.where(differs, wrong, generated)]
+        if self.config.interpolation:
+            with torch.no_grad():
+                between = self.between(condition)
+            kinds.append(widened(critic.matched(critic.features(between), _halfway(embedding))))
+        return torch.cat([right[: len(kind)] for kind in kinds]), torch.cat(kinds)
+
+    def between(self, condition: tuple[Tensor, ...]) -> Tensor:
+        """Return N / 2 images of embeddings halfway between two captions, as the discriminator sees them."""
+        generator = self.generator
+        assert isinstance(generator, CaptionGenerator)
+        embedding = _halfway(generator.encode(*condition))
+        latent = draw_latent(generator, len(embedding), self.device)
+        return self.shown(generator.drawn(generator.joined(latent, embedding)))
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of images of captions, and of images of embeddings halfway between two of them."""
         losses = super().generator_loss(batch)
         if not self.config.interpolation:
             return losses
-        generator, critic = self.generator, self.discriminator
-        assert isinstance(generator, CaptionGenerator)
+        critic, condition = self.discriminator, self.condition(batch)
         assert isinstance(critic, CaptionDiscriminator)
-        real, (tokens,) = batch[self.data.sample.name], self.condition(batch)
-        # Batches are in random order: the next sample's caption is any other one.
-        drawn, seen = (_halfway(network.encode(tokens)) for network in (generator, critic))
-        fake = generator.drawn(generator.joined(draw_latent(generator, len(tokens), self.device), drawn))
-        scores = widened(critic.matched(critic.features(self.shown(fake)), seen))
-        real_scores = self.score(self.shown(real), (tokens,)) if self.loss.needs_real else None
+        scores = widened(critic.matched(critic.features(self.between(condition)), _halfway(critic.encode(*condition))))
+        real = batch[self.data.sample.name][: len(scores)]
+        seen = tuple(part[: len(scores)] for part in condition)
+        real_scores = self.score(self.shown(real), seen) if self.loss.needs_real else None
         between = self.loss.generator(scores, real_scores)
         loss = losses["loss"] + self.config.interpolation * between
         return {**losses, "loss": loss, "interpolated": between.detach()}
 
 
 def _halfway(embedding: Tensor) -> Tensor:
-    """Return embeddings [N, D] halfway to the next one's, the last one's to the first one's."""
-    return (embedding + embedding.roll(1, 0)) / 2
+    """Return embeddings [N / 2, D] halfway between those of the first and of the second half of a batch, [N, D]."""
+    half = len(embedding) // 2  # batches are in random order
+    return (embedding[:half] + embedding[half : 2 * half]) / 2
 
 
 def _r3gan(config: TextToImageConfig, latent_dim: int) -> R3GANConfig:

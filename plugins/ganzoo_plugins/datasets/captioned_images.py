@@ -1,22 +1,27 @@
 """Your own images with captions: in text files beside them, or in a table as Hugging Face's imagefolder has it."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Dataset, DataSpec, UserError
-from ganzoo.files import read_csv, read_records, read_text
+from ganzoo.files import parse_json, read_csv, read_text
 from ganzoo_plugins.datasets.folder import Folder, FolderConfig
 from ganzoo_plugins.datasets.stored import ImagesConfig
+from ganzoo_plugins.datasets.text_lines import LINE, text_lines
 from ganzoo_plugins.datasets.words import encoded
+from ganzoo_runtime.captions import words
 
 __all__ = ["CaptionedImages"]
 
+_log = logging.getLogger("ganzoo")
 _TABLES = ("metadata.jsonl", "metadata.csv")
 _TABLE = 2**30  # bytes of a table, which may be that of millions of images
 _TEXT = 2**20  # bytes of the captions of one image
@@ -61,6 +66,12 @@ class CaptionedImages(Dataset[CaptionedImagesConfig]):
         if without:
             others = f" and {len(without) - 1:,} more images" if len(without) > 1 else ""
             raise UserError(f"{place} has no caption for {without[0]}{others}")
+        known = {*files}
+        if other := [file for file in found if file not in known]:
+            _log.warning(
+                "%s of %s images that %s names are not in the folder, or are none, such as %s; they are left out",
+                *(f"{len(other):,}", f"{len(found):,}", place, other[0]),
+            )
         texts = [found[file] for file in files]
         caption, self._tokens = encoded(
             [text for each in texts for text in each], config.vocabulary, config.length, place
@@ -102,7 +113,7 @@ def _read_beside(root: Path, files: Sequence[str]) -> Mapping[str, list[str]]:
     for file in files:
         path = (root / file).with_suffix(".txt")
         lines = read_text(path, _TEXT).splitlines() if path.is_file() else []
-        found[file] = [line for line in lines if line.strip()]
+        found[file] = [line for line in lines if words(line)]
     return found
 
 
@@ -114,23 +125,34 @@ def _read_table(root: Path, table: PurePath, column: str) -> Mapping[str, list[s
     if path.suffix.lower() not in (".jsonl", ".csv"):
         raise UserError(f"a table of captions is a .jsonl or a .csv, not {path}")
     found: dict[str, list[str]] = {}
-    for line, row in _csv_rows(path, column) if path.suffix.lower() == ".csv" else enumerate(read_records(path), 1):
+    for line, row in _csv_rows(path, column) if path.suffix.lower() == ".csv" else _json_rows(path):
         file, said = row.get("file_name"), row.get(column)
         given = said if isinstance(said, list) else [said]
         texts = [text for text in given if isinstance(text, str)]
         if not isinstance(file, str) or len(texts) < len(given):
-            raise UserError(f"entry {line} of {path} has no file_name and {column!r} that are texts")
-        found.setdefault(os.path.normpath(file.strip()), []).extend(text for text in texts if text.strip())
+            raise UserError(f"line {line} of {path} has no file_name and {column!r} that are texts")
+        found.setdefault(os.path.normpath(file.strip()), []).extend(text for text in texts if words(text))
     return found
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in text_lines(path):
+        if line is None:
+            raise UserError(f"line {number} of {path} has more than {LINE:,} bytes, too many for captions of an image")
+        if line.strip():
+            row = parse_json(line.strip(), f"line {number} of {path}")
+            if not isinstance(row, Mapping):
+                raise UserError(f"line {number} of {path} is no JSON object with a file_name and captions")
+            yield number, row
 
 
 def _csv_rows(path: Path, column: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     rows = read_csv(path, _TABLE)
     _, header = next(rows, (1, []))
     header = [name.strip() for name in header]
-    if not {"file_name", column} <= {*header}:
+    if not {"file_name", column} <= {*header} or len({*header}) < len(header):
         has = ", ".join(header) or "nothing"
-        raise UserError(f"{path} names the columns {has}, and not 'file_name' and {column!r}; see data.column")
+        raise UserError(f"{path} names the columns {has}, and not 'file_name' and {column!r} once; see data.column")
     for line, row in rows:
         if len(row) != len(header):
             raise UserError(f"line {line} of {path} has {len(row)} columns, the first line {len(header)}")

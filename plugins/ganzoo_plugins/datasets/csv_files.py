@@ -1,6 +1,6 @@
 """Tables of one's own: the columns of a CSV or Parquet file by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo import UserError
-from ganzoo.files import open_regular, read_csv
+from ganzoo.files import read_csv
+from ganzoo_plugins.datasets.parquet_files import parquet_file
 
 __all__ = ["MISSING", "Columns", "number", "read_columns"]
 
@@ -22,26 +23,40 @@ CELLS = 2**28
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """What stands for no value, in small letters."""
 
+_NO_CELLS = ("list", "large_list", "fixed_size_list", "struct", "map", "binary", "large_binary", "fixed_size_binary")
+
 
 class Columns:
     """The columns of a table of ``rows`` rows; ``names`` are theirs, and each cell is a text, or a number or None.
 
-    ``where`` says in a sentence where a row was found: ``"line 3"``.
+    ``where`` says in a sentence where a row was found: ``"line 3"``. ``others`` are columns whose cells are no such
+    thing, and what they are.
     """
 
-    def __init__(self, path: Path, cells: dict[str, Sequence[Any]], rows: int, lines: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        cells: Mapping[str, Sequence[Any]],
+        rows: int,
+        lines: Sequence[int] = (),
+        others: Mapping[str, str] | None = None,
+    ) -> None:
         self.path, self.rows, self.names = path, rows, tuple(cells)
-        self._cells, self._lines = cells, lines
+        self._cells, self._lines, self._others = cells, lines, others or {}
 
     def where(self, row: int) -> str:
         """Return where a row, counted from 0, stands in the file."""
         return f"line {self._lines[row]} of {self.path}" if self._lines else f"row {row + 1} of {self.path}"
 
     def __getitem__(self, name: str) -> Sequence[Any]:
-        """Return the cells of a column; raises UserError if there is none of that name."""
+        """Return the cells of a column; raises UserError if there is none of that name, or it has other things."""
         if name not in self._cells:
             listed = ", ".join(map(repr, self.names[:20])) + (" ..." if len(self.names) > 20 else "")
             raise UserError(f"{self.path} has no column {name!r}; it has {listed}")
+        if name in self._others:
+            raise UserError(
+                f"the column {name!r} of {self.path} has {self._others[name]}, neither numbers nor texts; leave it out"
+            )
         return self._cells[name]
 
     def texts(self, name: str) -> list[str]:
@@ -89,8 +104,8 @@ def read_columns(path: Path) -> Columns:
 
 
 def _csv(path: Path) -> Columns:
-    rows = read_csv(path, MOST)
-    _, header = next(rows, (1, [""]))
+    rows = read_csv(path, MOST, empty=True)
+    _, header = next(((line, row) for line, row in rows if row), (1, [""]))
     names = [name.strip() for name in header]
     if len(names) == 1 and (other := [mark for mark in ";\t|" if mark in names[0]]):
         raise UserError(f"{path} is separated by {other[0]!r}; write it with commas between, and points in numbers")
@@ -100,7 +115,15 @@ def _csv(path: Path) -> Columns:
         raise UserError(f"the first line of {path} has to name the columns, and here it has numbers alone")
     lines: list[int] = []
     cells: list[list[str]] = [[] for _ in names]
+    empty: list[int] = []
     for line, row in rows:
+        if not row:
+            empty.append(line)
+            continue
+        if len(names) == 1:  # an empty line is what an empty cell looks like, but for those at the end
+            lines += empty
+            cells[0] += [""] * len(empty)
+            empty.clear()
         if len(row) != len(names):
             raise UserError(f"line {line} of {path}: it has {len(row)} columns, the first line {len(names)}")
         lines.append(line)
@@ -112,22 +135,18 @@ def _csv(path: Path) -> Columns:
 
 
 def _parquet(path: Path) -> Columns:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise UserError("Parquet files need pyarrow: pip install pyarrow") from None
-    with open_regular(path) as file:
-        try:
-            table = parquet.ParquetFile(file)
-            if (size := table.metadata.num_rows * table.metadata.num_columns) > CELLS:
-                raise UserError(f"{path} has {size:,} cells, more than the limit of {CELLS:,}")
-            columns = table.read()
-        except (ArrowException, OSError, ValueError) as error:
-            raise UserError(f"{path} is no Parquet file: {' '.join(str(error).split())[:200]}") from None
-    if not columns.num_rows or len(set(columns.column_names)) < columns.num_columns:
-        raise UserError(f"{path} has no rows, or two columns of one name")
-    cells: dict[str, Sequence[Any]] = {}
-    for name, column in zip(columns.column_names, columns.columns, strict=True):
-        plain = str(column.type) in ("float", "double") or (str(column.type).startswith(("int", "uint")))
-        cells[name] = column.to_numpy() if plain and not column.null_count else column.to_pylist()
-    return Columns(path, cells, columns.num_rows)
+    with parquet_file(path) as file:
+        if (size := file.metadata.num_rows * file.metadata.num_columns) > CELLS:
+            raise UserError(f"{path} has {size:,} cells, more than the limit of {CELLS:,}")
+        # What has no text that says what it is would be learned as what Python prints of it.
+        kinds = {field.name: str(field.type) for field in file.schema_arrow}
+        others = {name: kind for name, kind in kinds.items() if kind.startswith(_NO_CELLS)}
+        found = file.read(columns=[name for name in kinds if name not in others])
+        rows = file.metadata.num_rows
+    if not rows or not kinds:
+        raise UserError(f"{path} has no rows")
+    cells: dict[str, Sequence[Any]] = dict.fromkeys(kinds, ())
+    for name, column in zip(found.column_names, found.columns, strict=True):
+        plain = kinds[name].startswith(("float", "double", "int", "uint")) and not column.null_count
+        cells[name] = column.to_numpy() if plain else column.to_pylist()
+    return Columns(path, cells, rows, others=others)

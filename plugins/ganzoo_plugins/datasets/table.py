@@ -1,5 +1,6 @@
 """Tables: of one's own, from a CSV or Parquet file, and four that scikit-learn ships."""
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _LEAST, _COLUMNS = 10, 1000
 _NUMBERS = 2**28  # of all encoded rows: a gigabyte
 _FITTED = 10_000  # values that a mixture is fitted to
 _ROWS_OF_A_MODE = 100  # a mode of fewer is a guess, and each is one more number in every row
+_CODE = re.compile(r"[+-]?0\d")
 _DIGITS = 10  # decimals up to which numbers are rounded like the data's
 
 
@@ -75,6 +77,8 @@ class Rows(TensorDataset[Settings]):
         where: Callable[[int], str] = lambda row: f"row {row + 1}",
     ) -> None:
         self.config = config
+        if not cells:
+            raise UserError(f"{name} has no column left to learn from")
         size = len(next(iter(cells.values())))
         if size < _LEAST or len(cells) > _COLUMNS:
             raise UserError(
@@ -86,19 +90,17 @@ class Rows(TensorDataset[Settings]):
         training, test = np.sort(order[held:]), np.sort(order[:held])
         columns, values = [], {}
         for called, texts in cells.items():
-            if kinds.get(called) == "drop":
-                continue
             column, values[called] = _learned(called, texts, kinds.get(called), training, config, where)
             columns.append(column)
-        if not columns:
-            raise UserError(f"{name} has no column left to learn from")
         field = Table(tuple(columns))
         if (most := size * field.shape[0]) > _NUMBERS:
             raise UserError(
                 f"{name} has {size:,} rows that take {field.shape[0]:,} numbers each, {most:,} in all, more than the "
                 f"limit of {_NUMBERS:,}; take fewer rows, columns or categories"
             )
-        rows = torch.from_numpy(field.encoded(values))
+        encoded = field.encoded(values)
+        _distinguished(field, encoded[:_FITTED], values)
+        rows = torch.from_numpy(encoded)
         self.test = rows[torch.from_numpy(test)]
         self.target = columns[-1].name
         super().__init__(DataSpec(name, (field,), len(training)), {"x": rows[torch.from_numpy(training)]})
@@ -108,19 +110,27 @@ class TableFile(Rows[TableFileConfig]):
     """A table of one's own: a CSV or a Parquet file.
 
     A column whose cells are all numbers is one of numbers, and of whole numbers if these are; a column of at most ten
-    different whole numbers, or with a text that is no number, is one of categories. Cells of numbers may be empty, or
+    different whole numbers, with a text that is no number, or with a number that begins with 0 as codes do, is one of
+    categories. A number that is infinite or beyond 1e37 is refused. Cells of numbers may be empty, or
     say NA, NaN, null or none: a missing value. An empty text is a category of its own. What looks like a formula is a
     text; an apostrophe before it, which protects it from spreadsheets, is taken away. Dates are texts.
     """
 
     def __init__(self, config: TableFileConfig) -> None:
         found = read_columns(config.path)
-        cells = {_unescaped(name): [_unescaped(text) for text in found.texts(name)] for name in found.names}
+        names = {_unescaped(name): name for name in found.names}
+        if len(names) < len(found.names):
+            raise UserError(f"{config.path} has two columns of one name, but for an apostrophe before it")
         for name in [*config.kinds, *([config.target] if config.target else [])]:
-            if name not in cells:
-                raise UserError(f"{config.path} has no column {name!r}; it has {', '.join(map(repr, cells))}"[:1000])
+            if name not in names:
+                raise UserError(f"{config.path} has no column {name!r}; it has {', '.join(map(repr, names))}"[:1000])
         if config.kinds.get(config.target) == "drop":
             raise UserError(f"the column {config.target!r} is the target, and cannot be dropped")
+        cells = {
+            name: [_unescaped(text) for text in found.texts(called)]
+            for name, called in names.items()
+            if config.kinds.get(name) != "drop"
+        }
         super().__init__(config, "table", cells, config.kinds, found.where)
         self.target = config.target or self.target
 
@@ -182,9 +192,15 @@ def _learned(
     present, wrong = np.isfinite(numbers), np.isinf(numbers)
     whole = bool((numbers[present] % 1 == 0).all())
     drop = f"leave the column out with --set data.kinds.{name}=drop"
-    if kind in ("number", "integer") and wrong.any():
+    # Numbers that are too large among others are a mistake; "inf" beside texts may be a name.
+    if wrong.any() and (kind in ("number", "integer") or (kind is None and not _texts(texts, wrong))):
         row = int(wrong.argmax())
-        raise UserError(f"{where(row)}: {name} is {texts[row][:40]!r}, which is not a finite number; {drop}")
+        raise UserError(
+            f"{where(row)}: {name} is {texts[row][:40]!r}, which is not a number up to 1e37; correct it, take the "
+            f"column as a category, or {drop}"
+        )
+    if kind is None and (codes := np.array([bool(_CODE.match(text)) for text in texts])).any():
+        wrong = codes  # 01067 is not 1067
     if kind == "integer" and not whole:
         row = int((present & (numbers % 1 != 0)).argmax())
         raise UserError(
@@ -203,11 +219,9 @@ def _learned(
         modes = mixture(seen, most) if len(np.unique(seen)) > 1 else ((1.0, low, high - low),)
         return Column(name, (low, high), (), modes, _decimals(texts), not present.all()), numbers
     if len(different) > config.max_categories:
-        odd = (
-            f", and {texts[int(wrong.argmax())][:40]!r} in {where(int(wrong.argmax()))} is no number"
-            if wrong.any()
-            else ""
-        )
+        first = int(wrong.argmax())
+        what = "begins with 0, as codes do" if _CODE.match(texts[first]) else "is no number"
+        odd = f", and {texts[first][:40]!r} in {where(first)} {what}" if wrong.any() else ""
         raise UserError(
             f"the column {name!r} has {len(different):,} different texts, more than data.max_categories "
             f"({config.max_categories}){odd}; {drop}"
@@ -245,6 +259,33 @@ def mixture(values: NDArray[np.float64], most: int) -> tuple[tuple[float, float,
         for weight, mean, variance in found
         if weight >= 0.005
     )
+
+
+def _distinguished(field: Table, rows: NDArray[np.float32], values: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse columns of which most different numbers are one and the same in ``rows``, outliers aside."""
+    back = field.stored(rows)
+    for column, part in field.parts():
+        if column.range is not None:
+            inside = np.abs(rows[:, part.start]) < 1
+            before, after = (
+                len(np.unique(each[: len(rows)][inside])) for each in (values[column.name], back[column.name])
+            )
+            if after < before / 2:
+                raise UserError(
+                    f"the column {column.name!r} has numbers from {column.range[0]:.9g} to {column.range[1]:.9g}, most "
+                    "of which float32 cannot tell apart; correct the largest, choose another unit, or leave the "
+                    f"column out with --set data.kinds.{column.name}=drop"
+                )
+
+
+def _texts(texts: Sequence[str], wrong: NDArray[np.bool_]) -> bool:
+    """Return whether one of the ``wrong`` cells is no number at all."""
+    for row in np.flatnonzero(wrong).tolist():
+        try:
+            float(texts[row])
+        except ValueError:
+            return True
+    return False
 
 
 def _number(text: str) -> float:

@@ -10,18 +10,18 @@ import torch
 from pydantic import Field
 
 from ganzoo import DatasetConfig, Tokens, UserError
-from ganzoo.files import open_regular, parse_json
+from ganzoo.files import parse_json
+from ganzoo_plugins.datasets.parquet_files import parquet_file
 from ganzoo_plugins.datasets.sentences import Sentences, padded
+from ganzoo_plugins.datasets.text_lines import FILE, LINE, text_lines
 from ganzoo_plugins.datasets.vocabulary import UNKNOWN, Unit, learn
 
 __all__ = ["Text", "TextConfig"]
 
 _log = logging.getLogger("ganzoo")
-_FILE = 2**30  # bytes of a file
-_LINE = 2**16  # bytes of a text: none that is longer has few enough tokens
+_STRINGS = ("string", "large_string", "string_view")  # as Arrow calls texts
 _TEXTS = 2**29  # bytes of all texts together
 _TOKENS = 2**27  # tokens of all samples together, padding included: 1 GiB
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class TextConfig(DatasetConfig):
@@ -63,9 +63,9 @@ class Text(Sentences[TextConfig]):
                 if (most := most - len(text)) < 0:
                     raise UserError(f"{path} has more text than the {_TEXTS:,} characters that are held in memory")
         if not texts:
-            raise UserError(f"{path} has no text" + (f" of less than {_LINE:,} bytes" if dropped else ""))
+            raise UserError(f"{path} has no text" + (f" of less than {LINE:,} bytes" if dropped else ""))
         self.vocabulary = learn(texts, config.unit, config.vocabulary)
-        rows, unknown, shortest = list[list[int]](), 0, _LINE
+        rows, unknown, shortest = list[list[int]](), 0, LINE
         for text in texts:
             row = self.vocabulary.encode(text)
             shortest = min(shortest, len(row))
@@ -131,21 +131,22 @@ def _texts(path: Path, column: str) -> Iterator[str | None]:
 
 
 def _lines(path: Path, column: str) -> Iterator[str | None]:
-    for number, line in _numbered(path):
-        yield None if line is None else _decoded(path, number, line)
+    for _, line in text_lines(path):
+        yield line
 
 
 def _records(path: Path, column: str) -> Iterator[str | None]:
-    for number, line in _numbered(path):
+    for number, line in text_lines(path):
         if line is None:
             yield None
         elif line.strip():
-            record = parse_json(_decoded(path, number, line), f"line {number} of {path}")
+            record = parse_json(line.strip(), f"line {number} of {path}")
             text = record.get(column) if isinstance(record, dict) else record
             if not isinstance(text, str):
-                has = (
-                    f"it has {', '.join(map(repr, record)) or 'nothing'}" if isinstance(record, dict) else "it is none"
-                )
+                has = "it is none"
+                if isinstance(record, dict):
+                    others = ", ".join(map(repr, record)) or "nothing"
+                    has = f"its {column!r} is none" if column in record else f"it has {others}"
                 raise UserError(
                     f"line {number} of {path} is to be a JSON object with a text {column!r}, and {has}; name the text "
                     "with data.column"
@@ -154,48 +155,15 @@ def _records(path: Path, column: str) -> Iterator[str | None]:
 
 
 def _rows(path: Path, column: str) -> Iterator[str | None]:
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UserError(f"reading {path} needs pyarrow: pip install torch-ganzoo[parquet]") from None
-    with open_regular(path, _FILE) as file:
-        try:
-            table = parquet.ParquetFile(file)
-            if column not in table.schema_arrow.names:
-                there = ", ".join(map(repr, table.schema_arrow.names))
-                raise UserError(f"{path} has no column {column!r}; name one with data.column: {there}")
-            kind = table.schema_arrow.field(column).type
-            if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
-                raise UserError(f"the column {column!r} of {path} has {kind}, not texts; name another with data.column")
-            for batch in table.iter_batches(1024, columns=[column]):
-                for text in batch.column(0).to_pylist():
-                    yield None if len(text or "") > _LINE else text or ""
-        except (arrow.ArrowException, OSError, ValueError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise UserError(f"{path} cannot be read as Parquet: {said}") from None
-
-
-def _numbered(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the number and content of each line, and None in place of one that is too long."""
-    with open_regular(path, _FILE) as file:
-        number, whole = 0, True
-        while line := file.readline(_LINE):
-            begins, whole = whole, line.endswith(b"\n")
-            if begins:
-                number += 1
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                yield number, line if whole or len(line) < _LINE - 3 else None
-
-
-def _decoded(path: Path, number: int, line: bytes) -> str:
-    if b"\0" in line and line[:2] not in _UTF16:
-        raise UserError(f"line {number} of {path} has null bytes: it is no text, or UTF-16; convert the file to UTF-8")
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        hint = "it is UTF-16" if line[:2] in _UTF16 else f"byte 0x{line[error.start]:02x}"
-        raise UserError(
-            f"line {number} of {path} is not UTF-8 text ({hint}); convert the file, as iconv -f latin1 -t utf-8 does"
-        ) from None
+    with parquet_file(path, FILE) as table:
+        schema = table.schema_arrow
+        if column not in schema.names:
+            there = ", ".join(map(repr, schema.names))
+            raise UserError(f"{path} has no column {column!r}; name one with data.column: {there}")
+        kind = str(schema.field(column).type)
+        # pandas writes a column of categories as a dictionary of their texts.
+        if kind.removeprefix("dictionary<values=").partition(",")[0] not in _STRINGS:
+            raise UserError(f"the column {column!r} of {path} has {kind}, not texts; name another with data.column")
+        for batch in table.iter_batches(1024, columns=[column]):
+            for text in batch.column(0).to_pylist():
+                yield None if len(text or "") > LINE else text or ""

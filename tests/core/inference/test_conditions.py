@@ -322,10 +322,14 @@ def test_wrong_conditions_of_the_command(
 # --- Sheets
 
 
-def cells(path: Path, columns: int, rows: int) -> np.ndarray:
-    """Return the four pixels of every image of a sheet of images of two by two pixels, [rows, columns, 2, 2]."""
+def cells(path: Path, columns: int, rows: int, titled: int = 0) -> np.ndarray:
+    """Return the four pixels of every image of a sheet of images of two by two pixels, [rows, columns, 2, 2].
+
+    Above them are so many pixels of titles.
+    """
     with Pillow.open(path) as sheet:
         pixels = np.asarray(sheet)
+    pixels = pixels[titled:]
     scale, rest = divmod(pixels.shape[0], rows * 4 + 2)
     assert not rest
     assert pixels.shape == ((rows * 4 + 2) * scale, (columns * 4 + 2) * scale)
@@ -373,7 +377,7 @@ def sample_logger(network: Generator, folder: Path) -> SampleLogger:
 def test_the_sheets_of_a_run(tmp_path: Path) -> None:
     labeled = sample_logger(Labeled().eval(), tmp_path / "labels")
     labeled.draw()
-    sheet = cells(tmp_path / "labels" / "000007.png", 3, 8)
+    sheet = cells(tmp_path / "labels" / "000007.png", 3, 8, titled=20)
     assert np.rint(sheet[..., 0, 0] / 255 * 4).tolist() == [[0, 1, 2]] * 8
 
     class Dots(Described):

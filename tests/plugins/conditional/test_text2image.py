@@ -42,11 +42,17 @@ def test_an_encoder_sums_over_words_and_their_neighbors():
         for place in range(1, len(words) + 1):
             near = sum(kernel[:, :, side] @ vectors[place - 1 + side] for side in range(3)) + bias
             total = total + leaky_relu(vectors[place] + near, 0.2)
-        torch.testing.assert_close(found, encoder.joined(total / 2))
+        code = encoder.joined(total / 2)
+        torch.testing.assert_close(found, code / code.square().mean().sqrt())  # as long as a latent
 
 
-def test_the_discriminator_minimizes_the_loss_of_algorithm_1():
-    trainer = training("model.batch_norm=none").trainer
+def halfway(code):
+    return torch.stack([(code[row] + code[row + 4]) / 2 for row in range(4)])  # of 9; the last one has no partner
+
+
+@pytest.mark.parametrize("interpolation", [0, 0.25])
+def test_the_discriminator_minimizes_the_loss_of_algorithm_1(interpolation):
+    trainer = training("model.batch_norm=none", f"model.interpolation={interpolation}").trainer
     batch = trainer.prepare({"x": torch.randint(256, (9, 3, 16, 16)).byte(), "caption": torch.tensor(EXAMPLES * 3)})
     assert batch["caption"].dtype == torch.int64
     torch.manual_seed(7)
@@ -54,12 +60,21 @@ def test_the_discriminator_minimizes_the_loss_of_algorithm_1():
     state = torch.get_rng_state()
     partner, differs = mismatched((tokens,))
     assert differs.all()
+    critic, generator = trainer.discriminator, trainer.generator
     right, wrong, generated = (
-        trainer.discriminator(*each).double() for each in ((real, tokens), (real, tokens[partner]), (fake, tokens))
+        critic(*each).double() for each in ((real, tokens), (real, tokens[partner]), (fake, tokens))
     )
+    drawn, seen = halfway(generator.encode(tokens)), halfway(critic.encode(tokens))
+    between = generator.inner(torch.cat([torch.randn(4, 3), drawn], 1))
     torch.set_rng_state(state)
     scores = trainer.scores(real, fake, (tokens,))
-    expected = (softplus(-right) + (softplus(wrong) + softplus(generated)) / 2).mean()
+    if interpolation:  # a third kind, of half as many
+        third = critic.matched(critic.features(between), seen).double()
+        pairs = ((right, wrong), (right, generated), (right[:4], third))
+        expected = torch.cat([softplus(-real) + softplus(fake) for real, fake in pairs]).mean()
+        assert not any(parameter.grad is not None for parameter in generator.parameters())
+    else:
+        expected = (softplus(-right) + (softplus(wrong) + softplus(generated)) / 2).mean()
     torch.testing.assert_close(trainer.loss.discriminator(*scores).double(), expected)
 
 
@@ -71,12 +86,12 @@ def test_the_generator_also_draws_halfway_between_two_captions():
     torch.manual_seed(5)
     tokens, critic, generator = batch["caption"], trainer.discriminator, trainer.generator
     fake = generator(torch.randn(9, 3), tokens)
-    drawn, seen = ((code + code[[8, *range(8)]]) / 2 for code in (generator.encode(tokens), critic.encode(tokens)))
-    between = generator.inner(torch.cat([torch.randn(9, 3), drawn], 1))
+    drawn, seen = halfway(generator.encode(tokens)), halfway(critic.encode(tokens))
+    between = generator.inner(torch.cat([torch.randn(4, 3), drawn], 1))
     expected = softplus(-critic(fake, tokens)).mean()
     expected = expected + 0.25 * softplus(-critic.matched(critic.features(between), seen)).mean()
     torch.testing.assert_close(losses["loss"], expected)
-    assert "interpolated" not in training("model.interpolation=0").trainer.generator_loss(batch)
+    assert "interpolated" not in training().trainer.generator_loss(batch)
 
 
 @pytest.mark.parametrize("body", ["dcgan", "r3gan"])

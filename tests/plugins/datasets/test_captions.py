@@ -165,9 +165,14 @@ def test_captions_in_a_table(folder):
         ("m.csv", "text\na\n", "names the columns text"),
         ("m.csv", "file_name,text\na.png\n", "line 2 of .* has 1 columns, the first line 2"),
         ("m.csv", "file_name,text\na.png,dog\n", r"has no caption for b\.png and 1 more images"),
-        ("m.csv", "file_name,text\na.png,!\nb.png,=\nin/c.png,-\n", "the captions in .* have no words"),
-        ("m.jsonl", '{"file_name": "a.png"}', "entry 1 of .* has no file_name and 'text' that are texts"),
-        ("m.jsonl", '{"file_name": 3, "text": "a"}', "entry 1"),
+        ("m.csv", "file_name,text\na.png,!\nb.png,=\nin/c.png,-\n", r"has no caption for a\.png and 2 more images"),
+        ("m.csv", "file_name,text,text\na.png,dog,cat\n", "not 'file_name' and 'text' once"),
+        ("m.jsonl", '\n{"file_name": "a.png"}', "line 2 of .* has no file_name and 'text' that are texts"),
+        ("m.jsonl", '{"file_name": 3, "text": "a"}', "line 1"),
+        ("m.jsonl", '{"file_name": "a.png", "text": "a', "line 1 of .* is not JSON"),
+        ("m.jsonl", '["a.png", "a"]', "line 1 of .* is no JSON object"),
+        ("m.jsonl", '{"file_name": "a.png", "text": "gr\udcfcn"}', "line 1 of .* is not UTF-8 text"),
+        ("m.jsonl", '{"file_name": "a.png", "text": "' + 11000 * "a dog " + '"}', "line 1 of .* has more than 65,536"),
         ("m.jsonl", "", r"has no caption for a\.png"),
         ("m.txt", "", r"a \.jsonl or a \.csv"),
         ("../m.csv", "", "is not in"),
@@ -176,9 +181,19 @@ def test_captions_in_a_table(folder):
 )
 def test_tables_that_are_refused(folder, name, content, message):
     if content is not None:
-        (folder / name).write_text(content)
+        (folder / name).write_text(content, errors="surrogateescape")
     with pytest.raises(UserError, match=message):
         load(folder, captions=name)
+
+
+def test_what_editors_and_other_folders_leave_in_tables(folder, caplog):
+    names = ("a.png", "b.png", "in/c.png", "../secret.png", "gone.png")
+    lines = [json.dumps({"file_name": name, "text": ["cat", "?!"]}) for name in names]
+    (folder / "metadata.jsonl").write_text("\ufeff" + "\n\n".join(lines) + "\n", encoding="utf-8")
+    with caplog.at_level(logging.WARNING, "ganzoo"):
+        assert texts(load(folder)) == ["cat"] * 3  # punctuation is no caption
+    assert "2 of 5 images that" in caplog.text
+    assert "such as ../secret.png; they are left out" in caplog.text
 
 
 def test_rare_and_surplus_words_are_counted_and_said(folder, caplog):

@@ -152,7 +152,7 @@ def test_parquet_is_read(tmp_path):
     assert in_units(found)[:, 1, 0].round().tolist() == [1, 4, 6, 7, 8]
     with pytest.raises(UserError, match=r"row 1 of .*: c is 'x', which is not a number"):
         series(tmp_path / "s.parquet", length=2)
-    with pytest.raises(UserError, match="is no Parquet file"):
+    with pytest.raises(UserError, match="cannot be read as Parquet"):
         series(write(tmp_path / "t.parquet", "a,b\n1,2\n"), length=2)
 
 
@@ -204,6 +204,28 @@ def test_other_faults_of_files_are_one_sentence(tmp_path):
     np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(UserError, match="no arrays can be read"):
         series(tmp_path / "o.npy", length=2)
+
+
+def test_an_empty_line_of_one_column_is_a_gap(tmp_path, caplog):
+    text = "a\n\n" + "".join(f"{v}\n" * (v != 5) + "\n" * (v == 5) for v in range(10)) + "\n\n"
+    with caplog.at_level(logging.WARNING, "ganzoo"):
+        found = series(write(tmp_path / "s.csv", text), length=3)
+    assert in_units(found)[:, 0, 0].round().tolist() == [0, 1, 2, 6, 7]
+    assert "2 have a missing value" in caplog.text
+
+
+def test_nested_columns_are_left_out_or_refused(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"a": np.arange(9.0), "b": [[1, 2]] * 9, "c": [{"x": 1}] * 9, "d": [b"x"] * 9})
+    parquet.write_table(table, tmp_path / "s.parquet")
+    assert len(series(tmp_path / "s.parquet", length=2, columns=("a",))) == 8
+    columns = read_columns(tmp_path / "s.parquet")
+    for name, kind in (("b", "list<"), ("c", "struct<"), ("d", "binary")):
+        with pytest.raises(UserError, match=f"^the column '{name}' of .* has {kind}.*, neither numbers nor texts"):
+            columns.texts(name)
+    parquet.write_table(arrow.table([[1, 2], [3, 4]], names=["a", " a"]), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"^\S+ has two columns of one name"):
+        read_columns(tmp_path / "t.parquet")
 
 
 def test_columns_keep_texts_and_lines(tmp_path):

@@ -59,6 +59,23 @@ def test_an_apostrophe_before_a_formula_is_taken_away(tmp_path: Path) -> None:
     assert data.spec.sample.columns[4].categories == ("", "=1+1", "Köln")
 
 
+def test_codes_are_no_numbers(tmp_path: Path) -> None:
+    text = "\n".join(["zip,n", *(f"{i:05},{i}" for i in range(990, 1020))])
+    assert table(tmp_path, text).spec.sample.columns[0].categories[0] == "00990"
+    assert table(tmp_path, text, kinds={"zip": "integer"}).spec.sample.columns[0].range == (990, 1019)
+
+
+def test_an_empty_line_of_one_column_is_a_missing_value(tmp_path: Path) -> None:
+    data = table(tmp_path, "\n".join(["a", *(str(i * i) if i % 5 else "" for i in range(30)), "7", "", ""]), held_out=0)
+    assert len(data) == 31
+    assert int(np.isnan(data.spec.sample.stored(data.tensors["x"].numpy())["a"]).sum()) == 6
+
+
+def test_a_few_outliers_are_learned_at_a_distance(tmp_path: Path) -> None:
+    text = "\n".join(["gain", *("0" for _ in range(500)), *(str(1000 + i) for i in range(12)), ""])
+    assert table(tmp_path, text, held_out=0).spec.sample.columns[0].range == (0, 1011)
+
+
 def test_one_column_is_enough(tmp_path: Path) -> None:
     data = table(tmp_path, "\n".join(["a", *(str(i * i) for i in range(30))]))
     assert data.spec.sample.describe() == "rows of 1 column"
@@ -69,9 +86,9 @@ def test_parquet(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     ages: list[float | None] = [None, *map(float, range(1, 20))]
-    written = arrow.table({"age": ages, "kind": ["a", "b"] * 10, "is": [True, False] * 10})
+    written = arrow.table({"age": ages, "kind": ["a", "b"] * 10, "is": [True, False] * 10, "l": [[1]] * 20})
     parquet.write_table(written, tmp_path / "a.parquet")
-    data = TableFile(TableFileConfig(path=tmp_path / "a.parquet"))
+    data = TableFile(TableFileConfig(path=tmp_path / "a.parquet", kinds={"l": "drop"}))
     age, kind, yes = data.spec.sample.columns
     assert (age.range, age.decimals, age.missing) == ((1, 19), 0, True)
     assert (kind.categories, yes.categories) == (("a", "b"), ("False", "True"))
@@ -87,13 +104,18 @@ def test_parquet(tmp_path: Path) -> None:
         (TEXT.replace("\n25,", "\n25,7,", 1), {}, "line 7 of .*: it has 7 columns, the first line 6"),
         (TEXT.encode("latin-1", "ignore"), {}, "is not UTF-8 text: .*line"),
         ("a,b\n" + "1,2\n" * 4, {}, "table has 4 rows and 2 columns; .* at least 10 rows"),
-        (TEXT, {"kinds": {"town": "number"}}, "line 2 of .*: town is 'Köln', which is not a finite number"),
+        (TEXT, {"kinds": {"town": "number"}}, "line 2 of .*: town is 'Köln', which is not a number up to 1e37"),
         (TEXT, {"kinds": {"score": "integer"}}, "line 4 of .*: score is 2.5, which is no whole number"),
         (TEXT, {"kinds": {"agee": "drop"}}, "has no column 'agee'"),
         (TEXT, {"target": "agee"}, "has no column 'agee'"),
         (TEXT, {"target": "id", "kinds": {"id": "drop"}}, "is the target, and cannot be dropped"),
         (TEXT, {"kinds": dict.fromkeys(["age", "score", "member", "class", "town", "id"], "drop")}, "no column left"),
-        (TEXT.replace("\n29,", "\ninf,"), {"max_categories": 5}, "20 different texts, .*'inf' in line 11 .*age=drop"),
+        (TEXT.replace("\n29,", "\ninf,"), {}, "line 11 .* age is 'inf', which is not a number up to 1e37; .*age=drop"),
+        (TEXT.replace("\n29,", "\n1e300,"), {}, "line 11 of .*: age is '1e300', which is not a number"),
+        (TEXT.replace("\n29,", "\n?,"), {"max_categories": 5}, r"20 different texts, .*'\?' in line 11 .*age=drop"),
+        (TEXT.replace("\n29,", "\n029,"), {"max_categories": 5}, ".*'029' in line 11 .* begins with 0"),
+        ("a\n" + "\n".join(map(str, range(40))) + "\n1e30\n", {}, r"'a' has numbers from 0 to 1e\+30, most of"),
+        ("=a,'=a\n" + "1,2\n" * 20, {}, "two columns of one name, but for an apostrophe"),
         ("a,b\n" + ",1\n" * 20, {}, "the column 'a' is empty; leave the column out"),
         ("a,b\n" + "5,1\n" * 20, {"kinds": {"a": "number"}}, "has one number alone"),
         ("a,b\n" + '"x\ny",1\n' * 20, {}, "cannot be the name of a category"),

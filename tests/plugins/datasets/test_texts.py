@@ -104,6 +104,15 @@ def test_folders_and_other_formats(tmp_path: Path) -> None:
         read(tmp_path / "sub" / "c.parquet", column="n")
     with pytest.raises(UserError, match=r"no column 'body'; name one with data.column: 'text', 'n'"):
         read(tmp_path / "sub" / "c.parquet", column="body")
+    several = arrow.table([["a", "b"], ["c", "d"]], names=["text", "text"])
+    pytest.importorskip("pyarrow.parquet").write_table(several, tmp_path / "sub" / "c.parquet")
+    with pytest.raises(UserError, match=r"^\S*c.parquet has two columns of one name"):
+        read(tmp_path)
+    chosen = arrow.table({"text": arrow.array(["a", "b", "a"]).dictionary_encode(), "l": [["a"]] * 3})
+    pytest.importorskip("pyarrow.parquet").write_table(chosen, tmp_path / "sub" / "c.parquet")
+    assert texts(read(tmp_path / "sub" / "c.parquet")) == ["a", "b", "a"]
+    with pytest.raises(UserError, match=r"^the column 'l' of \S* has list<.*>, not texts"):
+        read(tmp_path / "sub" / "c.parquet", column="l")
     (tmp_path / "sub" / "c.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         read(tmp_path)
@@ -124,6 +133,8 @@ def test_folders_and_other_formats(tmp_path: Path) -> None:
         ("a.jsonl", b'{"title": "a"}\n', "with a text 'text', and it has 'title'; name the text with data.column"),
         ("a.jsonl", b"{}\n", "it has nothing"),
         ("a.jsonl", b"[1]\n", "it is none"),
+        ("a.jsonl", b"null\n", "it is none"),
+        ("a.jsonl", b'{"text": 5, "n": 1}\n', "with a text 'text', and its 'text' is none"),
         ("a.jsonl", b"[" * 5000 + b"\n", "nested too deep|is not JSON"),
         ("a.docx", b"PK", "is none of .txt, .jsonl, .parquet"),
     ],
