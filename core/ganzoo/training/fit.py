@@ -147,7 +147,9 @@ def _fit(
     try:
         with Progress(settings.steps, loop.step, quiet=quiet) as progress:
             if loop.step == 0:
-                best.check(_draw(sample_logger, engine))
+                figures = _draw(sample_logger, engine)
+                if writes:  # the others compute none
+                    best.check(figures)
             # The training was killed between its last checkpoint and its last grid.
             elif (
                 loop.step == settings.steps

@@ -1,7 +1,7 @@
 """What becomes of a shared training when one of its processes dies, hangs, or is told to stop."""
 
+import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_several_processes import ends, together
+from test_several_processes import HERE, ends, together
 
 TRAIN = (
     "train",
@@ -29,12 +29,13 @@ TRAIN = (
 )
 QUIETLY = ("--device", "cpu", "--set", "checkpoint_every=5", "--set", "log_every=5", "-q")
 
+CLEAN = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+
 
 def torchrun(out, steps, restarts=3):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts))
     command = [sys.executable, *launcher, "-m", "ganzoo", *TRAIN, *QUIETLY, "--steps", str(steps), "--out", str(out)]
-    clean = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN)
 
 
 def until(condition, limit=300):
@@ -79,6 +80,13 @@ def weights(out):
     return last.name, load_file(last / "networks.safetensors") | load_file(last / "ema.safetensors")
 
 
+def losses(out):
+    """Return the lines of metrics.jsonl, but for what is measured by the clock."""
+    (lines,) = Path(out).glob("*/metrics.jsonl")
+    rows = map(json.loads, lines.read_text().splitlines())
+    return [{key: value for key, value in row.items() if key.startswith(("step", "gen", "dis"))} for row in rows]
+
+
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
 
 
@@ -101,30 +109,18 @@ def test_a_killed_process_is_made_good(tmp_path):
     assert steps == [*range(5, 61, 5)]
 
 
-@needs_proc
 @pytest.mark.slow
 def test_it_ends_as_if_nothing_had_been(tmp_path):
-    """At twenty random moments a process is killed, before the first step and while checkpoints are written too."""
-    moments, steps = random.Random(0), 1500
-    plain, disturbed = tmp_path / "plain", tmp_path / "disturbed"
-    undisturbed = torchrun(plain, steps)
-    assert undisturbed.wait(timeout=600) == 0
-    launcher = torchrun(disturbed, steps, restarts=100)
-    killed = 0
-    try:
-        while launcher.poll() is None:
-            time.sleep(moments.uniform(0.5, 12))
-            if killed < 20 and len(found := workers(launcher)) == 2:
-                os.kill(moments.choice(found), signal.SIGKILL)
-                killed += 1
-        _, said = launcher.communicate(timeout=600)
-    finally:
-        stop(launcher)
-    assert launcher.returncode == 0, said
-    assert killed >= 3
-    (name, expected), (other, found) = weights(plain), weights(disturbed)
-    assert name == other
+    """At twenty random moments a process is killed: while both start, in steps, while checkpoints are written."""
+    for name, kills in (("plain", 0), ("disturbed", 20)):
+        command = [sys.executable, str(HERE / "killing.py"), str(tmp_path / name), "1000", str(kills)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=CLEAN)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("killed after") == kills
+    (name, expected), (other, found) = (weights(tmp_path / each) for each in ("plain", "disturbed"))
+    assert name == other == "step-001000"
     assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert losses(tmp_path / "plain") == losses(tmp_path / "disturbed")
 
 
 @pytest.fixture
