@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import linalg
 
+from ganzoo import UserError
 from ganzoo_plugins.datasets.grammar import GrammarConfig, Sampled
 from ganzoo_plugins.metrics.text_distance import FrechetText, FrechetTextConfig
 
@@ -45,6 +46,13 @@ def test_worse_texts_are_farther(metric: FrechetText) -> None:
     about = metric.metadata()
     assert about["compared"] == 600
     assert 1 < about["perplexity"] < 39  # better than any token
+
+
+def test_fewer_than_two_texts_are_refused() -> None:
+    dataset = Sampled(GrammarConfig(grammar="arithmetic", length=5, size=9, held_out=1))
+    for refused in (FrechetTextConfig(), FrechetTextConfig(samples=1)):
+        with pytest.raises(UserError, match="two texts at least"):
+            FrechetText(refused, dataset)
 
 
 def test_training_it_leaves_the_random_state_alone() -> None:

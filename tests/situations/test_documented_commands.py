@@ -109,6 +109,9 @@ def shortened(words: list[str], resumed: int = 0) -> list[str]:
         said = {word.partition("=")[0] for word in words} | {"model.latent_dim"}
         sets = [each for each in sets if each.partition("=")[0] not in said]
         more = ["--steps", "3", "-q", *(word for each in sets for word in ("--set", each))]
+    if words[0] == "sweep":
+        more = ["--steps", "3", *(["--trials", "2"] if "--random" in words else [])]
+        more += [word for each in ("batch_size=4", *small(words[1])) for word in ("--set", each)]
     if words[0] == "eval" and not {"modes", "pair_distance"} & {*words}:  # which need no classifier
         named = [name for option, name in pairwise(words) if option == "--metric"]
         metrics = [each for each in named or JUDGED if each in JUDGED]

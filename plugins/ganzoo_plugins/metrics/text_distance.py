@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Dataset, MetricConfig
+from ganzoo import Dataset, MetricConfig, UserError
 from ganzoo.terminal import Progress
 from ganzoo_plugins.metrics.evaluator import gather
 from ganzoo_plugins.metrics.sentences import TokenMetric
@@ -42,6 +42,8 @@ class FrechetText(TokenMetric):
     def __init__(self, config: FrechetTextConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         self._quiet = True
+        if (count := min(config.samples, len(dataset), len(self.real(2)))) < 2:
+            raise UserError(f"two texts at least are compared, held-out ones with as many of the data, not {count}")
 
     def figures(self, tokens: Tensor) -> dict[str, float]:
         """Return the distance of as many samples as there are texts to compare with."""
