@@ -21,7 +21,18 @@ from ganzoo_plugins.metrics.evaluator import Evaluator, EvaluatorConfig, accurac
 from ganzoo_plugins.metrics.label_accuracy import LabelAccuracy
 
 OF_OTHERS = (
-    *("caption_accuracy", "grammar", "nll_oracle", "nll_test", "bleu", "copies", "frechet_text", "marginal", "autocorrelation", "tstr"),
+    *(
+        "caption_accuracy",
+        "grammar",
+        "nll_oracle",
+        "nll_test",
+        "bleu",
+        "copies",
+        "frechet_text",
+        "marginal",
+        "autocorrelation",
+        "tstr",
+    ),
     *("column_shapes", "column_pairs", "ml_efficacy", "distance_to_closest_record"),
 )
 """Metrics of texts, series, rows and captions, which have tests of their own."""
