@@ -142,3 +142,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     finally:
         os.chdir(before)
     return runs
+
+
+@pytest.fixture
+def undrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder of the test, and draw nothing, which would take most of the time."""
+    monkeypatch.chdir(tmp_path)
+
+    def touch(path: Path, *_: object, **__: object) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    for name in ("images.grids.save_grid", "images.plots.save_curves", "images.animation.save_progress"):
+        monkeypatch.setattr(f"ganzoo.{name}", touch)
+    monkeypatch.setattr("ganzoo.training.sample_logger.save_reals", touch)

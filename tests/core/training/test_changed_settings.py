@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from math import nan
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +13,8 @@ import ganzoo
 from ganzoo import Run, TrainingError, UserError, load_config, load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.training.loop import Loop
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 TINY = {
     "batch_size": 8,
@@ -25,20 +26,6 @@ TINY = {
     "metric": {"modes": {"samples": 20}},
     "tracker": {"tensorboard": False},
 }
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder of the test, and draw nothing, which would take most of the time."""
-    monkeypatch.chdir(tmp_path)
-
-    def touch(path: Path, *_: object, **__: object) -> None:
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-
-    for name in ("images.grids.save_grid", "images.plots.save_curves", "images.animation.save_progress"):
-        monkeypatch.setattr(f"ganzoo.{name}", touch)
-    monkeypatch.setattr("ganzoo.training.sample_logger.save_reals", touch)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from ganzoo import Interrupted, Run, Sweep, TrainingError, UserError
 from ganzoo.training import sweep as module
 from ganzoo.training.search import Proposals, Range, parse_space, propose
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = {
     "batch_size": 8,
     "log_every": 2,
@@ -24,20 +26,6 @@ TINY = {
     "tracker": {"tensorboard": False},
 }
 RATES = "model.optimizer.lr=0.001,0.002"
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder of the test, and draw nothing, which would take most of the time."""
-    monkeypatch.chdir(tmp_path)
-
-    def touch(path: Path, *_: object, **__: object) -> None:
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-
-    for name in ("images.grids.save_grid", "images.plots.save_curves", "images.animation.save_progress"):
-        monkeypatch.setattr(f"ganzoo.{name}", touch)
-    monkeypatch.setattr("ganzoo.training.sample_logger.save_reals", touch)
 
 
 @pytest.fixture
