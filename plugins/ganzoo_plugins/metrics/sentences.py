@@ -1,5 +1,6 @@
 """Metrics of texts and other series of tokens: by a grammar, by an oracle, by n-grams, by what is copied."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -38,9 +39,9 @@ class TokenMetric(Metric):
         """Return the figures of as many held-out samples."""
         return self.figures(self.ended(self.real(self.config.samples)))
 
+    @abstractmethod
     def figures(self, tokens: Tensor) -> dict[str, float]:
         """Return the figures of tokens, int64 [N, L], with nothing but padding behind the end of each."""
-        raise NotImplementedError
 
     def real(self, n: int) -> Tensor:
         """Return up to ``n`` samples that the data set holds out, int64 [N, L]."""
