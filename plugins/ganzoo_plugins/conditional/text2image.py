@@ -156,6 +156,10 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
     for half a batch. It is off by default: of drawn shapes, images between two captions were noise as in the paper,
     textures with the third kind, and fade from one to the other without either.
 
+    What a caption leaves out is to vary with the latent. A generator may as well choose it by how the rest is worded,
+    and no discriminator sees the difference, since hardly any two captions are the same. So mode seeking
+    (arXiv:1903.05628) is on, with a weight that makes it a push.
+
     The paper's encoder of captions is trained beforehand, on images that it is to tell apart. Here each network has a
     small one of its own that is trained with it, so that nothing but images with captions is needed. The paper's
     networks are those of DCGAN, which ``body`` can replace by R3GAN's; its preset has the relativistic loss and both
@@ -170,7 +174,7 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
         "lr_schedule": "linear",
         "lr_warmup": 100,
         "loss": {"name": "non_saturating"},
-        "regularizer": {"r1": {"weight": 1.5, "interval": 4}},
+        "regularizer": {"r1": {"weight": 1.5, "interval": 4}, "mode_seeking": {"weight": 0.02, "interval": 4}},
         "data": {"name": "captioned_shapes"},
         "model": {"batch_norm": "generator", "discriminator_lr": 2e-3, "optimizer": {"lr": 4e-3}},
     }

@@ -11,6 +11,7 @@ _DRAGAN = "On Convergence and Stability of GANs, arXiv:1705.07215"
 _CONSISTENCY = "Consistency Regularization for GANs, arXiv:1910.12027; bCR, arXiv:2002.04724"
 _LIPSCHITZ = "Adversarial Lipschitz Regularization, arXiv:1907.05681"
 _BIGGAN = "Large Scale GAN Training for High Fidelity Natural Image Synthesis, arXiv:1809.11096"
+_MODE_SEEKING = "Mode Seeking GANs for Diverse Image Synthesis, arXiv:1903.05628"
 _STYLEGAN2 = "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958"
 
 
@@ -45,6 +46,12 @@ def ganzoo_specs() -> Iterable[Spec]:
             "For the generator: equal steps in z change samples equally",
             "path_length:PathLength",
             _STYLEGAN2,
+        ),
+        _regularizer(
+            "mode_seeking",
+            "For the generator: different latents give different samples",
+            "mode_seeking:ModeSeeking",
+            _MODE_SEEKING,
         ),
         _regularizer(
             "orthogonal",

@@ -19,6 +19,7 @@ from ganzoo_plugins.fc.gan_fc import FullyConnectedGAN
 from ganzoo_plugins.losses.began import BEGAN, BEGANConfig
 from ganzoo_plugins.regularizers.consistency import Consistency
 from ganzoo_plugins.regularizers.gradient_penalty import DRAGAN, GradientPenalty
+from ganzoo_plugins.regularizers.mode_seeking import ModeSeeking
 from ganzoo_plugins.regularizers.orthogonal import Orthogonal, OrthogonalDiscriminator
 from ganzoo_plugins.regularizers.path_length import PathLength
 from ganzoo_plugins.regularizers.virtual_adversarial import VirtualAdversarial
@@ -602,3 +603,26 @@ def test_every_regularizer_has_the_settings_of_all():
         assert issubclass(cls.Config, RegularizerConfig)
     assert (made(PathLength).config.weight, made(PathLength).config.interval) == (2, 4)
     assert made(GradientPenalty).config.weight == made(DRAGAN).config.weight == 10
+
+
+# Mode seeking
+
+
+def test_mode_seeking_is_the_ratio_of_distances_of_latents_and_samples_under_the_same_condition():
+    torch.manual_seed(0)
+    z, condition = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 2, dtype=torch.float64)
+    weight = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+
+    def value():
+        return made(ModeSeeking).penalty(lambda z: torch.tanh(z @ weight) * condition, z)
+
+    first, second = z.numpy(), np.roll(z.numpy(), 1, axis=0)
+    draw = lambda z: np.tanh(z @ weight.detach().numpy()) * condition.numpy()  # noqa: E731
+    samples, latents = np.abs(draw(first) - draw(second)).mean(), np.abs(first - second).mean()
+    assert value().item() == pytest.approx(1 / (samples / latents + 1e-5), rel=1e-12)
+    assert_gradient(value, [weight])
+
+
+def test_mode_seeking_of_a_generator_that_ignores_its_latent_is_finite():
+    z = torch.randn(4, 3)
+    assert made(ModeSeeking).penalty(lambda z: z * 0, z).item() == pytest.approx(1e5)
