@@ -113,9 +113,12 @@ def _resolved(settings: Model) -> Model:
 
 
 def paths(settings: BaseModel, section: str) -> Iterator[str]:
-    """Yield the full names of the settings below a section that are paths: they may change when files are moved."""
+    """Yield the full names of the settings below a section that say where files are: they change when these are moved.
+
+    A ``path`` that is a text may be a URL.
+    """
     for name, value in settings:
-        if isinstance(value, Path):
+        if isinstance(value, Path) or name == "path":
             yield f"{section}.{name}"
         elif isinstance(value, BaseModel):
             yield from paths(value, f"{section}.{name}")

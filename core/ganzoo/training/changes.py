@@ -12,7 +12,7 @@ from ganzoo.runs.run import Run
 
 __all__ = ["record_changes", "refuse_changes"]
 
-_FIXED = ("plugin", "seed", "source", "model", "loss", "regularizer")
+_FIXED = ("plugin", "seed", "source", "model", "loss", "regularizer", "data")
 
 
 def refuse_changes(before: Config, after: Config) -> None:
@@ -20,10 +20,10 @@ def refuse_changes(before: Config, after: Config) -> None:
 
     Learning rates may change, whose optimizers keep their moments, and paths, since folders are moved.
     """
-    moved = {*paths(after.model.settings, "model")}
+    moved = {*paths(after.model.settings, "model"), *paths(after.data.settings, "data")}
     for name, _, _ in _differences(before, after):
-        free = name.partition(".")[0] not in _FIXED and name != "data.name"
-        if not free and not _is_rate(name) and name not in moved:
+        free = name.partition(".")[0] not in _FIXED or name in moved or _is_rate(name)
+        if not free:
             rates = [each for each in flat({"model": after.model.settings.model_dump()}) if _is_rate(each)]
             raise UserError(
                 f"{name!r} cannot change in a run that is resumed; leave it out, or start a new run; what may change: "

@@ -87,6 +87,7 @@ def test_a_resumed_run_trains_at_the_new_rate_with_its_moments_and_says_so(rates
     assert "- after step 4, model.optimizer.lr: 0.001 becomes 0.0001" in card
     refused = cli("train", "--resume", "1", "--steps", 9, "--set", "model.latent_dim=7")
     refused.refused("'model.latent_dim' cannot change", "model.optimizer.lr, model.discriminator_lr, metrics", "ema")
+    cli("train", "--resume", "1", "--steps", 9, "--set", "data.size=99").refused("'data.size' cannot change")
 
 
 def test_the_same_rate_resumes_to_the_bit(rates: dict) -> None:
