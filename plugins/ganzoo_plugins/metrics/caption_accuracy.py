@@ -1,6 +1,7 @@
-"""Whether models of captions draw what these name, for combinations that were seen in training and for others."""
+"""Whether models of captions draw what these name, for combinations seen in training and others, and vary the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,9 @@ from ganzoo_plugins.metrics.extractors import require_images
 from ganzoo_runtime.captions import caption_text
 
 __all__ = ["CaptionAccuracy", "NamesFacts"]
+
+_VAGUE, _DRAWN = 8, 64  # captions that name few facts, and images of each of them
+_LOOKED = 2000  # captions among which these are looked for
 
 
 @runtime_checkable
@@ -36,10 +40,14 @@ class CaptionAccuracy(Metric):
 
     ``seen/...`` are of captions of the data, ``held_out/...`` of combinations that are not in it. The data set
     :class:`NamesFacts` and measures them in the images: no network judges. The reference is what real images get.
+
+    ``left_out/values`` is how many values a fact takes that a caption leaves out, as a perplexity: the mean of such
+    facts of the eight captions of the data that name the fewest, 64 images each. A model that ignores its latent has 1.
+    The reference is of real images of what these captions name.
     """
 
     conditional = True
-    better: ClassVar = {"": "higher"}
+    better: ClassVar = {"": "higher", "left_out/values": "as real"}
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
@@ -48,6 +56,10 @@ class CaptionAccuracy(Metric):
         if not isinstance(dataset, NamesFacts) or not captions:
             raise UserError(f"{dataset.spec.name} does not say which facts its captions name; take another metric")
         self.facts, self.caption = dataset, captions[0]
+        captions = gather(dataset, torch.arange(len(dataset))[:_LOOKED], self.caption.name)[0]
+        named = torch.stack([said >= 0 for said in dataset.named(captions).values()]).sum(0)
+        some = (named > 0).nonzero()[:, 0]
+        self.vague = captions[some[named[some].argsort(stable=True)[:_VAGUE]]]
         self._real: dict[str, float] = {}
 
     def check(self, signature: Signature) -> None:
@@ -63,13 +75,11 @@ class CaptionAccuracy(Metric):
         return self._shares("seen", samples, condition[self.caption.name])
 
     def probe(self, sampler: Sampler, seed: int) -> dict[str, float]:
-        """Return the shares for captions of held-out combinations."""
+        """Return the shares for captions of held-out combinations, and how what captions leave out varies."""
         captions = self.facts.held_out(self.config.samples)[self.caption.name]
-        field = self.caption.to_json()
-        texts = [caption_text(row, field) for row in captions.tolist()]
-        samples = torch.from_numpy(sampler.sample(len(texts), seed=seed, text=texts))
-        output = Signature.from_json(sampler.metadata["signature"]).output
-        return self._shares("held_out", output.decode(samples), captions)
+        shares = self._shares("held_out", self._drawn(sampler, seed, captions), captions)
+        images = self._drawn(sampler, seed, self.vague.repeat_interleave(_DRAWN, 0))
+        return {**shares, **self._values(images.split(_DRAWN))}
 
     def reference(self) -> dict[str, float]:
         """Return the shares that real images get."""
@@ -80,11 +90,36 @@ class CaptionAccuracy(Metric):
             others = self.facts.held_out(self.config.samples)
             self._real = self._shares("seen", *seen)
             self._real |= self._shares("held_out", others[self.image.name], others[self.caption.name])
+            measured = self.facts.measured(to_uint8(seen[0]))
+            of_each = []
+            for caption in self.vague:
+                named = self.facts.named(caption[None])
+                fits = [measured[fact] == said for fact, said in named.items() if said >= 0]
+                of_each.append(seen[0][torch.stack(fits).all(0)][:_DRAWN])
+            self._real |= self._values(of_each)
         return self._real
 
     def metadata(self) -> dict[str, Any]:
         """Return what measures the facts."""
         return {"evaluator": f"the data set {self.dataset.spec.name} itself"}
+
+    def _drawn(self, sampler: Sampler, seed: int, captions: Tensor) -> Tensor:
+        """Return the images that a model draws for captions."""
+        field = self.caption.to_json()
+        texts = [caption_text(row, field) for row in captions.tolist()]
+        samples = torch.from_numpy(sampler.sample(len(texts), seed=seed, text=texts))
+        return Signature.from_json(sampler.metadata["signature"]).output.decode(samples)
+
+    def _values(self, images: Sequence[Tensor]) -> dict[str, float]:
+        """Return the mean perplexity of the facts that vague captions leave out, in images of each of them."""
+        found = []
+        for caption, drawn in zip(self.vague, images, strict=True):
+            measured = self.facts.measured(to_uint8(drawn)) if len(drawn) else {}
+            left_out = [fact for fact, said in self.facts.named(caption[None]).items() if said < 0]
+            for values in (measured[fact] for fact in left_out if fact in measured):
+                shares = values[values >= 0].unique(return_counts=True)[1].double() / (values >= 0).sum()
+                found.append((-shares.xlogy(shares).sum()).exp().item() if len(shares) else 1.0)
+        return {"left_out/values": mean(found)} if found else {}
 
     def _shares(self, what: str, images: Tensor, captions: Tensor) -> dict[str, float]:
         """Return the shares of facts that are named and right; a fact that no caption names has none."""
