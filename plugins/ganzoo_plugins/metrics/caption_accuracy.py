@@ -56,10 +56,10 @@ class CaptionAccuracy(Metric):
         if not isinstance(dataset, NamesFacts) or not captions:
             raise UserError(f"{dataset.spec.name} does not say which facts its captions name; take another metric")
         self.facts, self.caption = dataset, captions[0]
-        captions = gather(dataset, torch.arange(len(dataset))[:_LOOKED], self.caption.name)[0]
-        named = torch.stack([said >= 0 for said in dataset.named(captions).values()]).sum(0)
+        looked = gather(dataset, torch.arange(len(dataset))[:_LOOKED], self.caption.name)[0]
+        named = torch.stack([said >= 0 for said in dataset.named(looked).values()]).sum(0)
         some = (named > 0).nonzero()[:, 0]
-        self.vague = captions[some[named[some].argsort(stable=True)[:_VAGUE]]]
+        self.vague = looked[some[named[some].argsort(stable=True)[:_VAGUE]]]
         self._real: dict[str, float] = {}
 
     def check(self, signature: Signature) -> None:
