@@ -19,6 +19,7 @@ import ganzoo
 from ganzoo import Discriminator, Run, Tokens, load_registry
 from ganzoo.inference.saving import save_samples
 from ganzoo.inference.zoo import WEIGHTS
+from ganzoo_runtime.captions import caption_text
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
 
@@ -62,6 +63,9 @@ def main() -> None:
         trained = ganzoo.load(home / f"{main}.onnx", registry=registry)
         n, picture = save_samples(trained, home / "samples.png")
         use = [f"    ganzoo sample zoo:{options.key} -n {n} --out {picture.name}"]
+        for field in signature.inputs:
+            if isinstance(field, Tokens):
+                use[0] += f" --text '{caption_text(field.examples[0], field.to_json())}'"
         if isinstance(signature.output, Tokens):
             save_samples(trained, home / "samples.txt", 16)
             use.append(f"    ganzoo interpolate zoo:{options.key} --keys 0,1")

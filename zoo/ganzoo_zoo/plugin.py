@@ -26,6 +26,7 @@ _GENERATORS = {
     "acgan-shape_classes": "Colored shapes, 32x32, by kind and hue",
     "acgan-shapes": "Colored shapes, 32x32, by kind, hue, size, place and rotation",
     "cgan_matching-shapes": "Colored shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",
+    "text2image-captioned_shapes": "Colored shapes, 32x32, from captions such as 'a small red star upper left'",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
     "vaegan-mnist5k": "Handwritten digits, 28x28, to latents and back, by a VAE with a discriminator",
     "bigan-mnist5k": "Handwritten digits, 28x28, to latents and roughly back, by a discriminator of pairs",
