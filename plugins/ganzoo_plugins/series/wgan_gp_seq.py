@@ -26,7 +26,7 @@ class SeriesWGANConfig(AdversarialConfig):
     latent_dim: int = Field(32, ge=1, description="size of the latent")
     width: int = Field(16, ge=1, description="generator: channels, times 4, 2 and 1 as the series get longer")
     critic_width: int = Field(16, ge=1, description="critic: channels, times 1, 2 and 4 as the series get shorter")
-    n_critic: int | None = Field(1, ge=1, description="critic steps a generator step")
+    n_critic: int | None = Field(3, ge=1, description="critic steps a generator step")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=2e-3), description="optimizer of both")
 
 
@@ -37,7 +37,9 @@ class SeriesGenerator(Generator):
         super().__init__(Signature((Latent((latent_dim,)),), sample))
         quarter = sample.length // 4
         self.body = nn.Sequential(
-            nn.Linear(latent_dim, 4 * width * quarter),
+            nn.Linear(latent_dim, 8 * width),
+            nn.ReLU(),
+            nn.Linear(8 * width, 4 * width * quarter),
             nn.Unflatten(1, (4 * width, quarter)),
             nn.ReLU(),
             nn.ConvTranspose1d(4 * width, 2 * width, 4, stride=2, padding=1),
@@ -53,7 +55,10 @@ class SeriesGenerator(Generator):
 
 
 class SeriesCritic(Discriminator):
-    """Series [N, C, L] to one score each: the length halved twice, then one linear layer of all that is left."""
+    """Series [N, C, L] to one score each: the length halved twice, then two linear layers of all that is left.
+
+    Convolutions see fourteen steps; the first linear layer is what sees how a series goes on.
+    """
 
     def __init__(self, width: int, sample: Sequence) -> None:
         super().__init__(Signature((sample,), Scores()))
@@ -65,7 +70,9 @@ class SeriesCritic(Discriminator):
             nn.Conv1d(2 * width, 4 * width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            nn.Linear(width * sample.length, 1),
+            nn.Linear(width * sample.length, 8 * width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(8 * width, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

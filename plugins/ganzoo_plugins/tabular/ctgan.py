@@ -186,7 +186,7 @@ class CTGAN(AdversarialTrainer[CTGANConfig, Table]):
     }
     presets = {
         "small": {
-            "steps": 3_000,
+            "steps": 6_000,
             "batch_size": 100,
             "ema": 0.99,
             "lr_schedule": "linear",
