@@ -44,7 +44,7 @@ SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("scratchgan", "oracle"): (),
     ("text_mle", "oracle"): ("model.hidden_dim=32",),  # as seqgan and the paper
 }
-STEPS = {("text_mle", "oracle"): 18_800, ("text_mle", "grammar"): 2_000, ("scratchgan", "grammar"): 10_000}
+STEPS = {("text_mle", "oracle"): 18_800, ("text_mle", "grammar"): 2_000, ("scratchgan", "grammar"): 6_000}
 """120 epochs on the oracle, as the paper; of scratchgan its own number, over which learning rates fall."""
 MODELS = ("text_mle", "seqgan", "scratchgan")
 JUDGED = {"grammar": ("grammar", "accepted"), "oracle": ("nll_oracle", "nll")}
