@@ -78,13 +78,14 @@ def main() -> None:
 
 def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_: str, use: list[str]) -> str:
     training, data = metadata["training"], metadata["data"]
+    with_loss = f"with the loss `{training['loss']}`, " if training["loss"] else "with "
     return "\n".join(
         [
             f"# zoo:{key}",
             "",
             f"`{metadata['model']['key']}` ({metadata['paper']})",
             f"trained on {data['name']} ({data['size']:,} samples) for {training['step']:,} steps",
-            f"with the loss `{training['loss']}`, seed {training['seed']}. The recipe is",
+            f"{with_loss}seed {training['seed']}. The recipe is",
             "config.toml; the weights are the averaged ones.",
             "",
             "![samples](samples.png)",

@@ -27,6 +27,8 @@ _GENERATORS = {
     "acgan-shapes": "Colored shapes, 32x32, by kind, hue, size, place and rotation",
     "cgan_matching-shapes": "Colored shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",
     "text2image-captioned_shapes": "Colored shapes, 32x32, from captions such as 'a small red star upper left'",
+    "scratchgan-grammar": "English sentences of a small grammar, by rewards alone",
+    "text_mle-grammar": "English sentences of a small grammar, by maximum likelihood",
     "wgan_gp_seq-waves": "Series: mixtures of two sines, 64 steps",
     "rcgan-waves": "Series by class: mixtures of two sines of three kinds, 64 steps, drawn step by step",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
