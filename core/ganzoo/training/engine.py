@@ -82,6 +82,13 @@ class Engine:
         """Return what the first process makes, as JSON has it; all end if it raises something there."""
         return make()
 
+    def computed(self, rows: int, batch: int, compute: Callable[[slice], Tensor]) -> Tensor:
+        """Return what is computed for so many rows, on the CPU; each process computes some of the batches of them.
+
+        The first process returns all, the others what they have computed.
+        """
+        return compute(slice(0, rows))
+
 
 SINGLE = Engine()
 
@@ -172,6 +179,23 @@ class Processes(Engine):
             raise
         self._store.set(key, json.dumps(made))
         return made
+
+    @override
+    def computed(self, rows: int, batch: int, compute: Callable[[slice], Tensor]) -> Tensor:
+        # Whole batches, since numbers can differ in their last digit where those of a batch are others.
+        size = -(-rows // (batch * self.world)) * batch
+        parts = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        if self.share.rank >= len(parts):
+            return torch.empty(0)
+        own = compute(parts[self.share.rank])
+        if not self.writes:
+            torch.distributed.send(own.contiguous(), 0)
+            return own
+        whole = own.new_empty((rows, *own.shape[1:]))
+        whole[parts[0]] = own
+        for rank, part in enumerate(parts[1:], 1):
+            torch.distributed.recv(whole[part], rank)
+        return whole
 
     @override
     @contextmanager
