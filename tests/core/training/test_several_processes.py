@@ -66,7 +66,8 @@ def ends(processes, limit=300):
 
 
 def distances(steps, trainings, world=2):
-    codes, said = ends(together(str(HERE / "sharing.py"), str(steps), *trainings, world=world))
+    command = ("-W", "error::UserWarning", str(HERE / "sharing.py"), str(steps), *trainings)
+    codes, said = ends(together(*command, world=world))
     assert not any(codes), said
     return {name: distance for name, distance, _ in map(json.loads, said[0][0].splitlines())}
 
