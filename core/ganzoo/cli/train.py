@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -81,6 +81,9 @@ def train(
         int | None,
         typer.Option(min=1, help="Train in so many processes of this machine, one a GPU, that share each batch."),
     ] = None,
+    launcher: Annotated[
+        Literal["torchrun", "ray"], typer.Option(help="What starts the processes; ray needs torch-ganzoo[ray].")
+    ] = "torchrun",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show config, data, parameters and memory, and take no step.")
     ] = False,
@@ -90,7 +93,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a GAN into a new run folder, or go on with one."""
-    if processes is not None and processes > 1 and not dry_run:
+    if processes is not None and processes > 1 and not dry_run and launcher == "torchrun":
         from ganzoo.training.launch import launch
 
         launch(processes, sys.argv[1:])
@@ -118,7 +121,13 @@ def train(
         prepared = prepare(plugin, **asked)
         _show(prepared.config, prepared.dataset)
         return
-    run = train(plugin, **asked, profile=profile)
+    if launcher == "ray":
+        from ganzoo.runs.run import Run
+        from ganzoo.training.by_ray import train_by_ray
+
+        run = Run.open(train_by_ray(processes or 1, {"plugin": plugin, **asked, "profile": profile}))
+    else:
+        run = train(plugin, **asked, profile=profile)
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
         return  # what follows is said by the first process
     print(run.path)

@@ -64,6 +64,9 @@ class TrainSettings(BaseModel):
     sync_batch_norm: bool = Field(
         True, description="several processes: statistics of batch norm over the whole batch, not over each one's part"
     )
+    shard: bool = Field(
+        False, description="several processes: each keeps a part of all weights (FSDP); for losses without penalties"
+    )
     deterministic: bool = Field(False, description="the same result to the bit each time, on CUDA too; slower")
     accumulate: int = Field(1, ge=1, description="batches whose gradients are averaged into one optimizer step")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of a phase's gradient")

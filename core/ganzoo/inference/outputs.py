@@ -1,6 +1,6 @@
 """Networks that take data (translators, encoders, inpainting), and their outputs for the examples of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,15 +21,21 @@ EXAMPLES = 16
 _DRAWS = 3  # outputs for one image of a network that takes a latent besides
 
 
-def compute_outputs(network: Network, examples: Mapping[str, Tensor], seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+def compute_outputs(
+    network: Network,
+    examples: Mapping[str, Tensor],
+    seed: int,
+    compute: Callable[[Network, Sequence[Tensor]], Tensor] = run_batched,
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the network's outputs for examples, [N, ...], and all its inputs by name.
 
     ``examples`` are data as networks see it, by the name of their field; latents and masks are drawn from the seed.
+    ``compute`` applies the network to all inputs.
     """
     names = [field.name for field in network.signature.inputs]
     n = max(len(examples[name]) for name in names if name in examples)
     inputs = draw_inputs(network.signature, n, seed, given={key: part.cpu() for key, part in examples.items()})
-    return run_batched(network, inputs), dict(zip(names, inputs, strict=True))
+    return compute(network, inputs), dict(zip(names, inputs, strict=True))
 
 
 def draw_outputs(

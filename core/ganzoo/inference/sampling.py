@@ -20,7 +20,7 @@ from ganzoo_runtime.random_inputs import NO_STYLES, Drawing, check_memory, draw_
 if TYPE_CHECKING:
     from ganzoo_runtime.random_inputs import Given, Labels, Texts, Truncation, Vectors
 
-__all__ = ["TorchSampler", "draw_inputs", "run_batched"]
+__all__ = ["BATCH", "TorchSampler", "draw_inputs", "run_batched"]
 
 BATCH = 64
 """Samples that are computed at a time."""

@@ -1,9 +1,13 @@
 """The exponential moving average (EMA) of a network's weights, which samples are drawn with."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Average"]
+from ganzoo.training.sharding import own
+
+__all__ = ["Average", "average_of"]
 
 
 class Average:
@@ -14,8 +18,8 @@ class Average:
     """
 
     def __init__(self, average: nn.Module, network: nn.Module) -> None:
-        self.averages: list[Tensor] = list(average.parameters())
-        self.parameters: list[Tensor] = list(network.parameters())
+        self.averages: list[Tensor] = [own(each) for each in average.parameters()]
+        self.parameters: list[Tensor] = [own(each) for each in network.parameters()]
         self.copies = list(zip(average.buffers(), network.buffers(), strict=True))
 
     @torch.no_grad()
@@ -33,3 +37,13 @@ class Average:
             torch._foreach_lerp_(self.averages, self.parameters, share)
         for target, source in self.copies:
             target.copy_(source)
+
+
+def average_of(network: nn.Module, before: nn.Module | None = None) -> nn.Module:
+    """Return a copy of a network that is averaged: what ``before`` has keeps its average, the rest starts as it is."""
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    known = {} if before is None else before.state_dict()
+    for key, value in average.state_dict().items():
+        if key in known and known[key].shape == value.shape:
+            value.copy_(known[key])
+    return average

@@ -27,7 +27,7 @@ from ganzoo.data.shares import Share
 from ganzoo.errors import EndedElsewhere, GanzooError, TrainingError, UserError, sentence
 from ganzoo.gan.whole_batch import WholeBatch
 
-__all__ = ["SINGLE", "Engine", "Place", "Processes", "connected", "found_place"]
+__all__ = ["SINGLE", "TIMEOUT", "Engine", "Place", "Processes", "connected", "found_place", "patience"]
 
 TIMEOUT = "GANZOO_TIMEOUT"
 """The environment variable that says for how many seconds processes wait for each other; half an hour if left out."""
@@ -50,7 +50,7 @@ class Engine:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes the run folder, draws samples and computes metrics: the first one."""
+        """Whether this process writes the run folder and computes metrics: the first one."""
         return self.share.rank == 0
 
     def whole(self, rows: int, *, batch_norm: bool = True) -> AbstractContextManager[object]:
@@ -81,6 +81,13 @@ class Engine:
     def decide(self, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return what the first process makes, as JSON has it; all end if it raises something there."""
         return make()
+
+    def computed(self, rows: int, batch: int, compute: Callable[[slice], Tensor]) -> Tensor:
+        """Return what is computed for so many rows, on the CPU; each process computes some of the batches of them.
+
+        The first process returns all, the others what they have computed.
+        """
+        return compute(slice(0, rows))
 
 
 SINGLE = Engine()
@@ -174,6 +181,23 @@ class Processes(Engine):
         return made
 
     @override
+    def computed(self, rows: int, batch: int, compute: Callable[[slice], Tensor]) -> Tensor:
+        # Whole batches, since numbers can differ in their last digit where those of a batch are others.
+        size = -(-rows // (batch * self.world)) * batch
+        parts = [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        if self.share.rank >= len(parts):
+            return torch.empty(0)
+        own = compute(parts[self.share.rank])
+        if not self.writes:
+            torch.distributed.send(own.contiguous(), 0)
+            return own
+        whole = own.new_empty((rows, *own.shape[1:]))
+        whole[parts[0]] = own
+        for rank, part in enumerate(parts[1:], 1):
+            torch.distributed.recv(whole[part], rank)
+        return whole
+
+    @override
     @contextmanager
     def watched(self) -> Iterator[None]:
         try:
@@ -245,6 +269,18 @@ def found_place() -> Place | None:
     return place
 
 
+def patience() -> float:
+    """Return for how many seconds processes wait for each other; raises UserError for what is no such number."""
+    text = os.environ.get(TIMEOUT, "1800")
+    try:
+        seconds = timedelta(seconds=float(text)).total_seconds()
+        if seconds <= 0:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise UserError(f"{TIMEOUT} is a number of seconds above 0, not {text!r}") from None
+    return seconds
+
+
 @contextmanager
 def connected() -> Iterator[tuple[Engine, Place | None]]:
     """Connect this process with the others that the environment speaks of; yields the engine and what was found.
@@ -255,14 +291,8 @@ def connected() -> Iterator[tuple[Engine, Place | None]]:
     if place is None or place.world == 1:
         yield SINGLE, place
         return
-    text = os.environ.get(TIMEOUT, "1800")
-    try:
-        timeout = float(text)
-        wait = timedelta(seconds=timeout)
-        if timeout <= 0:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise UserError(f"{TIMEOUT} is a number of seconds above 0, not {text!r}") from None
+    timeout = patience()
+    wait = timedelta(seconds=timeout)
     if distributed.is_initialized():
         yield Processes(place, distributed.distributed_c10d._get_default_store(), timeout), place
         return

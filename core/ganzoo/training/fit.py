@@ -125,7 +125,8 @@ def _fit(
     elif (run.checkpoints / "last").exists():
         loop.restore(checkpoint.latest(run.checkpoints))
     elif settings.source is not None:
-        open_source(settings.source, registry).load_into(loop)
+        with loop.whole():
+            open_source(settings.source, registry).load_into(loop)
     spread(engine, trainer, loop.ema)
     if writes:
         run.forget_after(loop.step, later=from_step is not None)
@@ -153,7 +154,7 @@ def _fit(
             # The training was killed between its last checkpoint and its last grid.
             elif (
                 loop.step == settings.steps
-                and not sample_logger.grid.is_file()
+                and engine.largest(writes and not sample_logger.grid.is_file())
                 and (figures := _draw(sample_logger, engine))
             ):
                 run.log(loop.step, figures)
@@ -257,9 +258,7 @@ def _train(
 
 
 def _draw(sample_logger: SampleLogger, engine: Engine) -> dict[str, float]:
-    """Draw grids and compute metrics, in the first process, whose random generators stay as they are in the others."""
-    if not engine.writes:
-        return {}
+    """Draw grids and compute metrics, which only the first process knows; random generators stay the same in all."""
     with nullcontext() if engine.world == 1 else isolated(RANDOM):
         return sample_logger.draw()
 

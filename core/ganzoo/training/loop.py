@@ -1,6 +1,5 @@
 """The training step: runs the phases of any GAN, and holds the state that checkpoints save."""
 
-import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -19,11 +18,12 @@ from ganzoo.gan.precision import choose_precision, mixed_precision, products
 from ganzoo.gan.schedules import Schedule
 from ganzoo.gan.trainer import Phase, Trainer
 from ganzoo.runs import checkpoint
-from ganzoo.training.averaging import Average
+from ganzoo.training.averaging import Average, average_of
 from ganzoo.training.capture import PROBES, Captures, CudaGraphs, Graphs, Logs, refuse_to_capture
 from ganzoo.training.engine import SINGLE, Engine
-from ganzoo.training.rates import hold_rates
-from ganzoo.training.state import agree, conformed_state, state_of
+from ganzoo.training.rates import hold_rates, note_rates, set_rates
+from ganzoo.training.sharding import divide, own, whole
+from ganzoo.training.state import agree, conformed_state, load_optimizers, state_of
 from ganzoo.training.trainable import check_phase, freeze_first
 
 __all__ = ["Loop"]
@@ -57,6 +57,8 @@ class Loop:
         self.step = self._settled = 0
         self.dataset = dataset
         self.engine = engine
+        self.divided = settings.shard and engine.world > 1
+        """Whether each process has a part of all weights."""
         self._rows = settings.batch_size // engine.world
         self.stream = Stream(dataset, settings.batch_size, settings.seed, share=engine.share)
         self.phases: list[Phase] = []
@@ -87,6 +89,10 @@ class Loop:
             self._clock = self._clock.to(trainer.device)
         if self.settings.freeze_discriminator:
             freeze_first(trainer, self.settings.freeze_discriminator)
+        for name, network in trainer.averaged_networks().items():
+            self.ema[name] = average_of(network, self.ema.get(name))
+        if self.divided:
+            divide(trainer, self.ema, self.engine.world)
         # What the author has frozen for good (an evaluator, a pretrained encoder) must stay frozen when _focus() turns
         # the gradients of its network on again, so the trainable parameters are noted once, before any phase runs.
         self._trainable = {
@@ -94,23 +100,11 @@ class Loop:
             for name, network in trainer.networks.items()
         }
         self._focused: tuple[str, ...] | None = None
-        for name, network in trainer.averaged_networks().items():
-            average = copy.deepcopy(network).eval().requires_grad_(False)
-            if name in self.ema:  # what is new starts as it is, the rest keeps its average
-                known = self.ema[name].state_dict()
-                for key, value in average.state_dict().items():
-                    if key in known and known[key].shape == value.shape:
-                        value.copy_(known[key])
-            self.ema[name] = average
         self._averages = [Average(average, trainer.networks[name]) for name, average in self.ema.items()]
         self._factor: float | None = None  # of the learning rates that are set
         for phase in self.phases:
             check_phase(phase, trainer, self._trainable)
-        for optimizer in trainer.optimizers.values():
-            for group in optimizer.param_groups:
-                # Schedules multiply this one. Multiplying the current rate instead would compound from step to step,
-                # and a resumed run would start from the rate that its checkpoint happened to hold.
-                group.setdefault("initial_lr", group["lr"])
+        note_rates(trainer.optimizers.values())
 
     def grow(self, step: int) -> bool:
         """Let the trainer grow to what it is in this step; return whether it did."""
@@ -215,7 +209,7 @@ class Loop:
                 loss.backward()
             # Detached but not read: .item() in every step would make the CPU wait for the GPU.
             logs += [(f"{phase.name}/{key}", value.detach()) for key, value in results.items()]
-        if self.engine.world > 1:
+        if self.engine.world > 1 and not self.divided:  # FSDP has done so
             parameters = (parameter for name in phase.updates for parameter in self._trainable[name])
             self.engine.reduce([each.grad for each in parameters if each.grad is not None])
         return logs
@@ -267,12 +261,7 @@ class Loop:
         if factor == self._factor:
             return
         self._factor = factor
-        for optimizer in self.trainer.optimizers.values():
-            for group in optimizer.param_groups:
-                if isinstance(group["lr"], Tensor):  # which a graph reads
-                    group["lr"].fill_(group["initial_lr"] * factor)
-                else:
-                    group["lr"] = group["initial_lr"] * factor
+        set_rates(self.trainer.optimizers.values(), factor)
 
     def take_logs(self) -> dict[str, float]:
         """Return the means of what the phases logged since the last call."""
@@ -285,9 +274,11 @@ class Loop:
         return self.trainer.exports(self.ema)
 
     def settle(self) -> None:
-        """Let the trainer finish the averaged networks as they are after this step."""
+        """Let the trainer finish the averaged networks as they are after this step, the same in all processes."""
         if self._settled != self.step:
-            self.trainer.settle(self.ema)
+            self.engine.broadcast(buffer for average in self.ema.values() for buffer in average.buffers())
+            with whole(self.ema.values()):
+                self.trainer.settle(self.ema)
             self._settled = self.step
 
     def save(self, folder: str | PathLike[str], stale: Collection[Path] = (), best: int | None = None) -> Path:
@@ -299,11 +290,16 @@ class Loop:
         agree(self.engine, self.trainer, self.ema)
         self.settle()
         self.kept = path = Path(folder) / f"step-{self.step:06d}"
-        if not self.engine.writes:
-            return path
         state = state_of(self.trainer) | {"position": self.stream.position, "batch_size": self.settings.batch_size}
-        keep = self.settings.keep_checkpoints
-        return checkpoint.save(Path(folder), self.step, self.trainer.networks, self.ema, state, keep, stale, best)
+        with self.whole(load=False):
+            if self.engine.writes:
+                keep = self.settings.keep_checkpoints
+                checkpoint.save(Path(folder), self.step, self.trainer.networks, self.ema, state, keep, stale, best)
+        return path
+
+    def whole(self, *, load: bool = True) -> AbstractContextManager[None]:
+        """Return a context in which all networks have whole weights on the CPU, which are taken over if ``load``."""
+        return whole([*self.trainer.networks.values(), *self.ema.values()], torch.device("cpu"), load=load)
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Go back to exactly where a checkpoint was written; raises :class:`UserError` if it is of another training."""
@@ -314,14 +310,10 @@ class Loop:
         try:
             self.grow(step - 1)
             state = conformed_state(found, self.trainer, self.settings.batch_size)
-            checkpoint.load_networks(path, self.trainer.networks)
-            checkpoint.load_networks(path, self.ema, "ema")
-            for name, optimizer in self.trainer.optimizers.items():
-                # Rates are those of the settings, which may have changed since; moments stay.
-                rates = [group["initial_lr"] for group in optimizer.param_groups]
-                optimizer.load_state_dict(state["optimizers"][name])
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["initial_lr"] = rate
+            with self.whole():
+                checkpoint.load_networks(path, self.trainer.networks)
+                checkpoint.load_networks(path, self.ema, "ema")
+            load_optimizers(self.trainer, state["optimizers"])
             if self.captures is not None:
                 self._begin_captures(self.captures)
             self._factor = None
@@ -340,19 +332,13 @@ class Loop:
         """Return the name of a loss or a network that is no longer finite, or nothing."""
         broken = [key for key, values in self.logs.items() if not torch.stack(values).isfinite().all()]
         for name, network in self.trainer.networks.items():
-            if not all(parameter.isfinite().all() for parameter in network.parameters()):
+            if not all(own(parameter).isfinite().all() for parameter in network.parameters()):
                 broken.append(f"the {name}")
         return broken[0] if broken else ""
 
     def start_stream(self) -> None:
         """Get the data ready for many steps: on the device if it fits there, read by worker processes if it is lazy."""
         settings = self.settings
-        self.stream = Stream(
-            self.dataset,
-            settings.batch_size,
-            settings.seed,
-            self.stream.position,
-            settings.workers,
-            self.trainer.device,
-            self.engine.share,
-        )
+        at, device = self.stream.position, self.trainer.device
+        batch = (settings.batch_size, settings.seed)
+        self.stream = Stream(self.dataset, *batch, at, settings.workers, device, self.engine.share)

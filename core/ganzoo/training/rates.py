@@ -1,12 +1,12 @@
 """Learning rates in tensors, as CUDA graphs need them, and as plain numbers, as checkpoints have them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["hold_rates", "holds_rate", "portable"]
+__all__ = ["hold_rates", "holds_rate", "note_rates", "portable", "set_rates"]
 
 
 def hold_rates(optimizer: Optimizer, device: torch.device) -> list[Tensor]:
@@ -25,6 +25,27 @@ def hold_rates(optimizer: Optimizer, device: torch.device) -> list[Tensor]:
     # torch warns of steps outside of a capture, such as the first one.
     optimizer._warned_capturable_if_run_uncaptured = True
     return rates
+
+
+def note_rates(optimizers: Iterable[Optimizer]) -> None:
+    """Note the full rate of each group of parameters, which is the present one unless it was noted before."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+
+def set_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
+    """Set rates to the full ones times a factor.
+
+    Multiplying the current rate instead would compound from step to step, and a resumed run would start from the rate
+    that its checkpoint happened to hold.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # which a graph reads
+                group["lr"].fill_(group["initial_lr"] * factor)
+            else:
+                group["lr"] = group["initial_lr"] * factor
 
 
 def portable(state: Mapping[str, object]) -> dict[str, object]:

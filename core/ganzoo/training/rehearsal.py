@@ -19,8 +19,10 @@ from ganzoo.terminal import print
 from ganzoo.training.best import refuse_unknown
 from ganzoo.training.determinism import determinism
 from ganzoo.training.devices import resolve_device
+from ganzoo.training.engine import SINGLE
 from ganzoo.training.loop import Loop
 from ganzoo.training.memory import smaller
+from ganzoo.training.sharding import AsIfDivided
 from ganzoo.training.sources import Weights
 
 __all__ = ["rehearse"]
@@ -51,7 +53,8 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
         _refuse_batch(dataset, size)
         trainer.to(device)
         settings = config.train.model_copy(update={"batch_size": size, "accumulate": 1, "capture": False})
-        loop = Loop(trainer, dataset, settings)
+        engine = AsIfDivided(trainer) if config.train.shard else SINGLE
+        loop = Loop(trainer, dataset, settings, engine=engine)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, GanzooError) or not is_out_of_memory(error):
             raise

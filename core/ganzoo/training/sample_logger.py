@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ganzoo.data.dataset import Dataset
 from ganzoo.fields import Image
@@ -16,10 +17,11 @@ from ganzoo.gan.networks import Network
 from ganzoo.images import animation, grids, plots
 from ganzoo.inference.outputs import EXAMPLES, compute_outputs, draw_outputs
 from ganzoo.inference.reals import save_reals
-from ganzoo.inference.sampling import TorchSampler, draw_inputs, run_batched
+from ganzoo.inference.sampling import BATCH, TorchSampler, draw_inputs, run_batched
 from ganzoo.runs.run import Run
 from ganzoo.training.followers import Followers
 from ganzoo.training.loop import Loop
+from ganzoo.training.sharding import whole
 from ganzoo.training.watch import Watch
 from ganzoo_runtime.marking import COMPOSITE, provenance
 
@@ -35,6 +37,7 @@ class SampleLogger:
         self, run: Run, loop: Loop, dataset: Dataset, metrics: Mapping[str, Metric], followers: Followers
     ) -> None:
         self.run, self.loop, self.metrics, self.followers = run, loop, metrics, followers
+        self.writes = loop.engine.writes
         self.warned: set[str] = set()
         self.signature = next(iter(loop.exports().values())).signature
         name = str(run.document().get("plugin", "")).rpartition("/")[2]
@@ -60,16 +63,19 @@ class SampleLogger:
         """Draw grids and return the metrics of as many samples as each asks for.
 
         Real samples are drawn beside the first grid of samples that were learned: at the start nobody waits for them.
+        Of several processes all call it, and each computes some of the samples; the rest is done by the first, which
+        alone has metrics.
         """
         self.loop.settle()
         reals = self.run.path / "reals.png"
-        if self.loop.step and not reals.is_file():
+        if self.writes and self.loop.step and not reals.is_file():
             save_reals(reals, self.loop.dataset)
-        networks = self.loop.exports()
-        figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
-        for name, network in networks.items():
-            if not network.signature.drawn:
-                figures |= self._draw_outputs(name, network, networks.values())
+        with whole(self.loop.ema.values()):
+            networks = self.loop.exports()
+            figures = self._draw_samples(next(iter(networks.values()))) if self.drawable else {}
+            for name, network in networks.items():
+                if not network.signature.drawn:
+                    figures |= self._draw_outputs(name, network, networks.values())
         if figures:
             for sentence in (each for metric in self.metrics.values() for each in metric.warnings()):
                 if sentence not in self.warned:
@@ -83,9 +89,10 @@ class SampleLogger:
         count = grids.grid_size(self.signature)
         # One draw serves the grid and all metrics: each takes its first samples. The seed is fixed, so that the grids
         # of different steps show the same latents.
-        wanted = max([count, *(metric.config.samples for metric in self.metrics.values())])
-        inputs = draw_inputs(self.signature, wanted, seed)
-        samples = run_batched(network, inputs, 256)
+        inputs = draw_inputs(self.signature, max(count, self._wanted(self.metrics)), seed)
+        samples = self._compute(network, inputs, 256)
+        if not self.writes:
+            return {}
         columns = grids.grid_columns(self.signature)
         names = grids.column_names(self.signature)
         grids.save_grid(self.grid, samples[:count].numpy(), field, self.real, columns, names=names, claims=self.claims)
@@ -113,15 +120,18 @@ class SampleLogger:
         first = network.signature is self.signature
         path = self.grid if first else self.grid.with_stem(f"{self.grid.stem}-{name}")
         metrics = {} if self.drawable or not isinstance(field, Image) else self.metrics
-        examples = loop.dataset.examples(max([EXAMPLES, *(metric.config.samples for metric in metrics.values())]))
-        prepared = loop.trainer.prepare(examples)
-        few = {key: part[:EXAMPLES] for key, part in prepared.items()}
-        claims = self.claims | {"source_type": COMPOSITE}  # the data's images are shown beside
-        draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed, claims)
-        self._notify(path)
+        wanted = self._wanted(metrics)
+        if not (self.writes or wanted):
+            return {}
+        prepared = loop.trainer.prepare(loop.dataset.examples(max(EXAMPLES, wanted)))
+        if self.writes:
+            few = {key: part[:EXAMPLES] for key, part in prepared.items()}
+            claims = self.claims | {"source_type": COMPOSITE}  # the data's images are shown beside
+            draw_outputs(path, network, others, loop.dataset, few, loop.settings.seed, claims)
+            self._notify(path)
         figures: dict[str, float] = {}
-        if metrics:
-            samples, inputs = compute_outputs(network, prepared, loop.settings.seed)
+        if wanted:
+            samples, inputs = compute_outputs(network, prepared, loop.settings.seed, self._compute)
             condition = {each.name: each.decode(inputs[each.name]) for each in network.signature.inputs}
             for key, metric in metrics.items():
                 count = metric.config.samples
@@ -129,6 +139,18 @@ class SampleLogger:
                 found = metric(field.decode(samples[:count]), part)
                 figures |= {f"{key}/{figure}" if first else f"{key}/{name}/{figure}": v for figure, v in found.items()}
         return figures
+
+    def _wanted(self, metrics: Mapping[str, Metric]) -> int:
+        """Return how many samples metrics ask for, which the first process knows and all have to."""
+        return self.loop.engine.largest(max((metric.config.samples for metric in metrics.values()), default=0))
+
+    def _compute(self, network: Network, inputs: Sequence[Tensor], batch_size: int = BATCH) -> Tensor:
+        """Apply the network to inputs, of which each process takes some batches; the first one has the whole."""
+
+        def part(rows: slice) -> Tensor:
+            return run_batched(network, [each[rows] for each in inputs], batch_size)
+
+        return self.loop.engine.computed(len(inputs[0]), batch_size, part)
 
     def _note(self, sentence: str) -> None:
         self.run.note(self.loop.step, "warning", sentence)

@@ -13,14 +13,15 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.engine import Engine
 from ganzoo.training.rates import portable
+from ganzoo.training.sharding import divided_state, own, whole_state
 
-__all__ = ["agree", "conformed_state", "spread", "state_of"]
+__all__ = ["agree", "conformed_state", "load_optimizers", "spread", "state_of"]
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:
     """Return the state of optimizers, of the trainer and of random generators, for a checkpoint."""
     return {
-        "optimizers": {name: portable(each.state_dict()) for name, each in trainer.optimizers.items()},
+        "optimizers": {name: portable(whole_state(each.state_dict())) for name, each in trainer.optimizers.items()},
         "trainer": trainer.state_dict(),
         "random": checkpoint.random_state(trainer.device),
     }
@@ -31,7 +32,7 @@ def conformed_state(found: Any, trainer: Trainer, batch_size: int) -> dict[str, 
 
     Where no batch size is said, as in older checkpoints, it is ``batch_size``.
     """
-    optimizers = {name: portable(state_after_a_step(each)) for name, each in trainer.optimizers.items()}
+    optimizers = {name: portable(whole_state(state_after_a_step(each))) for name, each in trainer.optimizers.items()}
     random = {**checkpoint.random_state(trainer.device), "cuda": []}  # a run may have started on another device
     rest = {"trainer": trainer.state_dict(), "random": random, "position": 0, "batch_size": 1}
     given = {"batch_size": batch_size} | (dict(found) if isinstance(found, Mapping) else {})
@@ -48,13 +49,26 @@ def conformed_state(found: Any, trainer: Trainer, batch_size: int) -> dict[str, 
     return state
 
 
+def load_optimizers(trainer: Trainer, states: Mapping[str, Mapping[str, Any]]) -> None:
+    """Load the states of optimizers; rates are those of the settings, which may have changed since, moments stay."""
+    for name, optimizer in trainer.optimizers.items():
+        # How weights are held may have changed too.
+        groups = optimizer.param_groups
+        kept: list[dict[str, Any]] = [
+            {key: each[key] for key in ("initial_lr", "fused") if key in each} for each in groups
+        ]
+        optimizer.load_state_dict(divided_state(states[name], optimizer))
+        for group, own_ones in zip(optimizer.param_groups, kept, strict=True):
+            group.update(own_ones)
+
+
 def spread(engine: Engine, trainer: Trainer, ema: Mapping[str, nn.Module]) -> None:
-    """Give all processes the weights, averages and random numbers of the first one."""
+    """Give all processes the weights, averages and random numbers of the first one, but for weights that they share."""
     if engine.world == 1:
         return
     # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
     for modules in (trainer.networks, ema):
-        engine.broadcast(each for module in modules.values() for each in (*module.parameters(), *module.buffers()))
+        engine.broadcast(each for module in modules.values() for each in (*_replicas(module), *module.buffers()))
     # Each has a GPU of another number, and all draw for the whole batch: from generators in one state.
     states = _generators(trainer.device)
     engine.broadcast(states)
@@ -72,8 +86,13 @@ def agree(engine: Engine, trainer: Trainer, ema: Mapping[str, nn.Module]) -> Non
         return
     engine.broadcast(buffer for module in (*trainer.networks.values(), *ema.values()) for buffer in module.buffers())
     for what, each in (("weights", trainer.networks), ("averaged weights", ema)):
-        engine.compare((one for module in each.values() for one in module.parameters()), f"the {what}")
+        engine.compare((one for module in each.values() for one in _replicas(module)), f"the {what}")
     engine.compare(_generators(trainer.device), "the random numbers")
+
+
+def _replicas(module: nn.Module) -> list[Tensor]:
+    """Return the weights that every process has the whole of."""
+    return [each for each in module.parameters() if own(each) is each]
 
 
 def _generators(device: torch.device) -> list[Tensor]:

@@ -60,7 +60,7 @@ class Watch:
     ) -> None:
         self._loop, self._signature, self._note = loop, signature, note
         self._real: Batch | None = None
-        self._blind = False
+        self._blind = loop.divided  # the discriminator is no longer one process's to ask
         self._before: Mapping[str, float] = {}
         self._gradients: list[float] = []
         self._said: set[str] = set()

@@ -42,10 +42,13 @@ def trained(engine, steps, model, *sets):
     for _ in range(steps):
         loop.advance()
     agree(engine, trainer, loop.ema)
-    state = {
-        f"{name}.{key}": value for name, each in trainer.networks.items() for key, value in each.state_dict().items()
-    }
-    return state | {f"ema {name}.{key}": v for name, each in loop.ema.items() for key, v in each.state_dict().items()}
+    with loop.whole(load=False):
+        return {
+            f"{what}{name}.{key}": value
+            for what, networks in (("", trainer.networks), ("ema ", loop.ema))
+            for name, each in networks.items()
+            for key, value in each.state_dict().items()
+        }
 
 
 def main():

@@ -189,6 +189,27 @@ def test_all_stop_where_nothing_gets_better(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", ["gan_fc", "pix2pix"])
+def test_metrics_are_those_of_one_process(model, tmp_path):
+    """Each process computes a part of the samples; after a step the weights are the same but for rounding."""
+    command = {
+        "gan_fc": (*TRAIN, "--set", "metric.modes.samples=1000"),
+        "pix2pix": ("train", "-p", "pix2pix", "--set", "batch_size=2", "--set", "data.size=300"),
+    }[model]
+    rows = []
+    for world in (1, 2):
+        out = tmp_path / str(world)
+        command = (*command, *QUIETLY, "--steps", "1")
+        codes, said = ends(together("-m", "ganzoo", *command, "--out", str(out), world=world))
+        assert not any(codes), said
+        (lines,) = out.glob("*/metrics.jsonl")
+        (row,) = map(json.loads, lines.read_text().splitlines())
+        rows.append({key: value for key, value in row.items() if "/" in key})
+    assert rows[0] == pytest.approx(rows[1], rel=1e-4)
+    assert any(key.startswith(("modes/", "translation/")) for key in rows[0])
+
+
+@pytest.mark.slow
 def test_a_mistake_is_said_once(shared, tmp_path):
     for mistake, sentence in {
         "batch_size=9": "2 processes share a batch in equal parts, so that batch_size is a multiple of 2, not 9",

@@ -29,6 +29,11 @@ MORE = (
     "inpaint,model.latent_dim=4,model.diversity_weight=1,model.optimizer.name=sgd,model.optimizer.lr=0.01",
 )
 
+SHARDED = (
+    *("dcgan,regularizer.r1=false", "pix2pix,model.dropout=0.5", "sngan,clip_grad=0.1", "cgan_projection,accumulate=2"),
+    "gan_fc,data:points,model.optimizer.name=sgd",
+)
+
 
 def together(*command, world=2, wait="60"):
     """Start so many processes that know of each other; return them."""
@@ -61,7 +66,8 @@ def ends(processes, limit=300):
 
 
 def distances(steps, trainings, world=2):
-    codes, said = ends(together(str(HERE / "sharing.py"), str(steps), *trainings, world=world))
+    command = ("-W", "error::UserWarning", str(HERE / "sharing.py"), str(steps), *trainings)
+    codes, said = ends(together(*command, world=world))
     assert not any(codes), said
     return {name: distance for name, distance, _ in map(json.loads, said[0][0].splitlines())}
 
@@ -70,6 +76,13 @@ def test_two_processes_are_one():
     """Losses with five critic steps, penalties, batch norm, a pool of images, lazy phases: to the last digits."""
     found = distances(3, FIVE)
     assert found.keys() == set(FIVE)
+    assert max(found.values()) < 1e-9, found
+
+
+def test_two_that_share_weights_are_one():
+    """With batch norm, and with dropout, whose numbers follow the layout of maps in memory."""
+    found = distances(3, [f"{each},shard=true" for each in SHARDED[:2]])
+    assert len(found) == 2
     assert max(found.values()) < 1e-9, found
 
 
@@ -82,6 +95,14 @@ def test_two_processes_are_one_for_long():
 @pytest.mark.slow
 def test_what_mixes_samples_sees_all_of_them():
     found = distances(4, MORE)
+    assert max(found.values()) < 1e-9, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
+def test_those_that_share_weights_are_one(world):
+    """Weights are not divided evenly by three; gradients are clipped, accumulated, and taken by other optimizers."""
+    found = distances(4, [f"{each},shard=true,batch_size={world * 4}" for each in SHARDED], world=world)
     assert max(found.values()) < 1e-9, found
 
 
@@ -160,3 +181,26 @@ def test_launchers_are_found(monkeypatch):
 def test_a_host_of_slurm():
     for nodes, first in {"a": "a", "a,b": "a", "n[1-3]": "n1", "n[07,09]": "n07", "x[2].y": "x2.y"}.items():
         assert engines._first_host(nodes) == first
+
+
+COMPUTED = """
+import torch
+from ganzoo.training.engine import connected
+
+with connected() as (engine, _):
+    for rows in (7, 4, 9):
+        seen = []
+        found = engine.computed(rows, 2, lambda part: seen.append(part) or torch.arange(0.0, rows)[part, None])
+        print([(part.start, part.stop) for part in seen], found.flatten().tolist() if engine.writes else "")
+"""
+
+
+def test_samples_of_metrics_are_computed_by_all():
+    """Each process has whole batches of them, and the first gets the rest."""
+    codes, said = ends(together("-c", COMPUTED, world=3))
+    assert codes == [0, 0, 0], said
+    numbers = [[float(each) for each in range(rows)] for rows in (7, 4, 9)]
+    shares = ["[(0, 4)]", "[(0, 2)]", "[(0, 4)]"], ["[(4, 7)]", "[(2, 4)]", "[(4, 8)]"], ["[]", "[]", "[(8, 9)]"]
+    assert said[0][0].splitlines() == [f"{share} {each}" for share, each in zip(shares[0], numbers, strict=True)]
+    for rank in (1, 2):
+        assert [line.strip() for line in said[rank][0].splitlines()] == shares[rank]

@@ -1,0 +1,243 @@
+"""Weights, moments and averages that are divided among processes, by torch's FSDP2.
+
+Each process keeps its rows of every weight. A network has its whole weights while its ``forward()`` or its backward
+pass runs, and its gradients are added up and divided again behind that. Averages are no more than parts; they are made
+whole where samples are drawn. What is saved is whole, so that a checkpoint says nothing of how it was computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+from typing_extensions import override
+
+from ganzoo.errors import UserError
+from ganzoo.gan.trainer import Trainer
+from ganzoo.training.engine import Engine
+
+__all__ = ["AsIfDivided", "divide", "divided_state", "own", "whole", "whole_state"]
+
+
+def divide(trainer: Trainer, averages: Mapping[str, nn.Module], world: int) -> None:
+    """Leave each process its part of all weights, which optimizers then hold; averages start as the weights are."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(trainer.device.type, (world,))
+    parts: dict[Tensor, Tensor] = {}
+    for network in trainer.networks.values():
+        _keep_layout(network)
+        network.register_forward_hook(_no_view)
+        before = dict(network.named_parameters())
+        hooks = {module: module._load_state_dict_post_hooks.copy() for module in network.modules()}
+        # Divided again behind each forward pass: only when they are made whole does torch see which ones are frozen.
+        fully_shard(network, mesh=mesh, reshard_after_forward=True)
+        for module, kept in hooks.items():
+            module._load_state_dict_post_hooks = kept  # those of FSDP look for parts where whole weights are loaded
+        parts |= {before[key]: part for key, part in network.named_parameters()}
+    for optimizer in trainer.optimizers.values():
+        for group in optimizer.param_groups:
+            group["params"] = [parts[each] for each in group["params"]]
+            # In one operation torch steps parts by Adam alone.
+            if group.get("fused") and not isinstance(optimizer, torch.optim.Adam):
+                group["fused"] = False
+    for name, average in averages.items():
+        sources = dict(trainer.networks[name].named_parameters(remove_duplicate=False))
+        taken = {source: nn.Parameter(source.detach().clone(), requires_grad=False) for source in sources.values()}
+        for key in sources:
+            _set(average, key, taken[sources[key]])
+
+
+@torch.no_grad()
+def own(tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that this process has, which shares its memory; the tensor itself if it is whole."""
+    part: Any = tensor
+    local: Tensor = part.to_local() if _is_part(tensor) else tensor
+    return local
+
+
+@contextmanager
+def whole(modules: Iterable[nn.Module], device: torch.device | None = None, *, load: bool = False) -> Iterator[None]:
+    """While entered, modules have whole weights in the place of parts, on the device or where they are.
+
+    With ``load`` the parts are set to what the whole weights are at the end. All processes enter it together.
+    """
+    parts = {
+        (module, key): part
+        for module in modules
+        for key, part in module.named_parameters(remove_duplicate=False)
+        if _is_part(part)
+    }
+    wholes = {part: nn.Parameter(_whole(part, device), requires_grad=False) for part in dict.fromkeys(parts.values())}
+    for (module, key), part in parts.items():
+        _set(module, key, wholes[part])
+    try:
+        yield
+        if load:
+            for part, found in wholes.items():
+                own(part).copy_(own(_divided(found.detach(), part)))
+    finally:
+        for (module, key), part in parts.items():
+            _set(module, key, part)
+
+
+def whole_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of an optimizer with whole tensors on the CPU where it has parts; all processes call it."""
+    cpu = torch.device("cpu")
+
+    def of(value: Any) -> Any:
+        return _whole(value, cpu) if _is_part(value) else value
+
+    moments = {index: {key: of(value) for key, value in each.items()} for index, each in state["state"].items()}
+    return {**state, "state": moments}
+
+
+def divided_state(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """Return a whole state with parts where the optimizer has parts of weights."""
+    weights: Sequence[Tensor] = [each for group in optimizer.param_groups for each in group["params"]]
+
+    def of(value: Any, weight: Tensor) -> Any:
+        fits = _is_part(weight) and isinstance(value, Tensor) and value.shape == weight.shape
+        return _divided(value, weight) if fits else value
+
+    moments = {
+        index: {key: of(value, weights[index]) for key, value in each.items()} for index, each in state["state"].items()
+    }
+    return {**state, "state": moments}
+
+
+class AsIfDivided(Engine):
+    """One process that refuses a phase which several that divide weights could not compute."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        _refuse_networks(trainer)
+        self.trainer = trainer
+
+    @override
+    def whole(self, rows: int, *, batch_norm: bool = True) -> AbstractContextManager[object]:
+        return _Watched(self.trainer)
+
+
+class _Watched(TorchFunctionMode):
+    """While entered, weights may be used in their network's forward() alone, and no loss has derivatives in it.
+
+    Elsewhere they are divided; and they are so again by the time that such a derivative is derived.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        self._networks = trainer.networks
+        self._names = {part: name for name, network in trainer.networks.items() for part in network.parameters()}
+        self._running: list[str] = []
+
+    def __enter__(self) -> _Watched:
+        def begin(name: str, *of_torch: Any) -> None:
+            self._running.append(name)
+
+        def end(*of_torch: Any) -> None:
+            self._running.pop()
+
+        self._hooks = [
+            hook
+            for name, network in self._networks.items()
+            for hook in (
+                network.register_forward_pre_hook(partial(begin, name)),
+                network.register_forward_hook(end, always_call=True),
+            )
+        ]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
+        for hook in self._hooks:
+            hook.remove()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call a function of torch, or raise :class:`~ganzoo.UserError`."""
+        if func is torch.autograd.grad:
+            raise UserError(
+                "shard=true is for losses without derivatives in them, and a regularizer takes some (gradient_penalty, "
+                "dragan, r1, r2, path_length and others): leave it out with --without, or take shard=false"
+            )
+        result = func(*args, **kwargs or {})
+        if isinstance(result, Tensor):
+            for each in (*args, *(kwargs or {}).values()):
+                name = self._names.get(each) if isinstance(each, nn.Parameter) else None
+                if name is not None and name not in self._running:
+                    raise UserError(
+                        f"shard=true is for weights that are used in forward() alone, and those of the {name} are used "
+                        "elsewhere, by the model or a regularizer: take shard=false"
+                    )
+        return result
+
+
+def _refuse_networks(trainer: Trainer) -> None:
+    """Raise :class:`~ganzoo.UserError` for networks that cannot be divided."""
+    if trainer.stages:
+        raise UserError("shard=true is not for a model that grows")
+    known: set[Tensor] = set()
+    for name, network in trainer.networks.items():
+        parameters = set(network.parameters())
+        if known & parameters:
+            raise UserError(f"shard=true is not for this model, whose {name} has weights of another network too")
+        known |= parameters
+        if any(parameter.dim() == 0 for parameter in parameters):
+            raise UserError(f"shard=true is not for this model, whose {name} has a weight that is a single number")
+
+
+def _is_part(value: object) -> bool:
+    return hasattr(value, "full_tensor")  # a DTensor, whose import takes half a second that few trainings need
+
+
+@torch.no_grad()
+def _whole(part: Any, device: torch.device | None) -> Tensor:
+    whole: Tensor = part.full_tensor()
+    return whole.to(device)
+
+
+def _divided(value: Tensor, like: Any) -> Tensor:
+    from torch.distributed.tensor import distribute_tensor
+
+    # All processes have the same value: nothing is sent.
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _keep_layout(network: nn.Module) -> None:
+    """Let maps be in the layout that they have with weights in channels_last, which FSDP cannot divide.
+
+    What is drawn for each value of a map, as by dropout, is drawn in the order of memory.
+    """
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.contiguous()
+            if parameter.dim() == 4:
+                module.register_forward_hook(_channels_last)
+
+
+def _channels_last(module: nn.Module, args: Any, output: Any) -> Any:
+    if isinstance(output, Tensor) and output.dim() == 4:
+        return output.contiguous(memory_format=torch.channels_last)
+    return output
+
+
+def _no_view(module: nn.Module, args: Any, output: Any) -> Any:
+    """Return an output that is not a view, of which FSDP would lose sight where it is changed in place."""
+    if isinstance(output, tuple):
+        return tuple(_no_view(module, args, each) for each in output)
+    return output.clone() if isinstance(output, Tensor) and output._is_view() else output
+
+
+def _set(module: nn.Module, key: str, parameter: nn.Parameter) -> None:
+    """Replace a parameter by its dotted name, as it is: parametrizations would take it for a value to be set."""
+    path, _, name = key.rpartition(".")
+    module.get_submodule(path)._parameters[name] = parameter
