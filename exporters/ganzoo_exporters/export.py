@@ -48,7 +48,7 @@ Target = Literal["any", "cpu"]
 """What a file is written for. ``"any"`` suits all devices, and the runtime rewrites it where it opens it on a CPU;
 ``"cpu"`` holds that form, for applications in other languages that run on CPUs."""
 
-_CALIBRATION, _HELD_OUT = range(1, 9), range(9, 13)  # seeds of batches of 64
+_CALIBRATION, _HELD_OUT = range(1, 9), range(9, 13)  # seeds of batches of the largest size
 
 
 def export(
@@ -77,9 +77,9 @@ def export(
 
     The metadata entry ``ganzoo`` is ``metadata`` as JSON, and in it ``schema``, ``signature``, ``network`` (unless
     given, ``"generator"``), ``precision``, ``target`` and ``parity``: the largest difference between
-    onnxruntime and torch over the batch sizes ``BATCHES``, relative to the value range of an image, or to the largest
-    value (at least 1) of anything else; of int8 also the mean one and the signal-to-noise ratio over other latents than
-    those of the calibration.
+    onnxruntime and torch over the batch sizes 1, 3 and 64 (of large samples fewer), relative to the value range of an
+    image, or to the largest value (at least 1) of anything else; of int8 also the mean one and the signal-to-noise
+    ratio over other latents than those of the calibration.
 
     Raises :class:`~ganzoo.UserError` for metadata that the runtime would refuse and options that the network does not
     allow, and :class:`~ganzoo.GanzooError` if the network cannot be exported, draws random numbers inside, or differs

@@ -22,6 +22,7 @@ __all__ = [
     "Mapped",
     "Reference",
     "apply",
+    "batches",
     "enlarged",
     "feeds",
     "held_out",
@@ -32,19 +33,21 @@ __all__ = [
 
 
 BATCHES = (1, 3, 64)
-"""The batch sizes at which a file is compared with torch."""
+"""The batch sizes at which a file is compared with torch; the last one is smaller for large samples."""
+_MOST = 64 * 3 * 128 * 128  # numbers of all samples of a batch; what is computed inside has some hundred times as many
 
 
 class Reference:
     """A network in torch, in float32 on the CPU, with inputs and what it returns for them: what files are held to.
 
-    The inputs are batches of the sizes :data:`BATCHES`. Raises :class:`~ganzoo.GanzooError` if the network does not
+    The inputs are batches of the sizes :func:`batches`. Raises :class:`~ganzoo.GanzooError` if the network does not
     return what its signature promises.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = copy.deepcopy(network).cpu().float().eval()
-        self.inputs = [network.signature.examples(batch) for batch in BATCHES]
+        self.sizes = batches(network.signature)
+        self.inputs = [network.signature.examples(batch) for batch in self.sizes]
         self.expected = [apply(self.network, arrays) for arrays in self.inputs]
         # Images of any size are also compared at another size that is not square: tracing may have fixed a size or
         # swapped height and width, which the example's own size would not show.
@@ -70,7 +73,7 @@ class Reference:
             )
         reference = f"torch {torch.__version__.partition('+')[0]}"
         limit = {"tolerance": tolerance} if math.isfinite(tolerance) else {}
-        return {"batches": list(BATCHES), "max_difference": difference, "reference": reference, **limit}
+        return {"batches": list(self.sizes), "max_difference": difference, "reference": reference, **limit}
 
 
 class Mapped(Network):
@@ -86,11 +89,21 @@ class Mapped(Network):
         return self.generator.styles(*inputs)
 
 
+def batches(signature: Signature) -> list[int]:
+    """Return the batch sizes at which a network is compared, of which the last one fits in memory.
+
+    64 images of 1024x1024 would take 9 GB in a single layer.
+    """
+    numbers = max(math.prod(field.shape) for field in (*signature.inputs, signature.output))
+    largest = max(BATCHES[1], _MOST // numbers)
+    return sorted({min(size, largest) for size in BATCHES})
+
+
 def feeds(signature: Signature, seeds: Sequence[int]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield a batch for each seed, by the inputs' names."""
+    """Yield a batch of the largest size for each seed, by the inputs' names."""
     names = [field.name for field in signature.inputs]
     for seed in seeds:
-        yield dict(zip(names, signature.examples(64, seed), strict=True))
+        yield dict(zip(names, signature.examples(batches(signature)[-1], seed), strict=True))
 
 
 def enlarged(signature: Signature) -> Signature | None:
@@ -161,10 +174,10 @@ def held_out(
     generator: runtime.Generator, network: Network, seeds: Sequence[int]
 ) -> tuple[dict[str, float], list[NDArray[np.float32]]]:
     """Return how far the file is from torch over whole batches, and what torch and the file return for them."""
-    batches = [list(feed.values()) for feed in feeds(network.signature, seeds)]
+    inputs = [list(feed.values()) for feed in feeds(network.signature, seeds)]
     with torch.no_grad():
-        expected = np.concatenate([apply(network, arrays) for arrays in batches])
-    found = np.concatenate([generator(*arrays) for arrays in batches])
+        expected = np.concatenate([apply(network, arrays) for arrays in inputs])
+    found = np.concatenate([generator(*arrays) for arrays in inputs])
     span, error = network.signature.output.span(expected), found - expected
     figures = {"psnr": psnr(error, span), "mean_difference": float(np.abs(error).mean()) / span}
     return figures, [expected, found]

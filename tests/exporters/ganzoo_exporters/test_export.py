@@ -33,6 +33,7 @@ from ganzoo_exporters import export as export_module
 from ganzoo_exporters import parity
 from ganzoo_exporters.export import BATCHES, export
 from ganzoo_exporters.format import Onnx
+from ganzoo_exporters.parity import batches
 from ganzoo_runtime import Generator
 
 ODD = (1, 2, 5, 17, 65)
@@ -425,3 +426,10 @@ def test_cuda_weights_and_cuda_runtime(tmp_path: Path) -> None:
     assert generator.provider == "CUDAExecutionProvider"
     expected = Generator(tmp_path / "model.onnx", providers=["CPUExecutionProvider"]).sample(100, seed=3)
     np.testing.assert_allclose(generator.sample(100, seed=3), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(28, [1, 3, 64]), (128, [1, 3, 64]), (256, [1, 3, 16]), (1024, [1, 3])])
+def test_large_images_are_compared_in_smaller_batches(side, sizes):
+    image = Image(3, side, side, range=(0, 255))
+    assert batches(Signature((Latent((2,)),), image)) == sizes
+    assert batches(Signature((image,), Latent((2,)))) == sizes
