@@ -29,6 +29,7 @@ _GENERATORS = {
     "text2image-captioned_shapes": "Colored shapes, 32x32, from captions such as 'a small red star upper left'",
     "scratchgan-grammar": "English sentences of a small grammar, by rewards alone",
     "text_mle-grammar": "English sentences of a small grammar, by maximum likelihood",
+    "ctgan-iris": "Rows of the iris table: four lengths of a flower and its species",
     "wgan_gp_seq-waves": "Series: mixtures of two sines, 64 steps",
     "rcgan-waves": "Series by class: mixtures of two sines of three kinds, 64 steps, drawn step by step",
     "aae-mnist5k": "Handwritten digits, 28x28, to latents and back, by an adversarial autoencoder",
