@@ -23,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 
-from ganzoo import Image, UserError, load_config, load_registry
+from ganzoo import GanzooError, Image, load_config, load_registry
 from ganzoo.data.dataset import DataSpec
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo_exporters.export import export
@@ -51,7 +51,7 @@ def main() -> None:
             file = Path(folder, f"{precision}.onnx")
             try:
                 export(network, file, {}, precision=precision)
-            except UserError as error:
+            except GanzooError as error:
                 about[precision] = str(error)
                 continue
             generator = Generator(file, providers=["cpu"], threads=1)

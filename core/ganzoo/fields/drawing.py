@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ganzoo_runtime.text import shown
 
-__all__ = ["caption", "density", "figure", "grid", "histograms", "lines", "text", "viewable"]
+__all__ = ["bins", "caption", "density", "figure", "grid", "histograms", "lines", "text", "viewable"]
 
 
 def grid(pixels: NDArray[np.uint8], columns: int | None = None, pad: int = 2) -> NDArray[np.uint8]:
@@ -104,9 +104,14 @@ def text(samples: Sequence[str], width: int = 100) -> NDArray[np.uint8]:
 
 
 def histograms(
-    panels: Mapping[str, Sequence[tuple[str, NDArray[Any]]]], categories: Mapping[str, Sequence[str]]
+    panels: Mapping[str, Sequence[tuple[str, NDArray[Any]]]],
+    categories: Mapping[str, Sequence[str]],
+    steps: Mapping[str, float],
 ) -> NDArray[np.uint8]:
-    """Draw a panel for each name with the named values [N] in it: a histogram, or the shares of its ``categories``."""
+    """Draw a panel for each name with the named values [N] in it: a histogram, or the shares of its ``categories``.
+
+    ``steps`` are what values are rounded to: each bin has as many of them, or there would be gaps that no data has.
+    """
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     made, axes = figure(3.2 * columns, 2.4 * rows, rows, columns)
@@ -124,12 +129,21 @@ def histograms(
             series = [(label, values) for label, values in series if len(values)]
             low = min((values.min() for _, values in series), default=0)
             high = max((values.max() for _, values in series), default=1)
-            edges = np.linspace(low, high if high > low else low + 1, 41)
+            edges = bins(low, high, steps.get(name))
             for label, values in series:
                 axis.hist(values, bins=edges, density=True, histtype="step", label=label)
         axis.set_title(caption(name), fontsize=9)
     flat[0].legend(fontsize=7)
     return rendered(made)
+
+
+def bins(low: float, high: float, step: float | None = None) -> NDArray[np.float64]:
+    """Return the edges of about 40 bins from ``low`` to ``high``, each with as many multiples of ``step`` in it."""
+    if step is None or high - low < step:
+        return np.linspace(low, high if high > low else low + 1, 41)
+    width = step * np.ceil((high - low) / step / 40)
+    edges: NDArray[np.float64] = low - step / 2 + width * np.arange(np.ceil((high - low + step / 2) / width) + 1)
+    return edges
 
 
 def density(samples: NDArray[Any], real: NDArray[Any] | None) -> NDArray[np.uint8]:

@@ -196,7 +196,8 @@ class Table(Field):
         series.append(("samples", self.stored(samples)))
         shown = self.columns[:_PANELS]
         panels = {each.name: [(label, _present(rows[each.name])) for label, rows in series] for each in shown}
-        return drawing.histograms(panels, {each.name: each.categories for each in shown})
+        steps = {each.name: 10.0**-each.decimals for each in shown if each.decimals is not None}
+        return drawing.histograms(panels, {each.name: each.categories for each in shown}, steps)
 
 
 _PANELS = 16

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ganzoo import Column, Table, UserError
+from ganzoo.fields.drawing import bins
 from ganzoo_runtime import stored
 from ganzoo_runtime.errors import ModelError
 from ganzoo_runtime.fields import check_field
@@ -152,3 +153,13 @@ def test_a_picture_of_missing_numbers() -> None:
     assert picture.dtype == np.uint8
     nothing = {**ROWS, "age": [np.nan] * 4}
     assert TABLE.picture(TABLE.encoded(nothing)).std() > 0
+
+
+@pytest.mark.parametrize(("low", "high", "step"), [(4.3, 7.9, 0.1), (0, 999, 1), (-3, 3, 1), (0.001, 0.0471, 1e-4)])
+def test_bins_of_rounded_numbers_hold_as_many_of_them_each(low: float, high: float, step: float) -> None:
+    numbers = np.round(np.arange(low, high + step / 2, step), 6)
+    counts, edges = np.histogram(numbers, bins(low, high, step))
+    assert counts.sum() == len(numbers)
+    assert len({*counts[:-1]}) == 1
+    assert len(edges) <= 43
+    assert len(bins(2.0, 2.0, step)) == len(bins(0.0, 1.0)) == 41
