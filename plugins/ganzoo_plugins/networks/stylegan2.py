@@ -200,13 +200,16 @@ class Synthesis(SynthesisNetwork):
 
 
 class MappedGenerator(StyleGenerator):
-    """Latents [N, L], and conditions, to images [N, C, H, W]: one style for all layers of a synthesis network."""
+    """Latents [N, L], and conditions, to images [N, C, H, W]: one style for all ``styles`` of a synthesis network.
 
-    def __init__(self, config: StyleGAN2Config, synthesis: SynthesisNetwork, conditions: Conditions = ()) -> None:
-        latent = Latent((config.latent_dim,))
-        super().__init__((latent, *conditions), synthesis.num_styles, config.style_dim, synthesis.signature.output)
+    A subclass makes that, ``synthesis``.
+    """
+
+    synthesis: SynthesisNetwork
+
+    def __init__(self, config: StyleGAN2Config, styles: int, sample: Image, conditions: Conditions = ()) -> None:
+        super().__init__((Latent((config.latent_dim,)), *conditions), styles, config.style_dim, sample)
         self.mapping = MappingNetwork(config.latent_dim, config.style_dim, config.mapping_layers, conditions)
-        self.synthesis = synthesis
 
     @property
     def means(self) -> Mapping[str, Tensor]:
@@ -224,7 +227,8 @@ class StyleGAN2Generator(MappedGenerator):
     """The generator with skip connections."""
 
     def __init__(self, config: StyleGAN2Config, sample: Image, conditions: Conditions = ()) -> None:
-        super().__init__(config, Synthesis(config, sample), conditions)
+        super().__init__(config, 2 * num_downsamples(sample)[0] + 2, sample, conditions)
+        self.synthesis = Synthesis(config, sample)
 
 
 class ResidualDown(nn.Module):

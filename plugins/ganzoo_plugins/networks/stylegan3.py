@@ -176,7 +176,7 @@ class FourierFeatures(nn.Module):
             turned = torch.stack([across * cosine + along * sine, along * cosine - across * sine], 1)  # [N, 2, C]
             phases = self.phases - turned[:, 0] * right - turned[:, 1] * down
             amplitudes = 1 - (turned.square().sum(1).sqrt() - self.cutoff) / (self.highest - self.cutoff)
-            angles = torch.einsum("hwk,nkc->nhwc", self.places, turned) + phases[:, None, None]
+            angles = (self.places.flatten(0, 1) @ turned).unflatten(1, self.places.shape[:2]) + phases[:, None, None]
             waves = (2 * pi * angles).sin() * amplitudes.clamp(0, 1)[:, None, None]
             return linear(waves, self.weight / sqrt(len(self.weight))).permute(0, 3, 1, 2)
 
@@ -219,7 +219,7 @@ class FilteredLayer(nn.Module):
         if self.training and not torch.is_grad_enabled():
             square = whole_batch(widened(x).square().flatten(1).mean(1)).mean()
             self.magnitude.copy_(torch.lerp(square, self.magnitude, self.decay))
-        gain, weight = self.magnitude.rsqrt(), self.weight
+        gain, weight = self.magnitude.rsqrt(), cast(Tensor, self.weight)
         if self.image:
             style = style / sqrt(weight.shape[1])
         else:
@@ -266,4 +266,5 @@ class StyleGAN3Generator(MappedGenerator):
     """Latents [N, L], and conditions, to images [N, C, H, W]: StyleGAN2's mapping network, an alias-free synthesis."""
 
     def __init__(self, config: StyleGAN3Config, sample: Image, conditions: Conditions = ()) -> None:
-        super().__init__(config, AliasFreeSynthesis(config, sample), conditions)
+        super().__init__(config, config.layers + 2, sample, conditions)
+        self.synthesis = AliasFreeSynthesis(config, sample)

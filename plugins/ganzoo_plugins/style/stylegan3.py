@@ -9,26 +9,6 @@ from ganzoo_plugins.style.stylegan2 import StyleGAN2
 __all__ = ["StyleGAN3"]
 
 
-def _authors(rotation: bool) -> dict[str, Any]:
-    """Return the authors' settings for 256x256, batches of 32 on however many GPUs, 25 million images."""
-    return {
-        "steps": 781_250,
-        "batch_size": 32,
-        "ema": {"halflife": 10_000, "rampup": 0.05},
-        "regularizer": {"r1": {"weight": 2.0, "interval": 16}},
-        "model": {
-            "latent_dim": 512,
-            "style_dim": 512,
-            "channel_base": 32768,
-            "channel_max": 512,
-            "layers": 14,
-            "margin": 10,
-            "rotation": rotation,
-            "magnitude_decay": 0.5 ** (32 / 20_000),
-        },
-    }
-
-
 class StyleGAN3(StyleGAN2):
     """Alias-Free Generative Adversarial Networks (arXiv:2106.12423).
 
@@ -38,9 +18,9 @@ class StyleGAN3(StyleGAN2):
     There is no noise, no style mixing and no path length regularization; discriminator, loss, lazy R1 and its gamma are
     those of :class:`StyleGAN2`.
 
-    The defaults are small networks for a CPU with fewer layers and a smaller margin than the paper's. The presets
-    ``t256`` and ``r256`` have the authors' settings for images of 256x256 of a folder. What their code does besides for
-    configuration R, to blur the discriminator's images in the first 200,000 images, is not done here.
+    The defaults are small networks for a CPU with fewer layers and a smaller margin than the paper's. The preset
+    ``paper256`` has the authors' settings for a folder of images of 256x256, of which 25 million are seen. For
+    configuration R their code also blurs what the discriminator sees at first; that is not done here.
 
     Square images of any number of channels, of 16x16, 32x32, 64x64 and so on. Batches are multiples of
     ``model.deviation_group``.
@@ -56,7 +36,23 @@ class StyleGAN3(StyleGAN2):
         "regularizer": {"r1": {"interval": 16}},
         "data": {"name": "shapes", "condition": "none"},
     }
-    presets = {"t256": _authors(False), "r256": _authors(True)}
+    presets = {
+        "paper256": {
+            "steps": 781_250,
+            "batch_size": 32,
+            "ema": {"halflife": 10_000, "rampup": 0.05},
+            "regularizer": {"r1": {"weight": 2.0, "interval": 16}},
+            "model": {
+                "latent_dim": 512,
+                "style_dim": 512,
+                "channel_base": 32768,
+                "channel_max": 512,
+                "layers": 14,
+                "margin": 10,
+                "magnitude_decay": 0.9989,
+            },
+        },
+    }
 
     def build_generator(self, sample: Image) -> Generator:
         return StyleGAN3Generator(self.config, sample, self.conditions)

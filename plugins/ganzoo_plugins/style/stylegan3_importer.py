@@ -47,13 +47,13 @@ def stylegan3(state: Any) -> Imported:
     generator, filters = _plain(averaged)
     tensors, group = nvidia_discriminator(found)
     data = nvidia_data(found)
-    config, fields = _config(generator, sizes, group)
-    _check(config, fields[0], generator, sizes, filters)
+    config, image, labels = _config(generator, sizes, group)
+    _check(config, image, generator, sizes, filters)
     networks = {"generator": _plain(module_tensors(found["G"]))[0] if "G" in found else {}, "discriminator": tensors}
     return Imported(
         "stylegan3",
         config.model_dump(include=config.model_fields_set),
-        DataSpec(data.name, fields, data.size),
+        DataSpec(data.name, (image, *labels), data.size),
         {"generator": generator},
         {name: each for name, each in networks.items() if each},
         license=NVIDIA,
@@ -74,9 +74,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> tuple[Tensors, Tensors]:
     return renamed(named, _NAMES), filters
 
 
-def _config(
-    tensors: Tensors, sizes: Mapping[int, int], group: int
-) -> tuple[StyleGAN3Config, tuple[Image | Label, ...]]:
+def _config(tensors: Tensors, sizes: Mapping[int, int], group: int) -> tuple[StyleGAN3Config, Image, tuple[Label, ...]]:
     """Infer the settings from the shapes of the generator."""
     last = len(sizes) - 1
     if last < 3 or sorted(sizes) != list(range(last + 1)):
@@ -107,7 +105,7 @@ def _config(
         rotation=rotation,
     )
     image = Image(shapes[-1][0], size, size, range=(0, 255))
-    return config, (image, *([] if embed is None else [Label(embed.shape[1])]))
+    return config, image, () if embed is None else (Label(embed.shape[1]),)
 
 
 def _check(config: StyleGAN3Config, image: Image, tensors: Tensors, sizes: Mapping[int, int], filters: Tensors) -> None:

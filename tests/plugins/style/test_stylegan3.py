@@ -173,7 +173,9 @@ def test_the_file_is_sampled_and_exported(tmp_path: Path) -> None:
     file, model = ganzoo.load(tmp_path / "g.onnx"), ganzoo.load(run.path)
     assert file.metadata["parity"]["batches"] == [1, 3, 64]
     assert file.metadata["parity"]["max_difference"] <= 1e-5
-    np.testing.assert_allclose(file.sample(3, seed=4, truncation=0.5), model.sample(3, seed=4, truncation=0.5), atol=1e-4)
+    np.testing.assert_allclose(
+        file.sample(3, seed=4, truncation=0.5), model.sample(3, seed=4, truncation=0.5), atol=1e-4
+    )
 
 
 def test_what_is_no_stylegan3_is_refused_in_a_sentence(tmp_path: Path) -> None:
