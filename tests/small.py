@@ -71,6 +71,8 @@ def small(model: str) -> list[str]:
         sets[sets.index("model.hidden=[8, 8]")] = "model.hidden=8"
     if model in TEXT:  # a file has some 30 nodes for each position
         sets += ["data.length=5", "data.size=100", "data.held_out=20"]
+    if model == "stylegan3":
+        sets += ["model.layers=4", "model.margin=2"]
     if model == "ctgan":  # batches are multiples of it
         sets += ["model.pack=2"]
     if model == "seqgan":

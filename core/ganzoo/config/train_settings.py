@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import cos, pi
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -32,6 +33,9 @@ class HalfLife(BaseModel):
 
     halflife: float = Field(gt=0, description="images of training in which the average forgets half of what it held")
     rampup: float | None = Field(None, gt=0, description="the half-life is at most this share of the images so far")
+    burn_in: int = Field(
+        0, ge=0, description="images in which the half-life rises from 0, along half a cosine (arXiv:2501.05441)"
+    )
 
     def decay(self, images: int, seen: int | None) -> float:
         """Return the decay of a step of so many images, after those that were seen before (arXiv:2006.06676).
@@ -41,6 +45,8 @@ class HalfLife(BaseModel):
         halflife = self.halflife
         if self.rampup is not None and seen is not None:
             halflife = min(halflife, self.rampup * seen)
+        if seen is not None and seen < self.burn_in:
+            halflife *= (1 - cos(pi * seen / self.burn_in)) / 2
         return float(0.5 ** (images / max(halflife, 1e-8)))
 
 
@@ -73,7 +79,8 @@ class TrainSettings(BaseModel):
     ema: Annotated[float, Field(ge=0, lt=1)] | HalfLife = Field(
         0.999,
         description="decay a step of the averaged weights that samples are drawn with; or a table of halflife and, if "
-        "it is ramped up, rampup: the images that halve what it remembers, at most this share of the images so far",
+        "it is ramped up, rampup: the images that halve what it remembers, at most this share of the images so far, or "
+        "burn_in: the images in which it rises from 0",
     )
     lr_schedule: ScheduleConfig = Field(
         ScheduleConfig(), description="how the learning rate changes over the run; 'ganzoo list schedule' shows how"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ganzoo import DataSpec, Image, Imported, UserError
+from ganzoo import DataSpec, Image, Imported, Label, UserError
 from ganzoo.files import entries, module_tensors
 
 if TYPE_CHECKING:
@@ -30,14 +30,13 @@ _BLOCK = {
 
 
 def r3gan(state: Any) -> Imported:
-    """Read a pickle of the authors' training loop: G, D and G_ema, for images without classes."""
+    """Read a pickle of the authors' training loop: G, D and G_ema, for images with classes or without."""
     found = entries(state)
     if "G_ema" not in found:
         raise UserError("this is no pickle of R3GAN's code: it has no G_ema")
     tensors = {name: module_tensors(found[name]) for name in ("G_ema", "G", "D") if name in found}
     averaged = tensors["G_ema"]
-    if "Model.EmbeddingLayer.weight" in averaged:
-        raise UserError("this generator is conditioned on classes, and the model r3gan here is not")
+    embedding = averaged.get("Model.EmbeddingLayer.weight")
     layers = [match for name in averaged if (match := _FIRST_LAYER.fullmatch(name))]
     stages = len({match[1] for match in layers})
     try:
@@ -54,20 +53,27 @@ def r3gan(state: Any) -> Imported:
     while len(widths) > 1 and widths[-1] == widths[-2]:  # the last width is kept further on
         widths.pop()
     settings = {
-        "latent_dim": basis[1],
+        "latent_dim": basis[1] if embedding is None else basis[1] - len(embedding),
         "widths": widths,
         "blocks": len({match[2] for match in layers if match[1] == "0"}),
         "expansion": expansion,
         "group": group,
         "fir": True,
+        "conditional": embedding is not None,
     }
+    if embedding is not None and 2 * len(embedding) != basis[1]:
+        raise UserError(
+            f"its embedding has {len(embedding)} numbers, and not as many as the latent, {basis[1] - len(embedding)}"
+        )
     size = 4 << (stages - 1)
     name = PurePosixPath(str(entries(found.get("training_set_kwargs")).get("path") or "unknown")).stem[:60]
+    fields: list[Image | Label] = [Image(image[0], size, size, range=(0, 255))]
+    fields += [] if embedding is None else [Label(embedding.shape[1])]
     networks = {"generator": tensors.get("G"), "discriminator": tensors.get("D")}
     return Imported(
         "r3gan",
         settings,
-        DataSpec(name, (Image(image[0], size, size, range=(0, 255)),), 0),
+        DataSpec(name, tuple(fields), 0),
         {"generator": _renamed(averaged, "generator", stages)},
         {key: _renamed(each, key, stages) for key, each in networks.items() if each is not None},
     )
@@ -140,6 +146,9 @@ def _renamed(tensors: Mapping[str, Tensor], network: str, stages: int) -> Tensor
         take(f"MainLayers.{stages - 1}.Layers.{layer}.Basis.weight", "weight")
         found[f"body.{place}.weight"] = found[f"body.{place}.weight"].squeeze(1)
         take(f"MainLayers.{stages - 1}.Layers.{layer}.LinearLayer.weight", "score.weight")
+    embedding = known.pop("Model.EmbeddingLayer.weight", None)
+    if embedding is not None:
+        found["embedding.map.weight"] = embedding.float()
     if known:
         raise UserError(f"the {network} has {next(iter(known))[:80]}, which R3GAN's has not")
     return found

@@ -69,7 +69,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "importer",
             "r3gan",
-            "R3GAN's weights without classes, as the authors' code writes them (.pkl)",
+            "R3GAN's weights, as the authors' code writes them (.pkl)",
             "ganzoo_plugins.conv.importers:r3gan",
         ),
     ]

@@ -1,5 +1,6 @@
 """ProGAN's networks, which grow: levels of one resolution each, the newest faded in."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod, sqrt
@@ -90,7 +91,7 @@ class Level(nn.Module):
         return x
 
 
-class Growing(Network):
+class Growing(Network, ABC):
     """A network with a level for each resolution, from the smallest on: at first one, and :meth:`grow` adds the next.
 
     The new level's share ``alpha`` rises from 0 to 1 while it is faded in, until :meth:`settle`. Images have the full
@@ -107,9 +108,9 @@ class Growing(Network):
         self.progressive = config.progressive
         self.register_buffer("alpha", torch.ones(()))
 
+    @abstractmethod
     def level(self, number: int) -> Level:
         """Make a level."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         """Add the first level, or all of them if the network does not grow."""

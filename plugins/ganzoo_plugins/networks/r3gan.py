@@ -11,19 +11,24 @@ from torch.nn.functional import interpolate
 
 from ganzoo import (
     AdversarialConfig,
+    Attributes,
     Discriminator,
     Generator,
     Image,
+    Label,
     Latent,
     OptimizerConfig,
     Scores,
     Signature,
     UserError,
 )
+from ganzoo_plugins.networks.condition import OneHot
 from ganzoo_plugins.networks.sizes import num_downsamples
 from ganzoo_plugins.networks.style import Filter
 
 __all__ = ["Basis", "R3GANConfig", "R3GANDiscriminator", "R3GANGenerator", "Reading", "ResidualBlock"]
+
+Conditions = Sequence[Label | Attributes]
 
 _SLOPE = 0.2
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
@@ -43,6 +48,13 @@ class R3GANConfig(AdversarialConfig):
     group: int = Field(8, ge=1, description="channels that a group of the inner 3x3 convolution sees")
     fir: bool = Field(
         False, description="resample with the filter [1, 3, 3, 1] and zeros around the map, as the authors' code does"
+    )
+    conditional: bool = Field(False, description="draw samples for the labels or attributes of the data")
+    burn_in: int = Field(
+        0,
+        ge=0,
+        description="images in which, along half a cosine, r1's and r2's weights fall from ten times their values to "
+        "these, and Adam's second beta rises to its own from 0.9; 0: both are what they are from the start",
     )
     optimizer: OptimizerConfig = Field(
         OptimizerConfig(lr=3e-3, betas=(0.0, 0.99)), description="optimizer of both; betas as in the paper"
@@ -93,19 +105,31 @@ class Basis(nn.Module):
 
 
 class Reading(nn.Module):
-    """The start map [N, C, h, w] to scores [N].
+    """The start map [N, C, h, w] to scores [N, ``outputs``].
 
     A weighted sum over each channel, which is a depthwise convolution that covers the map, and a linear layer.
     """
 
-    def __init__(self, start: tuple[int, int, int]) -> None:
+    def __init__(self, start: tuple[int, int, int], outputs: int = 1) -> None:
         super().__init__()
         channels, height, width = start
         self.weight = nn.Parameter(torch.randn(start) / sqrt(height * width))
-        self.score = _initialized(nn.Linear(channels, 1, bias=False))
+        self.score = _initialized(nn.Linear(channels, outputs, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.score((x * self.weight).sum((2, 3))).squeeze(1)
+        return self.score((x * self.weight).sum((2, 3)))
+
+
+class ConditionEmbedding(nn.Module):
+    """Labels [N] and attributes [N, A] to [N, D]: a linear map of the vector that all of them make up."""
+
+    def __init__(self, conditions: Conditions, dim: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.encode = OneHot(conditions)
+        self.map = _initialized(nn.Linear(self.encode.size, dim, bias=False), gain)
+
+    def forward(self, *conditions: Tensor) -> Tensor:
+        return self.map(self.encode(*conditions))
 
 
 class Double(nn.Module):
@@ -116,12 +140,16 @@ class Double(nn.Module):
 
 
 class R3GANGenerator(Generator):
-    """Latent [N, L] to images [N, C, H, W]: stages of residual blocks, the size doubled between them."""
+    """Latent [N, L] and conditions to images [N, C, H, W]: stages of residual blocks, the size doubled between them.
 
-    def __init__(self, config: R3GANConfig, sample: Image) -> None:
-        super().__init__(Signature((Latent((config.latent_dim,)),), sample))
+    Conditions are embedded in as many numbers as the latent has, which stand behind it.
+    """
+
+    def __init__(self, config: R3GANConfig, sample: Image, conditions: Conditions = ()) -> None:
+        super().__init__(Signature((Latent((config.latent_dim,)), *conditions), sample))
         widths, start = _stages(config.widths, sample)
-        self.body = nn.Sequential(Basis(config.latent_dim, start))
+        self.embedding = ConditionEmbedding(conditions, config.latent_dim) if conditions else None
+        self.body = nn.Sequential(Basis(config.latent_dim * (2 if conditions else 1), start))
         for width, narrower in zip(widths[::-1], [*widths[-2::-1], None], strict=True):
             self.body.extend(_stage(config, width, len(widths)))
             if narrower is not None:
@@ -130,29 +158,33 @@ class R3GANGenerator(Generator):
         self.body.append(_initialized(nn.Conv2d(widths[0], sample.channels, 1)))
         self.limits = sample.range
 
-    def forward(self, z: Tensor) -> Tensor:
-        images = self.body(z)
+    def forward(self, z: Tensor, *conditions: Tensor) -> Tensor:
+        images = self.body(z if self.embedding is None else torch.cat([z, self.embedding(*conditions)], 1))
         return images if self.training else images.clamp(*self.limits)
 
 
 class R3GANDiscriminator(Discriminator):
-    """Images [N, C, H, W] to one score each.
+    """Images [N, C, H, W] and conditions to one score each.
 
-    The generator's stages in reverse order, with downsampling by 2 between them.
+    The generator's stages in reverse order, with downsampling by 2 between them. Of conditions, the score is the
+    product of what is read of the image and their embedding, in as many numbers as the smallest map has channels.
     """
 
-    def __init__(self, config: R3GANConfig, sample: Image) -> None:
-        super().__init__(Signature((sample,), Scores()))
+    def __init__(self, config: R3GANConfig, sample: Image, conditions: Conditions = ()) -> None:
+        super().__init__(Signature((sample, *conditions), Scores()))
         widths, start = _stages(config.widths, sample)
+        features = start[0] if conditions else 1
         self.body = nn.Sequential(_initialized(nn.Conv2d(sample.channels, widths[0], 1)))
         for width, wider in zip(widths, [*widths[1:], None], strict=True):
             self.body.extend(_stage(config, width, len(widths)))
             if wider is not None:
                 self.body.extend([Filter("down") if config.fir else nn.AvgPool2d(2), *_narrowed(width, wider)])
-        self.body.append(Reading(start))
+        self.body.append(Reading(start, features))
+        self.embedding = ConditionEmbedding(conditions, features, features**-0.5) if conditions else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+    def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
+        x = self.body(x)
+        return x.squeeze(1) if self.embedding is None else (x * self.embedding(*conditions)).sum(1)
 
 
 def _stages(widths: Sequence[int], sample: Image) -> tuple[list[int], tuple[int, int, int]]:

@@ -13,6 +13,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 from ganzoo import full_precision, own_rows, whole_batch, widened
 
 __all__ = [
+    "EPSILON",
     "GAIN",
     "EqualizedConv2d",
     "EqualizedLinear",

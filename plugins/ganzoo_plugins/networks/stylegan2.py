@@ -1,5 +1,6 @@
 """StyleGAN2's networks: a mapping network, a synthesis network of modulated convolutions, a residual discriminator."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
@@ -37,6 +38,7 @@ from ganzoo_plugins.networks.style import (
 )
 
 __all__ = [
+    "MappedGenerator",
     "MappingNetwork",
     "ResidualDown",
     "StyleGAN2Config",
@@ -45,6 +47,7 @@ __all__ = [
     "StyledLayer",
     "Synthesis",
     "SynthesisBlock",
+    "SynthesisNetwork",
     "ToImage",
 ]
 
@@ -152,7 +155,20 @@ class SynthesisBlock(nn.Module):
         return x, added if image is None else self.doubled(image) + added
 
 
-class Synthesis(Network):
+class SynthesisNetwork(Network, ABC):
+    """Styles [N, L, D], one for each of its ``num_styles`` layers, to images [N, C, H, W]."""
+
+    num_styles: int
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.draw(w.unbind(1))
+
+    @abstractmethod
+    def draw(self, styles: Sequence[Tensor]) -> Tensor:
+        """Return images for the styles of each layer, [N, D] each."""
+
+
+class Synthesis(SynthesisNetwork):
     """Styles [N, L, D], one for each layer, to images [N, C, H, W]: a learned constant, then blocks that double it.
 
     The images of all resolutions are added up (skip connections). Nothing bounds them; outside of training they are
@@ -171,11 +187,7 @@ class Synthesis(Network):
         )
         self.limits = sample.range
 
-    def forward(self, w: Tensor) -> Tensor:
-        return self.draw(w.unbind(1))
-
     def draw(self, styles: Sequence[Tensor]) -> Tensor:
-        """Return images for the styles of each layer, [N, D] each."""
         # One start map for all samples: the first layer's styles make it N.
         x, image, first = self.constant[None], None, 0
         for block in self.blocks:
@@ -187,14 +199,17 @@ class Synthesis(Network):
         return image if self.training else image.clamp(*self.limits)
 
 
-class StyleGAN2Generator(StyleGenerator):
-    """Latents [N, L], and conditions, to images [N, C, H, W]: one style for all layers."""
+class MappedGenerator(StyleGenerator):
+    """Latents [N, L], and conditions, to images [N, C, H, W]: one style for all ``styles`` of a synthesis network.
 
-    def __init__(self, config: StyleGAN2Config, sample: Image, conditions: Conditions = ()) -> None:
-        layers = 2 * num_downsamples(sample)[0] + 2
-        super().__init__((Latent((config.latent_dim,)), *conditions), layers, config.style_dim, sample)
+    A subclass makes that, ``synthesis``.
+    """
+
+    synthesis: SynthesisNetwork
+
+    def __init__(self, config: StyleGAN2Config, styles: int, sample: Image, conditions: Conditions = ()) -> None:
+        super().__init__((Latent((config.latent_dim,)), *conditions), styles, config.style_dim, sample)
         self.mapping = MappingNetwork(config.latent_dim, config.style_dim, config.mapping_layers, conditions)
-        self.synthesis = Synthesis(config, sample)
 
     @property
     def means(self) -> Mapping[str, Tensor]:
@@ -206,6 +221,14 @@ class StyleGAN2Generator(StyleGenerator):
 
     def drawn(self, styles: Tensor) -> Tensor:
         return self.synthesis(styles)
+
+
+class StyleGAN2Generator(MappedGenerator):
+    """The generator with skip connections."""
+
+    def __init__(self, config: StyleGAN2Config, sample: Image, conditions: Conditions = ()) -> None:
+        super().__init__(config, 2 * num_downsamples(sample)[0] + 2, sample, conditions)
+        self.synthesis = Synthesis(config, sample)
 
 
 class ResidualDown(nn.Module):

@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, Tensor]
 
-__all__ = ["nvlabs", "rosinality"]
+__all__ = [
+    "MAPPING",
+    "NVIDIA",
+    "Rules",
+    "count",
+    "nvidia_data",
+    "nvidia_discriminator",
+    "nvlabs",
+    "renamed",
+    "rosinality",
+]
 
-_NVIDIA = "Nvidia Source Code License, non-commercial use only"
+NVIDIA = "Nvidia Source Code License, non-commercial use only"
 
 _CLAMP = "The authors' training clamps activations to -256..256; here nothing is clamped, which they rarely reach."
 
@@ -38,27 +48,35 @@ def nvlabs(state: Any) -> Imported:
     averaged = module_tensors(found["G_ema"])
     if "synthesis.b4.const" not in averaged:
         raise UserError(
-            "this is no StyleGAN2, whose synthesis starts at b4.const: the alias-free networks of StyleGAN3 are not "
-            "among the models here"
+            "this is no StyleGAN2, whose synthesis starts at b4.const; those of StyleGAN3, with Fourier features, are "
+            "imported --as stylegan3"
         )
-    generators = {name: _renamed(module_tensors(found[name]), _GENERATOR) for name in ("G_ema", "G") if name in found}
-    discriminator, group = {}, 4
-    if "D" in found:
-        tensors = module_tensors(found["D"])
-        discriminator = _renamed(_numbered(tensors), _DISCRIMINATOR)
-        group = _group(found["D"], group)
-    used = entries(found.get("training_set_kwargs"))
-    name = PurePosixPath(str(used.get("path") or "unknown")).stem[:60]
-    size = used.get("max_size")
+    generators = {name: renamed(module_tensors(found[name]), _GENERATOR) for name in ("G_ema", "G") if name in found}
+    discriminator, group = nvidia_discriminator(found)
     return _imported(
         generators["G_ema"],
         generators.get("G", {}),
         discriminator,
-        DataSpec(name, (), size if isinstance(size, int) else 0),
+        nvidia_data(found),
         group,
-        license=_NVIDIA,
+        license=NVIDIA,
         notes=(_CLAMP,),
     )
+
+
+def nvidia_discriminator(found: Mapping[str, Any]) -> tuple[Tensors, int]:
+    """Return the discriminator's tensors by our names, none if there are none, and its group of samples."""
+    if "D" not in found:
+        return {}, 4
+    return renamed(_numbered(module_tensors(found["D"])), _DISCRIMINATOR), _group(found["D"], 4)
+
+
+def nvidia_data(found: Mapping[str, Any]) -> DataSpec:
+    """Return what is said about the data, which is no more than its name and its size."""
+    used = entries(found.get("training_set_kwargs"))
+    name = PurePosixPath(str(used.get("path") or "unknown")).stem[:60]
+    size = used.get("max_size")
+    return DataSpec(name, (), size if isinstance(size, int) else 0)
 
 
 def rosinality(state: Any) -> Imported:
@@ -66,10 +84,8 @@ def rosinality(state: Any) -> Imported:
     found = entries(state)
     if "g_ema" not in found:
         raise UserError("this is no checkpoint of rosinality's stylegan2-pytorch: it has no g_ema")
-    generators = {
-        name: _renamed(named_tensors(found[name]), _OF_ROSINALITY) for name in ("g_ema", "g") if name in found
-    }
-    discriminator = _renamed(_numbered_from_image(named_tensors(found["d"])), _D_OF_ROSINALITY) if "d" in found else {}
+    generators = {name: renamed(named_tensors(found[name]), _OF_ROSINALITY) for name in ("g_ema", "g") if name in found}
+    discriminator = renamed(_numbered_from_image(named_tensors(found["d"])), _D_OF_ROSINALITY) if "d" in found else {}
     averaged = generators["g_ema"]
     mean = found.get("latent_avg")
     averaged["mapping.mean"] = mean.flatten() if isinstance(mean, torch.Tensor) else _mean_style(averaged)
@@ -85,10 +101,10 @@ def _imported(
     """Infer the settings from the shapes of the generator, and put all together."""
     try:
         shapes = {name: tuple(tensor.shape) for name, tensor in averaged.items()}
-        mapping = _count(shapes, "mapping.layers")
+        mapping = count(shapes, "mapping.layers")
         style, inputs = shapes[f"mapping.layers.{mapping - 1}.weight"][0], shapes["mapping.layers.0.weight"][1]
         embed = shapes.get("mapping.embed.weight")
-        levels = _count(shapes, "synthesis.blocks")
+        levels = count(shapes, "synthesis.blocks")
         images = [shapes[f"synthesis.blocks.{level}.to_image.convolution.weight"] for level in range(levels)]
     except (KeyError, IndexError) as error:
         raise UserError(
@@ -122,7 +138,7 @@ def _imported(
     )
 
 
-def _count(shapes: Mapping[str, Any], name: str) -> int:
+def count(shapes: Mapping[str, Any], name: str) -> int:
     """Return how many modules a list has."""
     return len({found[1] for key in shapes if (found := re.match(rf"{re.escape(name)}\.(\d+)\.", key))})
 
@@ -139,14 +155,15 @@ _LAYER: Rules = (
 
 _IMAGE: Rules = _LAYER[:3]
 
-_MAPPING: Rules = (
+MAPPING: Rules = (
     (r"mapping\.fc(\d+)\.(weight|bias)", r"mapping.layers.\1.\2"),
     (r"mapping\.embed\.(weight|bias)", r"mapping.embed.\1"),
+    (r"mapping\.w_avg", "mapping.mean"),
 )
+"""The mapping network's names in NVIDIA's code, and ours."""
 
 _GENERATOR: Rules = (
-    *_MAPPING,
-    (r"mapping\.w_avg", "mapping.mean"),
+    *MAPPING,
     (r"synthesis\.b4\.const", "synthesis.constant"),
     *((rf"synthesis\.b4\.conv1\.{old}", f"synthesis.blocks.0.layers.0.{new}") for old, new in _LAYER),
     *(
@@ -164,7 +181,7 @@ _GENERATOR: Rules = (
 )
 
 _DISCRIMINATOR: Rules = (
-    *_MAPPING,
+    *MAPPING,
     (r"blocks\.0\.fromrgb\.(weight|bias)", r"from_image.\1"),
     (r"blocks\.(\d+)\.conv0\.(weight|bias)", r"blocks.\1.first.\2"),
     (r"blocks\.(\d+)\.conv1\.(weight|bias)", r"blocks.\1.second.\2"),
@@ -224,7 +241,7 @@ _D_OF_ROSINALITY: Rules = (
 )
 
 
-def _renamed(tensors: Mapping[str, Tensor], rules: Rules) -> Tensors:
+def renamed(tensors: Mapping[str, Tensor], rules: Rules) -> Tensors:
     """Return the tensors by our names and in our shapes; raises :class:`UserError` for one that has none.
 
     Filters are left out where they are [1, 3, 3, 1], as ours are, and refused otherwise.
@@ -284,7 +301,7 @@ def _group(discriminator: Any, default: int) -> int:
 
 def _mean_style(tensors: Tensors) -> Tensor:
     """Return the mean of w, computed by the mapping network of a checkpoint."""
-    layers = _count(tensors, "mapping.layers")
+    layers = count(tensors, "mapping.layers")
     if not layers:
         raise UserError("the checkpoint has no mapping network")
     x = torch.randn(_LATENTS, tensors["mapping.layers.0.weight"].shape[1], generator=torch.Generator().manual_seed(0))

@@ -24,10 +24,23 @@ def ganzoo_specs() -> Iterable[Spec]:
             "Analyzing and Improving the Image Quality of StyleGAN, arXiv:1912.04958",
         ),
         Spec(
+            "model",
+            "stylegan3",
+            "StyleGAN3: an alias-free generator, configurations T and R, for square images from 16x16",
+            "ganzoo_plugins.style.stylegan3:StyleGAN3",
+            "Alias-Free Generative Adversarial Networks, arXiv:2106.12423",
+        ),
+        Spec(
             "importer",
             "stylegan2-ada",
             "StyleGAN2's weights as NVIDIA's stylegan2-ada-pytorch and stylegan3 write them (.pkl)",
             "ganzoo_plugins.style.importers:nvlabs",
+        ),
+        Spec(
+            "importer",
+            "stylegan3",
+            "StyleGAN3's weights, configurations T and R, as NVIDIA's stylegan3 writes them (.pkl)",
+            "ganzoo_plugins.style.stylegan3_importer:stylegan3",
         ),
         Spec(
             "importer",

@@ -21,7 +21,12 @@ from ganzoo import (
     draw_latent,
     whole_batch,
 )
-from ganzoo_plugins.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
+from ganzoo_plugins.networks.stylegan2 import (
+    MappedGenerator,
+    StyleGAN2Config,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+)
 
 __all__ = ["StyleGAN2"]
 
@@ -49,7 +54,7 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     """
 
     conditional = False
-    generator: StyleGAN2Generator
+    generator: MappedGenerator
     discriminator: StyleGAN2Discriminator
     defaults = {
         "steps": 10_000,
@@ -159,5 +164,5 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """Return the generator, and apart its mapping and its synthesis network."""
         generator = networks["generator"]
-        assert isinstance(generator, StyleGAN2Generator)
+        assert isinstance(generator, MappedGenerator)
         return {"generator": generator, "mapping": generator.mapping, "synthesis": generator.synthesis}

@@ -1,10 +1,12 @@
 """BEGAN's autoencoder and its balance, and R3GAN's residual networks."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from ganzoo import Image, Latent, Points, UserError, draw_latent, load_registry
+from ganzoo import Image, Label, Latent, Points, UserError, draw_latent, load_registry
 from ganzoo.config.resolving import load_config
 from ganzoo.data.dataset import DataSpec, TensorDataset
 from ganzoo.inference.sampling import draw_inputs
@@ -20,9 +22,10 @@ SMALL = {
 SIZES = [(1, 28, 28), (3, 32, 32), (2, 16, 16), (3, 28, 44), (1, 64, 16), (3, 64, 64)]
 
 
-def trainer_for(name, field, *sets, preset=None):
+def trainer_for(name, *fields_and_sets, preset=None):
+    sets = [each for each in fields_and_sets if isinstance(each, str)]
     config = load_config(load_registry(), name, preset=preset, sets=sets)
-    return config.build_trainer(DataSpec("made", (field,), 10))
+    return config.build_trainer(DataSpec("made", tuple(each for each in fields_and_sets if each not in sets), 10))
 
 
 def image(*shape):
@@ -218,7 +221,7 @@ def test_the_reading_is_a_depthwise_convolution_over_the_whole_map():
     reading = Reading((6, 4, 7))
     x = torch.randn(3, 6, 4, 7)
     mixed = nn.functional.conv2d(x, reading.weight[:, None], groups=6)
-    torch.testing.assert_close(reading(x), reading.score(mixed.flatten(1)).squeeze(1))
+    torch.testing.assert_close(reading(x), reading.score(mixed.flatten(1)))
 
 
 def test_r3gan_brings_its_loss_and_both_penalties():
@@ -269,3 +272,44 @@ def test_the_authors_presets_of_r3gan():
         half_life = {"cifar": 5e6, "ffhq256": 5e5}[preset]
         assert config.train.ema_decay(steps - 1) ** (half_life / batch) == pytest.approx(0.5)
         assert config.train.ema_decay(round(1e7 / batch)) ** (half_life / 2 / batch) == pytest.approx(0.5, rel=0.01)
+        quarter = config.train.ema_decay(round(5e6 / batch))  # (1 - cos(45 degrees)) / 2 of the half-life
+        assert quarter ** (half_life * 0.146447 / batch) == pytest.approx(0.5, rel=0.01)
+
+
+def test_r3gan_burns_in_gamma_and_beta_along_half_a_cosine_and_resumes_in_it(tmp_path):
+    """The authors' cosine_decay_with_warmup: base + (1 - (1 + cos(pi n / total)) / 2) (final - base)."""
+    sets = (
+        *SMALL["r3gan"],
+        "batch_size=4",
+        "model.burn_in=32",
+        "regularizer.r1.weight=0.5",
+        "regularizer.r1.interval=1",
+    )
+    loop = loop_for("r3gan", *sets)
+    for step in range(11):
+        loop.advance()
+        decay = (1 + math.cos(math.pi * min(step / 8, 1))) / 2
+        groups = [each.param_groups[0] for each in loop.trainer.optimizers.values()]
+        assert [group["betas"][1] for group in groups] == pytest.approx([0.9 + (1 - decay) * 0.09] * 2)
+        assert loop.trainer.regularizers["r1"].config.weight == pytest.approx(5 + (1 - decay) * (0.5 - 5))
+        if step == 4:
+            loop.save(tmp_path)
+    other = loop_for("r3gan", *sets)
+    other.restore(tmp_path / "step-000005")
+    while other.step < loop.step:
+        other.advance()
+    for ours, theirs in zip(loop.trainer.generator.parameters(), other.trainer.generator.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_r3gan_is_conditioned_by_an_embedding_and_a_product():
+    trainer = trainer_for("r3gan", image(1, 16, 16), Label(3), *SMALL["r3gan"], "model.conditional=true")
+    torch.manual_seed(0)
+    x, y = torch.rand(6, 1, 16, 16), torch.arange(6) % 3
+    features = trainer.discriminator.body(x)
+    assert features.shape == (6, 8)
+    weight = trainer.discriminator.embedding.map.weight
+    expected = torch.stack([row @ weight[:, each] for row, each in zip(features, y, strict=True)])
+    torch.testing.assert_close(trainer.discriminator(x, y), expected)
+    z = torch.randn(1, 4).expand(3, 4)
+    assert (trainer.generator.train()(z, torch.arange(3)).diff(dim=0).abs().amax((1, 2, 3)) > 0).all()

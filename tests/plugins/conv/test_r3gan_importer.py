@@ -33,23 +33,26 @@ def transition(name: str, before: int, after: int) -> dict[str, Tensor]:
     return found if before == after else found | {f"{name}.LinearLayer.Layer.weight": torch.randn(after, before, 1, 1)}
 
 
-def generator() -> dict[str, Tensor]:
-    found = {"Model.AggregationLayer.Layer.weight": 0.2 * torch.randn(3, WIDTHS[-1], 1, 1)}
+def generator(classes: int = 0) -> dict[str, Tensor]:
+    found = {"Model.EmbeddingLayer.weight": torch.randn(LATENT, classes)} if classes else {}
+    found |= {"Model.AggregationLayer.Layer.weight": 0.2 * torch.randn(3, WIDTHS[-1], 1, 1)}
     for stage, width in enumerate(WIDTHS):
         name = f"Model.MainLayers.{stage}.Layers"
         if stage:
             found |= transition(f"{name}.0", WIDTHS[stage - 1], width)
         else:
             found[f"{name}.0.Basis"] = torch.randn(width, 4, 4)
-            found[f"{name}.0.LinearLayer.weight"] = torch.randn(width, LATENT)
+            found[f"{name}.0.LinearLayer.weight"] = torch.randn(width, LATENT * (2 if classes else 1))
         for layer in range(1, BLOCKS + 1):
             found |= block(f"{name}.{layer}", width)
     return found
 
 
-def discriminator() -> dict[str, Tensor]:
+def discriminator(classes: int = 0) -> dict[str, Tensor]:
     widths = WIDTHS[::-1]
-    found = {"Model.ExtractionLayer.Layer.weight": torch.randn(widths[0], 3, 1, 1)}
+    outputs = widths[-1] if classes else 1
+    found = {"Model.EmbeddingLayer.weight": torch.randn(outputs, classes)} if classes else {}
+    found |= {"Model.ExtractionLayer.Layer.weight": torch.randn(widths[0], 3, 1, 1)}
     for stage, width in enumerate(widths):
         name = f"Model.MainLayers.{stage}.Layers"
         for layer in range(BLOCKS):
@@ -58,7 +61,7 @@ def discriminator() -> dict[str, Tensor]:
             found |= transition(f"{name}.{BLOCKS}", width, widths[stage + 1])
         else:
             found[f"{name}.{BLOCKS}.Basis.weight"] = torch.randn(width, 1, 4, 4)
-            found[f"{name}.{BLOCKS}.LinearLayer.weight"] = torch.randn(1, width)
+            found[f"{name}.{BLOCKS}.LinearLayer.weight"] = torch.randn(outputs, width)
     return found
 
 
@@ -76,10 +79,13 @@ def filtered(x: Tensor) -> Tensor:
     return conv2d(x.flatten(0, 1)[:, None], FILTER.to(x)[None, None]).unflatten(0, x.shape[:2])[:, :, 0]
 
 
-def images(state: dict[str, Tensor], z: Tensor) -> Tensor:
+def images(state: dict[str, Tensor], z: Tensor, y: Tensor | None = None) -> Tensor:
     """Return what the generator draws, by the authors' code: convolution, zeros between pixels, filter."""
     p = {name.removeprefix("Model.MainLayers."): each.double() for name, each in state.items()}
-    x = p["0.Layers.0.Basis"] * (z.double() @ p["0.Layers.0.LinearLayer.weight"].T)[:, :, None, None]
+    z = z.double()
+    if y is not None:
+        z = torch.cat([z, p["Model.EmbeddingLayer.weight"].T[y]], 1)
+    x = p["0.Layers.0.Basis"] * (z @ p["0.Layers.0.LinearLayer.weight"].T)[:, :, None, None]
     for stage in range(len(WIDTHS)):
         if stage:
             if f"{stage}.Layers.0.LinearLayer.Layer.weight" in p:
@@ -92,7 +98,7 @@ def images(state: dict[str, Tensor], z: Tensor) -> Tensor:
     return conv2d(x, p["Model.AggregationLayer.Layer.weight"])
 
 
-def scores(state: dict[str, Tensor], x: Tensor) -> Tensor:
+def scores(state: dict[str, Tensor], x: Tensor, y: Tensor | None = None) -> Tensor:
     p = {name.removeprefix("Model.MainLayers."): each.double() for name, each in state.items()}
     x = conv2d(x.double(), p["Model.ExtractionLayer.Layer.weight"])
     for stage in range(len(WIDTHS)):
@@ -104,7 +110,8 @@ def scores(state: dict[str, Tensor], x: Tensor) -> Tensor:
             if f"{name}.LinearLayer.Layer.weight" in p:
                 x = conv2d(x, p[f"{name}.LinearLayer.Layer.weight"])
     x = (x * p[f"{name}.Basis.weight"][:, 0]).sum((2, 3))
-    return (x @ p[f"{name}.LinearLayer.weight"].T)[:, 0]
+    x = x @ p[f"{name}.LinearLayer.weight"].T
+    return x[:, 0] if y is None else (x * p["Model.EmbeddingLayer.weight"].T[y]).sum(1)
 
 
 def written(monkeypatch: pytest.MonkeyPatch, **networks: dict[str, Tensor]) -> bytes:
@@ -137,9 +144,11 @@ def written(monkeypatch: pytest.MonkeyPatch, **networks: dict[str, Tensor]) -> b
     return pickle.dumps({**content, "training_set_kwargs": {"path": "./FFHQ-64x64.zip"}, "cur_nimg": 1000})
 
 
-def test_pickles_of_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("classes", [0, 3])
+def test_pickles_of_the_authors(classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    g, ema, d = generator(), generator(), discriminator()
+    g, ema, d = generator(classes), generator(classes), discriminator(classes)
+    y = (torch.arange(4) % classes,) if classes else ()
     (tmp_path / "file.pkl").write_bytes(written(monkeypatch, G=g, G_ema=ema, D=d))
     with pytest.raises(UserError, match="give their license with --license"):
         import_weights(tmp_path / "file.pkl", "r3gan", tmp_path / "run")
@@ -148,11 +157,11 @@ def test_pickles_of_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     registry = ganzoo.load_registry()
     network, _ = run.load(registry)
     z, x = torch.randn(4, LATENT), torch.rand(4, 3, 16, 16)
-    expected = images(ema, z)
+    expected = images(ema, z, *y)
     network.limits = (-1e9, 1e9)  # type: ignore[assignment]
-    assert (network(z) - expected).abs().max() < 1e-5 * expected.abs().max()
-    expected = scores(d, x)
-    assert (run.load(registry, "discriminator")[0](x) - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert (network(z, *y) - expected).abs().max() < 1e-5 * expected.abs().max()
+    expected = scores(d, x, *y)
+    assert (run.load(registry, "discriminator")[0](x, *y) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_other_pickles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +170,9 @@ def test_other_pickles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     without = {name: each for name, each in ema.items() if "LinearLayer2" not in name}
     for said, content in {
         "it has no G_ema": pickle.dumps({}),
-        "conditioned on classes": written(monkeypatch, G_ema=ema | {"Model.EmbeddingLayer.weight": torch.ones(2, 2)}),
+        "its embedding has 2 numbers": written(
+            monkeypatch, G_ema=ema | {"Model.EmbeddingLayer.weight": torch.ones(2, 2)}
+        ),
         "has no AggregationLayer": written(monkeypatch, G_ema={"Model.a.b": torch.ones(2)}),
         "it has no MainLayers.0.Layers.1.LinearLayer2": written(monkeypatch, G_ema=without),
         r"is not \[1, 3, 3, 1\]": written(monkeypatch, G_ema=ema | {kernel: torch.ones(3, 3)}),

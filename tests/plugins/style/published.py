@@ -175,6 +175,12 @@ def scores(state: dict[str, Tensor], x: Tensor, y: Tensor | None, group: int) ->
 # --- the files ------------------------------------------------------------------------------------------------------
 
 
+BUFFERS = (
+    *("resample_filter", "noise_const", "w_avg"),
+    *("transform", "freqs", "phases", "magnitude_ema", "up_filter", "down_filter"),
+)
+
+
 def modules(tensors: dict[str, Tensor], make: Any, name: str, **attributes: Any) -> nn.Module:
     """Nest tensors by their names into modules: buffers are what NVIDIA's code registers as such."""
     module = make(name, **attributes)
@@ -183,7 +189,7 @@ def modules(tensors: dict[str, Tensor], make: Any, name: str, **attributes: Any)
         if dot and head not in module._modules:
             inner = {each.removeprefix(f"{head}."): tensors[each] for each in tensors if each.startswith(f"{head}.")}
             module.add_module(head, modules(inner, make, head, **attributes))
-        elif not dot and head in ("resample_filter", "noise_const", "w_avg"):
+        elif not dot and head in BUFFERS:
             module.register_buffer(head, tensors[key])
         elif not dot:
             module.register_parameter(head, nn.Parameter(tensors[key]))
