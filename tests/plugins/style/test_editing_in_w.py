@@ -58,11 +58,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 def test_the_two_inputs_are_never_required(models: Models) -> None:
     network = models.network
     z, y, w = torch.randn(4, 6), torch.tensor([0, 1, 2, 0]), torch.randn(4, L, D)
-    plain = network(z, y)
-    assert torch.equal(plain, network(z, y, torch.ones(4, L), w))
-    assert torch.equal(network.drawn(w), network(z, y, torch.zeros(4, L), w))
     mixed = torch.cat([w[:, :2], network.mapping(z, y)[:, None].expand(-1, 4, -1)], 1)
-    assert torch.equal(network.drawn(mixed), network(z, y, (torch.arange(L) >= 2).float().expand(4, -1), w))
+    # Not to the bit: which kernels compute, and so how they round, depends on how the styles lie in memory.
+    for found, expected in (
+        (network(z, y, torch.ones(4, L), w), network(z, y)),
+        (network(z, y, torch.zeros(4, L), w), network.drawn(w)),
+        (network(z, y, (torch.arange(L) >= 2).float().expand(4, -1), w), network.drawn(mixed)),
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_samples_are_those_of_their_styles(models: Models) -> None:
