@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 import ganzoo
-from ganzoo import Signature, load_registry
+from ganzoo import Signature, Tokens, load_registry
 from ganzoo.testing.bench import draw
 
 PUBLIC = """
@@ -98,7 +98,8 @@ def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
         samples = sampler(*(part.numpy() for part in draw(signature, 16)))
     assert samples.shape == (16, *signature.output.shape)
     assert np.isfinite(samples).all()
-    assert samples.std(axis=0).mean() > 0.05, "the samples differ"
+    # In rows of a vocabulary most numbers are 0 in all samples.
+    assert samples.std(axis=0).mean() > (0.02 if isinstance(signature.output, Tokens) else 0.05), "the samples differ"
     assert sampler.metadata["model"]["key"] == recipe["plugin"].rpartition("/")[2]
 
 

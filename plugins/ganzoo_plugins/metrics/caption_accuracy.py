@@ -47,7 +47,7 @@ class CaptionAccuracy(Metric):
     """
 
     conditional = True
-    better: ClassVar = {"": "higher", "left_out/values": "as real"}
+    better: ClassVar = {"": "higher", "values": "as real"}
 
     def __init__(self, config: MetricConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)

@@ -20,6 +20,7 @@ from ganzoo.images.grids import grid_columns, grid_size
 from ganzoo.inference.model import TrainedModel
 from ganzoo.inference.sampling import TorchSampler, draw_inputs
 from ganzoo.testing import bench
+from ganzoo.training.engine import SINGLE
 from ganzoo.training.sample_logger import SampleLogger
 from ganzoo_exporters.export import export
 from ganzoo_runtime import Generator as Runtime
@@ -370,7 +371,16 @@ def sample_logger(network: Generator, folder: Path) -> SampleLogger:
     exports, settings = (lambda: {"generator": network}), SimpleNamespace(seed=0)
     registry: Any = SimpleNamespace(notify=lambda *_, **__: None)
     data: Any = next(iter(bench._stand_ins()))
-    loop: Any = SimpleNamespace(exports=exports, settle=lambda: None, step=7, settings=settings, dataset=data)
+    loop: Any = SimpleNamespace(
+        exports=exports,
+        settle=lambda: None,
+        step=7,
+        settings=settings,
+        dataset=data,
+        engine=SINGLE,
+        ema={},
+        divided=False,
+    )
     return SampleLogger(run, loop, data, {}, registry)
 
 

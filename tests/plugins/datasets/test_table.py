@@ -168,4 +168,4 @@ def test_few_rows_have_few_modes(tmp_path: Path) -> None:
         text = "\n".join(["a", *(f"{value:.3f}" for value in values), ""])
         return len(table(tmp_path, text, held_out=0).spec.sample.columns[0].modes)
 
-    assert (modes(180), modes(240), modes(600)) == (1, 2, 3)
+    assert (modes(990), modes(1200), modes(1800)) == (1, 2, 3)
