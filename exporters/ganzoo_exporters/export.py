@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import ganzoo_runtime as runtime
-from ganzoo import GanzooError, Image, Network, Signature, StyleGenerator, UserError, save_grid
+from ganzoo import GanzooError, Image, Network, Signature, StyleGenerator, Tokens, UserError, save_grid
 from ganzoo.files import atomic_path, temporary_path, writing
 from ganzoo_exporters.document import SCHEMA, complete, to_json
 from ganzoo_exporters.graph import to_graph
@@ -29,6 +29,7 @@ from ganzoo_exporters.program import failures
 from ganzoo_exporters.rewrite import FAST, QUANTIZABLE
 from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
+from ganzoo_runtime.providers import CRASHING
 
 __all__ = ["BATCHES", "INLINE", "SCHEMA", "TOLERANCE", "Layout", "Target", "check", "export"]
 
@@ -154,9 +155,14 @@ def export(
 
 
 def check(signature: Signature, pixels: Layout | None, precision: Precision) -> None:
-    """Raise :class:`~ganzoo.UserError` for pixels of what is no image, and int8 of what is not drawn from latents."""
+    """Raise :class:`~ganzoo.UserError` for what the network does not allow.
+
+    That is pixels of what is no image, fp16 and int8 of texts, and int8 of what is not drawn from latents.
+    """
     if pixels and not isinstance(signature.output, Image):
         raise UserError(f"pixels are for images, and this network returns {signature.output.kind}")
+    if precision != "fp32" and isinstance(signature.output, Tokens):
+        raise UserError(f"in {precision} a seed would write another text than in fp32; texts are exported in fp32")
     if precision == "int8" and not signature.drawn:
         kinds = " and ".join(f"{field.kind} {field.name!r}" for field in signature.inputs)
         raise UserError(f"int8 is calibrated on latents, and this network takes {kinds}; take fp16 or fp32")
@@ -179,7 +185,7 @@ def _plain(file: Path, output: int = 0) -> Callable[..., NDArray[Any]]:
     """Return a function of the inputs that runs the file in onnxruntime, as it is, and returns one of its outputs."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"], disabled_optimizers=CRASHING)
     names = [each.name for each in session.get_inputs()]
     return lambda *arrays: np.asarray(session.run(None, dict(zip(names, arrays, strict=True)))[output])
 

@@ -32,7 +32,7 @@ _NORMS = {f"{kind}Normalization" for kind in ("Batch", "Group", "Instance", "Lay
 
 _IN_FLOAT32 = {
     *("LpNormalization", "MeanVarianceNormalization", "Softmax", "LogSoftmax", "Exp", "Pow", "Sqrt", "Reciprocal"),
-    *("ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare", "CumSum", "Range"),
+    *("LSTM", "ReduceSum", "ReduceMean", "ReduceL2", "ReduceSumSquare", "CumSum", "Range"),
 }
 """Operators that lose too much in half precision: those that sum many numbers, or divide by small ones."""
 

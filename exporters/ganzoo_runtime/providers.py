@@ -37,6 +37,10 @@ TF32 = "GANZOO_TF32"
 PROFILE = 256
 """The most samples that TensorRT computes at a time; of its engines, those for a quarter of it are the fastest."""
 
+CRASHING = ("FuseFp16InitializerToFp32NodeTransformer",)
+"""Optimizers of onnxruntime that are switched off: of some graphs in float16, such as a matrix product of what was
+squeezed and transposed, this one ends the process (onnxruntime 1.31). Versions without it take no notice."""
+
 Provider = str | tuple[str, Mapping[str, str]]
 
 
@@ -73,7 +77,9 @@ def open_session(
                 # Where cuDNN has no plan for a convolution, onnxruntime takes another and says so by its default
                 # logger, on stderr, which is no concern of whoever draws samples. There is no other switch than this.
                 ort.set_default_logger_severity(4)
-            session = ort.InferenceSession(model(names[skip]), settings, wanted[skip:], enable_fallback=0)
+            session = ort.InferenceSession(
+                model(names[skip]), settings, wanted[skip:], enable_fallback=0, disabled_optimizers=CRASHING
+            )
             if session.get_providers()[0] in names:
                 return session
         except Exception as error:

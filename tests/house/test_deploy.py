@@ -19,7 +19,7 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 import ganzoo
-from ganzoo import GanzooError, Image, Label, Latent, Network, Points, Signature, UserError
+from ganzoo import GanzooError, Image, Label, Latent, Network, Points, Sequence, Signature, UserError
 from ganzoo import Generator as GeneratorNetwork
 from ganzoo_exporters import export as exporting
 from ganzoo_exporters import rewrite as rules
@@ -393,6 +393,25 @@ def test_variances_that_no_half_can_hold(tmp_path: Path) -> None:
     assert (kinds.count("BatchNormalization"), kinds.count("Cast")) == (1, 2)
     (norm,) = [node for node in onnx.load(tmp_path / "a.onnx").graph.node if node.op_type == "BatchNormalization"]
     assert {types[name] for name in norm.input} == {TensorProto.FLOAT16}
+
+
+def test_half_precision_behind_what_was_squeezed_and_transposed(tmp_path: Path) -> None:
+    class Steps(GeneratorNetwork):
+        """A linear layer of the states of an LSTM: onnxruntime 1.31 ended the process when it opened such a file."""
+
+        def __init__(self) -> None:
+            super().__init__(Signature((Latent((5, 3)),), Sequence(2, 5)))
+            self.lstm, self.head = nn.LSTM(3, 8, batch_first=True), nn.Linear(8, 2)
+
+        def forward(self, z: Tensor) -> Tensor:
+            return torch.tanh(self.head(self.lstm(z)[0])).transpose(1, 2)
+
+    document = export(seeded(Steps), tmp_path / "a.onnx", {}, precision="fp16")
+    assert 0 < document["parity"]["max_difference"] < 5e-3
+    types = types_of(tmp_path / "a.onnx")
+    (lstm,) = [node for node in onnx.load(tmp_path / "a.onnx").graph.node if node.op_type == "LSTM"]
+    assert types[lstm.input[1]] == TensorProto.FLOAT
+    assert TensorProto.FLOAT16 in types.values()
 
 
 def test_half_precision_that_is_not_enough(tmp_path: Path) -> None:

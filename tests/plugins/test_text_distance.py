@@ -34,15 +34,15 @@ def test_the_distance_is_the_equation(metric: FrechetText) -> None:
     s, t = (np.cov(part, rowvar=False) for part in (ours, real))
     gap = ours.mean(0) - real.mean(0)
     expected = gap @ gap + np.trace(s + t - 2 * linalg.sqrtm(s @ t).real)
-    assert metric(samples, {})[""] == pytest.approx(expected, rel=1e-3)
+    assert metric(samples, {})["distance"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_worse_texts_are_farther(metric: FrechetText) -> None:
     real = metric.ended(metric.real(600))
-    reference = metric.reference()[""]
+    reference = metric.reference()["distance"]
     shuffled = real[:, torch.randperm(8, generator=torch.Generator().manual_seed(0))]
-    assert metric(real[:4].repeat(150, 1), {})[""] > 5 * reference  # four good ones, again and again
-    assert metric(shuffled, {})[""] > 5 * reference
+    assert metric(real[:4].repeat(150, 1), {})["distance"] > 5 * reference  # four good ones, again and again
+    assert metric(shuffled, {})["distance"] > 5 * reference
     about = metric.metadata()
     assert about["compared"] == 600
     assert 1 < about["perplexity"] < 39  # better than any token

@@ -153,7 +153,7 @@ def evaluate(
         try:
             found = metric(part, {name: values[: len(part)] for name, values in condition.items()})
             if signature.drawn:
-                found |= metric.probe(sampler, seed)
+                found |= metric.probe(sampler.sampler, seed)
             real = metric.reference()
         except UserError as error:
             if metrics:

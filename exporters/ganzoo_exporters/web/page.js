@@ -55,7 +55,7 @@ function request() {
   const strengths = Object.fromEntries(named("direction:").map(([name, value]) => [name.slice(10), Number(value)]));
   const common = { truncation: Number(values.truncation), strengths };
   const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
-  const layer = Number(values.layer); // undefined without styles, so that the comparison is false
+  const layer = Number(values.layer); // undefined without styles of several layers, so that the comparison is false
   const mix = layer < Number($("layer").max) ? { seed: values.mix, layer } : undefined;
   return {
     grid: { task: "sample", count: Number(values.count), seed: values.seed, given, mix, ...common },
@@ -114,7 +114,7 @@ function buildControls() {
   if (styles) {
     const [layers] = styles.shape;
     Object.assign($("layer"), { max: layers, value: layers });
-    $("mixing").hidden = $("mixing").disabled = false;
+    $("mixing").hidden = $("mixing").disabled = layers < 2; // of one layer nothing can be mixed
     $("truncation-of").textContent = "The truncation psi of the styles: less is more typical, more is more varied.";
   }
   for (const [name, { range }] of Object.entries(metadata.directions ?? {})) {

@@ -22,7 +22,7 @@ class NLLTest(Metric[MetricConfig]):
     """
 
     default_for = ("tokens",)
-    better: ClassVar = {"": "lower"}
+    better: ClassVar = {"nats": "lower"}
 
     def check(self, signature: Signature) -> None:
         """Refuse what draws no tokens."""

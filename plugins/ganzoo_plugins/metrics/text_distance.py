@@ -51,7 +51,7 @@ class FrechetText(TokenMetric):
 
         real = self._real
         each = [fid_features_to_statistics(self.features(part)) for part in (tokens[: len(real)], real)]
-        return {"": fid_statistics_to_metric(*each, verbose=False)[KEY_METRIC_FID]}
+        return {"distance": fid_statistics_to_metric(*each, verbose=False)[KEY_METRIC_FID]}
 
     def prepare(self, *, quiet: bool = False) -> None:
         """Train the language model, with progress on stderr unless ``quiet``."""

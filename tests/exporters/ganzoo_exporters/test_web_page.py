@@ -45,6 +45,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
     folder = tmp_path_factory.mktemp("sites")
     models = {
         "digits": ZOO / "cgan-mnist5k" / "generator.onnx",
+        "captions": ZOO / "text2image-captioned_shapes" / "generator.onnx",
         "colors": write_model(folder / "colors.onnx", COLORS, model={"key": "tint"}, data={"name": "hues"}),
         "NHWC": write_model(
             folder / "nhwc.onnx", Signature((Latent((6,)),), Image(3, 4, 6, (0.0, 255.0), layout="NHWC"))
@@ -92,6 +93,16 @@ def test_images_are_those_of_the_python_runtime(browser: Browser, sites: dict[st
     assert browser.text("caption") == f"Sample 1 of seed {2**70 + 1}, class 7"
     assert browser.evaluate("document.querySelectorAll('#grid input')[2].ariaLabel") == "Sample 3, class 7"
     assert browser("seen") == []
+
+
+def test_a_caption_is_drawn_and_styles_of_one_layer_are_not_mixed(browser: Browser, sites: dict[str, Site]) -> None:
+    generator = model_of(sites["captions"])
+    browser.open(sites["captions"].url)
+    same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
+    browser.set(**{"text:caption": "A large, RED circle!"})
+    same_images(browser.canvases("#grid canvas"), generator.sample(16, text="a large red circle"), generator)
+    assert browser.text("caption") == "Sample 1 of seed 0: a large red circle"
+    assert browser.evaluate("getComputedStyle(document.getElementById('mixing')).display") == "none"
 
 
 def test_several_latents_and_labels(browser: Browser, sites: dict[str, Site]) -> None:

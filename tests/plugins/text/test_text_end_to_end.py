@@ -121,6 +121,20 @@ def test_the_likelihood_of_what_was_held_out_is_that_of_a_loop_over_tokens(run):
     assert math.isfinite(total)
 
 
+def test_eval_shows_the_likelihood_of_a_run(run):
+    found = ganzoo.evaluate(run, metrics=["nll_test"], data=letters(), n=20, quiet=True)
+    assert found.figures.keys() == {"nll_test/nats", "nll_test/sentences"}
+    assert 0 < found.figures["nll_test/nats"] < math.log(12)
+    assert found.better == {"nll_test/nats": "lower", "nll_test/sentences": None}
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_texts_are_exported_as_a_seed_writes_them(run, precision, cli, tmp_path):
+    out = tmp_path / "a.onnx"
+    cli("export", run, "--onnx", "--precision", precision, "--out", out).refused("texts are exported in fp32")
+    assert not out.exists()
+
+
 def test_a_file_has_no_likelihood_and_points_are_refused(file):
     metric = NLLTest(MetricConfig(), letters())
     assert metric.probe(ganzoo.load(file).sampler, 0) == {}
