@@ -63,7 +63,7 @@ def locate(name: Name, root: str | os.PathLike[str] = ROOT) -> Path:
     if path.exists():
         return path
     if text.startswith("zoo:"):
-        raise UserError(f"{text} is a model of the zoo, and no run; name a run by its path, by its number, or as 'last'")
+        raise UserError(f"{text} is a model of the zoo and no run; name a run by its path, by its number, or as 'last'")
     if not is_name(text):
         raise UserError(f"there is no run folder {path}; name one by its path, by its number, or as 'last'")
     runs = _numbered(root)
