@@ -50,9 +50,9 @@ def asked(
     """A machine where everything works; what onnxruntime is asked for, one entry for each try."""
     tries: list[Any] = []
 
-    def open_it(model: bytes, options: ort.SessionOptions, providers: list[Any], enable_fallback: int) -> None:
-        assert enable_fallback == 0
-        tries.append((providers, options))
+    def open_it(model: bytes, options: ort.SessionOptions, wanted: list[Any], **rest: Any) -> None:
+        assert rest == {"enable_fallback": 0, "disabled_optimizers": providers.CRASHING}
+        tries.append((wanted, options))
         raise Asked
 
     there = SimpleNamespace(
