@@ -213,7 +213,7 @@ def _send(files: list[Path], place: str) -> None:
     elif is_url(place):
         with reached(place, "written"):
             system, path = _system(place)
-            with suppress(NotImplementedError, FileExistsError):  # stores without folders
+            if os.path.isabs(path):  # a store has no folders but buckets, and one of a mistyped name is not made
                 system.makedirs(path, exist_ok=True)
             for file in files:
                 system.put_file(str(file), f"{path.rstrip('/')}/{file.name}")

@@ -7,6 +7,8 @@ import tarfile
 import zipfile
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -280,3 +282,43 @@ def test_an_upload_that_is_cut_short_is_no_model_and_is_sent_again(push, monkeyp
         ganzoo.pull("memory://alice/fill")
     push("memory://alice/fill")
     assert ganzoo.pull("memory://alice/fill") == "zoo:alice/fill"
+
+
+def test_no_bucket_is_made_of_a_mistyped_name(push, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Store(MemoryFileSystem):
+        """A store with one bucket, whose paths have no root and whose makedirs makes buckets, as those of s3fs do."""
+
+        protocol = "store"
+        store: ClassVar = {}
+        buckets: ClassVar = {"alice"}
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return path.removeprefix("store://")
+
+        def makedirs(self, path, exist_ok=False):
+            self.buckets.add(path.partition("/")[0])
+
+        def put_file(self, source, path, **more):
+            if path.partition("/")[0] not in self.buckets:
+                raise FileNotFoundError("The specified bucket does not exist")
+            self.store[path] = Path(source).read_bytes()
+
+        def exists(self, path, **more):
+            return path in self.store
+
+    fsspec.register_implementation("store", Store, clobber=True)
+    with pytest.raises(UserError, match="store://alise/fill cannot be written: The specified bucket does not exist"):
+        push("store://alise/fill")
+    assert Store.buckets == {"alice"}
+    push("store://alice/fill")
+    assert "alice/fill/ganzoo.json" in Store.store
+
+
+def test_what_is_not_there_is_said_to_be_not_there():
+    pytest.importorskip("fsspec")
+    with pytest.raises(UserError, match="memory://bob/none cannot be read: there is no such file"):
+        ganzoo.pull("memory://bob/none")
