@@ -97,7 +97,8 @@ def presets(bench: Bench) -> None:
     for name in named:
         _round_trip(bench, name)
         for network, exported in bench.loop(bench.configure(name)).exports().items():
-            honest(f"{network} of the preset {name!r}", exported.eval())
+            # Presets are the large ones: a batch of 64 would take gigabytes, and minutes.
+            honest(f"{network} of the preset {name!r}", exported.eval(), (1, 3))
 
 
 def _trainable(owner: str, network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

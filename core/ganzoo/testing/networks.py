@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,11 +38,11 @@ def signature(bench: Bench) -> None:
 
 
 @torch.no_grad()
-def honest(name: str, network: Network) -> None:
+def honest(name: str, network: Network, sizes: Sequence[int] = (1, 3, 64)) -> None:
     """Raise :class:`Fault` if a network, in eval mode, returns something else than its signature says."""
     promised = network.signature.output
     outputs = {}
-    for n in (1, 3, 64):
+    for n in sizes:
         inputs = draw(network.signature, n)
         kept = [part.clone() for part in inputs]
         output = outputs[n] = network(*inputs)
