@@ -88,7 +88,7 @@ def test_it_goes_on_without_and_with_again(tmp_path):
     [
         ("r3gan", "for losses without derivatives in them"),
         ("infogan", "those of the discriminator are used elsewhere"),
-        ("sagan", "whose generator has a weight that is a single number"),
+        ("biggan", "those of the generator are used elsewhere"),
         ("progan", "not for a model that grows"),
     ],
 )
