@@ -25,6 +25,9 @@ from ganzoo.training.engine import Engine
 
 __all__ = ["AsIfDivided", "divide", "divided_state", "own", "replicas", "whole", "whole_state"]
 
+_LARGE = 2**20
+"""From so many weights on a block is a unit of its own; what is smaller is sent sooner together with others."""
+
 
 def divide(trainer: Trainer, averages: Mapping[str, nn.Module], world: int) -> None:
     """Leave each process its part of all weights, which optimizers then hold; averages start as the weights are."""
@@ -138,14 +141,18 @@ class AsIfDivided(Engine):
 class _Watched(TorchFunctionMode):
     """While entered, weights may be used in their unit's forward() alone, and no loss has derivatives in it.
 
-    Elsewhere they are divided; and they are so again by the time that such a derivative is derived.
+    Elsewhere they are divided; and they are so again by the time that such a derivative is derived. A unit inside of
+    another runs as part of that.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
-        units = [(name, *unit) for name, network in trainer.networks.items() for unit in _units(network).items()]
-        self._units = [unit for _, unit, _ in units]
-        self._users = {weight: (name, unit) for name, unit, weights in units for weight in weights}
+        self._names = {weight: name for name, network in trainer.networks.items() for weight in network.parameters()}
+        self._units = [unit for network in trainer.networks.values() for unit in _units(network)]
+        self._around: dict[Tensor, set[nn.Module]] = {}
+        for unit in self._units:
+            for weight in unit.parameters():
+                self._around.setdefault(weight, set()).add(unit)
         self._running: list[nn.Module] = []
 
     def __enter__(self) -> _Watched:
@@ -183,11 +190,11 @@ class _Watched(TorchFunctionMode):
         result = func(*args, **kwargs or {})
         if isinstance(result, Tensor):
             for each in (*args, *(kwargs or {}).values()):
-                name, unit = self._users.get(each, ("", None)) if isinstance(each, nn.Parameter) else ("", None)
-                if unit is not None and unit not in self._running:
+                around = self._around.get(each) if isinstance(each, nn.Parameter) else None
+                if around is not None and not around.issubset(self._running):
                     raise UserError(
-                        f"shard=true is for weights that are used in forward() alone, and those of the {name} are used "
-                        "elsewhere, by the model or a regularizer: take shard=false"
+                        "shard=true is for weights that are used in forward() alone, and those of the "
+                        f"{self._names[each]} are used elsewhere, by the model or a regularizer: take shard=false"
                     )
         return result
 
@@ -207,18 +214,21 @@ def _refuse_networks(trainer: Trainer) -> None:
 def _units(network: nn.Module) -> dict[nn.Module, list[nn.Parameter]]:
     """Return the modules whose weights are made whole when their forward() runs, each with those, inner ones first.
 
-    Networks inside of a network are such modules too, since a trainer may call them alone.
+    Beside the network itself these are networks inside of it, since a trainer may call them alone, and large blocks:
+    what a ``ModuleList`` or a ``Sequential`` has.
     """
     named = [each for _, each in network.named_parameters(remove_duplicate=False)]
     shared = len(named) > len(set(named))
     units: dict[nn.Module, list[nn.Parameter]] = {}
     taken: set[nn.Parameter] = set()
+    lists = [each for each in network.modules() if isinstance(each, nn.ModuleList | nn.Sequential)]
+    blocks = {block for each in lists for block in each}
     for module in [network] if shared else reversed(list(network.modules())):
-        if module is network or isinstance(module, Network):
-            weights = [each for each in module.parameters() if each not in taken]
+        weights = [each for each in module.parameters() if each not in taken]
+        large = module in blocks and sum(each.numel() for each in weights) >= _LARGE
+        if weights and (large or module is network or isinstance(module, Network)):
+            units[module] = weights
             taken.update(weights)
-            if weights:
-                units[module] = weights
     return units
 
 
