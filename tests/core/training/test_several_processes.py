@@ -31,11 +31,8 @@ MORE = (
 
 SHARDED = (
     *("dcgan,regularizer.r1=false", "pix2pix,model.dropout=0.5", "sngan,clip_grad=0.1", "cgan_projection,accumulate=2"),
-    # The last one has blocks that are divided by themselves.
-    *(
-        "gan_fc,data:points,model.optimizer.name=sgd",
-        "dcgan,regularizer.r1=false,model.width=192,model.optimizer.name=sgd",
-    ),
+    "gan_fc,data:points,model.optimizer.name=sgd",
+    "dcgan,regularizer.r1=false,model.width=192,model.optimizer.name=sgd",  # with blocks that are divided by themselves
     # With weights that are single numbers; the last one's trainer calls parts of its generator.
     *("sagan,clip_grad=0.1", "biggan,regularizer.orthogonal=false,accumulate=2"),
     "stylegan2,regularizer.path_length=false,regularizer.r1=false",
