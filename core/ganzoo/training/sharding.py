@@ -257,14 +257,14 @@ def _replicate(unit: nn.Module, single: set[nn.Parameter], mesh: Any) -> None:
     """
     from torch.distributed.tensor import Partial, Replicate, distribute_tensor
 
-    replicas = {
+    copies = {
         each: nn.Parameter(
             distribute_tensor(each.detach(), mesh, [Replicate()], src_data_rank=None), each.requires_grad
         )
         for each in single
     }
     parts: dict[str, Any] = {
-        key: replicas[each] for key, each in unit.named_parameters(remove_duplicate=False) if each in single
+        key: copies[each] for key, each in unit.named_parameters(remove_duplicate=False) if each in single
     }
 
     def begin(*of_torch: Any) -> None:
