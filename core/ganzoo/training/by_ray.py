@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ganzoo.errors import EndedElsewhere, GanzooError, Interrupted, UserError, sentence
 from ganzoo.training.engine import TIMEOUT, patience
+from ganzoo.training.signals import STOP
 
 __all__ = ["train_by_ray"]
 
@@ -42,7 +45,7 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
     cluster have to see.
 
     Raises :class:`~ganzoo.UserError` if Ray is not installed, not found, or has too few GPUs or cores; what ends the
-    training; and :class:`~ganzoo.Interrupted` on SIGINT and SIGTERM, which end the processes without a checkpoint.
+    training; and :class:`~ganzoo.Interrupted` on SIGINT and SIGTERM, after a checkpoint, or at once on a second one.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -65,20 +68,12 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
         )
     except (ConnectionError, ValueError) as error:
         raise UserError(f"RAY_ADDRESS={address} names no Ray cluster: {sentence(error)[:200]}") from None
-    number = signal.SIGINT
-
-    def end(*_: object) -> None:
-        nonlocal number
-        number = signal.SIGTERM
-        sys.exit()
-
-    signal.signal(signal.SIGTERM, end)  # Ray's own prints a stack, and aborts
     there = ray.cluster_resources()
     kind = "GPU" if "GPU" in there else "CPU"
     if (count := int(there.get(kind, 0))) < processes:
         raise UserError(f"Ray has {count} {kind}s, and each of {processes} processes takes one")
     with tempfile.TemporaryDirectory(prefix=".ray-", dir=Path.cwd()) as folder:
-        result = Path(folder, "result.json")
+        result, stop = Path(folder, "result.json"), Path(folder, "stop")
         trainer = TorchTrainer(
             _work,
             train_loop_config={
@@ -87,6 +82,7 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
                 "folder": os.getcwd(),
                 "launch": f"ray-{uuid.uuid4().hex}",
                 TIMEOUT: str(timeout),
+                STOP: str(stop),
             },
             # Gradients go by NCCL where there are GPUs; what is agreed on in each step, by gloo.
             torch_config=TorchConfig("cpu:gloo,cuda:nccl" if kind == "GPU" else "gloo", timeout_s=timeout),
@@ -98,15 +94,37 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
                 logging_config=LoggingConfig("ERROR"),
             ),
         )
-        try:
-            # What Ray has to say is no output, and SystemExit is its answer to SIGINT and ours to SIGTERM.
-            with redirect_stdout(sys.stderr), suppress(SystemExit):
+        number = 0
+        failures: list[str] = []
+
+        def end(received: int, frame: FrameType | None) -> None:
+            nonlocal number
+            if number:
+                sys.exit()
+            number = received
+            stop.touch()
+
+        def fit() -> None:
+            try:
                 trainer.fit()
-        except Exception as error:  # of Ray's many, whatever is left when all restarts are used up
-            raise EndedElsewhere(f"Ray has ended the training: {sentence(error)[:300]}", 1, said=False) from None
+            except Exception as error:  # of Ray's many, whatever is left when all restarts are used up
+                failures.append(sentence(error)[:300])
+
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, end)
+        # In the main thread Ray takes Ctrl-C for itself, and ends the processes. What it has to say is no output.
+        fitting = threading.Thread(target=fit, daemon=True)
+        with redirect_stdout(sys.stderr), suppress(SystemExit):
+            fitting.start()
+            fitting.join()
+        if failures:
+            raise EndedElsewhere(f"Ray has ended the training: {failures[0]}", 1, said=False)
         found = json.loads(result.read_text(encoding="utf-8")) if result.is_file() else None
     if found is None:
-        raise Interrupted("stopped; a run that has a checkpoint goes on from it with: ganzoo train --resume", number)
+        why = "stopped; a run that has a checkpoint goes on from it with: ganzoo train --resume"
+        raise Interrupted(why, number or signal.SIGINT)
+    if "run" not in found and number:
+        raise Interrupted(found["why"], number)
     if "run" not in found:
         raise EndedElsewhere(found["why"], found["code"], said=False)
     return Path(found["run"])
@@ -119,7 +137,7 @@ def _work(config: Mapping[str, Any]) -> None:
     os.chdir(config["folder"])
     # By this the run is found again after a restart; the first time there is none of that name.
     os.environ |= {"TORCHELASTIC_RUN_ID": config["launch"], "TORCHELASTIC_RESTART_COUNT": "1"}
-    os.environ[TIMEOUT] = config[TIMEOUT]
+    os.environ |= {TIMEOUT: config[TIMEOUT], STOP: config[STOP]}
     try:
         found: dict[str, Any] = {"run": str(train(**config["asked"]).path.resolve())}
     except GanzooError as error:

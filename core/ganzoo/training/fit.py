@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
-import threading
 import time
 from contextlib import nullcontext, suppress
-from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -33,6 +30,7 @@ from ganzoo.training.process import alone, fast_process
 from ganzoo.training.profile import profile as profile_training
 from ganzoo.training.recovery import Diverged, lower_rates, rewind, take_scale
 from ganzoo.training.sample_logger import SampleLogger
+from ganzoo.training.signals import Signals
 from ganzoo.training.sources import open_source
 from ganzoo.training.state import spread
 
@@ -71,7 +69,7 @@ def fit(
         run.locked() if engine.writes else nullcontext(),
         engine.watched(),
         determinism(config.train.deterministic),
-        _Signals() as signals,
+        Signals() as signals,
         fast_process(),
     ):
         while True:
@@ -96,7 +94,7 @@ def _fit(
     quiet: bool,
     from_step: int | None,
     profile: bool,
-    signals: _Signals,
+    signals: Signals,
     engine: Engine,
 ) -> None:
     settings, writes = config.train, engine.writes
@@ -198,7 +196,7 @@ def _train(
     followers: Followers,
     sample_logger: SampleLogger,
     progress: Progress,
-    signals: _Signals,
+    signals: Signals,
     best: Best,
 ) -> int:
     """Train to the last step, or to the end of the one in which a signal comes to any process; return its number.
@@ -294,28 +292,3 @@ def _check(nonfinite: str, loop: Loop, run: Run) -> None:
         )
         error.said = not loop.engine.writes
         raise error
-
-
-class _Signals:
-    """While entered, remembers the first SIGINT or SIGTERM as ``number``; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        # Python allows handlers to be set in the main thread only; in other threads a training cannot be interrupted.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, signal.SIG_DFL if before is None else before)  # None: a handler that is not Python's
-        self._before.clear()
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        # With the former handlers back, a second Ctrl-C works even if the current step hangs.
-        self.__exit__()

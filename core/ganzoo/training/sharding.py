@@ -1,15 +1,15 @@
 """Weights, moments and averages that are divided among processes, by torch's FSDP2.
 
-Each process keeps its rows of every weight. A network has its whole weights while its ``forward()`` or its backward
-pass runs, and its gradients are added up and divided again behind that. Averages are no more than parts; they are made
-whole where samples are drawn. What is saved is whole, so that a checkpoint says nothing of how it was computed.
+Each process keeps its rows of every weight, and all of a single number. A network has its whole weights while its
+``forward()`` or its backward pass runs, and its gradients are added up and divided again behind that. Averages are no
+more than parts; they are made whole where samples are drawn. What is saved is whole, so that a checkpoint says nothing
+of how it was computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +19,14 @@ from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
 from ganzoo.errors import UserError
+from ganzoo.gan.networks import Network
 from ganzoo.gan.trainer import Trainer
 from ganzoo.training.engine import Engine
 
-__all__ = ["AsIfDivided", "divide", "divided_state", "own", "whole", "whole_state"]
+__all__ = ["AsIfDivided", "divide", "divided_state", "own", "replicas", "whole", "whole_state"]
+
+_LARGE = 2**20
+"""From so many weights on a block is a unit of its own; what is smaller is sent sooner together with others."""
 
 
 def divide(trainer: Trainer, averages: Mapping[str, nn.Module], world: int) -> None:
@@ -34,11 +38,14 @@ def divide(trainer: Trainer, averages: Mapping[str, nn.Module], world: int) -> N
     parts: dict[Tensor, Tensor] = {}
     for network in trainer.networks.values():
         _keep_layout(network)
-        network.register_forward_hook(_no_view)
         before = dict(network.named_parameters())
         hooks = {module: module._load_state_dict_post_hooks.copy() for module in network.modules()}
-        # Divided again behind each forward pass: only when they are made whole does torch see which ones are frozen.
-        fully_shard(network, mesh=mesh, reshard_after_forward=True)
+        for unit, weights in _units(network).items():
+            unit.register_forward_hook(_no_view)
+            single = {weight for weight in weights if weight.dim() == 0}
+            # Divided again behind each forward pass: only when they are made whole does torch see which are frozen.
+            fully_shard(unit, mesh=mesh, reshard_after_forward=True, ignored_params=single)
+            _replicate(unit, single, mesh)
         for module, kept in hooks.items():
             module._load_state_dict_post_hooks = kept  # those of FSDP look for parts where whole weights are loaded
         parts |= {before[key]: part for key, part in network.named_parameters()}
@@ -61,6 +68,12 @@ def own(tensor: Tensor) -> Tensor:
     part: Any = tensor
     local: Tensor = part.to_local() if _is_part(tensor) else tensor
     return local
+
+
+def replicas(module: nn.Module) -> list[Tensor]:
+    """Return the weights of a module that every process has the whole of."""
+    parts: list[Any] = list(module.parameters())
+    return [own(each) for each in parts if not _is_part(each) or each.placements[0].is_replicate()]
 
 
 @contextmanager
@@ -126,30 +139,35 @@ class AsIfDivided(Engine):
 
 
 class _Watched(TorchFunctionMode):
-    """While entered, weights may be used in their network's forward() alone, and no loss has derivatives in it.
+    """While entered, weights may be used in their unit's forward() alone, and no loss has derivatives in it.
 
-    Elsewhere they are divided; and they are so again by the time that such a derivative is derived.
+    Elsewhere they are divided; and they are so again by the time that such a derivative is derived. A unit inside of
+    another runs as part of that.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
-        self._networks = trainer.networks
-        self._names = {part: name for name, network in trainer.networks.items() for part in network.parameters()}
-        self._running: list[str] = []
+        self._names = {weight: name for name, network in trainer.networks.items() for weight in network.parameters()}
+        self._units = [unit for network in trainer.networks.values() for unit in _units(network)]
+        self._around: dict[Tensor, set[nn.Module]] = {}
+        for unit in self._units:
+            for weight in unit.parameters():
+                self._around.setdefault(weight, set()).add(unit)
+        self._running: list[nn.Module] = []
 
     def __enter__(self) -> _Watched:
-        def begin(name: str, *of_torch: Any) -> None:
-            self._running.append(name)
+        def begin(unit: nn.Module, *of_torch: Any) -> None:
+            self._running.append(unit)
 
         def end(*of_torch: Any) -> None:
             self._running.pop()
 
         self._hooks = [
             hook
-            for name, network in self._networks.items()
+            for unit in self._units
             for hook in (
-                network.register_forward_pre_hook(partial(begin, name)),
-                network.register_forward_hook(end, always_call=True),
+                unit.register_forward_pre_hook(begin),
+                unit.register_forward_hook(end, always_call=True),
             )
         ]
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -172,11 +190,11 @@ class _Watched(TorchFunctionMode):
         result = func(*args, **kwargs or {})
         if isinstance(result, Tensor):
             for each in (*args, *(kwargs or {}).values()):
-                name = self._names.get(each) if isinstance(each, nn.Parameter) else None
-                if name is not None and name not in self._running:
+                around = self._around.get(each) if isinstance(each, nn.Parameter) else None
+                if around is not None and not around.issubset(self._running):
                     raise UserError(
-                        f"shard=true is for weights that are used in forward() alone, and those of the {name} are used "
-                        "elsewhere, by the model or a regularizer: take shard=false"
+                        "shard=true is for weights that are used in forward() alone, and those of the "
+                        f"{self._names[each]} are used elsewhere, by the model or a regularizer: take shard=false"
                     )
         return result
 
@@ -191,8 +209,27 @@ def _refuse_networks(trainer: Trainer) -> None:
         if known & parameters:
             raise UserError(f"shard=true is not for this model, whose {name} has weights of another network too")
         known |= parameters
-        if any(parameter.dim() == 0 for parameter in parameters):
-            raise UserError(f"shard=true is not for this model, whose {name} has a weight that is a single number")
+
+
+def _units(network: nn.Module) -> dict[nn.Module, list[nn.Parameter]]:
+    """Return the modules whose weights are made whole when their forward() runs, each with those, inner ones first.
+
+    Beside the network itself these are networks inside of it, since a trainer may call them alone, and large blocks:
+    what a ``ModuleList`` or a ``Sequential`` has.
+    """
+    named = [each for _, each in network.named_parameters(remove_duplicate=False)]
+    shared = len(named) > len(set(named))
+    units: dict[nn.Module, list[nn.Parameter]] = {}
+    taken: set[nn.Parameter] = set()
+    lists = [each for each in network.modules() if isinstance(each, nn.ModuleList | nn.Sequential)]
+    blocks = {block for each in lists for block in each}
+    for module in [network] if shared else reversed(list(network.modules())):
+        weights = [each for each in module.parameters() if each not in taken]
+        large = module in blocks and sum(each.numel() for each in weights) >= _LARGE
+        if weights and (large or module is network or isinstance(module, Network)):
+            units[module] = weights
+            taken.update(weights)
+    return units
 
 
 def _is_part(value: object) -> bool:
@@ -210,6 +247,41 @@ def _divided(value: Tensor, like: Any) -> Tensor:
 
     # All processes have the same value: nothing is sent.
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _replicate(unit: nn.Module, single: set[nn.Parameter], mesh: Any) -> None:
+    """Let all processes have weights that are single numbers, without rows that FSDP could divide.
+
+    For optimizers they are parts like all others, which torch does not take together with plain tensors. While the
+    unit's ``forward()`` runs they are plain, and their gradients are averaged as the backward pass reaches them.
+    """
+    from torch.distributed.tensor import Partial, Replicate, distribute_tensor
+
+    copies = {
+        each: nn.Parameter(
+            distribute_tensor(each.detach(), mesh, [Replicate()], src_data_rank=None), each.requires_grad
+        )
+        for each in single
+    }
+    parts: dict[str, Any] = {
+        key: copies[each] for key, each in unit.named_parameters(remove_duplicate=False) if each in single
+    }
+
+    def begin(*of_torch: Any) -> None:
+        for key, part in parts.items():
+            plain = part.redistribute(placements=part.placements).to_local(grad_placements=[Partial()])
+            if plain.requires_grad:
+                plain.register_hook(lambda gradient: gradient / mesh.size())
+            _set(unit, key, plain)
+
+    def end(*of_torch: Any) -> None:
+        for key, part in parts.items():
+            _set(unit, key, part)
+
+    if parts:
+        end()
+        unit.register_forward_pre_hook(begin)
+        unit.register_forward_hook(end, always_call=True)
 
 
 def _keep_layout(network: nn.Module) -> None:

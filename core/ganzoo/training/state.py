@@ -13,7 +13,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.state_checks import conformed, conformed_optimizer, state_after_a_step
 from ganzoo.training.engine import Engine
 from ganzoo.training.rates import portable
-from ganzoo.training.sharding import divided_state, own, whole_state
+from ganzoo.training.sharding import divided_state, replicas, whole_state
 
 __all__ = ["agree", "conformed_state", "load_optimizers", "spread", "state_of"]
 
@@ -68,7 +68,7 @@ def spread(engine: Engine, trainer: Trainer, ema: Mapping[str, nn.Module]) -> No
         return
     # The same seed and the same file give the same weights; to the bit, if the machines are not the same, by sending.
     for modules in (trainer.networks, ema):
-        engine.broadcast(each for module in modules.values() for each in (*_replicas(module), *module.buffers()))
+        engine.broadcast(each for module in modules.values() for each in (*replicas(module), *module.buffers()))
     # Each has a GPU of another number, and all draw for the whole batch: from generators in one state.
     states = _generators(trainer.device)
     engine.broadcast(states)
@@ -86,13 +86,8 @@ def agree(engine: Engine, trainer: Trainer, ema: Mapping[str, nn.Module]) -> Non
         return
     engine.broadcast(buffer for module in (*trainer.networks.values(), *ema.values()) for buffer in module.buffers())
     for what, each in (("weights", trainer.networks), ("averaged weights", ema)):
-        engine.compare((one for module in each.values() for one in _replicas(module)), f"the {what}")
+        engine.compare((one for module in each.values() for one in replicas(module)), f"the {what}")
     engine.compare(_generators(trainer.device), "the random numbers")
-
-
-def _replicas(module: nn.Module) -> list[Tensor]:
-    """Return the weights that every process has the whole of."""
-    return [each for each in module.parameters() if own(each) is each]
 
 
 def _generators(device: torch.device) -> list[Tensor]:

@@ -1,9 +1,11 @@
 """Ray Train as a launcher, on a small cluster of its own on this machine; needs Ray, which is an extra."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,13 @@ def by_ray(tmp_path):
         environment = {**CLEAN, "OMP_NUM_THREADS": "1", "GANZOO_TIMEOUT": "300"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(
-            subprocess.Popen([sys.executable, "-m", "ganzoo", *command], env=environment, cwd=tmp_path, **pipes)
+            subprocess.Popen(
+                [sys.executable, "-m", "ganzoo", *command],
+                env=environment,
+                cwd=tmp_path,
+                start_new_session=True,
+                **pipes,
+            )
         )
         return started[-1]
 
@@ -80,17 +88,30 @@ def test_two_workers_of_ray_are_two_of_torchrun(by_ray, tmp_path):
 
 @needs_proc
 @pytest.mark.slow
-def test_a_mistake_and_a_signal_are_one_sentence(by_ray, tmp_path):
+def test_a_mistake_is_one_sentence(by_ray, tmp_path):
     wrong = by_ray("--set", "batch_size=9")
     _, said = wrong.communicate()
     assert wrong.returncode == 2
     assert said.startswith("ganzoo: 2 processes share a batch in equal parts")
     assert said.count("\n") == 1
-    stopped = by_ray("--steps", "1000000")
-    until(lambda: reached(tmp_path / "ray") >= 5 or stopped.poll() is not None, 1000)
-    stopped.send_signal(signal.SIGTERM)
+    assert os.listdir(tmp_path) == []
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_stop_it_writes_a_checkpoint(by_ray, tmp_path, number, code):
+    """The launcher and all that it has started are told, as by Ctrl-C in a terminal, or it alone."""
+    stopped = by_ray("--steps", "1000000", "--set", "checkpoint_every=100000")
+    until(lambda: logged(tmp_path / "ray") or stopped.poll() is not None, 1000)
+    (stopped.send_signal if number == signal.SIGTERM else partial(os.killpg, stopped.pid))(number)
     _, said = stopped.communicate()
-    assert stopped.returncode == 143
-    assert said.startswith("ganzoo: stopped; ")
-    assert said.count("\n") == 1
+    assert stopped.returncode == code, said
+    step = int(re.fullmatch(r"ganzoo: stopped after step (\d+); go on with: .*\n", said)[1])
+    assert weights(tmp_path / "ray")[0] == f"step-{step:06d}"
     assert os.listdir(tmp_path) == ["ray"]
+
+
+def logged(out):
+    """Return whether a step has been logged."""
+    return any(path.stat().st_size for path in out.glob("*/metrics.jsonl"))

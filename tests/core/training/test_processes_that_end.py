@@ -249,3 +249,38 @@ def test_processes_is_short_for_torchrun(tmp_path):
     wrong = short("--set", "batch_size=9")
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1, wrong.stderr
+
+
+REWINDING = """
+import math, os, sys
+import torch
+import ganzoo
+from ganzoo.training.loop import Loop
+
+steps, advance = [], Loop.advance
+
+def broken(loop):
+    advance(loop)
+    steps.append((loop.step, loop.lr_scale))
+    if len(steps) == 6 and os.environ["RANK"] == "1":
+        with torch.no_grad():
+            next(loop.trainer.networks["generator"].parameters()).mul_(math.nan)
+
+Loop.advance = broken
+sets = ("model.hidden=[8]", "data.size=500", "batch_size=8", "checkpoint_every=2", "log_every=2", "rewind=1")
+ganzoo.train("gan_fc", data="gaussians", steps=8, sets=[*sets, sys.argv[1]], device="cpu", out=sys.argv[2], quiet=True)
+print(steps)
+"""
+
+
+@pytest.mark.parametrize("shard", ["false", pytest.param("true", marks=pytest.mark.slow)])
+def test_all_go_back_together(shard, tmp_path):
+    """The second process alone is no longer finite; both go on from the last checkpoint at half the rate."""
+    codes, said = ends(together("-c", REWINDING, f"shard={shard}", str(tmp_path)))
+    assert codes == [0, 0], said
+    whole, half = [(step, 1.0) for step in range(1, 7)], [(step, 0.5) for step in range(5, 9)]
+    assert [out for out, _ in said] == [f"{whole + half}\n"] * 2
+    assert [err.count("rewind 1 of 1") for _, err in said] == [1, 0], said
+    name, found = weights(tmp_path)
+    assert name == "step-000008"
+    assert all(value.isfinite().all() for value in found.values())

@@ -32,6 +32,10 @@ MORE = (
 SHARDED = (
     *("dcgan,regularizer.r1=false", "pix2pix,model.dropout=0.5", "sngan,clip_grad=0.1", "cgan_projection,accumulate=2"),
     "gan_fc,data:points,model.optimizer.name=sgd",
+    "dcgan,regularizer.r1=false,model.width=192,model.optimizer.name=sgd",  # with blocks that are divided by themselves
+    # With weights that are single numbers; the last one's trainer calls parts of its generator.
+    *("sagan,clip_grad=0.1", "biggan,regularizer.orthogonal=false,accumulate=2"),
+    "stylegan2,regularizer.path_length=false,regularizer.r1=false",
 )
 
 
@@ -80,9 +84,9 @@ def test_two_processes_are_one():
 
 
 def test_two_that_share_weights_are_one():
-    """With batch norm, and with dropout, whose numbers follow the layout of maps in memory."""
-    found = distances(3, [f"{each},shard=true" for each in SHARDED[:2]])
-    assert len(found) == 2
+    """With batch norm, and with dropout, whose numbers follow the layout of maps in memory; with single numbers."""
+    found = distances(3, [f"{each},shard=true" for each in (*SHARDED[:2], SHARDED[-1])])
+    assert len(found) == 3
     assert max(found.values()) < 1e-9, found
 
 
@@ -108,7 +112,7 @@ def test_those_that_share_weights_are_one(world):
 
 @pytest.mark.slow
 def test_four_processes_are_one():
-    found = distances(4, FIVE, world=4)
+    found = distances(4, [*FIVE, "sagan", "biggan"], world=4)
     assert max(found.values()) < 1e-9, found
 
 
