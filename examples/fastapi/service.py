@@ -105,7 +105,7 @@ async def draw(
     n: Annotated[int, Query(ge=1, le=MOST)] = 1,
     seed: Annotated[int | None, Query(ge=0, lt=2**64)] = None,
     label: Annotated[int | None, Query(ge=0)] = None,
-    truncation: Annotated[float, Query(ge=0, le=2)] = 1.0,
+    truncation: Annotated[float | None, Query(gt=0, le=4)] = None,
 ) -> NDArray[np.uint8]:
     """The pixels of what was asked for, [n, H, W, C]; without a seed, other ones each time."""
     batcher: Batcher = request.app.state.batcher
@@ -126,7 +126,7 @@ async def draw(
             case "label":
                 inputs.append(labels % field["classes"])
             case "truncation":  # of a style-based model, whose latents stay as they are
-                inputs.append(np.full(shape, truncation, np.float32))
+                inputs.append(np.full(shape, 1 if truncation is None else truncation, np.float32))
             case "styles":  # the mean of W
                 mean = generator.metadata.get("latent_mean", {}).get(name, 0.0)
                 inputs.append(np.broadcast_to(np.float32(mean), shape))

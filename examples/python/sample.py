@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--label", help="a class by name or number; all in turn if left out")
-    parser.add_argument("--truncation", type=float, default=1.0, help="below 1: more typical, less varied")
+    parser.add_argument("--truncation", type=float, help="less is more typical, less varied")
     options = parser.parse_args()
     try:
         generator = Generator(options.model)

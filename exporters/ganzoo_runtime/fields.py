@@ -98,6 +98,10 @@ def _latent(field: Document) -> None:
     name = field["name"]
     need(bool(field["shape"]), f"{name!r} has no numbers")
     need(field.get("distribution") in ("normal", "uniform"), f"{name!r} is neither 'normal' nor 'uniform'")
+    truncation = field.get("truncation", "scaled")
+    need(truncation in ("scaled", "resampled"), f"the truncation of {name!r} is neither 'scaled' nor 'resampled'")
+    right = truncation == "scaled" or field["distribution"] == "normal"
+    need(right, f"{name!r} is resampled where it is truncated, which only normal latents are")
 
 
 def _styles(field: Document) -> None:

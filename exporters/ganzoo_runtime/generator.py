@@ -179,7 +179,7 @@ class Generator:
         return self._run_bound(check_arrays(self._fields, arrays))
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = None
     ) -> Floats:
         """Return the latents of ``n`` samples, float32 [n, *shape]: those that :meth:`sample` uses for this seed.
 
@@ -202,7 +202,7 @@ class Generator:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
     ) -> Floats:
         """Return the styles of ``n`` samples of a style-based model, float32 [n, L, D]: one w for each layer.
 
@@ -235,7 +235,7 @@ class Generator:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
         batch: int | None = None,
     ) -> NDArray[Any]:
@@ -249,18 +249,19 @@ class Generator:
         attributes (their indices if they have no names) to numbers, which take the place of these entries of the
         signature's examples. The examples, zeros if there are none, take turns. ``text`` is a caption for a model that
         takes one, or several, which take turns, as its examples do if it is left out; words that the model does not
-        know are refused. ``truncation`` moves the latents towards their mean, 0 unless the metadata say otherwise:
-        below 1 for more typical and less varied samples. Of a style-based model it moves the styles in place of the
-        latents; a list of numbers moves as many of them, from the coarsest on. ``latents`` are used as they are in
-        place of drawn ones: one for all samples, [*shape], or one for each, [n, *shape], of the first latent; or a
-        mapping from names of latents, and of styles, to such. ``batch`` samples are computed at a time, by default as
-        many as is fastest; it changes speed and memory, not the latents.
+        know are refused. ``truncation`` makes samples more typical and less varied: it multiplies the distance of the
+        latents from their mean, 0 unless the metadata say otherwise; of latents whose field says ``"resampled"`` it is
+        the threshold that all numbers are within, as :func:`truncated_normal` moves them. Of a style-based model it
+        moves the styles in place of the latents; a list of numbers moves as many of them, from the coarsest on.
+        ``latents`` are used as they are in place of drawn ones: one for all samples, [*shape], or one for each,
+        [n, *shape], of the first latent; or a mapping from names of latents, and of styles, to such. ``batch`` samples
+        are computed at a time, by default as many as is fastest; it changes speed and memory, not the latents.
 
         Raises ValueError, before anything is computed, for what this model cannot be asked, and for a model that takes
         images: call it with arrays.
         """
         asks = label is not None or attributes is not None or text is not None or latents is not None
-        plain = self._from_noise and not asks and truncation == 1
+        plain = self._from_noise and not asks and truncation is None
         if plain and type(n) is int and 0 < n * self._bytes <= _SMALL and self._batch(batch, n, n) == n:
             return self._small(n, seed)
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text}
@@ -286,7 +287,7 @@ class Generator:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
         batch: int | None = None,
     ) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .captions import caption_tokens, is_caption
 from .fields import KINDS, check_labels, kind_of
-from .latent_arithmetic import pick, truncate
+from .latent_arithmetic import pick, truncate, truncated_normal
 from .text import class_index, did_you_mean
 
 __all__ = [
@@ -58,8 +58,8 @@ Vectors = ArrayLike | Mapping[str, float] | None
 """The attributes of a request; see :meth:`Generator.sample`."""
 Texts = str | Sequence[str] | None
 """The captions of a request; see :meth:`Generator.sample`."""
-Truncation = float | list[float] | tuple[float, ...]
-"""How far from their mean latents or styles are drawn; see :meth:`Generator.sample`."""
+Truncation = float | list[float] | tuple[float, ...] | None
+"""How near to their mean latents or styles are drawn; see :meth:`Generator.sample`."""
 Given = ArrayLike | Mapping[str, ArrayLike] | None
 """Latents to use in place of drawn ones; see :meth:`Generator.sample`."""
 
@@ -89,7 +89,7 @@ class Drawing:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
         given: Mapping[str, NDArray[Any]] | None = None,
         means: Mapping[str, ArrayLike] | None = None,
@@ -104,7 +104,7 @@ class Drawing:
         self._rows |= (rows := _latent_rows(fields, n, latents))
         self._rows |= _style_rows(fields, truncation, self._means, rows)
         # Where there are styles, they are truncated in place of latents.
-        self._truncation = 1.0 if _has_styles(fields) else _truncation(truncation)
+        self._truncation = None if truncation is None or _has_styles(fields) else _truncation(truncation, fields)
         self._rows.update(given or {})
         missing = [
             f"{field['kind']} {field['name']!r}"
@@ -132,15 +132,19 @@ class Drawing:
                 inputs[name] = rows[index % len(rows)]
             elif (draw := kind_of(field).draw) is not None:
                 values = inputs[name] = draw(self._streams[name], field, count)
-                if field["kind"] == "latent":
-                    mean = self._means.get(name)
-                    middle = 0.0 if mean is None else mean.reshape(field["shape"])  # it is row-major
-                    inputs[name] = truncate(values, self._truncation, middle)
+                if field["kind"] == "latent" and self._truncation is not None:
+                    inputs[name] = self._truncated(values, field, self._truncation)
             else:
                 # Labels that were not requested take all their combinations in turn, the first label changing fastest:
                 # the digits of the sample's number, so any piece can be computed without those before it.
                 inputs[name], rest = rest % field["classes"], rest // field["classes"]
         return inputs
+
+    def _truncated(self, values: Floats, field: Mapping[str, Any], truncation: float) -> Floats:
+        if _is_resampled(field):
+            return truncated_normal(values, truncation)
+        mean = self._means.get(field["name"])
+        return truncate(values, truncation, 0.0 if mean is None else mean.reshape(field["shape"]))  # it is row-major
 
 
 def draw_latents(
@@ -149,13 +153,13 @@ def draw_latents(
     seed: int = 0,
     name: str | None = None,
     *,
-    truncation: Truncation = 1.0,
+    truncation: Truncation = None,
     means: Mapping[str, ArrayLike] | None = None,
 ) -> Floats:
     """Return the latents that :class:`Drawing` gives for this seed; see :meth:`Generator.latents`."""
     if _has_styles(fields):
         _style_rows(fields, truncation, {}, {})  # which says what is wrong with it
-        truncation = 1.0
+        truncation = None
     latents = [field for field in fields if field["kind"] == "latent"]
     if not latents:
         raise ValueError("this model takes no latents")
@@ -223,15 +227,21 @@ def _has_styles(fields: Fields) -> bool:
     return any(field["kind"] == "truncation" for field in fields)
 
 
-def _truncation(value: Truncation) -> float:
+def _is_resampled(field: Mapping[str, Any]) -> bool:
+    return field.get("truncation") == "resampled"
+
+
+def _truncation(value: float | list[float] | tuple[float, ...], fields: Fields = ()) -> float:
     if isinstance(value, list | tuple):
         raise ValueError("this model has no styles, so its truncation is one number")
+    threshold = any(map(_is_resampled, fields))  # of which 0 lets no number be
     try:
-        right = math.isfinite(value) and 0 <= float(value) <= _LARGEST
+        right = math.isfinite(value) and 0 <= float(value) <= _LARGEST and not (threshold and value == 0)
     except (TypeError, OverflowError):
         right = False
     if not right:
-        raise ValueError(f"the truncation is a finite number of at least 0, not {_shown(value)}")
+        least = "number above 0 for this model" if threshold else "number of at least 0"
+        raise ValueError(f"the truncation is a finite {least}, not {_shown(value)}")
     return value
 
 
@@ -350,7 +360,7 @@ def _style_rows(
                 if len(truncation) > layers:
                     raise ValueError(f"this model has {layers} styles; {len(truncation)} of them cannot be truncated")
                 rows[name][0, : len(truncation)] = [_truncation(each) for each in truncation]
-            else:
+            elif truncation is not None:
                 rows[name][:] = _truncation(truncation)
             if any(each["kind"] == "styles" and each["name"] in given for each in fields):
                 rows[name][:] = 0

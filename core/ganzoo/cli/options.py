@@ -46,10 +46,11 @@ Text = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="The same seed draws the same samples, from a run and from its file.")]
 Truncation = Annotated[
-    float,
+    float | None,
     typer.Option(
-        help="How far latents, or the styles of a style-based model, are from their mean: below 1 more typical, less "
-        "varied.",
+        help="Less is more typical and less varied: what the distance of latents, or of the styles of a style-based "
+        "model, from their mean is multiplied by; where latents are resampled, as BigGAN's, the threshold of their "
+        "numbers.",
     ),
 ]
 Cutoff = Annotated[
@@ -82,7 +83,7 @@ TF32 = Annotated[
 def conditions(
     signature: Signature,
     seed: int,
-    truncation: float,
+    truncation: float | None,
     label: Sequence[str] | None,
     attribute: Sequence[str] | None,
     cutoff: int | None = None,
@@ -98,13 +99,13 @@ def conditions(
 
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")
-    if not 0 <= truncation < float("inf"):
+    if truncation is not None and not 0 <= truncation < float("inf"):
         raise UserError(f"--truncation is at least 0, not {truncation}")
     layers = next((field.layers for field in signature.inputs if isinstance(field, Truncation)), 0)
     if cutoff is not None and not 1 <= cutoff <= layers:
         has = f"this model has {layers}" if layers else "this model has none"
         raise UserError(f"--truncation-cutoff is how many styles of a style-based model are truncated, and {has}")
-    shares = truncation if cutoff is None else [truncation] * cutoff
+    shares = truncation if truncation is None or cutoff is None else [truncation] * cutoff
     classes = _classes(label or [], [field for field in signature.inputs if isinstance(field, Label)])
     values = _values(attribute or [], [field for field in signature.inputs if isinstance(field, Attributes)])
     asked = {"seed": seed, "truncation": shares, "label": classes or None, "attributes": values or None}

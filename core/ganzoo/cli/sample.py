@@ -29,7 +29,7 @@ def sample(
     attribute: Attribute = None,
     text: Text = None,
     seed: Seed = 0,
-    truncation: Truncation = 1.0,
+    truncation: Truncation = None,
     truncation_cutoff: Cutoff = None,
     out: Annotated[
         Path | None,

@@ -19,11 +19,16 @@ __all__ = ["Latent"]
 
 @dataclass(frozen=True)
 class Latent(Field):
-    """A random code: ``"normal"`` is N(0, 1), ``"uniform"`` is U(-1, 1), each element independent."""
+    """A random code: ``"normal"`` is N(0, 1), ``"uniform"`` is U(-1, 1), each element independent.
+
+    ``truncation`` is what a truncation t does with it: ``"scaled"`` multiplies its distance from its mean by t, and
+    ``"resampled"``, of normal codes alone, draws numbers beyond -t .. t again (arXiv:1809.11096).
+    """
 
     shape: tuple[int, ...]
     distribution: Literal["normal", "uniform"] = "normal"
     name: str = "z"
+    truncation: Literal["scaled", "resampled"] = "scaled"
 
     kind: ClassVar[str] = "latent"
 
@@ -32,13 +37,14 @@ class Latent(Field):
         return f"a latent of {' x '.join(map(str, self.shape))} numbers, {self.distribution}"
 
     def to_json(self) -> dict[str, Any]:
-        """Add the distribution."""
-        return {**super().to_json(), "distribution": self.distribution}
+        """Add the distribution, and the truncation where it is another one than that of files that have none."""
+        truncation = {} if self.truncation == "scaled" else {"truncation": self.truncation}
+        return {**super().to_json(), "distribution": self.distribution, **truncation}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
         """Read what :meth:`to_json` wrote."""
-        return cls(shape, data["distribution"], name)
+        return cls(shape, data["distribution"], name, data.get("truncation", "scaled"))
 
     def example(self, random: np.random.Generator, index: NDArray[np.int64]) -> NDArray[Any]:
         """Return numbers of the distribution."""

@@ -28,7 +28,7 @@ class Sampler(Protocol):
         ...
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = None
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]: those that :meth:`sample` uses for this seed.
 
@@ -45,7 +45,7 @@ class Sampler(Protocol):
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
     ) -> NDArray[np.float32]:
         """Return the styles of ``n`` samples of a style-based model, [n, L, D]: one w for each layer.
 
@@ -62,7 +62,7 @@ class Sampler(Protocol):
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
@@ -76,7 +76,7 @@ class Sampler(Protocol):
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.

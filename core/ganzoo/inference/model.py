@@ -64,7 +64,7 @@ class TrainedModel:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
     ) -> NDArray[Any]:
         """Draw ``n`` samples, [n, ...] in the signature's range; the same seed gives the same latents.
@@ -87,7 +87,7 @@ class TrainedModel:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
@@ -96,7 +96,7 @@ class TrainedModel:
             return self.sampler.stream(n, seed=seed, latents=latents, **asked)
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = None
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, or of those of these numbers; see :meth:`ganzoo.Sampler.latents`."""
         with user_errors():
@@ -110,7 +110,7 @@ class TrainedModel:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
     ) -> NDArray[np.float32]:
         """Return the styles of ``n`` samples, or of those of these numbers; see :meth:`ganzoo.Sampler.styles`."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
@@ -126,7 +126,7 @@ class TrainedModel:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
     ) -> Path:
         """Draw samples into a file or a folder, as ``ganzoo sample`` does; return its path, of several files a pattern.
 
@@ -146,7 +146,7 @@ class TrainedModel:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
     ) -> Path:
         """Draw samples into one .png: ``n`` images, by default 64, in a grid, or 10,000 points as a density."""
         if path_of("path", path).suffix.lower() != ".png":

@@ -34,7 +34,7 @@ def draw_inputs(
     label: Labels = None,
     attributes: Vectors = None,
     text: Texts = None,
-    truncation: Truncation = 1.0,
+    truncation: Truncation = None,
     given: Mapping[str, Tensor] | None = None,
 ) -> list[Tensor]:
     """Return the inputs of ``n`` samples, in the signature's order, on the CPU.
@@ -89,7 +89,7 @@ class TorchSampler:
         return output
 
     def latents(
-        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = 1.0
+        self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = None
     ) -> NDArray[np.float32]:
         """Return the latents of ``n`` samples, [n, *shape]; see :meth:`ganzoo.Sampler.latents`."""
         with user_errors():
@@ -103,7 +103,7 @@ class TorchSampler:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
     ) -> NDArray[np.float32]:
         """Return the styles of ``n`` samples, [n, L, D]; see :meth:`ganzoo.Sampler.styles`."""
         if not isinstance(self.network, StyleGenerator):
@@ -127,7 +127,7 @@ class TorchSampler:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
         """Yield samples a piece at a time, with their inputs by name; see :meth:`ganzoo.Sampler.stream`."""
@@ -153,7 +153,7 @@ class TorchSampler:
         label: Labels = None,
         attributes: Vectors = None,
         text: Texts = None,
-        truncation: Truncation = 1.0,
+        truncation: Truncation = None,
         latents: Given = None,
     ) -> NDArray[np.float32]:
         """Draw ``n`` samples, float32 [n, ...] in the signature's range; see :meth:`ganzoo.Sampler.sample`."""

@@ -37,7 +37,7 @@ def save_samples(
     label: Labels = None,
     attributes: Vectors = None,
     text: Texts = None,
-    truncation: Truncation = 1.0,
+    truncation: Truncation = None,
 ) -> tuple[int, Path]:
     """Draw ``n`` samples into a file or a folder; return how many, and what is written (of several files, a pattern).
 

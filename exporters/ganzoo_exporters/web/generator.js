@@ -7,6 +7,7 @@
 import { Philox } from "./philox.js";
 
 const SCHEMA = 1; // the version of the metadata document that is read here
+const FAR = 8; // what normal numbers never reach
 const DAMAGED = "the model is not an ONNX file, or it is cut short";
 
 export class Generator {
@@ -66,19 +67,20 @@ export class Generator {
 
   /**
    * The samples of n latents. given: a class, attributes or the tokens of a caption by the input's name; see conditions. truncation:
-   * below 1, latents (styles, where there are any) move towards their mean. strengths: how much of each named direction
+   * what the distance of latents (of styles, where there are any) from their mean is multiplied by, or where latents are
+   * to be resampled, the threshold that all numbers are within; none by default. strengths: how much of each named direction
    * is added. mix, of a style-based model: { latents, layer } of which the styles from that layer on are taken.
    */
-  async generate(n, latents, { given = {}, truncation = 1, strengths = {}, mix, batch = 16 } = {}) {
+  async generate(n, latents, { given = {}, truncation, strengths = {}, mix, batch = 16 } = {}) {
     const { shares, styles } = this;
     if (!shares) return this.compute(n, this.move(n, latents, truncation, strengths), given, batch);
     const mean = this.metadata.latent_mean?.[styles.name];
     const [layers, length] = styles.shape;
     const all = {
-      [shares.name]: new Float32Array(n * layers).fill(truncation),
+      [shares.name]: new Float32Array(n * layers).fill(truncation ?? 1),
       [styles.name]: Float32Array.from({ length: n * layers * length }, (_, i) => mean?.[i % length] ?? 0),
     };
-    const inputs = { ...this.move(n, latents, 1, strengths), ...all };
+    const inputs = { ...this.move(n, latents, undefined, strengths), ...all };
     const edited = Object.entries(strengths).some(
       ([name, strength]) => strength && this.metadata.directions[name].latent === styles.name,
     );
@@ -89,7 +91,7 @@ export class Generator {
         const taken = (i) => Math.floor(i / length) % layers >= mix.layer;
         mapped.forEach((_, i) => taken(i) && (mapped[i] = others[i]));
       }
-      inputs[styles.name] = this.move(n, { [styles.name]: mapped }, 1, strengths)[styles.name];
+      inputs[styles.name] = this.move(n, { [styles.name]: mapped }, undefined, strengths)[styles.name];
       inputs[shares.name] = new Float32Array(n * layers); // nothing of what is mapped, and all of these
     }
     return this.compute(n, inputs, given, batch);
@@ -119,9 +121,8 @@ export class Generator {
   move(n, latents, truncation, strengths) {
     const moved = {};
     for (const [name, values] of Object.entries(latents)) {
-      const [length, mean, t] = [values.length / n, this.metadata.latent_mean?.[name], Math.fround(truncation)];
-      const center = (i) => (mean ? mean[i % mean.length] : 0); // of styles one for all layers
-      moved[name] = values.map((value, i) => center(i) + Math.fround(Math.fround(value - center(i)) * t));
+      const length = values.length / n;
+      moved[name] = truncation === undefined ? values : this.truncate(name, values, truncation);
       for (const [direction, strength] of Object.entries(strengths)) {
         const { latent, vector, layers } = this.metadata.directions[direction];
         if (latent !== name) continue;
@@ -133,6 +134,14 @@ export class Generator {
       }
     }
     return moved;
+  }
+
+  truncate(name, values, truncation) {
+    const resampled = this.inputs.find((field) => field.name === name).truncation === "resampled";
+    if (resampled) return values.map(truncatedNormal(truncation));
+    const [mean, t] = [this.metadata.latent_mean?.[name], Math.fround(truncation)];
+    const center = (i) => (mean ? mean[i % mean.length] : 0);
+    return values.map((value, i) => center(i) + Math.fround(Math.fround(value - center(i)) * t));
   }
 
   tensor(field, values, n) {
@@ -184,6 +193,33 @@ export class Generator {
     }
     return { width, height, rgba };
   }
+}
+
+/**
+ * Normal numbers as if those beyond the threshold had been drawn again until they are within (BigGAN, arXiv:1809.11096):
+ * a function to the same quantile of the truncated normal distribution, as Python's truncated_normal().
+ */
+export function truncatedNormal(threshold) {
+  if (!(threshold > 0)) throw new RangeError(`the truncation is above 0 for this model, not ${threshold}`);
+  const bound = Math.min(threshold, FAR);
+  const within = 2 * central(bound);
+  return (value) => {
+    const share = central(Math.min(Math.abs(value), FAR)) * within;
+    let found = 0; // Newton's steps never go past the solution from here, as the slope falls
+    for (let step = 1; step > 1e-9 && found < bound; found += step) step = (share - central(found)) / density(found);
+    return Math.sign(value) * Math.min(found, bound);
+  };
+}
+
+function density(x) {
+  return Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
+}
+
+/** The probability that a normal number is between 0 and x (Marsaglia 2004). */
+function central(x) {
+  let [sum, term] = [0, x];
+  for (let i = 3; sum + term !== sum; i += 2) [sum, term] = [sum + term, (term * x * x) / i];
+  return density(x) * sum;
 }
 
 /**

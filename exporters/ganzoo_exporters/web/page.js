@@ -38,6 +38,12 @@ let model = start("wasm");
 
 // ---- what the controls say
 
+/** Whether a slider is at its end, and that end means that nothing is truncated, or mixed. */
+function isNone(id) {
+  const { value, max, dataset } = $(id);
+  return "none" in dataset && value === max;
+}
+
 /** What is asked for; throws if a seed is no whole number. */
 function request() {
   const values = Object.fromEntries(new FormData(form));
@@ -53,10 +59,10 @@ function request() {
     if (text.trim()) given[field.name] = captionTokens(text, field);
   }
   const strengths = Object.fromEntries(named("direction:").map(([name, value]) => [name.slice(10), Number(value)]));
-  const common = { truncation: Number(values.truncation), strengths };
+  const truncation = isNone("truncation") ? undefined : Number(values.truncation);
+  const common = { truncation, strengths };
   const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
-  const layer = Number(values.layer); // undefined without styles of several layers, so that the comparison is false
-  const mix = layer < Number($("layer").max) ? { seed: values.mix, layer } : undefined;
+  const mix = values.layer === undefined || isNone("layer") ? undefined : { seed: values.mix, layer: Number(values.layer) };
   return {
     grid: { task: "sample", count: Number(values.count), seed: values.seed, given, mix, ...common },
     walk: { task: "walk", count: STEPS, from: values.from, to: values.to, given: chosen, ...common },
@@ -109,6 +115,11 @@ function buildControls() {
     const [control, input] = clone("words", `text:${field.name}`, "Draw");
     input.placeholder = captionText(field.examples[0], field);
     $("labels").append(control);
+  }
+  if (signature.inputs.some(({ truncation }) => truncation === "resampled")) {
+    Object.assign($("truncation"), { min: 0.05, max: 3, value: 3 });
+    $("truncation").dataset.none = true;
+    $("truncation-of").textContent = "The truncation: numbers of the latents beyond it are drawn again, within it.";
   }
   const styles = signature.inputs.find(({ kind }) => kind === "styles");
   if (styles) {
@@ -165,7 +176,8 @@ function remember() {
   for (const output of document.querySelectorAll("output")) {
     const { id, value, max } = $(output.htmlFor.value);
     if (id === "position") output.value = `${Math.round((100 * value) / max)} %`;
-    else if (id === "layer") output.value = value === max ? "none" : value;
+    else if (isNone(id)) output.value = "none";
+    else if (id === "layer") output.value = value;
     else output.value = Number(value).toFixed(2);
   }
 }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -54,6 +55,9 @@ class BigGANConfig(AdversarialConfig):
     standing: int = Field(
         16, ge=0, description="batches of 64 that batch norm's statistics of the averaged weights are of; 0: training's"
     )
+    truncation: Literal["resampled", "scaled"] = Field(
+        "resampled", description="what a truncation does with the latent's numbers; scaled: multiplies them all"
+    )
     n_critic: int | None = Field(1, ge=1, description="discriminator steps a generator step; 2 in the paper")
     spectral_norm: bool = Field(True, description="divide the weights of both networks by their spectral norm")
     optimizer: OptimizerConfig = Field(OptimizerConfig(lr=5e-4, betas=(0.0, 0.999)), description="optimizer of both")
@@ -72,7 +76,8 @@ class BigGANGenerator(Generator):
         widths, (height, width) = generator_widths(sample, config.width)
         start = (widths[0], height, width)
         parts = 1 if config.deep else len(widths)
-        super().__init__(Signature((Latent((config.chunk_dim * parts,)), *conditions), sample))
+        latent = Latent((config.chunk_dim * parts,), truncation=config.truncation)
+        super().__init__(Signature((latent, *conditions), sample))
         self.deep = config.deep
         self.shared = Embedding(conditions, config.embedding_dim)
         size = self.shared.size + config.chunk_dim
@@ -118,10 +123,11 @@ class BigGAN(AdversarialTrainer[BigGANConfig]):
     folder of images by class. Its average is warmed up, where the paper's starts after 20,000 steps. The defaults are
     narrow, with higher rates and one discriminator step, for 32x32 on a CPU; ``shapes`` draws shapes by kind and hue.
 
-    ``--truncation`` scales the latent, so its numbers stay normal, with a smaller deviation. The paper draws those that
-    are beyond a threshold again: ``ganzoo_runtime.truncated_normal`` has that distribution. Before it is sampled or
-    saved, the averaged generator's batch norm gets standing statistics, as in the paper; here always of latents that
-    are not truncated, since a file is for any truncation.
+    ``--truncation`` is the paper's truncation trick: numbers of the latent beyond that threshold are drawn again, by
+    the quantiles of the truncated normal distribution; a run and its file say so to whatever samples from them. With
+    ``model.truncation=scaled`` all numbers are multiplied, and stay normal. Before it is sampled or saved, the averaged
+    generator's batch norm gets standing statistics, as in the paper; here always of latents that are not truncated,
+    since a file is for any truncation.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows, with labels or attributes.
     """

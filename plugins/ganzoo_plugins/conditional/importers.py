@@ -185,6 +185,7 @@ def pretrained_biggan(state: Any, *, truncation: float = 1.0) -> Imported:
         "chunk_dim": inputs - embedding,
         "embedding_dim": embedding,
         "attention": 4 << attended[0] // 2 if attended else 0,
+        "truncation": "scaled",
     }
     return Imported(
         "biggan",

@@ -186,7 +186,7 @@ def grid(
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
-    truncation: cli.Truncation = 1.0,
+    truncation: cli.Truncation = None,
     on: On = None,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("directions.png"),
 ) -> None:

@@ -32,7 +32,7 @@ def mix(
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
-    truncation: cli.Truncation = 1.0,
+    truncation: cli.Truncation = None,
     truncation_cutoff: cli.Cutoff = None,
     out: Annotated[Path, typer.Option(help="The .png file.")] = Path("mixed.png"),
     tf32: cli.TF32 = False,

@@ -30,6 +30,12 @@ from ganzoo_runtime.fields import KINDS, check_field
         (Latent, {"shape": ()}, "'z' has no numbers"),
         (Latent, {"shape": (2, 0)}, "the shape of 'z' is not made of whole numbers of at least 1"),
         (Latent, {"shape": (2,), "distribution": "gaussian"}, "'z' is neither 'normal' nor 'uniform'"),
+        (Latent, {"shape": (2,), "truncation": "cut"}, "truncation of 'z' is neither 'scaled' nor 'resampled'"),
+        (
+            Latent,
+            {"shape": (2,), "distribution": "uniform", "truncation": "resampled"},
+            "which only normal latents are",
+        ),
         (Label, {"classes": 0}, "'y' has no classes"),
         (Label, {"classes": 2, "names": ("a",)}, "'y' has names, but not one for each of 2"),
         (Label, {"classes": 1, "names": ("a\x1b",)}, r"'a\\x1b' cannot be the name of a class"),

@@ -17,7 +17,7 @@ from handmade import write_model
 from ganzoo import Image, Label, Latent, Points, Signature, Tokens, UserError
 from ganzoo_exporters import web
 from ganzoo_exporters.web import write_page
-from ganzoo_runtime import Generator, lines
+from ganzoo_runtime import Generator, lines, truncated_normal
 
 WEB = Path(web.__file__).parent
 ZOO = ROOT / "zoo" / "ganzoo_zoo"
@@ -67,6 +67,28 @@ def test_uniform_numbers_are_those_of_numpy(seed: int) -> None:
 @needs_node
 def test_a_negative_seed_is_refused() -> None:
     assert b"a seed is a whole number of at least 0" in node(DRAW, -1, 0, 1, "normal").stderr
+
+
+QUANTILES = """
+import { truncatedNormal } from "WEB/generator.js";
+const [threshold, ...numbers] = process.argv.slice(1).map(Number);
+process.stdout.write(new Uint8Array(Float32Array.from(numbers, truncatedNormal(threshold)).buffer));
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("threshold", [0.04, 0.5, 1.0, 2.0, 3.5, 30.0])
+def test_numbers_are_truncated_as_in_python(threshold: float) -> None:
+    z = np.random.default_rng(0).standard_normal(2_000, dtype=np.float32)
+    z = np.concatenate([z, np.float32([-6.2, -3.8, 0, 1e-6, 5.5])])
+    drawn = np.frombuffer(node(QUANTILES, threshold, *z.tolist()).stdout, np.float32)
+    np.testing.assert_allclose(drawn, truncated_normal(z, threshold), rtol=1.2e-7, atol=1e-15)  # of a float32 one bit
+
+
+@needs_node
+def test_a_threshold_that_is_none_is_refused() -> None:
+    for wrong in (0, -1, "x"):
+        assert b"the truncation is above 0 for this model, not" in node(QUANTILES, wrong, 1).stderr
 
 
 READ = """

@@ -45,6 +45,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
     folder = tmp_path_factory.mktemp("sites")
     models = {
         "digits": ZOO / "cgan-mnist5k" / "generator.onnx",
+        "resampled": ZOO / "biggan-mnist5k" / "generator.onnx",
         "captions": ZOO / "text2image-captioned_shapes" / "generator.onnx",
         "colors": write_model(folder / "colors.onnx", COLORS, model={"key": "tint"}, data={"name": "hues"}),
         "NHWC": write_model(
@@ -139,6 +140,20 @@ def test_directions_attributes_and_the_latent_mean(browser: Browser, sites: dict
     browser.settle()
     browser.set(truncation=1)
     same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
+
+
+def test_a_threshold_of_latents_that_are_resampled(browser: Browser, sites: dict[str, Site]) -> None:
+    generator = model_of(sites["resampled"])
+    browser.open(sites["resampled"].url)
+    shown = "document.querySelector('output[for=truncation]').value"
+    assert browser.evaluate(f"[{shown}, truncation.value]") == ["none", "3"]
+    same_images(browser.canvases("#grid canvas"), generator.sample(16), generator)
+    browser.set(seed=4, truncation=0.5)
+    assert browser.evaluate(shown) == "0.50"
+    same_images(browser.canvases("#grid canvas"), generator.sample(16, seed=4, truncation=0.5), generator)
+    browser.set(truncation=0)
+    assert browser.evaluate("truncation.value") == "0.05", "no number is within 0"
+    assert browser("seen") == []
 
 
 def test_the_walk(browser: Browser, sites: dict[str, Site]) -> None:

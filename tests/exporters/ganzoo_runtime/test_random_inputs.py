@@ -34,6 +34,7 @@ EVERYTHING = Signature(
 SIGNATURES = {
     "everything": EVERYTHING,
     "noise": Signature((Latent((4,)),), Points(2)),
+    "resampled": Signature((Latent((4,), truncation="resampled"), Latent((2,), "uniform", "w")), Points(2)),
     "label": Signature((Label(3),), Points(2)),
     "numbered": Signature((Latent((2,)), Attributes(2, name="a"), Label(3)), Points(2)),
     "vectors": Signature((Attributes(1, name="a"), Attributes(2, name="b")), Points(2)),
@@ -113,6 +114,8 @@ models = st.sampled_from(sorted(SIGNATURES))
 @example("everything", {"n": 3, "truncation": 0.5, "latents": {"w": np.ones(4)}})
 @example("everything", {"n": 2, "label": {"hue": [0, 1]}, "attributes": {"age": 3}})
 @example("noise", {"n": 2, "truncation": -1})
+@example("resampled", {"n": 70, "truncation": 0.5})
+@example("resampled", {"n": 2, "truncation": 0})
 @example("noise", {"n": 2, "latents": np.ones((2, 4))})
 @example("numbered", {"n": 2, "attributes": {1: 3}})
 def test_torch_and_the_file_take_and_refuse_the_same(
@@ -144,6 +147,8 @@ def test_torch_and_the_file_have_the_same_latents(
     [
         ("noise", {"truncation": -1}, "the truncation is a finite number of at least 0, not -1"),
         ("noise", {"truncation": "much"}, "the truncation is a finite number of at least 0, not 'much'"),
+        ("noise", {"truncation": [0.5]}, "this model has no styles, so its truncation is one number"),
+        ("resampled", {"truncation": 0}, "the truncation is a finite number above 0 for this model, not 0"),
         ("noise", {"seed": 1.5}, "the seed is a whole number of at least 0, not 1.5"),
         ("noise", {"label": 1}, "this model has no labels; leave the label out"),
         ("label", {"label": 3}, "there is no class 3: the label 'y' has the classes 0 .. 2"),

@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small import made, pixels, small
@@ -136,6 +137,8 @@ def test_pictures_are_those_of_the_file(truncation: float, tmp_path: Path) -> No
     card = (run.path / "README.md").read_text()
     assert f"sample it with --truncation {truncation:g}." in card
     assert run.document()["model"]["attention"] == 16
+    drawn = ganzoo.load(run.path).latents(9, truncation=truncation)  # multiplied, as its authors' code does
+    np.testing.assert_array_equal(drawn, np.float32(truncation) * ganzoo.load(run.path).latents(9))
 
 
 def test_what_is_no_such_network_is_refused_in_a_sentence(tmp_path: Path) -> None:

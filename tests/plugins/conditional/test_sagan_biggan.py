@@ -2,8 +2,11 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from PIL import Image as Pillow
 from small import made, pixels, small
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -18,8 +21,11 @@ from ganzoo_plugins.networks.biggan import attentive_features, generator_widths
 from ganzoo_plugins.networks.conditional_norm import SharedBatchNorm2d
 from ganzoo_plugins.networks.projection import ProjectionDiscriminator
 from ganzoo_plugins.networks.resnet import DownBlock, UpBlock
+from ganzoo_runtime import Generator, truncated_normal
+from ganzoo_runtime import pixels as as_pixels
 
 MODELS = ["sagan", "biggan"]
+ZOO = ROOT / "zoo/ganzoo_zoo/biggan-mnist5k/generator.onnx"
 CONDITIONS = {
     "one label": (Label(3),),
     "two labels": (Label(3), Label(2, name="hue")),
@@ -267,3 +273,24 @@ def test_the_averaged_generator_has_statistics_of_its_own_weights(tmp_path):
     loop.ema["generator"].eval()
     loop.advance()
     assert torch.equal(generator.head[0].running_mean, loop.trainer.generator.head[0].running_mean)
+
+
+def test_a_truncation_is_a_threshold_on_the_command_line(cli, tmp_path):
+    file = Generator(ZOO, providers=["cpu"])
+    z, y = truncated_normal(file.latents(20, 3), 0.5), np.arange(20) % 10
+    assert cli("sample", ZOO, "-n", 20, "--seed", 3, "--truncation", 0.5, "--out", "s.npz").code == 0
+    with np.load(tmp_path / "s.npz") as saved:
+        np.testing.assert_array_equal(saved["z"], z)
+        np.testing.assert_allclose(saved["samples"], file(z, y), atol=1e-5)
+    assert cli("grid", ZOO, "-n", 3, "--seed", 3, "--truncation", 0.5, "--out", "grid.png").code == 0
+    rows = as_pixels(file(np.repeat(z[:3], 10, axis=0), np.tile(np.arange(10), 3)), (-1, 1))
+    with Pillow.open(tmp_path / "grid.png") as sheet:
+        found = np.asarray(sheet)[::2, ::2][2:, 2:].reshape(3, 30, 10, 30).swapaxes(1, 2)[:, :, :28, :28]
+    assert np.abs(found.reshape(30, 28, 28, 1).astype(int) - rows).max() <= 1
+
+
+def test_the_latent_is_scaled_where_that_is_asked_for():
+    sample = Image(1, 16, 16, range=(-1, 1))
+    for truncation in ("resampled", "scaled"):
+        network = BigGANGenerator(BigGANConfig(width=2, truncation=truncation), sample, (Label(3),))
+        assert network.signature.inputs[0].truncation == truncation
