@@ -4,8 +4,7 @@
 
 MODEL is a run folder, an .onnx file or zoo:NAME, trained on ``shapes``. FOLDER gets styles.json and truncation.png.
 
-Truncation: the same ``--samples`` latents are drawn at each psi, and compared with as many images of the data set by
-the metric ``prdc``. The claim is that with psi, recall never falls and precision never rises. Of as many pairs the
+Truncation: precision and recall at each psi, as ``truncation.py`` takes them. Of as many pairs as ``--samples`` the
 metric ``path_length`` is taken in W and in Z.
 
 Directions: ``Shapes.measure`` reads the factors off the pixels of ``--labeled`` samples. To each factor a direction is
@@ -21,14 +20,13 @@ of the others is less in W, over all ``--seeds``.
 import argparse
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from directions import OTHERS, distance, mean, measure
 from numpy.typing import NDArray
+from truncation import plot, truncation
 
 import ganzoo
 from ganzoo import Image, TrainedModel, UserError
@@ -36,7 +34,6 @@ from ganzoo.files import write_atomic
 from ganzoo_plugins.datasets.shapes import Shapes
 from ganzoo_plugins.latent.directions import fit, held_out
 from ganzoo_plugins.latent.editing import Editor
-from ganzoo_plugins.metrics.distances import PRDC
 from ganzoo_plugins.metrics.path_length import PathLength
 
 FITTED = ("size", "hue_cos", "hue_sin")
@@ -63,33 +60,11 @@ def main() -> None:
         raise UserError(f"{model} draws no images")
     dataset = Shapes(Shapes.Config(image_size=output.height))
     found["truncation"] = truncation(model, dataset, sorted(options.psi), options.samples)
-    plot(options.out / "truncation.png", options.model, found["truncation"])
+    plot(options.out / "truncation.png", f"Truncation in W: {Path(options.model).name}", found["truncation"])
     found["path length"] = path_lengths(model, dataset, options.samples)
     rows = [row for seed in range(options.seeds) for row in directions(model, seed, options)]
     found["directions"] = {"method": options.method, "rows": rows, "others": summary(rows)}
     write_atomic(options.out / "styles.json", json.dumps(found, indent=1) + "\n")
-
-
-def truncation(model: TrainedModel, dataset: Shapes, psis: Sequence[float], n: int) -> dict[str, Any]:
-    """Return precision and recall at each psi, those of real images, and whether the one falls and the other rises."""
-    metric = PRDC(PRDC.Config(samples=n), dataset)
-    metric.prepare()
-
-    def two(figures: dict[str, float]) -> dict[str, float]:
-        return {name: figures[f"{metric.extractor.name}/{name}"] for name in ("precision", "recall")}
-
-    rows = []
-    for psi in psis:
-        samples = model.signature.output.decode(torch.from_numpy(model.sample(n, seed=0, truncation=psi)))
-        rows.append({"psi": psi, **two(metric(samples, {}))})
-        print(f"psi {psi:4.2f}: precision {rows[-1]['precision']:.3f}, recall {rows[-1]['recall']:.3f}", flush=True)
-    real = two(metric.reference())
-    holds = {
-        "precision falls": all(one["precision"] >= next_["precision"] for one, next_ in pairwise(rows)),
-        "recall rises": all(one["recall"] <= next_["recall"] for one, next_ in pairwise(rows)),
-    }
-    print(f"real    : precision {real['precision']:.3f}, recall {real['recall']:.3f}; {json.dumps(holds)}", flush=True)
-    return {"samples": n, "rows": rows, "real": real, **holds, "evaluator": metric.metadata()}
 
 
 def path_lengths(model: TrainedModel, dataset: Shapes, n: int) -> dict[str, float]:
@@ -99,24 +74,6 @@ def path_lengths(model: TrainedModel, dataset: Shapes, n: int) -> dict[str, floa
         found |= PathLength(PathLength.Config.model_validate({"samples": n, "space": space}), dataset).probe(model, 0)
     print("path length: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()), flush=True)
     return found
-
-
-def plot(path: Path, name: str, found: dict[str, Any]) -> None:
-    """Draw precision and recall over psi, beside those of real images."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for color, key in (("C0", "precision"), ("C1", "recall")):
-        axes.plot(*zip(*((row["psi"], row[key]) for row in found["rows"]), strict=True), color, marker="o", label=key)
-        axes.axhline(found["real"][key], color=color, linestyle=":", label=f"{key} of real images")
-    axes.set(xlabel="psi", ylabel="share of samples", ylim=(0, 1), title=f"Truncation in W: {Path(name).name}")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def directions(model: TrainedModel, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def test_a_direction_in_w_moves_less_else(styles: ModuleType, tmp_path: Path, mo
     found = json.loads((tmp_path / "styles.json").read_text())
     assert (tmp_path / "truncation.png").is_file()
     low, high = found["truncation"]["rows"]
-    assert (low["psi"], high["psi"]) == (0.3, 1.0)
+    assert (low["truncation"], high["truncation"]) == (0.3, 1.0)
     assert low["recall"] < high["recall"]
     assert found["truncation"]["recall rises"]
     assert found["path length"]["colors/w"] < found["path length"]["colors/z"]
