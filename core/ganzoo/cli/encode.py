@@ -63,7 +63,7 @@ def encode(
     Sources.find(source).refuse_overwriting([out] if grid is None else [out, grid])
     asked = {}
     if label or attribute:  # what they are called, the generator knows
-        chosen = conditions(load(model, "generator").signature, seed, 1.0, label, attribute)
+        chosen = conditions(load(model, "generator").signature, seed, None, label, attribute)
         asked = {"label": chosen["label"], "attributes": chosen["attributes"]}
     found = encode(
         model,
