@@ -310,7 +310,8 @@ CODES = Signature(
 
 
 @pytest.fixture
-def faces() -> Generator:
+def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator:
+    monkeypatch.chdir(tmp_path)
     Path("codes.onnx").write_bytes(build(CODES))
     return Generator("codes.onnx", providers=CPU)
 
