@@ -42,9 +42,12 @@ export class Generator {
     );
   }
 
-  /** Latents on the way from one seed's first sample to another's: along a great circle, or a line if uniform. */
-  walk(from, to, steps) {
-    const [start, end] = [this.latents(1, from), this.latents(1, to)];
+  /**
+   * Latents on the way from one seed's first sample to another's: along a great circle, or a line if uniform. What is
+   * truncated are the two ends, as Python's interpolate does it; of a style-based model it is the styles, see generate.
+   */
+  walk(from, to, steps, truncation) {
+    const [start, end] = [from, to].map((seed) => this.move(1, this.latents(1, seed), truncation, {}));
     return Object.fromEntries(
       this.inputs
         .filter(({ kind }) => kind === "latent")

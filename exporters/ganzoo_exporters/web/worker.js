@@ -31,7 +31,10 @@ const tasks = {
   },
 
   /** Images, or lines of text, on the way between two seeds. */
-  walk: ({ count, from, to, ...options }) => images(count, generator.walk(from, to, count), options),
+  walk: ({ count, from, to, truncation, ...options }) =>
+    generator.shares
+      ? images(count, generator.walk(from, to, count), { ...options, truncation })
+      : images(count, generator.walk(from, to, count, truncation), options),
 };
 
 async function images(count, latents, options) {

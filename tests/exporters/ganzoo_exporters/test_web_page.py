@@ -169,6 +169,15 @@ def test_the_walk(browser: Browser, sites: dict[str, Site]) -> None:
     assert browser.evaluate("document.getElementById('frame').ariaLabel") == "31 % of the way from seed 4 to 9"
 
 
+def test_the_ends_of_a_walk_are_truncated(browser: Browser, sites: dict[str, Site]) -> None:
+    generator = model_of(sites["resampled"])
+    browser.open(sites["resampled"].url)
+    browser.evaluate("document.querySelectorAll('#grid input')[3].click()")  # of class 3
+    browser.set(**{"from": 4, "to": 9, "position": 8, "truncation": 0.5})
+    keys = np.concatenate([generator.latents(1, seed, truncation=0.5) for seed in (4, 9)])
+    same_images(browser.canvases("#frame"), generator(interpolate(keys, 16), np.full(17, 3))[8:9], generator)
+
+
 def test_downloads_are_png_files(browser: Browser, sites: dict[str, Site], tmp_path: Path) -> None:
     generator = model_of(sites["digits"])
     browser.open(sites["digits"].url)
