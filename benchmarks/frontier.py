@@ -17,20 +17,15 @@ it; beside them are those of as many real images.
 
 import argparse
 import json
-import os
 import platform
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
+from budget import budget
 
 import ganzoo
-from ganzoo import Dataset, DataSpec, Image, Interrupted, Label, TensorDataset, load_config, load_registry
+from ganzoo import Dataset, DataSpec, Image, Label, TensorDataset, load_config, load_registry
 
 RESULTS = Path("benchmarks/results/frontier")
 ADA = ("model.augment.policy=ada", "model.augment.target=0.6", "model.augment.images=100000")
@@ -84,7 +79,7 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
     model, sets = MODELS[name]
     every = (f"{kind}_every={ENDLESS}" for kind in ("sample", "checkpoint"))
     folder = options.runs / f"{name}-{dataset.spec.name}-{seed}"
-    with suppress(Interrupted), _budget(60 * options.minutes, cpu=options.device == "cpu"):
+    with budget(options.minutes, cpu=options.device == "cpu"):
         ganzoo.train(
             model,
             data=dataset,
@@ -120,25 +115,6 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
     ganzoo.load(run).save_grid(options.out / f"{key}.png", 64)
     (options.out / f"{key}.json").write_text(json.dumps(row, indent=2) + "\n")
     print(key, row["images_seen"], row["figures"], flush=True)
-
-
-@contextmanager
-def _budget(seconds: float, *, cpu: bool) -> Iterator[None]:
-    """Interrupt what is done as Ctrl-C does, after so many seconds, or when two cores have worked for that long."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer, sent = (signal.ITIMER_PROF, signal.SIGPROF) if cpu else (signal.ITIMER_REAL, signal.SIGALRM)
-    before = signal.signal(sent, stop)
-    started = time.process_time()
-    signal.setitimer(timer, seconds * 2 if cpu else seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(timer, 0)
-        signal.signal(sent, before)
-        print(f"{time.process_time() - started:.0f} s of CPU time", flush=True)
 
 
 def _shapes(size: int) -> Dataset:

@@ -17,20 +17,16 @@ Short (arXiv:1811.02549) asks for.
 
 import argparse
 import json
-import os
 import platform
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
+from budget import budget
 
 import ganzoo
-from ganzoo import Dataset, Interrupted, Metric, load_config, load_registry
+from ganzoo import Dataset, Metric, load_config, load_registry
 from ganzoo.files import write_atomic
 
 RESULTS = Path("benchmarks/results/text")
@@ -113,7 +109,7 @@ def _one(model: str, data: str, dataset: Dataset, seed: int, options: argparse.N
     sets = [*SETS.get((model, data), ()), *options.sets]
     folder = options.runs / f"text-{data}-{model}-{seed}"
     started = time.time()
-    with suppress(Interrupted), _budget(120 * options.minutes):
+    with budget(options.minutes):
         ganzoo.train(
             model,
             data=dataset,
@@ -177,22 +173,6 @@ def _sentences(trained: ganzoo.TrainedModel, n: int) -> list[str]:
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
     return {key: round(float(value), 4) for key, value in figures.items()}
-
-
-@contextmanager
-def _budget(seconds: float) -> Iterator[None]:
-    """Interrupt what is done as Ctrl-C does when the process has worked for so many seconds of CPU time."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
 
 
 def _table(options: argparse.Namespace) -> None:
