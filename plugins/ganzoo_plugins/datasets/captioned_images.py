@@ -98,6 +98,12 @@ class CaptionedImages(Dataset[CaptionedImagesConfig]):
             return None
         return {"x": rows["x"], "caption": self._tokens.long()}
 
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield that of the images, and their captions."""
+        yield from self.folder.content()
+        yield self._counts
+        yield self._tokens
+
 
 class _Numbered(Folder):
     """A folder that says of each image which one it is, as ``y``."""
