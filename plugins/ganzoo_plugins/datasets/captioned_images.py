@@ -65,7 +65,7 @@ class CaptionedImages(Dataset[CaptionedImagesConfig]):
         without = [file for file in files if not found.get(file)]
         if without:
             others = f" and {len(without) - 1:,} more images" if len(without) > 1 else ""
-            raise UserError(f"{place} has no caption for {without[0]}{others}")
+            raise UserError(f"{place} has no caption for {without[0]}{others}; write one, or take the image away")
         known = {*files}
         if other := [file for file in found if file not in known]:
             _log.warning(
