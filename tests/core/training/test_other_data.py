@@ -80,6 +80,13 @@ def _swap(one: Path, other: Path) -> None:
     other.write_bytes(first)
 
 
+def _exchange(path: Path, rows: Any, first: int = 0) -> None:
+    """Exchange the first two of these lines: of those that are held out, so that what is learned stays."""
+    lines, (one, other) = path.read_text().splitlines(), (first + int(row) for row in rows[:2])
+    lines[one], lines[other] = lines[other], lines[one]
+    path.write_text("\n".join(lines))
+
+
 def _lines(path: Path, *, first: int = 0) -> None:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:first], *reversed(lines[first:])]))
@@ -95,12 +102,15 @@ def _tar(path: Path, colors: range) -> None:
             archive.addfile(info, io.BytesIO(file.getvalue()))
 
 
+TESTED = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+HELD = np.random.Generator(np.random.Philox(0)).permutation(30)
 ONE, TWO = "images/1.bmp", "images/2.bmp"
 
 CASES: dict[str, tuple[str, dict[str, Any], Callable[[Path], object]]] = {
     "lines": ("text", {"path": "a.txt", "held_out": 0}, lambda at: _lines(at / "a.txt")),
-    "held out lines": ("text", {"path": "a.txt", "held_out": 0.5}, lambda at: _lines(at / "a.txt")),
+    "held out lines": ("text", {"path": "a.txt", "held_out": 0.5}, lambda at: _exchange(at / "a.txt", TESTED)),
     "rows": ("table", {"path": "a.csv"}, lambda at: _lines(at / "a.csv", first=1)),
+    "held out rows": ("table", {"path": "a.csv"}, lambda at: _exchange(at / "a.csv", HELD, first=1)),
     "steps": ("series", {"path": "a.csv", "length": 4}, lambda at: _lines(at / "a.csv", first=1)),
     "image": ("folder", {"path": "images"}, lambda at: _swap(at / ONE, at / TWO)),
     "mirrored": (
