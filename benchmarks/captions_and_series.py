@@ -68,8 +68,8 @@ def evaluate(run: ganzoo.Run) -> None:
     found = ganzoo.evaluate(run, metrics=METRICS[config.model.key], quiet=True)
     seconds, before = 0.0, 0  # of the steps alone, not of metrics and grids
     for row in run.metrics():
-        if "images_per_second" in row:
-            seconds += (row["step"] - before) * config.train.batch_size / row["images_per_second"]
+        if "samples_per_second" in row:
+            seconds += (row["step"] - before) * config.train.batch_size / row["samples_per_second"]
             before = row["step"]
     result = {
         "model": config.model.key,

@@ -204,7 +204,7 @@ def profiled(name: str, device: str, way: str) -> Any:
         return {"not usable": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     print(name, way, *found.lines()[1:], sep="\n", flush=True)
     return {
-        "images_per_second": round(found.images_per_second),
+        "images_per_second": round(found.samples_per_second),
         "busy": round(found.busy, 3),
         "gflop": round(found.flops / 1e9, 2),
         "attained": round(found.attained, 3),

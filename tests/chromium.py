@@ -60,7 +60,7 @@ class Browser:
         for name, value in values.items():
             self.evaluate(
                 f"(() => {{ const control = controls.elements.namedItem({name!r}); control.value = {str(value)!r};"
-                "control.dispatchEvent(new Event('input', { bubbles: true })); })()"
+                "for (const it of ['input', 'change']) control.dispatchEvent(new Event(it, { bubbles: true })); })()"
             )
         self.settle()
 

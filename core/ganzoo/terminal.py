@@ -32,7 +32,7 @@ def escape_record(record: logging.LogRecord) -> bool:
 
 
 class Progress:
-    """Shows the step, images per second, losses and the time left, on stderr."""
+    """Shows the step, samples per second, losses and the time left, on stderr."""
 
     def __init__(self, total: int, start: int, *, quiet: bool = False) -> None:
         self.total, self.start, self.quiet = total, start, quiet
@@ -73,7 +73,7 @@ class Progress:
         if self.quiet:
             return
         losses = [f"{key.removesuffix('/loss')} {value:.3f}" for key, value in metrics.items() if key.endswith("/loss")]
-        text = f"{metrics['images_per_second']:,.0f} images/s  {'  '.join(losses)}"
+        text = f"{metrics['samples_per_second']:,.0f} samples/s  {'  '.join(losses)}"
         if (used := metrics.get("peak_memory_mib")) is not None:
             text += f"  {used:,.0f} MiB"
         if self.bar is not None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ganzoo import UserError, cli, files, load_registry
+from ganzoo.inference.zoo import found
 
 __all__ = ["export"]
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="The run: its folder, its number, or 'last', the newest one.")] = "last",
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The run: its folder, its number, or 'last', the newest one. For --web and --triton zoo:NAME or an "
+            ".onnx file too."
+        ),
+    ] = "last",
     onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file: the same as --format onnx.")] = False,
     format: Annotated[
         str | None,
@@ -62,16 +70,26 @@ def export(
 ) -> None:
     """Export a trained generator, compared with torch.
 
-    The weights are the averaged ones.
+    The weights are the averaged ones. A model of the zoo and a file are exported already: they become a page or a
+    model of Triton's as they are.
     """
-    key = _key(onnx, format, None if every_network else out)
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
+    with _exported(run) as file:
+        if file is not None:
+            given = {"--out": out, "--all": every_network, "--pixels": pixels, "--directions": directions}
+            given |= {"--format": format not in (None, "onnx"), "--precision": precision != "fp32"}
+            given |= {"--for": target != "any", "--json": as_json}
+            if wrong := [name for name, value in given.items() if value]:
+                raise UserError(f"{run} is exported already: --web and --triton take it as it is, without {wrong[0]}")
+            if web is None and triton is None:
+                raise UserError(f"{run} is exported already: make a page of it with --web DIR, or give --triton DIR")
+            _use(file, web, ort, triton)
+            return
+    key = _key(onnx, format, None if every_network else out)
     if key != "onnx" and (web or triton):
         raise UserError(f"{'--web' if web else '--triton'} is made of an .onnx file: give --onnx")
     import ganzoo
-    from ganzoo_exporters.triton import write_repository
-    from ganzoo_exporters.web import write_page
 
     layout: Literal["NCHW", "NHWC"] | None = None
     if pixels is not None:
@@ -91,14 +109,32 @@ def export(
         for path, document in written.items():
             _report(path, document)
     model = next(iter(written))  # the first network is the generator
+    _use(model, web, ort, triton)
+    if as_json:
+        documents = {str(path): document for path, document in written.items()}
+        cli.print(json.dumps(documents if every_network else documents[str(model)], indent=2))
+
+
+@contextmanager
+def _exported(name: str) -> Iterator[Path | None]:
+    """Yield the file of what is no run but an exported model: one of the zoo or a file."""
+    if name.startswith("zoo:"):
+        with found(name.removeprefix("zoo:"), load_registry()) as path:
+            yield path
+    else:
+        yield Path(name) if Path(name).is_file() else None
+
+
+def _use(model: Path, web: Path | None, ort: Path | None, triton: Path | None) -> None:
+    """Make a page and a model of Triton's of an .onnx file, as far as they are asked for."""
+    from ganzoo_exporters.triton import write_repository
+    from ganzoo_exporters.web import write_page
+
     if web is not None:
         write_page(model, web, ort=ort)
         cli.print(f"page: {web}; to see it: python -m http.server --directory {web}", file=sys.stderr)
     if triton is not None:
         cli.print(f"model repository: {write_repository(model, triton)}", file=sys.stderr)
-    if as_json:
-        documents = {str(path): document for path, document in written.items()}
-        cli.print(json.dumps(documents if every_network else documents[str(model)], indent=2))
 
 
 def _key(onnx: bool, format: str | None, out: Path | None) -> str:

@@ -169,7 +169,7 @@ def assert_same_end(run: Path, whole: Path, at: int) -> None:
         assert (run / "samples" / path.name).read_bytes() == path.read_bytes(), (at, path.name)
     assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5, 6], at
     for one, other in zip(rows(run), rows(whole), strict=True):
-        machine = {"images_per_second": 0, "peak_memory_mib": 0}
+        machine = {"samples_per_second": 0, "peak_memory_mib": 0}
         assert {**one, **machine} == {**other, **machine}, at
     assert (
         (run / "README.md")

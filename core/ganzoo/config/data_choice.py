@@ -9,13 +9,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ganzoo.config.config import Choice
+from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset, DatasetConfig
 from ganzoo.data.objects import GIVEN, Data, as_dataset
 from ganzoo.errors import UserError
 from ganzoo.plugin.registry import BUNDLED, Entry, Registry, UnknownNameError
 from ganzoo.plugin.spec import Kind, Spec
 
-__all__ = ["FOLDER", "GIVEN_NAME", "DataName", "choose_data"]
+__all__ = ["FOLDER", "GIVEN_NAME", "DataName", "choose_data", "recorded_data"]
 
 DataName = str | PathLike[str] | Data
 """The name of a data set, a folder of images, or the data itself."""
@@ -49,6 +51,16 @@ def choose_data(registry: Registry, data: DataName | None) -> tuple[Registry, di
     if isinstance(data, str | PathLike):
         return registry, {"name": registry.get("dataset", FOLDER).name, "path": os.fspath(data)}
     return _WithData(registry, as_dataset(data)), {"name": GIVEN_NAME}
+
+
+def recorded_data(choice: Choice) -> Dataset:
+    """Make the data set that a run has recorded; the :class:`~ganzoo.UserError` says what to set if it has moved."""
+    try:
+        dataset: Dataset = choice.build()
+    except UserError as error:
+        moved = [f"--set {setting}=PATH" for setting in paths(choice.settings, "data")]
+        raise UserError(f"{error}; if the data has moved, say where: {' '.join(moved)}" if moved else error) from None
+    return dataset
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["current", "current_figure"]
 
-_METRICS = {"memorisation": "memorization"}
+_METRICS = {"memorisation": "memorization", "images_per_second": "samples_per_second"}
 _SETTINGS = {("model", "told"): "conditional", ("metric", "neighbours"): "neighbors"}
 _VALUES = {("data", "style", "coloured"): "colored"}
 

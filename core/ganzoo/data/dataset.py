@@ -1,7 +1,8 @@
 """Data sets: finite sets of training samples, gathered by index."""
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +17,8 @@ from ganzoo.fields import Attributes, Field, Label, field_from_json
 
 __all__ = ["Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"]
 
+_SPREAD = 64  # samples that stand for all where these are not in memory
+
 Batch = dict[str, Tensor]
 """Tensors by field name, batch first: ``{"x": images, "y": labels}``."""
 
@@ -25,13 +28,15 @@ class DataSpec:
     """What a data set yields: its fields by name, the sample itself first.
 
     Images come as uint8 NCHW with range ``(0, 255)``; a trainer scales them to the range that it works in. Two
-    domains are two image fields, ``a`` and ``b``, and ``paired`` says whether they come in pairs.
+    domains are two image fields, ``a`` and ``b``, and ``paired`` says whether they come in pairs. A run notes with it
+    what ``content`` the data had, a hash; empty where that follows from the settings.
     """
 
     name: str
     fields: tuple[Field, ...]
     size: int
     paired: bool = True
+    content: str = dataclasses.field(default="", compare=False)
 
     def __getitem__(self, name: str) -> Field:
         """Return the field of that name; raises KeyError if there is none."""
@@ -80,15 +85,17 @@ class DataSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain data; :meth:`from_json` reads it back."""
+        content = {"content": self.content} if self.content else {}
         fields = [field.to_json() for field in self.fields]
-        return {"name": self.name, "size": self.size, "paired": self.paired, "fields": fields}
+        return {"name": self.name, "size": self.size, "paired": self.paired, **content, "fields": fields}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "DataSpec":
         """Read what :meth:`to_json` wrote; raises :class:`UserError` on anything else."""
         try:
             fields = tuple(field_from_json(field) for field in data["fields"])
-            return cls(str(data["name"]), fields, int(data["size"]), bool(data["paired"]))
+            content = str(data.get("content", ""))
+            return cls(str(data["name"]), fields, int(data["size"]), bool(data["paired"]), content)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"not the description of a data set: {error}") from None
 
@@ -144,6 +151,18 @@ class Dataset(Configured[Settings], ABC):
         named = [field.name for field in self.spec.fields[1:] if isinstance(field, Label | Attributes)]
         rows = self.rows or {}
         return {name: rows[name] for name in named if name in rows}
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield what differs where the samples or their order do; a resumed run compares its hash.
+
+        By default these are the :attr:`rows`, or else what is known of all samples, and some that are spread over the
+        set. A data set of files that are decoded yields their bytes, as libraries decode them differently.
+        """
+        rows = self.rows
+        spread = torch.linspace(0, len(self) - 1, min(_SPREAD, len(self))).long()
+        parts = [rows] if rows is not None else [self.known, self.batch(spread, torch.Generator().manual_seed(0))]
+        for part in parts:
+            yield from part.values()
 
     def examples(self, n: int) -> Batch:
         """Return up to ``n`` samples, always the same, that networks which take images are shown and evaluated with.

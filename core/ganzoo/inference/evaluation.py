@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ganzoo.config.config import Choice
-from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data
+from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data, recorded_data
 from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.resolving import recorded
 from ganzoo.config.validation import validate
@@ -129,7 +129,7 @@ def evaluate(
         raise UserError(f"{model} gives latents; samples are what can be evaluated")
     settings = _settings(sets)
     choice = _data(registry, model, sampler, {**settings["data"], **chosen})
-    dataset: Dataset = choice.build()
+    dataset: Dataset = choice.build() if chosen else recorded_data(choice)
     _check(model, signature, dataset)
     entries = [registry.get("metric", name) for name in dict.fromkeys(metrics or dataset.metrics)]
     entries = entries or _defaults(registry, dataset, signature)

@@ -23,7 +23,7 @@ __all__ = ["checks"]
 CONFIG = {"plugin": "dcgan", "steps": 100, "model": {"width": 8, "policy": [], "optimizer": {"lr": 1e-3}}, "metric": {}}
 """What a config.toml says, the empty values in it too."""
 
-METRICS = {"generator/loss": 0.7, "discriminator/loss": 1.3, "images_per_second": 100.0}
+METRICS = {"generator/loss": 0.7, "discriminator/loss": 1.3, "samples_per_second": 100.0}
 
 Build = Callable[[], Tracker]
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
-from ganzoo.config.config import Config
+import torch
+
+from ganzoo.config.config import Choice, Config
+from ganzoo.config.data_choice import GIVEN_NAME
 from ganzoo.config.merging import flat
 from ganzoo.config.validation import paths
+from ganzoo.data.dataset import Dataset, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.runs.run import Run
 
-__all__ = ["record_changes", "refuse_changes"]
+__all__ = ["described", "record_changes", "refuse_changes", "refuse_other_data"]
 
 _FIXED = ("plugin", "seed", "source", "model", "loss", "regularizer", "data")
 
@@ -30,6 +36,34 @@ def refuse_changes(before: Config, after: Config) -> None:
                 f"{', '.join([*rates, 'metrics', 'trackers'])}, where the data lies, and what every training has but "
                 f"seed and source, such as steps, batch_size, ema, lr_schedule and sample_every"
             )
+
+
+def described(data: Choice, dataset: Dataset) -> DataSpec:
+    """Return the data's spec with the hash of its content, unless that follows from the settings."""
+    if data.entry.name != GIVEN_NAME and not [*paths(data.settings, "data")]:
+        return dataset.spec
+    found = hashlib.sha256()
+    for part in dataset.content():
+        block = part if isinstance(part, bytes) else part.contiguous().flatten().view(torch.uint8).numpy().data
+        found.update(f"{len(block)} ".encode())
+        found.update(block)
+    return replace(dataset.spec, content=found.hexdigest())
+
+
+def refuse_other_data(run: Run, data: Choice, dataset: Dataset) -> None:
+    """Raise :class:`UserError` if the data is other than what the run began with, wherever it lies now."""
+    before = run.data_spec()
+    if dataset.spec == before and before.content in ("", described(data, dataset).content):
+        return
+    then, now = "other shapes or classes", "these"
+    if before.size != len(dataset):
+        then, now = f"{before.size:,} samples", f"{len(dataset):,}"
+    elif dataset.spec == before:
+        then, now = "other samples, or another order of them", "these"
+    raise UserError(
+        f"the data of {run.path} has changed since the run began ({then} then, {now} now); give it back what it had, "
+        f"or start a new run with --config {run.path / 'config.toml'}"
+    )
 
 
 def record_changes(run: Run, before: Config, after: Config, step: int) -> None:

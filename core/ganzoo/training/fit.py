@@ -224,8 +224,8 @@ def _train(
             metrics = loop.take_logs()
             _check(next((key for key, value in metrics.items() if not math.isfinite(value)), ""), loop, run)
             now = time.perf_counter()
-            images = (loop.step - since) * settings.batch_size * settings.accumulate
-            metrics["images_per_second"] = images / max(now - started, 1e-9)
+            samples = (loop.step - since) * settings.batch_size * settings.accumulate
+            metrics["samples_per_second"] = samples / max(now - started, 1e-9)
             # On the CPU it is that of the process, whatever else is in there, and once is enough.
             if last or loop.trainer.device.type == "cuda":
                 metrics |= peak(loop.trainer.device)

@@ -48,7 +48,7 @@ class Profile:
 
     trace: Path
     device: str
-    images_per_second: float
+    samples_per_second: float
     milliseconds: float
     busy: float
     largest: tuple[tuple[str, float], ...]
@@ -67,7 +67,7 @@ class Profile:
         limits = [f"{name} {rate / 1e12:,.2f} TFLOP/s" for name, rate in self.limits.items() if name != "copy"]
         return [
             f"profile of {STEPS} steps on {self.device}; trace, for ui.perfetto.dev: {self.trace}",
-            f"  {self.images_per_second:,.0f} images/s, {self.milliseconds:,.2f} ms a step",
+            f"  {self.samples_per_second:,.0f} samples/s, {self.milliseconds:,.2f} ms a step",
             f"  {self.busy:.0%} of the time {'the GPU is busy' if cuda else 'is in operators, the rest in Python'}",
             f"  {self.flops / 1e9:,.2f} GFLOP a step: {self.attained:.1%} of what matrix products reach here in "
             f"{self.precision}",
@@ -116,7 +116,7 @@ def profile(config: Config, dataset: Dataset, folder: Path) -> Profile:
     return Profile(
         trace=_write(profiler, folder),
         device=str(device),
-        images_per_second=config.train.batch_size * config.train.accumulate / seconds,
+        samples_per_second=config.train.batch_size * config.train.accumulate / seconds,
         milliseconds=1e3 * seconds,
         busy=min(busy, 1.0),
         largest=tuple((name, time / spent.total()) for name, time in spent.most_common(LARGEST)),

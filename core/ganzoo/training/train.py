@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganzoo.config.config import Config
-from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data
+from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data, recorded_data
 from ganzoo.config.resolving import load_config, overlay
-from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError, did_you_mean, lists, path_of
 from ganzoo.plugin.registry import Registry, load_registry
@@ -22,7 +21,7 @@ from ganzoo.runs.card import is_current
 from ganzoo.runs.naming import ROOT, Name, text_of
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
-from ganzoo.training.changes import record_changes, refuse_changes
+from ganzoo.training.changes import described, record_changes, refuse_changes, refuse_other_data
 from ganzoo.training.engine import Place, connected
 from ganzoo.training.fit import fit
 from ganzoo.training.loop import Loop
@@ -158,11 +157,11 @@ def _begin(
         _refuse_uneven(prepared, place)
     if run is None:
         launch = "" if place is None else place.launch
-        run = Run.create(root, settings, dataset.spec, launch)
+        run = Run.create(root, settings, described(settings.data, dataset), launch)
         stack.enter_context(run.locked())
     else:
         record_changes(run, run.config(registry), settings, step)
-        run.write_config(settings, dataset.spec)
+        run.write_config(settings, run.data_spec())
         if not asked["quiet"]:
             print(f"resuming {run.path} at step {step}", file=sys.stderr)
     if not asked["quiet"]:
@@ -294,18 +293,8 @@ def _prepare_resumed(
     # A training that was killed after its last checkpoint may lack its card, curves or grid: they are written now.
     if step > config.train.steps or (step == config.train.steps and (from_step is not None or _complete(run, step))):
         raise UserError(f"{path} is trained to its last step, {step}; give more with --steps")
-    try:
-        dataset = config.build_dataset()
-    except UserError as error:
-        moved = [f"--set {setting}=FOLDER" for setting in paths(config.data.settings, "data")]
-        raise UserError(f"{error}; if the data has moved, say where: {' '.join(moved)}" if moved else error) from None
-    if dataset.spec != run.data_spec():
-        counts = (f"{run.data_spec().size:,} samples", f"{len(dataset):,}")
-        then, now = counts if run.data_spec().size != len(dataset) else ("other shapes or classes", "these")
-        raise UserError(
-            f"the data of {path} has changed since the run began ({then} then, {now} now); start a new run with "
-            f"--config {path / 'config.toml'}"
-        )
+    dataset = recorded_data(config.data)
+    refuse_other_data(run, config.data, dataset)
     config = rehearse(config, dataset, quiet=quiet)
     trainer = config.build_trainer(dataset.spec)
     if trainer.stages and [*trainer.stages] != [*before.build_trainer(dataset.spec).stages]:

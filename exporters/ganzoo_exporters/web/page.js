@@ -5,6 +5,7 @@ import { captionText, captionTokens, conditions, isCaption } from "./generator.j
 const $ = (id) => document.getElementById(id);
 const form = $("controls");
 const STEPS = 17; // of a walk; every second one is in its strip
+const PAUSE = 800; // ms without a key after which a text is taken for finished
 let metadata;
 let drawn = {}; // what is on the page: requests, and the images they gave
 let busy = false;
@@ -54,12 +55,13 @@ function request() {
     if (wrong) throw new Error("A seed is a whole number, such as 7.");
   }
   const given = Object.fromEntries(named("label:").map(([name, value]) => [name.slice(6), Number(value)]));
+  if (values.temperature) given.temperature = [Number(values.temperature)];
   for (const field of metadata.signature.inputs.filter(isCaption)) {
     const text = values[`text:${field.name}`];
     if (text.trim()) given[field.name] = captionTokens(text, field);
   }
   const strengths = Object.fromEntries(named("direction:").map(([name, value]) => [name.slice(10), Number(value)]));
-  const truncation = isNone("truncation") ? undefined : Number(values.truncation);
+  const truncation = values.truncation === undefined || isNone("truncation") ? undefined : Number(values.truncation);
   const common = { truncation, strengths };
   const chosen = conditions(metadata.signature.inputs, Number(values.chosen ?? 0), given); // a walk keeps to its class
   const mix = values.layer === undefined || isNone("layer") ? undefined : { seed: values.mix, layer: Number(values.layer) };
@@ -120,6 +122,13 @@ function buildControls() {
     Object.assign($("truncation"), { min: 0.05, max: 3, value: 3 });
     $("truncation").dataset.none = true;
     $("truncation-of").textContent = "The truncation: numbers of the latents beyond it are drawn again, within it.";
+  }
+  const heat = signature.inputs.find(({ kind, name }) => kind === "attributes" && name === "temperature");
+  if (heat) {
+    // It is what varies such samples; a truncation would only take the middle of all that chance can give.
+    $("variety").textContent = "Temperature";
+    Object.assign($("truncation"), { name: "temperature", max: 2, value: heat.examples?.[0]?.[0] ?? 1 });
+    $("truncation-of").textContent = "0 draws the likeliest tokens, less than 1 is more typical, more is more varied.";
   }
   const styles = signature.inputs.find(({ kind }) => kind === "styles");
   if (styles) {
@@ -304,7 +313,14 @@ function random() {
 
 function listen() {
   form.addEventListener("submit", (event) => event.preventDefault());
-  document.addEventListener("input", ({ target }) => (target.name === "backend" ? change(target.value) : draw()));
+  let typing;
+  document.addEventListener("input", ({ target }) => {
+    clearTimeout(typing);
+    if (target.name === "backend") change(target.value);
+    else if (target.name.startsWith("text:")) typing = setTimeout(draw, PAUSE); // not after every letter of a word
+    else draw();
+  });
+  document.addEventListener("change", ({ target }) => target.name.startsWith("text:") && draw());
   $("again").onclick = () => [($("seed").value = random()), draw()];
   $("elsewhere").onclick = () => [($("from").value = $("to").value), ($("to").value = random()), draw()];
   $("reset").onclick = () => {

@@ -65,7 +65,7 @@ class CaptionedImages(Dataset[CaptionedImagesConfig]):
         without = [file for file in files if not found.get(file)]
         if without:
             others = f" and {len(without) - 1:,} more images" if len(without) > 1 else ""
-            raise UserError(f"{place} has no caption for {without[0]}{others}")
+            raise UserError(f"{place} has no caption for {without[0]}{others}; write one, or take the image away")
         known = {*files}
         if other := [file for file in found if file not in known]:
             _log.warning(
@@ -97,6 +97,12 @@ class CaptionedImages(Dataset[CaptionedImagesConfig]):
         if rows is None or len(self._tokens) > len(self._counts):
             return None
         return {"x": rows["x"], "caption": self._tokens.long()}
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield that of the images, and their captions."""
+        yield from self.folder.content()
+        yield self._counts
+        yield self._tokens
 
 
 class _Numbered(Folder):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -144,6 +145,14 @@ class Unpaired(_Domains[UnpairedConfig]):
         """Whether there are held-out pairs."""
         return bool(self._test)
 
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield that of all folders, and which images of them are held-out pairs."""
+        for folder in (self._a, self._b):
+            yield from folder.content()
+        for folder, rows in self._test:
+            yield from folder.content()
+            yield rows
+
 
 class PairedConfig(DomainsConfig):
     """Settings of :class:`Paired`."""
@@ -189,6 +198,12 @@ class Paired(_Domains[PairedConfig]):
         indices = torch.arange(min(n, len(self)))
         pairs = self._pairs(indices, torch.Generator().manual_seed(0))
         return dict(zip("ab", map(self._plain, pairs), strict=True))
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield that of both folders, and which images of them are pairs."""
+        for folder, rows in self._parts:
+            yield from folder.content()
+            yield rows
 
     def _pairs(self, indices: Tensor, rng: torch.Generator) -> list[Tensor]:
         return [folder.batch(rows[indices], rng)["x"] for folder, rows in self._parts]

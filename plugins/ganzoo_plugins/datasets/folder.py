@@ -71,11 +71,12 @@ class Folder(StoredImages[FolderConfig]):
                 raise UserError(f"{self.root / config.attributes} has no line for {missing[0]}{others}")
         else:
             names = classes_of(self.root, files) if config.labels else ()
-        sizes = self._measured(files, problems)
+        sizes, lengths = self._measured(files, problems)
         files = [file for file, size in zip(files, sizes[:, 0], strict=True) if size]
-        sizes = sizes[sizes[:, 0] > 0]
+        sizes, lengths = sizes[sizes[:, 0] > 0], lengths[sizes[:, 0] > 0]
         self._names = Names(files)
         kept = self.hold(len(files), same_size(config, sizes, files.__getitem__, self.place), problems)
+        self.lengths = lengths[kept]
         if len(kept) < len(files):
             files = [files[index] for index in kept]
             self._names = Names(files)
@@ -108,8 +109,8 @@ class Folder(StoredImages[FolderConfig]):
         """Return the height and width of what is taken of a file."""
         return self._reader.size(path)
 
-    def _measured(self, files: list[str], problems: list[str]) -> NDArray[np.int32]:
-        """Return the height and width of what is taken of each file, int32 [N, 2]; 0 if it cannot be read.
+    def _measured(self, files: list[str], problems: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return height and width of what is taken of each file, int32 [N, 2] (0 if it cannot be read), and its length.
 
         Of files that are as they were, the cache folder knows it. The ``problems`` are not remembered: such a file may
         be readable the next time.
@@ -139,7 +140,7 @@ class Folder(StoredImages[FolderConfig]):
         if len(unknown) - len(problems) >= _MANY:
             names = Names(files)
             remember({"names": names.bytes, "ends": names.ends, "stamps": stamps, "sizes": sizes}, "folder", *key)
-        return sizes
+        return sizes, stamps[:, 0]
 
 
 def classes_of(root: Path, files: list[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What data sets of tokens have in common."""
 
+from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
@@ -26,6 +27,11 @@ class Sentences(TensorDataset[Settings]):
     def examples(self, n: int) -> Batch:
         """Return up to ``n`` of the sentences that are held out, always the same."""
         return {self.spec.sample.name: self.held_out[:n].clone()} if len(self.held_out) else super().examples(n)
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield all of them."""
+        yield from super().content()
+        yield self.held_out
 
 
 def padded(rows: list[list[int]], length: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import pi
@@ -142,6 +143,11 @@ class Series(Dataset[SeriesConfig]):
         steps = self._starts[indices][:, None] + torch.arange(self.config.length)
         x = self._series[:, steps].transpose(0, 1).contiguous()
         return {"x": x} if self._y is None else {"x": x, "y": self._y[indices]}
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield the series, where windows begin, and their classes."""
+        yield from (self._series, self._starts)
+        yield from () if self._y is None else (self._y,)
 
 
 def _numpy(path: Path) -> tuple[Columns, NDArray[np.bool_]]:

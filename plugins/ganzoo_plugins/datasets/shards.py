@@ -81,6 +81,7 @@ class Shards(StoredImages[ShardsConfig]):
         failed = list[str]()
         self._rows = np.arange(count)
         self._rows = self.hold(count, same_size(config, sizes, self.called, self.place), failed)
+        self.lengths = self._extents[self._rows, 1]
         self.skipped = skipped + len(failed)
         if problems or failed:
             named = "; ".join([*problems, *failed][:_NAMED])

@@ -25,6 +25,7 @@ _log = logging.getLogger("ganzoo")
 _TRIES = 256  # images that fail one after another before a lazy fetch gives up: then it is the disk and not the images
 _NAMED = 8  # broken images that are named while they are fetched
 _AT_ONCE = 1024  # images that wait for a thread; a queue of all the files would itself fill memory
+_SPREAD = 64  # images whose bytes stand for those of all, where they are not held in memory
 _PORTION = 16  # images that a thread takes at a time: each by itself, handing them over would take as long
 _CLASSES = 1000  # as many as there may be even if there are fewer samples
 _Result = TypeVar("_Result")
@@ -82,6 +83,8 @@ class StoredImages(Dataset[Settings]):
     """
 
     place: str
+    lengths: NDArray[np.int64] = np.empty(0, np.int64)
+    """The bytes of each encoded image, where they are known without reading it."""
 
     @abstractmethod
     def source(self, index: int) -> Path | bytes:
@@ -143,6 +146,19 @@ class StoredImages(Dataset[Settings]):
     def known(self) -> Batch:
         """The classes or attributes of all images, which are not read for it."""
         return {} if self._y is None else {"y": self._y}
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield how long the encoded images are and what describes them, and their bytes; of many, those of some."""
+        yield self.lengths.tobytes()
+        yield from self.known.values()
+        count = len(self)
+        some = range(count) if self.in_memory else np.linspace(0, count - 1, min(_SPREAD, count)).astype(int).tolist()
+        for found in attempted(self._encoded, some):
+            yield found if isinstance(found, bytes) else b""  # as fetching it will say
+
+    def _encoded(self, index: int) -> bytes:
+        source = self.source(index)
+        return source if isinstance(source, bytes) else source.read_bytes()
 
     def _fetch(self, wanted: int) -> tuple[int, NDArray[np.uint8]]:
         """Return the image of that number, or another one if its pixels are broken, and its number."""

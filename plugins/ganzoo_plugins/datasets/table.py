@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -104,6 +104,11 @@ class Rows(TensorDataset[Settings]):
         self.test = rows[torch.from_numpy(test)]
         self.target = columns[-1].name
         super().__init__(DataSpec(name, (field,), len(training)), {"x": rows[torch.from_numpy(training)]})
+
+    def content(self) -> Iterator[Tensor | bytes]:
+        """Yield all rows."""
+        yield from super().content()
+        yield self.test
 
 
 class TableFile(Rows[TableFileConfig]):

@@ -39,7 +39,9 @@ def _decoded(path: Path, number: int, line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        hint = "it is UTF-16" if line[:2] in _UTF16 else f"byte 0x{line[error.start]:02x}"
+        hint, coding = f"byte 0x{line[error.start]:02x}", "latin1"
+        if line[:2] in _UTF16:
+            hint, coding = "it is UTF-16", "utf-16"
         raise UserError(
-            f"line {number} of {path} is not UTF-8 text ({hint}); convert the file, as iconv -f latin1 -t utf-8 does"
+            f"line {number} of {path} is not UTF-8 text ({hint}); convert the file, as iconv -f {coding} -t utf-8 does"
         ) from None

@@ -46,6 +46,8 @@ def encoded(captions: Sequence[str], most: int, length: int, place: str) -> tupl
         )
     number = {word.strip(): index for index, word in enumerate(field.tokens)}
     rows = [[number[word] for word in text if word in number] for text in texts]
+    if empty := sum(not row for row in rows):
+        _log.warning("%s captions in %s have none of these words: they say nothing", f"{empty:,}", place)
     if cut := sum(len(row) > length for row in rows):
         _log.warning(
             "%s captions in %s have more than %s words and are cut; take more with --set data.length=...",

@@ -100,6 +100,8 @@ def train(
         raise UserError(f"--real is a folder of images, and {real} is none")
     if len({*fake}) < len(fake):
         raise UserError("--fake names a source twice")
+    if any(Path(name).resolve() == real.resolve() for name in fake):
+        raise UserError(f"{real} is given as real and as generated")
     reals = [image for _, image in read_images(real, n)]
     fakes = {
         name: [image for _, image in read_images(Path(name), n)]

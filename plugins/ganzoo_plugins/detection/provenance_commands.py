@@ -23,7 +23,9 @@ _SECRET = 2**20  # bytes of a certificate or a key
 
 
 def verify(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images, model files or run folders.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Images, model files, run folders or zoo:NAME.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell what images and models say of where they come from.
@@ -118,12 +120,13 @@ def _read(file: Path) -> dict[str, Any]:
     from ganzoo_runtime.marking import is_generated, provenance
 
     digest = {}
-    if not file.is_dir():
+    no_file = file.is_dir() or file.as_posix().startswith("zoo:")
+    if not no_file:
         with files.open_regular(file) as content:
             digest["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
     formats = [f".{entry.spec.key}" for entry in load_registry().specs("format")]
-    if file.is_dir() or file.suffix.lower() in formats:
-        claims = provenance(load(str(file)).metadata)
+    if no_file or file.suffix.lower() in formats:
+        claims = provenance(load(file.as_posix()).metadata)
         del claims["source_type"]  # that of what it draws
         return {"kind": "model", "found": "model" in claims, "claims": claims, **digest}
     claims = read_claims(file)

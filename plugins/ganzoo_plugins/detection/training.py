@@ -183,7 +183,7 @@ def _fit_residual(
             schedule.step()
             if step % 50 == 0 or step == settings.steps:
                 pace = step * settings.batch / (time.perf_counter() - started)
-                progress.update(step, {"images_per_second": pace, "detector/loss": loss.item()})
+                progress.update(step, {"samples_per_second": pace, "detector/loss": loss.item()})
     return network
 
 

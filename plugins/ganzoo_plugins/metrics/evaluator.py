@@ -243,7 +243,7 @@ class Evaluator:
                 optimizer.step()
                 if step % 50 == 49 or step == steps - 1:
                     pace = (step + 1) * _BATCH / (time.perf_counter() - started)
-                    progress.update(step + 1, {"images_per_second": pace, "classifier/loss": loss.item()})
+                    progress.update(step + 1, {"samples_per_second": pace, "classifier/loss": loss.item()})
         # Channels last trained faster; the usual layout gives the same sums whether trained now or loaded from the
         # cache.
         net = net.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)

@@ -105,5 +105,5 @@ class FrechetText(TokenMetric):
                     optimizer.param_groups[0]["lr"] = _RATE * (1 - (step + 1) / config.steps)
                     if step % 50 == 49 or step == config.steps - 1:
                         pace = (step + 1) * _BATCH / (time.perf_counter() - started)
-                        progress.update(step + 1, {"images_per_second": pace, "language_model/loss": loss.item()})
+                        progress.update(step + 1, {"samples_per_second": pace, "language_model/loss": loss.item()})
         return model.eval().requires_grad_(False)

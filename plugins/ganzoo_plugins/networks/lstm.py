@@ -211,8 +211,9 @@ class LSTMDiscriminator(Discriminator):
     def forward(self, x: Tensor) -> Tensor:
         """Score tokens."""
         found = embedded(x, self.dropout(self.embedding))
-        places = self.positions.to(found).expand(len(found), -1, -1)
-        inputs = self.input(torch.cat([found, places], 2))
+        # The linear layer of both, side by side; the signal is that of all samples.
+        of_tokens, of_places = self.input.weight.split([found.shape[2], self.positions.shape[1]], 1)
+        inputs = linear(found, of_tokens) + linear(self.positions.to(found), of_places, self.input.bias)
         h = c = torch.zeros_like(inputs[:, 0])
         hidden = []
         for entry in inputs.unbind(1):

@@ -39,4 +39,5 @@ def test_values_and_figures() -> None:
     assert current({"data": {"style": "coloured"}}) == {"data": {"style": "colored"}}
     assert current({"metric": {"memorisation": False}}) == {"metric": {"memorization": False}}
     assert current_figure("memorisation/pixels/ratio") == "memorization/pixels/ratio"
+    assert current_figure("images_per_second") == "samples_per_second"
     assert current_figure("generator/loss") == "generator/loss"

@@ -48,7 +48,7 @@ def test_the_trace_read_back(few, tmp_path, monkeypatch, name):
     assert found.busy == pytest.approx(sum(map(module._union, threads.values())) / whole, abs=0.2)
     updates = sum(each["name"] == "aten::_fused_adam_" for each in operators)
     assert updates == 3 * 2, "three steps of two phases"
-    assert found.images_per_second == pytest.approx(20 / (found.milliseconds / 1e3))
+    assert found.samples_per_second == pytest.approx(20 / (found.milliseconds / 1e3))
 
 
 def test_operations_are_counted(few, tmp_path):
@@ -96,7 +96,7 @@ def test_the_training_after_it_is_the_same(few, tmp_path, capfd):
         assert (run.path / "profile.json").is_file() is profiled
         step, state = checkpoint.load_state(checkpoint.latest(run.checkpoints))
         weights = (checkpoint.latest(run.checkpoints) / "networks.safetensors").read_bytes()
-        losses = [{**row, "images_per_second": 0, "peak_memory_mib": 0} for row in run.metrics()]
+        losses = [{**row, "samples_per_second": 0, "peak_memory_mib": 0} for row in run.metrics()]
         states.append((step, state["position"], state["random"]["torch"].tolist(), weights, losses))
     assert states[0] == states[1]
     said = capfd.readouterr().err

@@ -155,7 +155,7 @@ def test_the_run_folder(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
         assert film.n_frames == 5
     rows = rows_of(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(5, STEPS + 1, 5))
-    assert {"discriminator/loss", "generator/loss", "discriminator/gradient_penalty", "images_per_second"} <= rows[
+    assert {"discriminator/loss", "generator/loss", "discriminator/gradient_penalty", "samples_per_second"} <= rows[
         0
     ].keys()
     assert all(np.isfinite(list(row.values())).all() for row in rows)
@@ -191,7 +191,10 @@ def test_the_model_card(whole: tuple[Path, subprocess.CompletedProcess[str]]) ->
 def test_plain_lines_where_there_is_no_terminal(whole: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     lines = whole[1].stderr.splitlines()
     assert lines[0].startswith("training wgan_gp_conv on folder (40 samples), loss wgan_gp")
-    assert any(line.startswith(f"step {STEPS}/{STEPS}  ") and line.endswith("0:00 left") for line in lines)
+    assert any(
+        line.startswith(f"step {STEPS}/{STEPS}  ") and line.endswith("0:00 left") and " samples/s  " in line
+        for line in lines
+    )
     assert "\x1b" not in whole[1].stderr
     assert "\r" not in whole[1].stderr
 

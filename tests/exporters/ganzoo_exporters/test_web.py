@@ -244,6 +244,22 @@ def test_the_command_writes_a_page(cli: Command, trained: dict[str, Path], ort: 
     assert (tmp_path / "site" / "generator.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
 
 
+def test_models_of_the_zoo_and_files_become_pages_as_they_are(cli: Command, ort: Path, tmp_path: Path) -> None:
+    for name in ("zoo:cgan-mnist5k", ROOT / "zoo/ganzoo_zoo/cgan-mnist5k/generator.onnx"):
+        outcome = cli("export", name, "--web", "site", "--ort", ort, "--triton", "models")
+        assert outcome.code == 0, outcome.err
+        assert Generator(tmp_path / "site" / "generator.onnx").sample(2, seed=3).shape == (2, 1, 28, 28)
+        assert list((tmp_path / "models").glob("*/1/model.onnx"))
+        shutil.rmtree(tmp_path / "site")
+    for wrong, words in (
+        (("--onnx",), "is exported already: make a page of it with --web DIR, or give --triton DIR"),
+        (("--web", "site", "--precision", "fp16"), "--web and --triton take it as it is, without --precision"),
+        (("--web", "site", "--out", "x.onnx"), "--web and --triton take it as it is, without --out"),
+    ):
+        cli("export", "zoo:cgan-mnist5k", *wrong).refused(words)
+    cli("export", "zoo:nothing", "--web", "site").refused("nothing")
+
+
 def test_the_command_refuses_in_a_sentence(cli: Command, trained: dict[str, Path], ort: Path) -> None:
     cli("export", trained["digits"], "--onnx", "--ort", ort).refused("--ort is for the page: give --web DIR too")
     outcome = cli("export", trained["gaussians"], "--onnx", "--out", "m.onnx", "--web", "site", "--ort", ort)

@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from ganzoo import Attributes, Image, Label, Latent, Signature
 from ganzoo_exporters.web import write_page
-from ganzoo_runtime import Generator, edit, interpolate, pixels
+from ganzoo_runtime import Generator, edit, interpolate, lines, pixels
 
 ZOO = ROOT / "zoo" / "ganzoo_zoo"
 pytestmark = needs_browser
@@ -46,6 +46,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
     models = {
         "digits": ZOO / "cgan-mnist5k" / "generator.onnx",
         "resampled": ZOO / "biggan-mnist5k" / "generator.onnx",
+        "texts": ZOO / "scratchgan-grammar" / "generator.onnx",
         "captions": ZOO / "text2image-captioned_shapes" / "generator.onnx",
         "colors": write_model(folder / "colors.onnx", COLORS, model={"key": "tint"}, data={"name": "hues"}),
         "NHWC": write_model(
@@ -104,6 +105,33 @@ def test_a_caption_is_drawn_and_styles_of_one_layer_are_not_mixed(browser: Brows
     same_images(browser.canvases("#grid canvas"), generator.sample(16, text="a large red circle"), generator)
     assert browser.text("caption") == "Sample 1 of seed 0: a large red circle"
     assert browser.evaluate("getComputedStyle(document.getElementById('mixing')).display") == "none"
+
+
+def test_a_word_is_not_judged_while_it_is_typed(browser: Browser, sites: dict[str, Site]) -> None:
+    browser.open(sites["captions"].url)
+    typed = "(text) => { const box = controls.elements.namedItem('text:caption'); box.value = text;"
+    typed += " box.dispatchEvent(new Event('input', { bubbles: true })); }"
+    said = browser.text("status")
+    browser.evaluate(f"({typed})('a bl')")
+    assert browser.text("status") == said
+    browser("wait", script="document.getElementById('status').textContent.startsWith('The model does not know bl')")
+    browser.evaluate(f"({typed})('a blue circle')")
+    browser("wait", script="document.getElementById('caption').textContent.endsWith(': a blue circle')")
+
+
+def test_texts_have_a_temperature(browser: Browser, sites: dict[str, Site]) -> None:
+    generator = model_of(sites["texts"])
+    browser.open(sites["texts"].url)
+    slider = browser.evaluate(
+        "(({ labels, min, max, value }) => [labels[0].textContent, min, max, value])(controls.elements.temperature)"
+    )
+    assert slider == ["Temperature", "0", "2", "1"]
+    assert browser.evaluate("controls.elements.namedItem('truncation')?.name") == "temperature"
+    for heat in (1.0, 0.4):
+        browser.set(temperature=heat)
+        shown = browser.evaluate("[...document.querySelectorAll('#grid span')].map((span) => span.textContent)")
+        assert shown == lines(generator.sample(16, attributes=[heat]), generator.signature["output"])
+    assert browser("seen") == []
 
 
 def test_several_latents_and_labels(browser: Browser, sites: dict[str, Site]) -> None:

@@ -147,7 +147,7 @@ def test_captions_beside_the_images(folder):
     }
     assert found == {"a red dog", "the dog"}
     (folder / "b.txt").write_text(" \n")
-    with pytest.raises(UserError, match=r"has no caption for b\.png$"):
+    with pytest.raises(UserError, match=r"has no caption for b\.png; write one, or take the image away$"):
         load(folder)
     (folder / "b.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"b\.txt"):
@@ -217,3 +217,11 @@ def test_rare_and_surplus_words_are_counted_and_said(folder, caplog):
     assert "'zebra'" in said[0]
     assert said[1].startswith("1 captions in")
     assert np.array(dataset.spec["caption"].examples).shape == (3, 4)
+
+
+def test_captions_of_rare_words_alone_are_counted(folder, caplog):
+    for name, text in (("a", "a dog"), ("b", "a cat"), ("in/c", "zebra")):
+        (folder / f"{name}.txt").write_text(text)
+    with caplog.at_level(logging.WARNING, "ganzoo"):
+        assert texts(load(folder, vocabulary=1)) == ["a", "a", ""]
+    assert f"1 captions in {folder} have none of these words" in caplog.text

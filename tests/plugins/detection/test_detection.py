@@ -165,6 +165,7 @@ def test_what_cannot_be_is_refused(cli: Command, folders: tuple[Path, Path], tra
 
     told("--fake", fake, real=fake / "0.png").refused("--real is a folder")
     told("--fake", fake, "--fake", fake).refused("twice")
+    told("--fake", fake, "--fake", real).refused("given as real and as generated")
     told("--fake", "zoo:nothing").refused("nothing")
     told("--fake", fake, "--false-positives", 1.5).refused("between 0 and 1")
     told("--fake", trained["gaussians"]).refused("points")

@@ -76,6 +76,8 @@ def test_grids_of_a_training_say_so(trained: dict[str, Path]) -> None:
 def test_models_say_what_they_are(cli: Command, trained: dict[str, Path]) -> None:
     run = trained["digits"]
     records = json.loads(cli("verify", run, run / "generator.onnx", "--json").out)
+    (shared,) = json.loads(cli("verify", "zoo:cgan-mnist5k", "--json").out)
+    assert (shared["found"], shared["claims"]["model"]) == (True, "cgan")
     assert [record["claims"]["model"] for record in records] == ["wgan_gp_conv"] * 2
     assert len(records[1]["sha256"]) == 64
 

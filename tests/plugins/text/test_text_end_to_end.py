@@ -52,6 +52,18 @@ def test_seqgan_resumes_to_the_bit_in_and_between_its_phases(tmp_path, stop):
             assert torch.equal(value, other.trainer.networks[name].state_dict()[key]), (name, key)
 
 
+@pytest.mark.parametrize("model", ["scratchgan", "seqgan"])
+@pytest.mark.parametrize("length", [1, 4])
+def test_every_network_is_exported_however_short_texts_are(tmp_path, model, length):
+    sets = ["data.vocabulary=2", f"data.length={length}", "data.size=8", "data.held_out=2", "batch_size=4"]
+    sets += [each for each in small(model) if not each.startswith("data.")]
+    sets += ["model.mle_steps=1", "model.warmup_steps=1"] if model == "seqgan" else []  # it has a discriminator then
+    run = ganzoo.train(model, data="oracle", steps=1, sets=sets, out=tmp_path, quiet=True)
+    written = ganzoo.export(run, tmp_path / "all", format="onnx", every_network=True)
+    assert [path.stem for path in written] == ["generator", "discriminator"]
+    assert Generator(next(iter(written))).sample(7).shape == (7, length, 2)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     sets = [
