@@ -91,10 +91,10 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
             out=folder,
             quiet=True,
         )
-    registry, run = load_registry(), ganzoo.Run.open("last", folder)
-    sets = ["metric.fid.extractor=classifier", "metric.prdc.extractor=classifier"]
-    found = ganzoo.evaluate(run, metrics=METRICS, data=dataset, sets=sets, n=options.samples, quiet=True)
-    config, sample = run.config(registry), dataset.spec.sample
+    run = ganzoo.Run.open("last", folder)
+    extractors = ["metric.fid.extractor=classifier", "metric.prdc.extractor=classifier"]
+    found = ganzoo.evaluate(run, metrics=METRICS, data=dataset, sets=extractors, n=options.samples, quiet=True)
+    settings, sample = run.document(), dataset.spec.sample
     step = ganzoo.load(run).metadata["training"]["step"]
     assert isinstance(sample, Image)
     row = {
@@ -105,9 +105,9 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
         "seed": seed,
         "minutes": options.minutes,
         "device": torch.cuda.get_device_name() if options.device == "cuda" else f"CPU, {platform.machine()}, 2 cores",
-        "precision": str(config.train.precision),
+        "precision": settings["precision"],
         "steps": step,
-        "images_seen": step * config.train.batch_size * config.train.accumulate,
+        "images_seen": step * settings["batch_size"] * settings["accumulate"],
         "figures": {key: round(value, 4) for key, value in found.figures.items()},
         "real": {key: round(value, 4) for key, value in found.reference.items()},
     }
@@ -126,7 +126,7 @@ def _emoji(path: Path) -> Dataset:
     with np.load(path, allow_pickle=False) as file:
         images = np.concatenate([file["noto"], file["twemoji"]]).transpose(0, 3, 1, 2)
         labels, names = np.tile(file["label"], 2), tuple(map(str, file["label_names"]))
-    fields = (Image(*images.shape[1:], range=(0, 255)), Label(len(names), names))
+    fields = (Image(3, *images.shape[2:], range=(0, 255)), Label(len(names), names))
     tensors = {"x": torch.from_numpy(images.copy()), "y": torch.from_numpy(labels.astype(np.int64))}
     return TensorDataset(DataSpec("emoji", fields, len(images)), tensors)
 

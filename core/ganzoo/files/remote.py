@@ -40,10 +40,10 @@ def reached(place: str, verb: str = "read") -> Iterator[None]:
     except ImportError as error:  # fsspec's own words say which package to install
         raise UserError(f"{without_secrets(place)} needs a package that is not installed: {error}") from None
     except Exception as error:  # every file system has errors of its own
-        reason = error.strerror if isinstance(error, OSError) else None
+        reason, words = error.strerror if isinstance(error, OSError) else None, str(error)
         if reason is None and isinstance(error, FileNotFoundError):
             # fsspec's names the place alone; a server's answer is what it comes from. Others have words of their own.
-            error = error.__cause__ or error
-            reason = None if " " in str(error) else "there is no such file"
-        reason = reason or " ".join(str(error).replace(place, without_secrets(place)).split())[:200]
+            words = str(error.__cause__ or error)
+            words = words if " " in words else "there is no such file"
+        reason = reason or " ".join(words.replace(place, without_secrets(place)).split())[:200]
         raise UserError(f"{without_secrets(place)} cannot be {verb}: {reason or type(error).__name__}") from None
