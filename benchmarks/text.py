@@ -89,7 +89,7 @@ def _train(options: argparse.Namespace) -> None:
     for seed in options.seeds:
         for data in options.data:
             called = f"{data}-{options.grammar}" if data == "grammar" else data
-            dataset = _dataset(data, options.grammar)
+            dataset = load_config(load_registry(), "text_mle", sets=_asked(data, options.grammar)).build_dataset()
             for model in options.models or MODELS:
                 path = options.out / f"{called}-{model}-{seed}.json"
                 if options.again or not path.exists():
@@ -98,9 +98,8 @@ def _train(options: argparse.Namespace) -> None:
                     print(path.stem, row["steps"], row["figures"], flush=True)
 
 
-def _dataset(data: str, grammar: str) -> Dataset:
-    sets = [f"data.name={data}", *([f"data.grammar={grammar}"] if data == "grammar" else [])]
-    return load_config(load_registry(), "text_mle", sets=sets).build_dataset()
+def _asked(data: str, grammar: str) -> list[str]:
+    return [f"data.name={data}", *([f"data.grammar={grammar}"] if data == "grammar" else [])]
 
 
 def _one(model: str, data: str, dataset: Dataset, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -112,9 +111,8 @@ def _one(model: str, data: str, dataset: Dataset, seed: int, options: argparse.N
     with budget(options.minutes):
         ganzoo.train(
             model,
-            data=dataset,
             steps=STEPS.get((model, data), ENDLESS),
-            sets=[*sets, f"threads={options.threads}", *every],
+            sets=[*_asked(data, options.grammar), *sets, f"threads={options.threads}", *every],
             without=dataset.metrics,
             seed=seed,
             device="cpu",

@@ -83,7 +83,7 @@ def _card(key: str, metadata: dict[str, Any], figures: dict[str, Any], license_:
         [
             f"# zoo:{key}",
             "",
-            f"`{metadata['model']['key']}` ({metadata['paper']})",
+            f"`{metadata['model']['key']}`" + (f" ({metadata['paper']})" if metadata["paper"] else ""),
             f"trained on {data['name']} ({data['size']:,} samples) for {training['step']:,} steps",
             f"{with_loss}seed {training['seed']}. The recipe is",
             "config.toml; the weights are the averaged ones.",

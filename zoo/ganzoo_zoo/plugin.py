@@ -28,6 +28,7 @@ _GENERATORS = {
     "cgan_matching-shapes": "Colored shapes, 32x32, by all factors, by a discriminator that also sees wrong ones",
     "text2image-captioned_shapes": "Colored shapes, 32x32, from captions such as 'a small red star upper left'",
     "scratchgan-grammar": "English sentences of a small grammar, by rewards alone",
+    "seqgan-oracle": "Sequences of 20 numbers as of a random LSTM, by likelihood and then by rewards",
     "text_mle-grammar": "English sentences of a small grammar, by maximum likelihood",
     "ctgan-iris": "Rows of the iris table: four lengths of a flower and its species",
     "wgan_gp_seq-waves": "Series: mixtures of two sines, 64 steps",
