@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.resources import files
+from importlib.resources import as_file, files
 
 import numpy as np
 import pytest
@@ -89,6 +89,8 @@ def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
     for file in folder.iterdir():
         assert len(file.read_bytes()) < 3e6, f"{file} is too large"
     recipe = tomllib.loads(folder.joinpath("config.toml").read_text())
+    with as_file(folder.joinpath("config.toml")) as path:
+        ganzoo.load_config(load_registry(), file=path)  # as 'ganzoo train --config' on its card
     assert json.loads(folder.joinpath("metrics.json").read_text())
     sampler = ganzoo.load(f"zoo:{entry.spec.key}")
     signature = Signature.from_json(sampler.metadata["signature"])
@@ -98,8 +100,10 @@ def test_every_inhabitant_of_the_zoo_is_complete_and_draws(entry):
         samples = sampler(*(part.numpy() for part in draw(signature, 16)))
     assert samples.shape == (16, *signature.output.shape)
     assert np.isfinite(samples).all()
-    # In rows of a vocabulary most numbers are 0 in all samples.
-    assert samples.std(axis=0).mean() > (0.02 if isinstance(signature.output, Tokens) else 0.05), "the samples differ"
+    if isinstance(signature.output, Tokens):
+        assert len(np.unique(samples.argmax(axis=-1), axis=0)) > 12, "the samples differ"
+    else:
+        assert samples.std(axis=0).mean() > 0.05, "the samples differ"
     assert sampler.metadata["model"]["key"] == recipe["plugin"].rpartition("/")[2]
 
 
