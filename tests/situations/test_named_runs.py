@@ -45,7 +45,7 @@ def test_number_and_last(cli: Command, runs: list[Path]) -> None:
 def test_names_of_no_run(cli: Command, runs: list[Path], tmp_path: Path) -> None:
     cli("sample", "7", "--out", "a.png").refused("no run number 7 under runs", "0003-gan_fc-gaussians")
     cli("train", "--resume", "lost").refused("there is no run folder lost", "by its number")
-    cli("export", "zoo:gan_fc-mnist5k", "--onnx").refused("a model of the zoo and no run", "by its number")
+    cli("report", "zoo:gan_fc-mnist5k").refused("a model of the zoo and no run", "by its number")
     shutil.copytree(runs[0], runs[0].with_name("0001-copy"))
     cli("sample", "1", "--out", "a.png").refused("0001-copy", "0001-gan_fc-folder", "both have the number 1")
     shutil.rmtree(tmp_path / "runs")
@@ -71,6 +71,6 @@ def test_resume_from_another_folder(
 
 def test_data_that_has_moved(cli: Command, runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "pictures").rename(tmp_path / "images")
-    cli("train", "--resume", "1", "--steps", "3").refused("pictures does not exist", "--set data.path=FOLDER")
+    cli("train", "--resume", "1", "--steps", "3").refused("pictures does not exist", "--set data.path=PATH")
     assert cli("train", "--resume", "1", "--steps", "3", "-q", "--set", "data.path=images").code == 0
     assert tomllib.loads((runs[0] / "config.toml").read_text())["data"]["path"] == str(tmp_path / "images")
