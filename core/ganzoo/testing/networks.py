@@ -39,7 +39,10 @@ def signature(bench: Bench) -> None:
 
 @torch.no_grad()
 def honest(name: str, network: Network, sizes: Sequence[int] = (1, 3, 64)) -> None:
-    """Raise :class:`Fault` if a network, in eval mode, returns something else than its signature says."""
+    """Raise :class:`Fault` if a network, in eval mode, returns something else than its signature says.
+
+    It is given batches of these ``sizes``, 3 among them.
+    """
     promised = network.signature.output
     outputs = {}
     for n in sizes:
