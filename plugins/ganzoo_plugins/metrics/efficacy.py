@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,8 @@ from ganzoo_plugins.metrics.tables import Rows, TableMetric
 
 __all__ = ["MLEfficacy"]
 
+_SETS = 5
+
 
 class MLEfficacy(TableMetric):
     """Machine-learning efficacy: models trained on drawn rows and tested on real ones that were held out
@@ -20,7 +23,9 @@ class MLEfficacy(TableMetric):
     They predict the data's ``target`` column, or the last one, from the others: a category by ``logistic`` regression
     and gradient ``boosting``, each with its ``accuracy``; a number by ``ridge`` regression and gradient ``boosting``,
     each with its ``r2``. They are scikit-learn's, with its settings. There are at most as many drawn rows as training
-    rows, and the reference are models trained on these. Numbers are standardized; a missing one is the mean, and told.
+    rows, and the reference are models trained on these. Of small tables, which rows are drawn matters as much as what
+    draws them: they are means over up to five sets of drawn rows, each as large as the training rows. Numbers are
+    standardized; a missing one is the mean, and told.
     """
 
     better: ClassVar = {"": "higher"}
@@ -37,8 +42,11 @@ class MLEfficacy(TableMetric):
         self.others = list(columns.values())
 
     def figures(self, rows: Rows) -> dict[str, float]:
-        """Return the accuracy or R2 of each model, trained on the rows."""
-        return self._scores(rows[: len(self.training)])
+        """Return the accuracy or R2 of each model, trained on the rows: the mean over sets of them."""
+        size = len(self.training)
+        sets = max(1, min(_SETS, len(rows) // size))
+        found = [self._scores(rows[each * size : (each + 1) * size]) for each in range(sets)]
+        return {figure: fmean(each[figure] for each in found) for figure in found[0]}
 
     def reference(self) -> dict[str, float]:
         """Return the figures of models trained on the training rows."""

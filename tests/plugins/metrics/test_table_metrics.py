@@ -108,6 +108,11 @@ def test_efficacy_is_that_of_the_rows_that_are_drawn() -> None:
     bad["kind"] = np.roll(bad["kind"], 1)
     assert metric(encoded(good), {})["logistic/accuracy"] > 0.93
     assert metric(encoded(bad), {})["boosting/accuracy"] < 0.7
+    size = len(data)
+    sets = [{name: values[:size] for name, values in rows.items()} for rows in (good, bad)]
+    each = [metric(encoded(rows), {}) for rows in sets]
+    both = {name: np.concatenate([rows[name] for rows in sets]) for name in good}
+    assert metric(encoded(both), {}) == pytest.approx({key: (each[0][key] + each[1][key]) / 2 for key in real})
     constant = {**good, "kind": ["z"] * 400}
     share = float(np.mean(TABLE.stored(data.test.numpy())["kind"] == "z"))
     assert metric(encoded(constant), {}) == {"logistic/accuracy": share, "boosting/accuracy": share}
