@@ -6,8 +6,10 @@
 
 A model trains for so many minutes and is evaluated as it is then. On the CPU the budget is CPU time, ``--minutes`` of
 two cores, so that it is the same whatever else the machine does; on a GPU it is time. It includes nothing but the
-training: no metrics, no grids. Learning rates are constant, everything else is the model's default, but for
-``stylegan2-ada``, which is stylegan2 with ``ada`` at target 0.6 in 100,000 images.
+training: no metrics, no grids. What has its row for so many minutes is not done again, and with more ``--minutes`` a
+run that is still in ``--runs`` goes on from where it was. Learning rates are constant, the arithmetic is float32 on the
+CPU, everything else is the model's default, but for ``stylegan2-ada``, which is stylegan2 with ``ada`` at target 0.6 in
+100,000 images.
 
 ``emoji`` are 1,336 emoji in two styles, uint8 [N, 32, 32, 3] in an .npz under ``noto`` and ``twemoji`` (Noto:
 Apache-2.0; Twemoji: CC BY 4.0), with their categories in ``label`` and ``label_names``. Figures are those of
@@ -39,6 +41,7 @@ MODELS = {
     "biggan": ("biggan", ()),
 }
 ENDLESS = 100_000_000
+SETTINGS = ("lr_schedule=constant", "lr_warmup=0", f"sample_every={ENDLESS}", f"checkpoint_every={ENDLESS}")
 METRICS = ("fid", "prdc", "memorization")
 
 
@@ -77,20 +80,29 @@ def _train(options: argparse.Namespace) -> None:
 
 def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) -> None:
     model, sets = MODELS[name]
-    every = (f"{kind}_every={ENDLESS}" for kind in ("sample", "checkpoint"))
     folder = options.runs / f"{name}-{dataset.spec.name}-{seed}"
-    with budget(options.minutes, cpu=options.device == "cpu"):
-        ganzoo.train(
-            model,
-            data=dataset,
-            steps=ENDLESS,
-            sets=[*sets, "lr_schedule=constant", "lr_warmup=0", *every],
-            without=dataset.metrics,
-            seed=seed,
-            device=options.device,
-            out=folder,
-            quiet=True,
-        )
+    key = f"{dataset.spec.name}-{name}-{seed}-{options.device}"
+    path = options.out / f"{key}.json"
+    spent: float = json.loads(path.read_text())["minutes"] if path.exists() else 0
+    if spent >= options.minutes:
+        return
+    begun = spent > 0 and folder.is_dir()
+    device = options.device
+    with budget(options.minutes - spent * begun, cpu=device == "cpu"):
+        if begun:
+            ganzoo.train(data=dataset, resume=ganzoo.Run.open("last", folder), device=device, quiet=True)
+        else:
+            ganzoo.train(
+                model,
+                data=dataset,
+                steps=ENDLESS,
+                sets=[*sets, *SETTINGS, *(["precision=fp32"] if device == "cpu" else [])],
+                without=dataset.metrics,
+                seed=seed,
+                device=device,
+                out=folder,
+                quiet=True,
+            )
     run = ganzoo.Run.open("last", folder)
     extractors = ["metric.fid.extractor=classifier", "metric.prdc.extractor=classifier"]
     found = ganzoo.evaluate(run, metrics=METRICS, data=dataset, sets=extractors, n=options.samples, quiet=True)
@@ -111,9 +123,8 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
         "figures": {key: round(value, 4) for key, value in found.figures.items()},
         "real": {key: round(value, 4) for key, value in found.reference.items()},
     }
-    key = f"{dataset.spec.name}-{name}-{seed}-{options.device}"
     ganzoo.load(run).save_grid(options.out / f"{key}.png", 64)
-    (options.out / f"{key}.json").write_text(json.dumps(row, indent=2) + "\n")
+    path.write_text(json.dumps(row, indent=2) + "\n")
     print(key, row["images_seen"], row["figures"], flush=True)
 
 

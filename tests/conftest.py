@@ -105,7 +105,7 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 def _on_any_processor() -> Iterator[None]:
     """Let ``precision=auto`` mean float32, whatever the processor multiplies, but in processes of their own."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ganzoo.gan.precision.has_bfloat16_tiles", lambda: False)
+        patched.setattr("ganzoo.gan.precision.multiplies_bfloat16", lambda: False)
         yield
 
 

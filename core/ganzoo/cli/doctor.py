@@ -71,8 +71,8 @@ def _precision() -> str:
     if device.type != "cpu":
         return f"{images}, as on any {device.type} device"
     if images == others:
-        return f"{images}; the processor has no AMX, which multiplies bfloat16"
-    return f"{images} for images, {others} for other samples; the processor multiplies bfloat16 by AMX"
+        return f"{images}; the processor has neither AMX nor AMD's AVX512_BF16, which multiply bfloat16"
+    return f"{images} for images, {others} for other samples; the processor multiplies bfloat16"
 
 
 def _version(package: str) -> str | None:

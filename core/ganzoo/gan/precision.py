@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ganzoo.fields import Field, Image
 
-__all__ = ["choose_precision", "full_precision", "has_bfloat16_tiles", "mixed_precision", "products", "widened"]
+__all__ = ["choose_precision", "full_precision", "mixed_precision", "multiplies_bfloat16", "products", "widened"]
 
 _NARROW = (torch.bfloat16, torch.float16)
 
@@ -31,7 +31,7 @@ _NARROW = (torch.bfloat16, torch.float16)
 def choose_precision(setting: str, device: torch.device, sample: Field) -> str:
     """Return the precision that a setting stands for; ``"auto"`` depends on the device and on what is drawn.
 
-    Images on a processor with AMX: ``bf16``. Anything on CUDA: ``tf32``. Otherwise ``fp32``.
+    Images on a processor that multiplies bfloat16 faster: ``bf16``. Anything on CUDA: ``tf32``. Otherwise ``fp32``.
     """
     if setting != "auto":
         return setting
@@ -40,16 +40,19 @@ def choose_precision(setting: str, device: torch.device, sample: Field) -> str:
         # all three.
         return "tf32"
     # Networks of points are so small that converting costs more than is saved: 0.74 of float32's speed, equal quality.
-    return "bf16" if device.type == "cpu" and isinstance(sample, Image) and has_bfloat16_tiles() else "fp32"
+    return "bf16" if device.type == "cpu" and isinstance(sample, Image) and multiplies_bfloat16() else "fp32"
 
 
-def has_bfloat16_tiles() -> bool:
-    """Return whether torch multiplies bfloat16 by AMX, the matrix unit of Intel's servers since Sapphire Rapids.
+def multiplies_bfloat16() -> bool:
+    """Return whether torch multiplies bfloat16 faster than float32 on this processor, as far as that was measured.
 
-    Only there was bfloat16 faster than float32. AVX512_BF16 alone, on the same processor, was as fast as float32;
-    without either, torch converts, which is slower. ARM's instructions have not been measured.
+    By AMX, the matrix unit of Intel's servers since Sapphire Rapids, and by AVX512_BF16 on AMD's since Zen 4. On an
+    Intel processor AVX512_BF16 alone was as fast as float32; without either torch converts, which is slower. ARM's
+    instructions have not been measured.
     """
-    return bool(torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("amx_bf16"))
+    has = torch.cpu.get_capabilities()
+    vectors = has.get("avx512_bf16") and has.get("cpu_name", "").startswith("AMD")
+    return bool(torch.backends.mkldnn.is_available() and (has.get("amx_bf16") or vectors))
 
 
 @contextmanager

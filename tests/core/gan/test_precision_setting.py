@@ -16,7 +16,7 @@ from ganzoo.config.train_settings import TrainSettings
 from ganzoo.data.dataset import DataSpec
 from ganzoo.fields import Field
 from ganzoo.gan import precision
-from ganzoo.gan.precision import choose_precision, full_precision, has_bfloat16_tiles, products
+from ganzoo.gan.precision import choose_precision, full_precision, multiplies_bfloat16, products
 from ganzoo.gan.trainer import Phase, TrainerConfig
 from ganzoo.training.train import prepare
 
@@ -44,22 +44,24 @@ def test_a_precision_that_is_named_is_taken(setting: str, device: torch.device) 
 def test_auto_is_by_device_processor_and_samples(
     device: torch.device, sample: Field, fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16_tiles", lambda: fast)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
     assert choose_precision("auto", device, sample) == chosen
 
 
 @pytest.mark.parametrize(
     ("has", "without_onednn", "fast"),
     [
-        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": True}, False, True),
-        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False, False),
-        ({"architecture": "x86_64", "amx_bf16": True}, True, False),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, False, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False, False),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, False, True),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False, "amx_bf16": False}, False, False),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True}, True, False),
         ({"architecture": "x86_64", "avx512_bf16": False}, False, False),
         ({"architecture": "arm64", "bf16": True}, False, False),
         ({"architecture": "unknown"}, False, False),
     ],
 )
-def test_which_processors_have_bfloat16_tiles(
+def test_which_processors_multiply_bfloat16(
     has: Mapping[str, Any],
     without_onednn: bool,
     fast: bool,
@@ -68,7 +70,7 @@ def test_which_processors_have_bfloat16_tiles(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     if without_onednn:
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert has_bfloat16_tiles() is fast
+    assert multiplies_bfloat16() is fast
 
 
 def formats() -> set[str]:
@@ -175,21 +177,21 @@ def precision_of(run: Path) -> str:
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_run_keeps_what_auto_was(fast: bool, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16_tiles", lambda: fast)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
     assert prepare("wgan_gp_conv", sets=TINY, quiet=True).config.train.precision == ("bf16" if fast else "fp32")
     sets = [part for each in TINY for part in ("--set", each)]
     assert cli("train", "-p", "wgan_gp_conv", *sets, "--steps", "2", "-q").code == 0
     (run,) = Path("runs").iterdir()
     assert precision_of(run) == ("bf16" if fast else "fp32")
     # On another machine:
-    monkeypatch.setattr(precision, "has_bfloat16_tiles", lambda: not fast)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: not fast)
     assert prepare(resume=run, steps=3, quiet=True).config.train.precision == ("bf16" if fast else "fp32")
     assert cli("train", "--resume", run, "--steps", "3", "-q").code == 0
     assert precision_of(run) == ("bf16" if fast else "fp32")
 
 
 def test_a_config_that_was_not_rehearsed_is_recorded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16_tiles", lambda: True)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
     registry = load_registry()
     config = load_config(registry, "wgan_gp_conv", sets=[*TINY, "steps=1"])
     dataset = config.build_dataset()
@@ -200,10 +202,10 @@ def test_a_config_that_was_not_rehearsed_is_recorded_too(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("fast", "said"), [(True, "bf16 for images, fp32 for other samples"), (False, "fp32; the processor has no AMX")]
+    ("fast", "said"), [(True, "bf16 for images, fp32 for other samples"), (False, "fp32; the processor has neither AMX nor")]
 )
 def test_doctor_says_what_auto_is_here(fast: bool, said: str, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16_tiles", lambda: fast)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert said in cli("doctor").out
