@@ -300,7 +300,7 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(cli: Command) -> Non
     [
         (["nowhere"], ["there is no run folder or file nowhere", "ganzoo list pretrained"]),
         (["nowhere.onnx"], ["there is no run folder or file nowhere.onnx"]),
-        (["zoo:nothing"], ["unknown pretrained model 'nothing'"]),
+        (["zoo:nothing"], ["there is no zoo:nothing; there is: "]),
         (["text.txt"], ["is of no format that is installed (.onnx, .pt2)"]),
         (["garbage.onnx"], ["not an ONNX file"]),
         (["empty.onnx"], ["not an ONNX file"]),
@@ -592,6 +592,7 @@ def test_a_broken_plugin_is_quoted(cli: Command, site: Callable[[str], None]) ->
     failed = "plugin toy/toy 1.0 failed to load: ModuleNotFoundError: No module named 'not_there'"
     cli("train", "-p", "toy_gan").refused("unknown model 'toy_gan'", failed)
     cli("info", "toy_gan").refused("unknown name 'toy_gan'", failed)
+    cli("sample", "zoo:toy_gan").refused("there is no zoo:toy_gan", failed)
     assert "toy/toy 1.0: failed: ModuleNotFoundError" in cli("plugins").out
     doctor = cli("doctor")
     assert doctor.code == 1
