@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, Command, tree
-from PIL import Image
 
 DIGITS = ("train", *TINY["digits"], "--steps", "4", "-q")
 
@@ -155,22 +154,6 @@ def test_what_cannot_change_when_a_run_goes_on(cli: Command, run: Path, argument
     before = tree(run)
     cli("train", "--resume", run, *arguments).refused(*words)
     assert tree(run) == before
-
-
-def test_changed_data_are_refused(cli: Command, tmp_path: Path) -> None:
-    Path("images").mkdir()
-    for name in "ab":
-        Image.new("L", (8, 8)).save(f"images/{name}.png")
-    folder = ["--data", "folder", "--set", "data.path=images", "--set", "data.mode=grey", "--set", "model.width=1"]
-    assert cli("train", "-p", "wgan_gp_conv", *folder, "--steps", "1", "-q").code == 0
-    (run,) = Path("runs").iterdir()
-    Path("images").rename("moved")
-    cli("train", "--resume", run, "--steps", "2").refused("images does not exist")
-    elsewhere = ["train", "--resume", run, "--steps", "2", "-q", "--set", "data.path=moved"]
-    Image.new("L", (8, 8)).save("moved/c.png")
-    cli(*elsewhere).refused("the data of", "2 samples then, 3 now", "start a new run with --config")
-    Path("moved/c.png").unlink()
-    assert cli(*elsewhere).code == 0
 
 
 def test_a_full_disk(trained: dict[str, Path], tmp_path: Path) -> None:
