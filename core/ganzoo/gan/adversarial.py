@@ -60,7 +60,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     :meth:`build_discriminator`; the loss and the regularizers are the user's choice. Each step runs the discriminator
     phase ``n_critic`` times, each on a fresh batch, then lazy regularizers when they are due, then the generator phase.
     With ``conditional`` set, the generator is given every label and every attribute vector of the data, in their order,
-    and so is a discriminator whose signature asks for them.
+    and so is a discriminator whose signature asks for them; :meth:`conditions_in` may choose otherwise.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (Image,)
