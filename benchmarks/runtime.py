@@ -26,6 +26,7 @@ import onnxruntime as ort
 
 import ganzoo
 from ganzoo.files import write_atomic
+from ganzoo.inference.zoo import model_file
 from ganzoo_runtime import Generator, write_npy
 
 ROUNDS = 7
@@ -38,16 +39,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
-    path = options.model
-    if path.startswith("zoo:"):
-        from importlib.resources import files
-
-        path = str(files("ganzoo_zoo").joinpath(path.removeprefix("zoo:"), "generator.onnx"))
     assert ganzoo.load(options.model).metadata  # it is there, and it is one of ours
-    generator = Generator(path, providers=["cpu"], threads=options.threads)
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads
-    plain = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    with model_file(options.model, ganzoo.load_registry()) as path:
+        assert path is not None, "a model file or zoo:NAME, not a run"
+        generator = Generator(path, providers=["cpu"], threads=options.threads)
+        plain = ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     generator.sample(8000)  # finds the fastest batch, if it is not known yet
     n = options.samples // 256 * 256
     one = best({"runtime": lambda: generator.sample(1, seed=1), "plain": by_hand(generator, plain, 1, 1)}, 50)

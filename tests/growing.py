@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -103,7 +104,7 @@ class Progressive(AdversarialTrainer[GrowingConfig]):
     def build_discriminator(self, sample: Image) -> Discriminator:
         return Shrinker(self.config.width, sample)
 
-    @property
+    @cached_property
     def stages(self) -> Sequence[int]:  # type: ignore[override]
         levels = (self.data.sample.shape[1] // 4).bit_length() - 1
         return [self.config.first + 2 * self.config.fade * level for level in range(levels)]

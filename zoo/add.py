@@ -13,12 +13,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 import ganzoo
-from ganzoo import Discriminator, Run, Tokens, load_registry
+from ganzoo import Run, Tokens, load_registry
 from ganzoo.inference.saving import save_samples
 from ganzoo.inference.zoo import WEIGHTS
+from ganzoo.sharing.package import write_model
 from ganzoo_runtime.captions import caption_text
 
 ZOO = Path(__file__).parent / "ganzoo_zoo"
@@ -39,39 +38,24 @@ def main() -> None:
     registry, run, home = load_registry(), Run.open(options.run), ZOO / options.key
     figures: dict[str, Any] = json.loads(options.figures.read_text())
     home.mkdir(parents=True, exist_ok=True)
-    trained = run.load_all(registry)
-    weights = {
-        f"{name}.{key}": tensor.contiguous()
-        for name, (network, _) in trained.items()
-        for key, tensor in network.state_dict().items()
-    }
-    if sum(tensor.nbytes for tensor in weights.values()) < MOST:
-        save_file(weights, home / WEIGHTS)
-    networks = {
-        name: (network, {**metadata, "license": options.license, "metrics": figures.get("drawn", figures)})
-        for name, (network, metadata) in trained.items()
-        if not isinstance(network, Discriminator)
-    }
-    for name, (network, metadata) in networks.items():
-        registry.get("format", "onnx").spec.load()().export(network, home / f"{name}.onnx", metadata)
-    main, (network, metadata) = next(iter(networks.items()))
-    signature = network.signature
+    written = write_model(run, home, options.license, registry, metrics=figures.get("drawn", figures))
+    if (home / WEIGHTS).stat().st_size > MOST:
+        (home / WEIGHTS).unlink()
+    main, (network, metadata) = next(iter(written.items()))
+    names, signature = [Path(file).stem for file in written], network.signature
     if not signature.drawn:  # as they were drawn in training, from the data's examples
         shutil.copy(run.grids()[-1], home / "samples.png")
-        use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in networks]
+        use = [f"    ganzoo translate zoo:{options.key} IN OUT --network {name}" for name in names]
     else:
-        trained = ganzoo.load(home / f"{main}.onnx", registry=registry)
-        n, picture = save_samples(trained, home / "samples.png")
-        use = [f"    ganzoo sample zoo:{options.key} -n {n} --out {picture.name}"]
+        use = [f"    ganzoo sample zoo:{options.key} -n {signature.output.shown} --out samples.png"]
         for field in signature.inputs:
             if isinstance(field, Tokens):
                 use[0] += f" --text '{caption_text(field.examples[0], field.to_json())}'"
         if isinstance(signature.output, Tokens):
-            save_samples(trained, home / "samples.txt", 16)
+            save_samples(ganzoo.load(home / main, registry=registry), home / "samples.txt", 16)
             use.append(f"    ganzoo interpolate zoo:{options.key} --keys 0,1")
-        if "encoder" in networks:
+        if "encoder" in names:
             use.append(f"    ganzoo encode zoo:{options.key} IN --grid round-trip.png")
-    shutil.copy(run.path / "config.toml", home / "config.toml")
     (home / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
     (home / "README.md").write_text(_card(options.key, metadata, figures, options.license, use))
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ganzoo import UserError, cli, files, load_registry
-from ganzoo.inference.zoo import found
+from ganzoo.inference.zoo import model_file
 
 __all__ = ["export"]
 
@@ -75,7 +74,7 @@ def export(
     """
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
-    with _exported(run) as file:
+    with model_file(run, load_registry()) as file:
         if file is not None:
             given = {"--out": out, "--all": every_network, "--pixels": pixels, "--directions": directions}
             given |= {"--format": format not in (None, "onnx"), "--precision": precision != "fp32"}
@@ -113,16 +112,6 @@ def export(
     if as_json:
         documents = {str(path): document for path, document in written.items()}
         cli.print(json.dumps(documents if every_network else documents[str(model)], indent=2))
-
-
-@contextmanager
-def _exported(name: str) -> Iterator[Path | None]:
-    """Yield the file of what is no run but an exported model: one of the zoo or a file."""
-    if name.startswith("zoo:"):
-        with found(name.removeprefix("zoo:"), load_registry()) as path:
-            yield path
-    else:
-        yield Path(name) if Path(name).is_file() else None
 
 
 def _use(model: Path, web: Path | None, ort: Path | None, triton: Path | None) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Command
+from conftest import TINY, Command, tree
 from warm import Warm
 
 from ganzoo import UserError, files
@@ -275,7 +275,3 @@ def test_what_is_written_into_a_run_besides_replaces_links(cli: Command, run: Pa
     files.write_atomic(run / "eval.json", "{}")
     assert target.read_text() == "mine"
     assert not (run / "generator.onnx").is_symlink()
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -12,8 +12,8 @@ from typing_extensions import TypeVar
 from ganzoo.configured import type_arguments
 from ganzoo.data.dataset import Batch, DataSpec
 from ganzoo.errors import UserError
+from ganzoo.fields import Attributes, Image, Label, Latent
 from ganzoo.fields import Field as SignatureField
-from ganzoo.fields import Image, Latent
 from ganzoo.gan.augmentation import Augment, AugmentConfig
 from ganzoo.gan.losses import Bound, Generate, GeneratorRegularizer, Loss, Regularizer, Score
 from ganzoo.gan.networks import Discriminator, Generator, MixesSamples
@@ -60,7 +60,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
     :meth:`build_discriminator`; the loss and the regularizers are the user's choice. Each step runs the discriminator
     phase ``n_critic`` times, each on a fresh batch, then lazy regularizers when they are due, then the generator phase.
     With ``conditional`` set, the generator is given every label and every attribute vector of the data, in their order,
-    and so is a discriminator whose signature asks for them.
+    and so is a discriminator whose signature asks for them; :meth:`conditions_in` may choose otherwise.
     """
 
     samples: ClassVar[tuple[type[SignatureField], ...]] = (Image,)
@@ -78,7 +78,7 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             raise UserError("this model is trained with an adversarial loss; name one with --loss")
         super().__init__(config, data, loss, regularizers)
         sample = cast(Sample, self.scaled(data.sample))
-        self.conditions = data.conditions if self.conditional else ()
+        self.conditions = self.conditions_in(data)
         # A batch that is not a multiple of pack could not be packed without dropping samples.
         self.batch_multiple = config.pack
         self.generator = self.build_generator(sample)
@@ -157,6 +157,10 @@ class AdversarialTrainer(Trainer[Settings], Generic[Settings, Sample]):
             if penalty.config.interval > 1:
                 phases.append(lazy_phase(key, penalty, "generator", "generator", self._generator_penalty(penalty)))
         return phases
+
+    def conditions_in(self, data: DataSpec) -> tuple[Label | Attributes, ...]:
+        """Return the fields that the networks are given beside their main input; by default all if ``conditional``."""
+        return data.conditions if self.conditional else ()
 
     def condition(self, batch: Batch) -> Condition:
         """Return what the networks are given about the batch's samples; nothing if the model is not conditional."""

@@ -8,7 +8,7 @@ from ganzoo.errors import UserError
 from ganzoo.gan.sampler import Sampler
 from ganzoo.inference.formats import Format
 from ganzoo.inference.model import TrainedModel
-from ganzoo.inference.zoo import found
+from ganzoo.inference.zoo import model_file
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import Name, chosen, is_name, text_of
 
@@ -41,12 +41,9 @@ def load(model: Model, network: str | None = None, *, registry: Registry | None 
 
 def _open(text: str, network: str | None, registry: Registry) -> tuple[Sampler, str]:
     """Return what draws from the model, and the model's name, in place of a run's number its path."""
-    if text.startswith("zoo:"):
-        with found(text.removeprefix("zoo:"), registry) as path:
+    with model_file(text, registry) as path:
+        if path is not None:
             return _open_file(_beside(path, network), registry), text
-    path = Path(text)
-    if path.is_file():
-        return _open_file(_beside(path, network), registry), text
     if Path(chosen(text)[0]).is_dir() or is_name(text):
         from ganzoo.inference.sampling import TorchSampler
         from ganzoo.runs.run import Run

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, did_you_mean
 from ganzoo.files import read_json
+from ganzoo.plugin.discovery import normalized
 from ganzoo.plugin.registry import Entry, Registry, UnknownNameError
 from ganzoo.plugin.spec import Spec
+from ganzoo.runs.naming import ZOO
 
-__all__ = ["MANIFEST", "NAME", "WEIGHTS", "found", "main_file", "pulled", "zoo_folder"]
+__all__ = ["MANIFEST", "NAME", "WEIGHTS", "main_file", "model_file", "pulled", "zoo_folder"]
 
 MANIFEST = "ganzoo.json"
 """The file of a shared model that lists its other files with their sizes and sha256."""
@@ -35,21 +37,26 @@ def zoo_folder() -> Path:
 
 
 @contextmanager
-def found(name: str, registry: Registry) -> Iterator[Path]:
-    """Yield the path of a model file by what comes after ``zoo:``, with the files that belong to it beside it.
+def model_file(name: str, registry: Registry) -> Iterator[Path | None]:
+    """Yield the file that a model's name means, its path or ``zoo:NAME``, or None if it is of no file, as of a run.
 
-    What an installed package offers comes before what was pulled as ``user/name``. Raises :class:`UserError` if there
-    is neither.
+    The files that belong to a model of the zoo are beside it. What an installed package offers comes before what was
+    pulled as ``user/name``. Raises :class:`UserError` if the zoo has no such model.
     """
+    if not name.startswith(ZOO):
+        yield path if (path := Path(name)).is_file() else None
+        return
+    name = name.removeprefix(ZOO)
     try:
         spec = registry.get("pretrained", name).spec
     except UnknownNameError:
-        user, _, key = name.partition("/")
-        folder = zoo_folder() / user / key
-        if not (NAME.fullmatch(user) and NAME.fullmatch(key) and folder.is_dir()):
-            raise
         spec = None
     if spec is None:
+        user, slash, key = name.partition("/")
+        folder = zoo_folder() / user / key
+        if not (NAME.fullmatch(user) and NAME.fullmatch(key) and folder.is_dir()):
+            close = did_you_mean(name, [*registry.names("pretrained"), *(entry.name for entry in pulled())])
+            raise UserError(f"there is no {ZOO}{name}{close}{registry.troubles(normalized(user) if slash else '')}")
         yield folder / main_file(folder)
         return
     spec.load()  # says what is wrong if the file is not there

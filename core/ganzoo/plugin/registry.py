@@ -158,12 +158,8 @@ class Registry:
         found = [e for e in entries if e.spec.key == key and (not slash or e.distribution == distribution)]
         if not found:
             known = [entry.name if slash else entry.spec.key for entry in entries]
-            # A full name says whose fault it can be; a short one can be anybody's.
-            troubles = [p.trouble for p in self.plugins if p.trouble and (not slash or p.distribution == distribution)]
-            quoted = "".join(f" ({trouble})" for trouble in troubles[:_QUOTED])
-            if len(troubles) > _QUOTED:
-                quoted += f" (and {len(troubles) - _QUOTED} more are not loaded: see 'ganzoo plugins')"
-            raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{quoted}", kind, name)
+            troubles = self.troubles(distribution)
+            raise UnknownNameError(f"unknown {said} {name!r}{did_you_mean(name, known)}{troubles}", kind, name)
         # A collision of short keys. The bundled plugin keeps its key, so that installing a plugin never changes what an
         # existing command or config means. Between two others there is no such reason, and guessing by the order of
         # loading would depend on what else is installed: the user has to name one.
@@ -205,10 +201,20 @@ class Registry:
             raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
         found = [entry.spec.kind for entry in self.specs() if name in (entry.spec.key, entry.name)]
         if not found:
-            troubles = "".join(f" ({plugin.trouble})" for plugin in self.plugins if plugin.trouble)
             close = did_you_mean(name, (entry.spec.key for entry in self.specs()))
-            raise UserError(f"unknown name {name!r}{close}{troubles}")
+            raise UserError(f"unknown name {name!r}{close}{self.troubles()}")
         return [self.get(kind, name) for kind in dict.fromkeys(found)]
+
+    def troubles(self, distribution: str = "") -> str:
+        """Return why plugins are not loaded, in brackets, for the end of a sentence about what nobody offers.
+
+        A full name says which distribution's fault that can be; a short one can be anybody's.
+        """
+        found = [p.trouble for p in self.plugins if p.trouble and distribution in ("", p.distribution)]
+        quoted = "".join(f" ({trouble})" for trouble in found[:_QUOTED])
+        if len(found) > _QUOTED:
+            quoted += f" (and {len(found) - _QUOTED} more are not loaded: see 'ganzoo plugins')"
+        return quoted
 
     def listens(self, hook: str) -> bool:
         """Return whether any plugin implements the hook and is still notified."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
+from ganzoo.runs.naming import ZOO
 from ganzoo_runtime.text import shown
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _source(settings: TrainSettings) -> str:
     source = settings.source
     if source is None:
         return ""
-    name = source.name if source.name.startswith("zoo:") else Path(source.name).name
+    name = source.name if source.name.startswith(ZOO) else Path(source.name).name
     steps = f", trained for {source.step:,} steps" if source.step else ""
     frozen = f"; {settings.freeze_discriminator} layers of the discriminator frozen"
     kind = f", imported as {source.format}" if source.format else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ganzoo.errors import UserError
 
-__all__ = ["ROOT", "Name", "chosen", "is_name", "locate", "located", "next_number", "text_of"]
+__all__ = ["ROOT", "ZOO", "Name", "chosen", "is_name", "locate", "located", "next_number", "text_of"]
 
 Name = str | int | os.PathLike[str]
 """What a run is called: its path, its number, ``"last"``, or a :class:`~ganzoo.Run`. With ``@best`` or ``@1500`` behind
@@ -14,6 +14,9 @@ it is meant as it was at that checkpoint."""
 
 ROOT = Path("runs")
 """The folder that run folders are made in and looked for, unless the user says otherwise."""
+
+ZOO = "zoo:"
+"""What the name of a model of the zoo begins with, and that of no run."""
 
 
 def chosen(name: str) -> tuple[str, str]:
@@ -62,7 +65,7 @@ def locate(name: Name, root: str | os.PathLike[str] = ROOT) -> Path:
         raise UserError("a run has an empty name; name one by its path, by its number, or as 'last'")
     if path.exists():
         return path
-    if text.startswith("zoo:"):
+    if text.startswith(ZOO):
         raise UserError(f"{text} is a model of the zoo and no run; name a run by its path, by its number, or as 'last'")
     if not is_name(text):
         raise UserError(f"there is no run folder {path}; name one by its path, by its number, or as 'last'")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ganzoo.plugin.registry import Registry
     from ganzoo.runs.run import Run
 
-__all__ = ["Manifest", "digest", "packaged", "read_manifest"]
+__all__ = ["Manifest", "digest", "packaged", "read_manifest", "write_model"]
 
 CARD = "README.md"
 
@@ -96,6 +96,27 @@ def packaged(run: Run, license: str, registry: Registry) -> Iterator[tuple[Path,
     ``license`` is that of the weights; if left out, that of the weights that the run started from. Raises
     :class:`UserError` if there is neither.
     """
+    with TemporaryDirectory(prefix="ganzoo-") as temporary:
+        folder = Path(temporary)
+        written = write_model(run, folder, license, registry)
+        main, (network, metadata) = next(iter(written.items()))
+        write_atomic(folder / CARD, _card(metadata, network, (folder / "samples.png").exists()))
+        data = f"{metadata['data']['name']} ({metadata['data']['size']:,} samples)"
+        summary = f"{metadata['model']['key']} trained on {data} for {metadata['training']['step']:,} steps"
+        files = {path.name: (digest(path), path.stat().st_size) for path in folder.iterdir()}
+        manifest = Manifest(main, summary, metadata["license"], data, files)
+        write_atomic(folder / MANIFEST, manifest.to_json())
+        yield folder, manifest
+
+
+def write_model(
+    run: Run, folder: Path, license: str, registry: Registry, **metadata: Any
+) -> dict[str, tuple[Network, dict[str, Any]]]:
+    """Write what is shared of a run but its card: networks as files, weights, config.toml and samples.
+
+    Return the networks with the metadata of their files by the files' names, the main one first. ``license`` is as in
+    :func:`packaged`; other ``metadata`` take the place of the run's.
+    """
     from ganzoo.gan.networks import Discriminator
     from ganzoo.inference.formats import Format
     from ganzoo.inference.opening import load
@@ -109,25 +130,20 @@ def packaged(run: Run, license: str, registry: Registry) -> Iterator[tuple[Path,
     if not formats:
         raise UserError("no file format is installed that a model could be exported to; see 'ganzoo plugins'")
     writer: Format = formats[0].spec.load()()
-    exported = {name: each for name, each in networks.items() if not isinstance(each[0], Discriminator)}
-    with TemporaryDirectory(prefix="ganzoo-") as temporary:
-        folder = Path(temporary)
-        for name, (network, metadata) in exported.items():
-            writer.check(network, pixels=None, precision="fp32")
-            writer.export(network, folder / f"{name}.{formats[0].spec.key}", {**metadata, "license": license})
-        main, (network, metadata) = next(iter(exported.items()))
-        main = f"{main}.{formats[0].spec.key}"
-        _save_weights({name: network for name, (network, _) in networks.items()}, folder / WEIGHTS)
-        write_atomic(folder / "config.toml", tomli_w.dumps(_without_folders(run.document())))
-        if network.signature.drawn:  # what others draw is beside images of the data, which are not ours to pass on
-            save_samples(load(folder / main, registry=registry), folder / "samples.png")
-        write_atomic(folder / CARD, _card({**metadata, "license": license}, network, (folder / "samples.png").exists()))
-        data = f"{metadata['data']['name']} ({metadata['data']['size']:,} samples)"
-        summary = f"{metadata['model']['key']} trained on {data} for {metadata['training']['step']:,} steps"
-        files = {path.name: (digest(path), path.stat().st_size) for path in folder.iterdir()}
-        manifest = Manifest(main, summary, license, data, files)
-        write_atomic(folder / MANIFEST, manifest.to_json())
-        yield folder, manifest
+    written = {
+        f"{name}.{formats[0].spec.key}": (network, {**known, **metadata, "license": license})
+        for name, (network, known) in networks.items()
+        if not isinstance(network, Discriminator)
+    }
+    for file, (network, about) in written.items():
+        writer.check(network, pixels=None, precision="fp32")
+        writer.export(network, folder / file, about)
+    _save_weights({name: network for name, (network, _) in networks.items()}, folder / WEIGHTS)
+    write_atomic(folder / "config.toml", tomli_w.dumps(_without_folders(run.document())))
+    main, (network, _) = next(iter(written.items()))
+    if network.signature.drawn:  # what others draw is beside images of the data, which are not ours to pass on
+        save_samples(load(folder / main, registry=registry), folder / "samples.png")
+    return written
 
 
 def digest(path: Path) -> str:

@@ -17,10 +17,10 @@ from ganzoo.config.train_settings import Source
 from ganzoo.errors import UserError
 from ganzoo.files import read_bytes
 from ganzoo.inference.formats import Format
-from ganzoo.inference.zoo import WEIGHTS, found
+from ganzoo.inference.zoo import WEIGHTS, model_file
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
-from ganzoo.runs.naming import chosen, is_name
+from ganzoo.runs.naming import ZOO, chosen, is_name
 from ganzoo.runs.run import Run
 
 if TYPE_CHECKING:
@@ -82,10 +82,11 @@ def open_source(source: Source, registry: Registry) -> Weights:
 
 
 def _open(name: str, registry: Registry) -> Weights:
-    if name.startswith("zoo:"):
-        with found(name.removeprefix("zoo:"), registry) as file:
+    with model_file(name, registry) as file:
+        if file is not None and name.startswith(ZOO):
             return _open_file(file, name, registry, beside=file.with_name(WEIGHTS))
-    path = Path(name)
+        if file is not None:
+            return _open_file(file, str(file.resolve()), registry)
     if Path(chosen(name)[0]).is_dir() or is_name(name):
         run = Run.open(name)
         last = run.checkpoint()
@@ -94,9 +95,7 @@ def _open(name: str, registry: Registry) -> Weights:
         step, name = int(last.name.removeprefix("step-")), str(Run(run.path.resolve(), run.which))
         source = Source(name=name, sha256=checkpoint.digest(last), step=step, license=known)
         return Weights(source, checkpoint.load_tensors(last), checkpoint.load_tensors(last, "ema"))
-    if not path.is_file():
-        raise UserError(f"there is no run folder or file {name}; a model of the zoo is zoo:NAME")
-    return _open_file(path, str(path.resolve()), registry)
+    raise UserError(f"there is no run folder or file {name}; a model of the zoo is zoo:NAME")
 
 
 def _open_file(path: Path, name: str, registry: Registry, beside: Path | None = None) -> Weights:

@@ -1,6 +1,6 @@
 """SAGAN: self-attention in residual networks, both players under spectral norm."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
@@ -14,13 +14,10 @@ from ganzoo import (
     DataSpec,
     Discriminator,
     Generator,
-    GeneratorRegularizer,
     Image,
     Label,
     Latent,
-    Loss,
     OptimizerConfig,
-    Regularizer,
     Signature,
     normalize_spectrum,
 )
@@ -124,15 +121,9 @@ class SAGAN(AdversarialTrainer[SAGANConfig]):
         }
     }
 
-    def __init__(
-        self,
-        config: SAGANConfig,
-        data: DataSpec,
-        loss: Loss | None,
-        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
-    ) -> None:
-        self.conditional = any(isinstance(field, Label | Attributes) for field in data.fields[1:])  # type: ignore[misc]
-        super().__init__(config, data, loss, regularizers)
+    def conditions_in(self, data: DataSpec) -> tuple[Label | Attributes, ...]:
+        """Return all labels and attributes of the data, if it has any."""
+        return tuple(field for field in data.fields[1:] if isinstance(field, Label | Attributes))
 
     def build_generator(self, sample: Image) -> Generator:
         generator = SAGANGenerator(self.config, sample, self.conditions)

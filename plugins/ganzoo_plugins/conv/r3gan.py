@@ -1,16 +1,19 @@
 """R3GAN: the relativistic loss, both zero-centered penalties, and residual networks without any normalization."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from math import ceil, cos, pi
 from typing import Any
 
 from ganzoo import (
     AdversarialTrainer,
+    Attributes,
     DataSpec,
     Discriminator,
     Generator,
     GeneratorRegularizer,
     Image,
+    Label,
     Loss,
     Regularizer,
 )
@@ -73,7 +76,6 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
     Images of any number of channels, of the sizes that ``num_downsamples`` allows.
     """
 
-    conditional = False
     defaults = {
         "steps": 8_000,
         "batch_size": 32,
@@ -108,14 +110,17 @@ class R3GAN(AdversarialTrainer[R3GANConfig]):
         loss: Loss | None,
         regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
     ) -> None:
-        self.conditional = config.conditional  # type: ignore[misc]
         super().__init__(config, data, loss, regularizers)
         self._weights = {key: each.config.weight for key, each in self.regularizers.items() if key in ("r1", "r2")}
         self._decays = {name: each.param_groups[0].get("betas") for name, each in self.optimizers.items()}
         if config.burn_in:
             self._move(0)
 
-    @property
+    def conditions_in(self, data: DataSpec) -> tuple[Label | Attributes, ...]:
+        """Return all labels and attributes of the data, if the settings say so."""
+        return data.conditions if self.config.conditional else ()
+
+    @cached_property
     def stages(self) -> Sequence[int]:  # type: ignore[override]
         """The steps in which gamma and Adam's second beta move on."""
         steps = max(1, round(self.config.burn_in / self.samples_per_step))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ganzoo import UserError, cli, files, load, load_registry
+from ganzoo.runs.naming import ZOO
 
 __all__ = ["sign", "verify"]
 
@@ -120,7 +121,7 @@ def _read(file: Path) -> dict[str, Any]:
     from ganzoo_runtime.marking import is_generated, provenance
 
     digest = {}
-    no_file = file.is_dir() or file.as_posix().startswith("zoo:")
+    no_file = file.is_dir() or file.as_posix().startswith(ZOO)
     if not no_file:
         with files.open_regular(file) as content:
             digest["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()

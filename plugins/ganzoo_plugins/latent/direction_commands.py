@@ -11,7 +11,7 @@ import typer
 
 from ganzoo import UserError, cli
 from ganzoo_plugins.latent import written
-from ganzoo_plugins.latent.editing_commands import Layers, On, done, only_png, open_editor, save_images, save_rows
+from ganzoo_plugins.latent.common import Layers, On, done, only_png, open_editor, save_images, save_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ import typer
 
 from ganzoo import Styles, UserError, cli
 from ganzoo_plugins.latent import written
-from ganzoo_plugins.latent.editing_commands import done, only_png, open_editor, save_rows
+from ganzoo_plugins.latent.common import done, only_png, open_editor, save_rows
 
 __all__ = ["mix"]
 

@@ -3,7 +3,7 @@
 from ganzoo import Spec, hookimpl
 
 _COMMANDS = {
-    "interpolate": ("Go from sample to sample through the space of latents", "editing_commands:interpolate"),
+    "interpolate": ("Go from sample to sample through the space of latents", "interpolation:interpolate"),
     "grid": ("Draw the same latents for every class", "editing_commands:grid"),
     "mix": ("Mix the styles of samples of a style-based model", "mixing:mix"),
     "edit": ("Change samples along directions, or in their attributes, or add them up", "editing_commands:edit"),

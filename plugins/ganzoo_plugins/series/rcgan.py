@@ -1,6 +1,5 @@
 """RGAN and RCGAN: a recurrent generator and a recurrent discriminator, step by step."""
 
-from collections.abc import Mapping
 from collections.abc import Sequence as Several
 
 import torch
@@ -14,12 +13,9 @@ from ganzoo import (
     DataSpec,
     Discriminator,
     Generator,
-    GeneratorRegularizer,
     Label,
     Latent,
-    Loss,
     OptimizerConfig,
-    Regularizer,
     Scores,
     Sequence,
     Signature,
@@ -115,16 +111,9 @@ class RCGAN(AdversarialTrainer[RCGANConfig, Sequence]):
         }
     }
 
-    def __init__(
-        self,
-        config: RCGANConfig,
-        data: DataSpec,
-        loss: Loss | None,
-        regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
-    ) -> None:
-        # Of data without conditions it is the paper's RGAN.
-        self.conditional = any(isinstance(field, Label | Attributes) for field in data.fields[1:])  # type: ignore[misc]
-        super().__init__(config, data, loss, regularizers)
+    def conditions_in(self, data: DataSpec) -> tuple[Label | Attributes, ...]:
+        """Return all labels and attributes of the data, if it has any; without them it is the paper's RGAN."""
+        return tuple(field for field in data.fields[1:] if isinstance(field, Label | Attributes))
 
     def build_generator(self, sample: Sequence) -> Generator:
         return RecurrentGenerator(self.config.latent_dim, self.config.width, self.conditions, sample)

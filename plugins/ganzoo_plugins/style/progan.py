@@ -1,6 +1,7 @@
 """ProGAN: networks that grow from the smallest resolution to that of the data."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from torch import Tensor
 
@@ -90,7 +91,7 @@ class ProGAN(AdversarialTrainer[ProGANConfig]):
     def build_discriminator(self, sample: Image) -> Discriminator:
         return ProGANDiscriminator(self.config, sample)
 
-    @property
+    @cached_property
     def stages(self) -> Sequence[int]:  # type: ignore[override]
         """The steps in which a level's fade begins or ends, in turns."""
         if not self.config.progressive:

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from ganzoo import (
     AdversarialTrainer,
+    Attributes,
     DataSpec,
     Discriminator,
     Generate,
     Generator,
     GeneratorRegularizer,
     Image,
+    Label,
     Loss,
     Network,
     OptimizerConfig,
@@ -53,7 +55,6 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     ``model.deviation_group``.
     """
 
-    conditional = False
     generator: MappedGenerator
     discriminator: StyleGAN2Discriminator
     defaults = {
@@ -108,9 +109,12 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         loss: Loss | None,
         regularizers: Mapping[str, Regularizer | GeneratorRegularizer],
     ) -> None:
-        self.conditional = config.conditional  # type: ignore[misc]
         super().__init__(config, data, loss, regularizers)
         self.batch_multiple = config.pack * config.deviation_group
+
+    def conditions_in(self, data: DataSpec) -> tuple[Label | Attributes, ...]:
+        """Return all labels and attributes of the data, if the settings say so."""
+        return data.conditions if self.config.conditional else ()
 
     @classmethod
     def regularizer_settings(cls, data: DataSpec, samples: int) -> Mapping[str, Mapping[str, Any]]:

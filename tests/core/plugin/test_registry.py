@@ -1,4 +1,4 @@
-"""The registry, with real entry points in folders made for the purpose, and with those in ``tests/broken``."""
+"""The registry, with real entry points in folders made for the purpose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import Site, importable
@@ -22,8 +21,6 @@ from sites import Site, importable
 from ganzoo import Spec, UserError, load_registry
 from ganzoo.plugin.discovery import Distribution, discover, normalized
 from ganzoo.plugin.registry import Plugin, Registry
-
-BROKEN = ROOT / "tests" / "broken"
 
 
 @pytest.fixture(autouse=True)
@@ -45,96 +42,6 @@ def offers(*keys: str, kind: str = "model", then: str = "") -> str:
 
 def names(registry: Registry) -> list[str]:
     return [entry.name for entry in registry.specs()]
-
-
-# Broken plugins
-
-
-REASONS = {
-    "api_text": "it needs version '1' of the hooks, and this ganzoo has 1: update torch-ganzoo",
-    "attribute": "ModuleNotFoundError: No module named 'broken_plugins.healthy:ganzoo_specs'",
-    "bad_key": "ValueError: a key is made of letters, digits and _ - . , not 'bad/key'",
-    "bad_signature": "ganzoo_log has no argument 'stepp'; did you mean 'step'?",
-    "closes": "GeneratorExit",
-    "exits": "SystemExit: 3",
-    "gone": "Gone: for ever",
-    "healthy_again": "its module broken_plugins.healthy is loaded already",
-    "imports_missing": "ModuleNotFoundError: No module named 'no_such_package_of_anybody'",
-    "interrupts": "KeyboardInterrupt",
-    "keyword_only": "ganzoo_log gets its arguments by place, 'step' too",
-    "missing": "ModuleNotFoundError: No module named 'broken_plugins.missing'",
-    "misspelt": "there is no hook 'ganzoo_spec'; did you mean 'ganzoo_specs'?",
-    "mute": "Mute",
-    "newer": "it needs version 99 of the hooks, and this ganzoo has 1: update torch-ganzoo",
-    "raises": "RuntimeError: two lines",
-    "repeats": "broken-plugins offers the model 'healthy' twice",
-    "specs_exit": "SystemExit: no license",
-    "specs_none": "its ganzoo_specs returns NoneType where a list of Spec is due",
-    "specs_raise": "KeyError: 'gone'",
-    "specs_text": "its ganzoo_specs returns str where a list of Spec is due",
-    "specs_tuples": "its ganzoo_specs returns tuple where a list of Spec is due",
-    "syntax": "SyntaxError: ",  # what follows is Python's and differs by version
-    "twice": "broken-plugins offers the loss 'same' twice",
-    "wrapper": "its ganzoo_log is a wrapper, and ganzoo has none",
-}
-
-
-@pytest.fixture(scope="module")
-def broken() -> Iterator[Registry]:
-    with importable(BROKEN):
-        yield Registry([str(BROKEN)])
-
-
-def test_every_broken_plugin_is_there_with_its_reason(broken: Registry) -> None:
-    failed = {p.name: p.reason for p in broken.plugins if p.status == "failed" and p.distribution == "broken-plugins"}
-    failed["syntax"] = failed["syntax"][: len(REASONS["syntax"])]
-    assert failed == REASONS
-
-
-def test_every_file_of_broken_plugins_is_tried(broken: Registry) -> None:
-    files = {file.stem for file in (BROKEN / "broken_plugins").glob("*.py")} - {"__init__"}
-    assert files == {p.name for p in broken.plugins if p.distribution == "broken-plugins"} - {
-        "attribute",
-        "healthy_again",
-        "missing",
-    }
-
-
-def test_a_malformed_distribution_is_one_failure(broken: Registry) -> None:
-    (malformed,) = (plugin for plugin in broken.plugins if plugin.distribution == "malformed")
-    assert malformed.trouble == "plugin malformed/* 0.1 failed to load: its entry_points.txt cannot be read"
-
-
-def test_nothing_of_a_broken_plugin_stays(broken: Registry) -> None:
-    assert names(broken) == ["broken-plugins/healthy"]
-    assert [plugin.name for plugin in broken.plugins if plugin.status == "loaded"] == ["healthy"]
-    assert all(plugin.specs == () for plugin in broken.plugins if plugin.status != "loaded")
-    assert not broken.listens("ganzoo_log")
-    with pytest.raises(UserError, match="unknown model 'raises'"):
-        broken.get("model", "raises")
-
-
-@pytest.mark.parametrize("name", [*REASONS, "malformed"])
-def test_strict_makes_each_failure_fatal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {*REASONS, "malformed"} - {name}
-    monkeypatch.setenv("GANZOO_STRICT_PLUGINS", "1")
-    if name == "malformed":
-        monkeypatch.setenv("GANZOO_DISABLE_PLUGINS", "broken_plugins")
-        expected = "plugin malformed/"
-    else:
-        monkeypatch.setenv("GANZOO_DISABLE_PLUGINS", ",".join(others))
-        expected = f"plugin broken-plugins/{name} 1.2 failed to load: {REASONS[name]}"
-    with importable(BROKEN), pytest.raises(UserError) as raised:
-        Registry([str(BROKEN)])
-    assert str(raised.value).startswith(expected)
-    assert str(raised.value).endswith("(GANZOO_STRICT_PLUGINS is set)")
-
-
-@pytest.mark.parametrize("value", ["", "0"])
-def test_strict_can_be_off(value: str, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANZOO_STRICT_PLUGINS", value)
-    site.add("one", plugin="1 / 0")
-    assert [plugin.status for plugin in site.load().plugins] == ["failed"]
 
 
 def test_an_unknown_hook_may_be_marked_optional(site: Site) -> None:
@@ -359,88 +266,6 @@ def test_plugins_can_be_disabled(value: str, left: list[str], site: Site, monkey
 # Telling
 
 
-LISTENER = """
-heard = []
-
-@hookimpl
-def ganzoo_log(step, metrics):
-    heard.append(("log", step, dict(metrics)))
-
-@hookimpl
-def ganzoo_fit_end(outcome, step=None, added_in_api_2="default"):
-    heard.append((outcome, step, added_in_api_2))
-"""
-FAILING = """
-calls = []
-
-@hookimpl
-def ganzoo_log(step):
-    calls.append(step)
-    raise {error}
-
-@hookimpl
-def ganzoo_fit_end(step):
-    calls.append(step)
-"""
-
-
-def tell(registry: Registry, step: int) -> None:
-    registry.notify("ganzoo_log", run=Path(), step=step, metrics={"loss": 1.0})
-
-
-def test_each_listener_gets_what_it_takes(site: Site) -> None:
-    site.add("one", plugin=LISTENER)
-    registry = site.load()
-    tell(registry, 5)
-    registry.notify("ganzoo_fit_end", run=Path(), step=6, outcome="done")
-    assert sys.modules["one_plugin"].heard == [("log", 5, {"loss": 1.0}), ("done", 6, "default")]
-
-
-def test_listeners_are_told_in_loading_order(site: Site) -> None:
-    source = "import sys\n@hookimpl({})\ndef ganzoo_log():\n    sys.heard.append(__name__)\n"
-    site.add("zzz", plugin=source.format("tryfirst=True"))
-    site.add("aaa", plugin=source.format("trylast=True"))
-    site.add("torch-ganzoo", plugin=source.format(""))
-    sys.heard = heard = []  # type: ignore[attr-defined]
-    try:
-        tell(site.load(), 1)
-    finally:
-        del sys.heard  # type: ignore[attr-defined]
-    assert heard == ["torch_ganzoo_plugin", "aaa_plugin", "zzz_plugin"]
-
-
-@pytest.mark.parametrize("error", ["ValueError('no\\n disk')", "SystemExit(3)", "KeyboardInterrupt(3)"])
-def test_a_failing_listener_harms_nobody(error: str, site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.add("aaa", "1.2", plugin=FAILING.format(error=error))
-    site.add("bbb", plugin=LISTENER)
-    registry = site.load()
-    for step in (1, 2, 3):
-        tell(registry, step)
-    registry.notify("ganzoo_fit_end", run=Path(), step=4, outcome="done")
-    assert [entry[1] for entry in sys.modules["bbb_plugin"].heard] == [1, 2, 3, 4]
-    assert sys.modules["aaa_plugin"].calls == [1], "it is told nothing more, of other hooks neither"
-    sentence = f"{error.partition('(')[0]}: {'3' if '3' in error else 'no disk'}"
-    assert caplog.messages == [f"plugin aaa/plugin 1.2 failed in ganzoo_log and is told nothing more: {sentence}"]
-    assert registry.plugins[0].status == "loaded"
-
-
-def test_listens(site: Site) -> None:
-    site.add("one", plugin=FAILING.format(error="ValueError"))
-    registry = site.load()
-    assert registry.listens("ganzoo_log")
-    assert not registry.listens("ganzoo_samples")
-    tell(registry, 1)
-    assert not registry.listens("ganzoo_log")
-    assert not registry.listens("ganzoo_fit_end")
-
-
-def test_telling_wrongly_is_our_fault_and_no_plugins(site: Site) -> None:
-    with pytest.raises(AssertionError, match="ganzoo_log takes"):
-        site.load().notify("ganzoo_log", step=1)
-    with pytest.raises(KeyError):
-        site.load().notify("ganzoo_lgo", step=1)
-
-
 # The process
 
 
@@ -459,7 +284,7 @@ def test_loading_imports_nothing_heavy() -> None:
 
 
 def test_without_any_logging_set_up_a_note_is_one_sentence_on_stderr(site: Site) -> None:
-    site.add("aaa", plugin=FAILING.format(error="ValueError('no disk')"))
+    site.add("aaa", plugin="@hookimpl\ndef ganzoo_log():\n    raise ValueError('no disk')\n")
     code = """
 import ganzoo
 for step in (1, 2):

@@ -80,10 +80,12 @@ def test_what_is_pushed_is_pulled_byte_by_byte(place, push, parcel, tmp_path):
 
 
 def test_a_pulled_model_is_opened_and_listed_by_its_name(parcel, capsys, monkeypatch):
-    with pytest.raises(UserError, match="unknown pretrained model 'alice/fill'"):
+    with pytest.raises(UserError, match=r"^there is no zoo:alice/fill; there is: "):
         ganzoo.load("zoo:alice/fill")
     source = parcel.rename(parcel.with_name("fill"))
     assert ganzoo.pull(source, "alice/fill") == "zoo:alice/fill"
+    with pytest.raises(UserError, match=r"^there is no zoo:alice/fil; did you mean 'alice/fill'\?$"):
+        ganzoo.load("zoo:alice/fil")
     model = ganzoo.load("zoo:alice/fill")
     assert model.metadata["model"]["key"] == "inpaint"
     assert [(entry.name, entry.spec.summary) for entry in pulled()] == [("alice/fill", "inpaint on digits")]

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from conftest import tree
 
 import ganzoo
 from ganzoo import UserError
@@ -39,10 +40,6 @@ def draw(root, count=12):
 def size_of(path):
     with PIL.Image.open(path) as found:
         return found.size
-
-
-def tree(root):
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def test_headers_are_read_once_and_again_where_a_file_has_changed(tmp_path, monkeypatch):
