@@ -202,7 +202,8 @@ def test_a_config_that_was_not_rehearsed_is_recorded_too(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("fast", "said"), [(True, "bf16 for images, fp32 for other samples"), (False, "fp32; the processor has neither AMX nor")]
+    ("fast", "said"),
+    [(True, "bf16 for images, fp32 for other samples"), (False, "fp32; the processor has neither AMX nor")],
 )
 def test_doctor_says_what_auto_is_here(fast: bool, said: str, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: fast)
