@@ -20,6 +20,7 @@ from ganzoo.fields import Image
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
+from ganzoo.training.changes import content_hash
 
 __all__ = ["checks", "offline"]
 
@@ -27,12 +28,12 @@ __all__ = ["checks", "offline"]
 def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     """Yield the checks of a data set."""
 
-    @cache
-    def dataset() -> Dataset:
+    def build() -> Dataset:
         with offline():
             built: Dataset = entry.spec.load()(build_settings(entry, sets))
         return built
 
+    dataset = cache(build)
     yield Check("build", lambda: _build(dataset), vital=True)
     yield Check("spec", lambda: spec(registry, dataset()), vital=True)
     yield Check("batches", lambda: batches(dataset()), vital=True)
@@ -40,6 +41,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("rows", lambda: rows(dataset()))
     yield Check("resume", lambda: resume(dataset()))
     yield Check("workers", lambda: workers(dataset()))
+    yield Check("content", lambda: content(build))
 
 
 def _build(dataset: Callable[[], Dataset]) -> None:
@@ -128,6 +130,20 @@ def workers(dataset: Dataset) -> None:
         raise Fault(f"it cannot be pickled, as worker processes need: {error}") from None
     indices = torch.arange(3) % len(dataset)
     _differ(dataset.batch(indices, _rng()), copied.batch(indices, _rng()), "its pickled copy gives another batch")
+
+
+def content(build: Callable[[], Dataset]) -> None:
+    """What a resumed run compares is something, and the same when the data set is made again."""
+    first = build()
+    sizes = set[int]()
+    for part in first.content():
+        if not isinstance(part, Tensor | bytes):
+            raise Fault(f"its content() yields {type(part).__name__}, neither tensors nor bytes")
+        sizes.add(part.numel() if isinstance(part, Tensor) else len(part))
+    if not any(sizes):
+        raise Fault("its content() is empty, so that a run could be resumed on any other data")
+    if content_hash(first) != content_hash(build()):
+        raise Fault("made again it has another content(), so that no run on it could be resumed")
 
 
 @contextmanager

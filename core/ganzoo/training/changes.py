@@ -16,7 +16,7 @@ from ganzoo.data.dataset import Dataset, DataSpec
 from ganzoo.errors import UserError
 from ganzoo.runs.run import Run
 
-__all__ = ["described", "record_changes", "refuse_changes", "refuse_other_data"]
+__all__ = ["content_hash", "described", "record_changes", "refuse_changes", "refuse_other_data"]
 
 _FIXED = ("plugin", "seed", "source", "model", "loss", "regularizer", "data")
 
@@ -42,12 +42,17 @@ def described(data: Choice, dataset: Dataset) -> DataSpec:
     """Return the data's spec with the hash of its content, unless that follows from the settings."""
     if data.entry.name != GIVEN_NAME and not [*paths(data.settings, "data")]:
         return dataset.spec
+    return replace(dataset.spec, content=content_hash(dataset))
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Return the sha256 of what :meth:`Dataset.content` yields."""
     found = hashlib.sha256()
     for part in dataset.content():
         block = part if isinstance(part, bytes) else part.contiguous().flatten().view(torch.uint8).numpy().data
         found.update(f"{len(block)} ".encode())
         found.update(block)
-    return replace(dataset.spec, content=found.hexdigest())
+    return found.hexdigest()
 
 
 def refuse_other_data(run: Run, data: Choice, dataset: Dataset) -> None:
