@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganzoo.data.dataset import Dataset, DataSpec
+from ganzoo.data.dataset import Dataset, DataSpec, content_hash
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
 from ganzoo.fields import Image
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
-from ganzoo.training.changes import content_hash
 
 __all__ = ["checks", "offline"]
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from ganzoo.config.config import Choice, Config
 from ganzoo.config.data_choice import GIVEN_NAME
 from ganzoo.config.merging import flat
 from ganzoo.config.validation import paths
-from ganzoo.data.dataset import Dataset, DataSpec
+from ganzoo.data.dataset import Dataset, DataSpec, content_hash
 from ganzoo.errors import UserError
 from ganzoo.runs.run import Run
 
-__all__ = ["content_hash", "described", "record_changes", "refuse_changes", "refuse_other_data"]
+__all__ = ["described", "record_changes", "refuse_changes", "refuse_other_data"]
 
 _FIXED = ("plugin", "seed", "source", "model", "loss", "regularizer", "data")
 
@@ -43,16 +40,6 @@ def described(data: Choice, dataset: Dataset) -> DataSpec:
     if data.entry.name != GIVEN_NAME and not [*paths(data.settings, "data")]:
         return dataset.spec
     return replace(dataset.spec, content=content_hash(dataset))
-
-
-def content_hash(dataset: Dataset) -> str:
-    """Return the sha256 of what :meth:`Dataset.content` yields."""
-    found = hashlib.sha256()
-    for part in dataset.content():
-        block = part if isinstance(part, bytes) else part.contiguous().flatten().view(torch.uint8).numpy().data
-        found.update(f"{len(block)} ".encode())
-        found.update(block)
-    return found.hexdigest()
 
 
 def refuse_other_data(run: Run, data: Choice, dataset: Dataset) -> None:
