@@ -47,7 +47,7 @@ def _build(dataset: Callable[[], Dataset]) -> None:
     try:
         dataset()
     except UserError as error:
-        raise Skip(f"the data is not on this machine: {error}") from None
+        raise Skip(f"it cannot be made here: {error}") from None
 
 
 def spec(registry: Registry, dataset: Dataset) -> None:
