@@ -118,11 +118,16 @@ def _read_beside(root: Path, files: Sequence[str]) -> Mapping[str, list[str]]:
     """Return the lines of the text file beside each image, by the image; there may be none."""
     found = {}
     for file in files:
-        path = (root / file).with_suffix(".txt")
-        path = path.with_name(form_of(path.name, lambda name, path=path: path.with_name(name).is_file()))
+        path = _text_file(root / file)
         lines = read_text(path, _TEXT).splitlines() if path.is_file() else []
         found[file] = [line for line in lines if words(line)]
     return found
+
+
+def _text_file(image: Path) -> Path:
+    """Return the text file beside an image, whether it is there or not."""
+    path = image.with_suffix(".txt")
+    return path.with_name(form_of(path.name, lambda name: path.with_name(name).is_file()))
 
 
 def _read_table(root: Path, table: PurePath, column: str) -> Mapping[str, list[str]]:
