@@ -56,9 +56,16 @@ def _between(
 
 
 def truncate(latents: ArrayLike, truncation: float, mean: ArrayLike = 0.0) -> NDArray[np.float32]:
-    """Move latents towards their mean, to ``mean + truncation * (latents - mean)``: more typical, less varied."""
+    """Move latents towards their mean, to ``mean + truncation * (latents - mean)``: more typical, less varied.
+
+    Raises ValueError where finite latents become larger than float32 can hold.
+    """
     values, middle = np.asarray(latents, np.float32), np.asarray(mean, np.float32)
-    return np.asarray(middle + np.float32(truncation) * (values - middle) if truncation != 1 else values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.asarray(middle + np.float32(truncation) * (values - middle) if truncation != 1 else values)
+    if np.isfinite(values).all() and not np.isfinite(moved).all():
+        raise ValueError(f"a truncation of {truncation:g} makes latents that are too large for float32")
+    return moved
 
 
 def truncated_normal(latents: ArrayLike, threshold: float) -> NDArray[np.float32]:
@@ -127,7 +134,8 @@ def edit(
         vector = np.asarray(directions[name]["vector"], np.float32).reshape(-1)
         if vector.size not in [math.prod(edited.shape[axis:]) for axis in range(edited.ndim)]:
             raise ValueError(f"the direction {name!r} has {vector.size} numbers: it is of a model with other latents")
-        moved = np.float32(strength) * np.tile(vector, edited.size // vector.size).reshape(edited.shape)
+        with np.errstate(over="ignore", invalid="ignore"):  # drawing a sample says what is wrong
+            moved = np.float32(strength) * np.tile(vector, edited.size // vector.size).reshape(edited.shape)
         if (layers := directions[name].get("layers")) is not None:
             if edited.ndim < 2 or edited.shape[-1] != vector.size:
                 raise ValueError(f"the direction {name!r} is of layers: it moves styles, [N, L, {vector.size}]")

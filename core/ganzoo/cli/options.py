@@ -99,8 +99,6 @@ def conditions(
 
     if seed < 0:
         raise UserError(f"--seed is at least 0, not {seed}")
-    if truncation is not None and not 0 <= truncation < float("inf"):
-        raise UserError(f"--truncation is at least 0, not {truncation}")
     layers = next((field.layers for field in signature.inputs if isinstance(field, Truncation)), 0)
     if cutoff is not None and not 1 <= cutoff <= layers:
         has = f"this model has {layers}" if layers else "this model has none"

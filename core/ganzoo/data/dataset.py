@@ -1,6 +1,7 @@
 """Data sets: finite sets of training samples, gathered by index."""
 
 import dataclasses
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ganzoo.configured import Configured
 from ganzoo.errors import UserError
 from ganzoo.fields import Attributes, Field, Label, field_from_json
 
-__all__ = ["Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset"]
+__all__ = ["Batch", "DataSpec", "Dataset", "DatasetConfig", "TensorDataset", "content_hash"]
 
 _SPREAD = 64  # samples that stand for all where these are not in memory
 
@@ -195,3 +196,13 @@ class TensorDataset(Dataset[Settings]):
     def rows(self) -> Batch | None:
         """The tensors."""
         return self.tensors
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Return the sha256 of what :meth:`Dataset.content` yields, in hexadecimal digits."""
+    found = hashlib.sha256()
+    for part in dataset.content():
+        block = part if isinstance(part, bytes) else part.contiguous().flatten().view(torch.uint8).numpy().data
+        found.update(f"{len(block)} ".encode())
+        found.update(block)
+    return found.hexdigest()

@@ -22,7 +22,7 @@ from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data, recorde
 from ganzoo.config.merging import merge, parse_set
 from ganzoo.config.resolving import recorded
 from ganzoo.config.validation import validate
-from ganzoo.data.dataset import Dataset
+from ganzoo.data.dataset import Dataset, content_hash
 from ganzoo.data.objects import GIVEN
 from ganzoo.errors import UserError, at_least, lists
 from ganzoo.fields import Image, Latent, Signature
@@ -166,6 +166,8 @@ def evaluate(
     if not built:
         raise _nothing(dataset, left_out)
     warnings = list(dict.fromkeys(sentence for metric in built.values() for sentence in metric.warnings()))
+    if not (chosen or settings["data"]) and _has_changed(model, dataset):
+        warnings.append(f"{dataset.spec.name} has changed since the training; the figures are about what it holds now")
     if undefined := [name for name, value in figures.items() if not isfinite(value)]:
         warnings.append(f"{', '.join(undefined)} cannot be computed from these samples: no finite number comes out")
     better = {name: built[name.partition("/")[0]].direction(name) for name in figures}
@@ -212,6 +214,12 @@ def _data(registry: Registry, model: str, sampler: Sampler, settings: Mapping[st
             values |= trained
     values = {key: value for key, value in {**values, **settings}.items() if key != "name"}
     return Choice(entry, validate(entry.spec.load().Config, "data", values))
+
+
+def _has_changed(model: str, dataset: Dataset) -> bool:
+    """Return whether the data set holds other samples than a run began with, as far as that recorded them."""
+    before = Run.open(model).data_spec().content if Path(chosen(model)[0]).is_dir() else ""
+    return before != "" and before != content_hash(dataset)
 
 
 def _check(model: str, signature: Signature, dataset: Dataset) -> None:

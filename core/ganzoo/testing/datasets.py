@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganzoo.data.dataset import Dataset, DataSpec
+from ganzoo.data.dataset import Dataset, DataSpec, content_hash
 from ganzoo.data.stream import Stream
 from ganzoo.errors import UserError
 from ganzoo.fields import Image
@@ -27,12 +27,12 @@ __all__ = ["checks", "offline"]
 def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Check]:
     """Yield the checks of a data set."""
 
-    @cache
-    def dataset() -> Dataset:
+    def build() -> Dataset:
         with offline():
             built: Dataset = entry.spec.load()(build_settings(entry, sets))
         return built
 
+    dataset = cache(build)
     yield Check("build", lambda: _build(dataset), vital=True)
     yield Check("spec", lambda: spec(registry, dataset()), vital=True)
     yield Check("batches", lambda: batches(dataset()), vital=True)
@@ -40,13 +40,14 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("rows", lambda: rows(dataset()))
     yield Check("resume", lambda: resume(dataset()))
     yield Check("workers", lambda: workers(dataset()))
+    yield Check("content", lambda: content(build))
 
 
 def _build(dataset: Callable[[], Dataset]) -> None:
     try:
         dataset()
     except UserError as error:
-        raise Skip(f"the data is not on this machine: {error}") from None
+        raise Skip(f"it cannot be made here: {error}") from None
 
 
 def spec(registry: Registry, dataset: Dataset) -> None:
@@ -128,6 +129,20 @@ def workers(dataset: Dataset) -> None:
         raise Fault(f"it cannot be pickled, as worker processes need: {error}") from None
     indices = torch.arange(3) % len(dataset)
     _differ(dataset.batch(indices, _rng()), copied.batch(indices, _rng()), "its pickled copy gives another batch")
+
+
+def content(build: Callable[[], Dataset]) -> None:
+    """What a resumed run compares is something, and the same when the data set is made again."""
+    first = build()
+    sizes = set[int]()
+    for part in first.content():
+        if not isinstance(part, Tensor | bytes):
+            raise Fault(f"its content() yields {type(part).__name__}, neither tensors nor bytes")
+        sizes.add(part.numel() if isinstance(part, Tensor) else len(part))
+    if not any(sizes):
+        raise Fault("its content() is empty, so that a run could be resumed on any other data")
+    if content_hash(first) != content_hash(build()):
+        raise Fault("made again it has another content(), so that no run on it could be resumed")
 
 
 @contextmanager

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from ganzoo.config.config import Choice, Config
 from ganzoo.config.data_choice import GIVEN_NAME
 from ganzoo.config.merging import flat
 from ganzoo.config.validation import paths
-from ganzoo.data.dataset import Dataset, DataSpec
+from ganzoo.data.dataset import Dataset, DataSpec, content_hash
 from ganzoo.errors import UserError
 from ganzoo.runs.run import Run
 
@@ -42,12 +39,7 @@ def described(data: Choice, dataset: Dataset) -> DataSpec:
     """Return the data's spec with the hash of its content, unless that follows from the settings."""
     if data.entry.name != GIVEN_NAME and not [*paths(data.settings, "data")]:
         return dataset.spec
-    found = hashlib.sha256()
-    for part in dataset.content():
-        block = part if isinstance(part, bytes) else part.contiguous().flatten().view(torch.uint8).numpy().data
-        found.update(f"{len(block)} ".encode())
-        found.update(block)
-    return replace(dataset.spec, content=found.hexdigest())
+    return replace(dataset.spec, content=content_hash(dataset))
 
 
 def refuse_other_data(run: Run, data: Choice, dataset: Dataset) -> None:

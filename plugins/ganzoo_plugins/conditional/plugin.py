@@ -57,7 +57,7 @@ def ganzoo_specs() -> Iterable[Spec]:
         Spec(
             "model",
             "text2image",
-            "Images from captions: mismatched captions count as fake, embeddings are interpolated",
+            "Images from captions: mismatched captions count as fake, encoders are trained along",
             f"{here}.text2image:TextToImage",
             "Generative Adversarial Text to Image Synthesis, arXiv:1605.05396",
         ),

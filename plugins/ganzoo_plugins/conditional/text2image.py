@@ -22,6 +22,7 @@ from ganzoo import (
     Tokens,
     UserError,
     draw_latent,
+    whole_batch,
     widened,
 )
 from ganzoo import Field as SignatureField
@@ -224,7 +225,7 @@ class TextToImage(AdversarialTrainer[TextToImageConfig]):
         features, embedding = critic.features(real), critic.encode(*condition)
         partner, differs = mismatched(condition)
         right = widened(critic.matched(features, embedding))
-        wrong = widened(critic.matched(features, embedding[partner]))
+        wrong = widened(critic.matched(features, whole_batch(embedding)[partner]))
         generated = widened(critic.matched(critic.features(fake), embedding))
         kinds = [generated, torch.where(differs, wrong, generated)]
         if self.config.interpolation:

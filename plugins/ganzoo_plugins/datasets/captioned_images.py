@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganzoo import Batch, Dataset, DataSpec, UserError
 from ganzoo.files import parse_json, read_csv, read_text
-from ganzoo_plugins.datasets.folder import Folder, FolderConfig
+from ganzoo_plugins.datasets.folder import Folder, FolderConfig, form_of
 from ganzoo_plugins.datasets.stored import ImagesConfig
 from ganzoo_plugins.datasets.text_lines import LINE, text_lines
 from ganzoo_plugins.datasets.words import encoded
@@ -62,17 +62,18 @@ class CaptionedImages(Dataset[CaptionedImagesConfig]):
         table = config.captions or next((PurePath(name) for name in _TABLES if (root / name).is_file()), None)
         found = _read_table(root, table, config.column) if table is not None else _read_beside(root, files)
         place = str(root if table is None else root / table)
-        without = [file for file in files if not found.get(file)]
+        forms = [form_of(file, found.__contains__) for file in files]
+        without = [file for file, form in zip(files, forms, strict=True) if not found.get(form)]
         if without:
             others = f" and {len(without) - 1:,} more images" if len(without) > 1 else ""
             raise UserError(f"{place} has no caption for {without[0]}{others}; write one, or take the image away")
-        known = {*files}
+        known = {*forms}
         if other := [file for file in found if file not in known]:
             _log.warning(
                 "%s of %s images that %s names are not in the folder, or are none, such as %s; they are left out",
                 *(f"{len(other):,}", f"{len(found):,}", place, other[0]),
             )
-        texts = [found[file] for file in files]
+        texts = [found[form] for form in forms]
         caption, self._tokens = encoded(
             [text for each in texts for text in each], config.vocabulary, config.length, place
         )
@@ -117,10 +118,16 @@ def _read_beside(root: Path, files: Sequence[str]) -> Mapping[str, list[str]]:
     """Return the lines of the text file beside each image, by the image; there may be none."""
     found = {}
     for file in files:
-        path = (root / file).with_suffix(".txt")
+        path = _text_file(root / file)
         lines = read_text(path, _TEXT).splitlines() if path.is_file() else []
         found[file] = [line for line in lines if words(line)]
     return found
+
+
+def _text_file(image: Path) -> Path:
+    """Return the text file beside an image, whether it is there or not."""
+    path = image.with_suffix(".txt")
+    return path.with_name(form_of(path.name, lambda name: path.with_name(name).is_file()))
 
 
 def _read_table(root: Path, table: PurePath, column: str) -> Mapping[str, list[str]]:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ganzoo import Batch, Dataset, DataSpec, Image, UserError
-from ganzoo_plugins.datasets.folder import Folder, FolderConfig
+from ganzoo_plugins.datasets.folder import Folder, FolderConfig, form_of
 from ganzoo_plugins.datasets.stored import ImagesConfig
 
 __all__ = ["Paired", "Unpaired"]
@@ -220,10 +220,11 @@ def _cropped(images: Tensor, corners: list[list[int]], margin: int) -> Tensor:
 def _matched(a: Folder, b: Folder) -> list[tuple[Folder, Tensor]]:
     """Return both folders with the rows that go by the same name."""
     names = [{os.path.splitext(file)[0]: row for row, file in enumerate(folder.files)} for folder in (a, b)]
-    shared = [name for name in names[0] if name in names[1]]
+    forms = {name: form_of(name, names[1].__contains__) for name in names[0]}
+    shared = [name for name in names[0] if forms[name] in names[1]]
     if not shared:
         raise UserError(f"no image in {a.root} has the name of one in {b.root}, so there are no pairs")
     if alone := len(a) + len(b) - 2 * len(shared):
         _log.warning("%d images of %s and %s have no partner of the same name and are left out", alone, a.root, b.root)
-    rows = [torch.tensor([found[name] for name in shared]) for found in names]
+    rows = [torch.tensor([names[0][name] for name in shared]), torch.tensor([names[1][forms[name]] for name in shared])]
     return [(a, rows[0]), (b, rows[1])]

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from math import isfinite
 from pathlib import Path, PurePath
@@ -18,7 +20,7 @@ from ganzoo.images.reading import find_images, tell_skipped
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
 from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, same_size, sentence
 
-__all__ = ["Folder", "FolderConfig", "classes_of"]
+__all__ = ["Folder", "FolderConfig", "classes_of", "form_of"]
 
 _log = logging.getLogger("ganzoo")
 _EXAMPLES = 16  # vectors of attributes that the spec shows
@@ -64,7 +66,8 @@ class Folder(StoredImages[FolderConfig]):
         found, problems = len(files), list[str]()
         numbers: dict[str, list[float]] = {}
         if config.attributes is not None:
-            names, numbers = _read_table(self.root, config.attributes)
+            names, lines = _read_table(self.root, config.attributes)
+            numbers = {file: lines[form] for file in files if (form := form_of(file, lines.__contains__)) in lines}
             missing = [file for file in files if file not in numbers]
             if missing:
                 others = f" and {len(missing) - 1:,} more images" if len(missing) > 1 else ""
@@ -141,6 +144,15 @@ class Folder(StoredImages[FolderConfig]):
             names = Names(files)
             remember({"names": names.bytes, "ends": names.ends, "stamps": stamps, "sizes": sizes}, "folder", *key)
         return sizes, stamps[:, 0]
+
+
+def form_of(name: str, there: Callable[[str], bool]) -> str:
+    """Return the name of a file as it is ``there``, or as it is if it is not.
+
+    File systems and tables differ on whether an accent is a character of its own.
+    """
+    forms = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+    return next(filter(there, forms), name)
 
 
 def classes_of(root: Path, files: list[str]) -> tuple[str, ...]:

@@ -100,6 +100,8 @@ def _check(root: Path, out: Path, packing: Packing) -> None:
         raise UserError(f"{out} and {root} lie in each other, and images would be packed twice; choose another OUT")
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise UserError(f"{out} is there already, and is not an empty folder; choose another OUT")
+    if out.suffix.lower() in (".tar", ".zip"):
+        raise UserError(f"OUT is a folder, and {out.name} the name of an archive; with --tar the folder has .tar files")
     if packing.mode == "rgba" and packing.format != "png":
         raise UserError(f"{packing.format} files have no transparency; take --format png, or --mode rgb")
 

@@ -114,13 +114,16 @@ def train(
     from ganzoo_plugins.detection.training import train as fit
 
     settings = Settings(method, steps, false_positive_rate, seed=seed)
-    trained = fit(reals, fakes, settings)
-    report = {"real": str(real), "trained_on": {name: len(each) for name, each in fakes.items()}, **trained.report()}
-    with files.writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    trained.export(out / FILE, report)
-    trained.plot(out / "roc.png")
-    files.write_atomic(out / "report.json", json.dumps(report, indent=2) + "\n")
+    with files.temporary_path(out / FILE):  # before the training it is seen whether the folder can be written to
+        trained = fit(reals, fakes, settings)
+        report = {
+            "real": str(real),
+            "trained_on": {name: len(each) for name, each in fakes.items()},
+            **trained.report(),
+        }
+        trained.export(out / FILE, report)
+        trained.plot(out / "roc.png")
+        files.write_atomic(out / "report.json", json.dumps(report, indent=2) + "\n")
     if as_json:
         cli.print(json.dumps(report, indent=2))
         return

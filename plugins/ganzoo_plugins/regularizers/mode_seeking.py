@@ -3,7 +3,7 @@
 from pydantic import Field
 from torch import Tensor
 
-from ganzoo import Generate, GeneratorRegularizer, RegularizerConfig
+from ganzoo import Generate, GeneratorRegularizer, RegularizerConfig, own_rows, whole_batch
 
 __all__ = ["ModeSeeking", "ModeSeekingConfig"]
 
@@ -26,6 +26,11 @@ class ModeSeeking(GeneratorRegularizer[ModeSeekingConfig]):
 
     def penalty(self, generate: Generate, z: Tensor) -> Tensor:
         """Return the ratio of the distances of latents and of samples."""
-        other = z.roll(1, 0)
-        apart = (generate(z) - generate(other)).abs().mean() / (z - other).abs().mean()
+        other = own_rows(whole_batch(z).roll(1, 0))
+        apart = _mean((generate(z) - generate(other)).abs()) / _mean((z - other).abs())
         return 1 / (apart + _SMALLEST)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean over all samples of the batch."""
+    return whole_batch(x.mean()[None]).mean()

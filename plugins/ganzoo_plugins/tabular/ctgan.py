@@ -23,6 +23,7 @@ from ganzoo import (
     Table,
     UserError,
     draw_latent,
+    whole_batch,
 )
 
 __all__ = ["CTGAN", "CTGANConfig", "RowCritic", "RowGenerator", "Training"]
@@ -150,7 +151,8 @@ class Training(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return as many of the rows [N, D], some of them several times, and their conditions, one-hot [N, K]."""
-        members = rows[:, self.where]
+        whole = whole_batch(rows)
+        members = whole[:, self.where]
         mass = self.mass * (members.sum(0) > 0)
         mass = torch.cat([part / part.sum() for part in mass.split(self.sizes)])
         # The largest after Gumbel noise is a draw by these probabilities; nothing waits for the device, as
@@ -159,7 +161,7 @@ class Training(nn.Module):
         drawn = (mass / noise).argmax(1, keepdim=True)
         condition = (drawn == torch.arange(len(mass), device=rows.device)).to(rows.dtype)
         same = condition @ members.T
-        return rows[(same * (torch.rand_like(same) + 1)).argmax(1)], condition
+        return whole[(same * (torch.rand_like(same) + 1)).argmax(1)], condition
 
 
 class CTGAN(AdversarialTrainer[CTGANConfig, Table]):

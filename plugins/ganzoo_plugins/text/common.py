@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import TypeVar
 
-from ganzoo import Batch, DataSpec, OptimizerConfig, Tokens, Trainer, TrainerConfig, UserError
+from ganzoo import Batch, DataSpec, OptimizerConfig, Tokens, Trainer, TrainerConfig, UserError, whole_batch
 from ganzoo import Field as SignatureField
 from ganzoo_plugins.networks.lstm import LanguageModel
 
@@ -62,4 +62,5 @@ class TextTrainer(Trainer[Settings]):
     def likelihood_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean of minus the logarithm of a token's probability, in nats."""
         real = batch[self.data.sample.name]
-        return {"loss": -self.generator.log_likelihood(real).sum() / self.generator.counted(real).sum()}
+        count = whole_batch(self.generator.counted(real).sum()[None]).mean()  # of a process, in the mean
+        return {"loss": -self.generator.log_likelihood(real).sum() / count}

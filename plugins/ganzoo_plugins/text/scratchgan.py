@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganzoo import Batch, DataSpec, OptimizerConfig, Phase
+from ganzoo import Batch, DataSpec, OptimizerConfig, Phase, whole_batch
 from ganzoo_plugins.networks.lstm import LSTMDiscriminator
 from ganzoo_plugins.text.common import TextConfig, TextTrainer
 
@@ -86,7 +86,7 @@ class ScratchGAN(TextTrainer[ScratchGANConfig]):
             rewards = discounted(2 * self.discriminator(tokens).sigmoid() - 1, self.config.gamma)
             self.baseline = self.baseline.to(rewards.device)  # where it stays
             decay = self.config.baseline_decay
-            self.baseline.mul_(decay).add_((1 - decay) * rewards.mean())
+            self.baseline.mul_(decay).add_((1 - decay) * whole_batch(rewards).mean())
             advantage = rewards - self.baseline
         chance = self.generator.log_likelihood(tokens)
         return {"loss": -(advantage * chance).mean(), "reward": rewards.mean(), "entropy": -chance.detach().mean()}

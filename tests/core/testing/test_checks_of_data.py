@@ -102,7 +102,7 @@ for number, error in enumerate((KeyError("images"), FileNotFoundError("/data"), 
     toy("dataset", "build")(type(f"NotBuilt{number}", (NotBuilt,), {"error": error, "__module__": __name__}))
 
 
-@toy("dataset", "randomness", "resume")
+@toy("dataset", "randomness", "resume", "content")
 class GlobalNoise(HonestData):
     def batch(self, indices: Tensor, rng: torch.Generator) -> Batch:
         return {**super().batch(indices, rng), "x": torch.randint(255, (len(indices), 1, 2, 2), dtype=torch.uint8)}
@@ -223,6 +223,28 @@ class CopyHasNoImages(OnDisk):
         return {**vars(self), "images": torch.zeros_like(self.images)}
 
 
+@toy("dataset", "content")
+class MadeAtRandom(HonestData):
+    """Each time it is made, its samples are others."""
+
+    def __init__(self, config: DatasetConfig) -> None:
+        super().__init__(config)
+        self.images = torch.randint(255, (12, 1, 2, 2), dtype=torch.uint8)
+
+
+@toy("dataset", "content")
+class SaysNothing(HonestData):
+    def content(self) -> Iterator[Tensor | bytes]:
+        yield b""
+        yield self.images[:0]
+
+
+@toy("dataset", "content")
+class SaysItsNames(HonestData):
+    def content(self) -> Iterator[Any]:
+        yield from self.spec.name
+
+
 # --------------------------------------------------------------------------------------------------------------------
 
 
@@ -232,11 +254,14 @@ def test_a_toy_is_caught_by_the_right_check(toys: Registry, key: str) -> None:
 
 
 def test_every_check_has_three_toys() -> None:
-    toy.assert_three_for_each("dataset", "build", "spec", "batches", "randomness", "rows", "resume", "workers")
+    toy.assert_three_for_each(
+        "dataset", "build", "spec", "batches", "randomness", "rows", "resume", "workers", "content"
+    )
 
 
 SENTENCES = {
     "TooShort": "IndexError: .*test_checks_of_data.py, line",
+    "SaysItsNames": r"its content\(\) yields str",
     "Unpicklable": "it cannot be pickled, as worker processes need",
 }
 

@@ -7,9 +7,9 @@ import json
 import sys
 
 import torch
-from small import made, pixels, small
+from small import made, pixels, small, suited
 
-from ganzoo import Attributes, Label, Points, load_config, load_registry
+from ganzoo import Attributes, Label, Points, Tokens, load_config, load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.training.engine import SINGLE, connected
 from ganzoo.training.loop import Loop
@@ -20,6 +20,7 @@ PAIRED = ("pix2pix", "cyclegan", "discogan", "dualgan")
 DATA = {
     "labels": made(pixels(1), Label(3)),
     "pairs": made(pixels(3, "a"), pixels(3, "b")),
+    "texts": made(Tokens(5, 7, ("", *"abcdef"))),
     "points": made(Points(2)),
     "attributes": made(pixels(3), Attributes(2, examples=((0.0, 1.0),))),
 }
@@ -27,7 +28,8 @@ DATA = {
 
 def trained(engine, steps, model, *sets):
     kinds = [each.removeprefix("data:") for each in sets if each.startswith("data:")]
-    data = DATA[kinds[0] if kinds else "pairs" if model in PAIRED else "labels"]
+    kind = kinds[0] if kinds else "pairs" if model in PAIRED else "labels"
+    data = made(*suited(model)) if suited(model) and not kinds else DATA[kind]
     sets = [each for each in sets if not each.startswith("data:")]
     config = load_config(load_registry(), model, sets=[*small(model), *SHORT, *sets])
     checkpoint.seed_random(0)

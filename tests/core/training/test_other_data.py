@@ -62,6 +62,19 @@ def test_a_folder_may_move_but_not_change(tmp_path: Path) -> None:
         ganzoo.train(resume=run, steps=3, **moved)
 
 
+def test_an_evaluation_on_changed_data_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(f"line {index}" for index in range(10, 40)))
+    settings = {"data": {"path": str(tmp_path / "a.txt"), "held_out": 0.5}, "model": {"hidden_dim": 4}}
+    run = ganzoo.train("text_mle", data="text", steps=1, config={**TINY, **settings}, quiet=True)
+    asked: dict[str, Any] = {"metrics": ["copies"], "n": 4, "quiet": True}
+    assert not any("changed" in each for each in ganzoo.evaluate(run, **asked).warnings)
+    _exchange(tmp_path / "a.txt", TESTED)
+    assert "text has changed since the training; the figures are about what it holds now" in (
+        ganzoo.evaluate(run, **asked).warnings
+    )
+    assert not any("changed" in each for each in ganzoo.evaluate(run, data="text", **asked).warnings)
+
+
 def test_a_run_without_the_hash_goes_on() -> None:
     run = ganzoo.train("gan_fc", data=POINTS, steps=1, config=TINY, quiet=True)
     path = run.path / "config.toml"

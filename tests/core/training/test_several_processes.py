@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganzoo import UserError
+from ganzoo import UserError, load_registry
 from ganzoo.data.shares import Draws, Share
 from ganzoo.training import engine as engines
 from ganzoo.training.engine import found_place
@@ -26,7 +26,14 @@ MORE = (
     "dcgan,loss.name=wgan,regularizer.dragan.weight=10",
     # A bias before batch norm has a gradient of rounding alone, and Adam makes steps of it: one process too ends 1e-7
     # apart if its first weights differ in their last digit.
-    "inpaint,model.latent_dim=4,model.diversity_weight=1,model.optimizer.name=sgd,model.optimizer.lr=0.01",
+    *(
+        f"{each},model.optimizer.name=sgd,model.optimizer.lr=0.01"
+        for each in ("inpaint,model.latent_dim=4,model.diversity_weight=1", "inpaint_z")
+    ),
+    *("text2image,regularizer.mode_seeking.interval=2", "dcgan,regularizer.mode_seeking.weight=1"),
+    *("ctgan,model.dropout=0", "scratchgan,data:texts"),
+    "text_mle,data:texts,model.optimizer.name=sgd",  # likelihoods are float32, of which Adam makes steps
+    "seqgan,data:texts,model.mle_steps=2,model.warmup_steps=1,model.roll_outs=2,model.optimizer.name=sgd",
 )
 
 SHARDED = (
@@ -99,6 +106,14 @@ def test_two_processes_are_one_for_long():
 @pytest.mark.slow
 def test_what_mixes_samples_sees_all_of_them():
     found = distances(4, MORE)
+    assert max(found.values()) < 1e-9, found
+
+
+@pytest.mark.slow
+def test_every_other_model_is_one_too():
+    listed = {each.partition(",")[0] for each in (*FIVE, *MORE)}
+    models = [entry.spec.key for entry in load_registry().specs("model") if entry.distribution == "torch-ganzoo"]
+    found = distances(2, sorted({*models} - listed))
     assert max(found.values()) < 1e-9, found
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ganzoo import Label, Latent, Points, Signature
 from ganzoo.gan.networks import Generator as Network
 from ganzoo.inference.sampling import TorchSampler
-from ganzoo_runtime import Generator, truncated_normal
+from ganzoo_runtime import Generator, edit, truncated_normal
 
 
 @pytest.mark.parametrize("threshold", [0.04, 0.5, 1.0, 2.0, 4.0])
@@ -107,3 +107,12 @@ def test_files_without_the_mark_are_scaled_as_before() -> None:
     np.testing.assert_array_equal(old.latents(9, 3, truncation=0.5), old.latents(9, 3) / 2)
     np.testing.assert_array_equal(old.sample(9, truncation=1), old.sample(9))
     assert Signature.from_json(RESAMPLED.to_json()) == RESAMPLED
+
+
+def test_numbers_beyond_float32_are_refused_without_a_warning(file: Generator) -> None:
+    with pytest.raises(ValueError, match=r"a truncation of 3e\+38 makes latents that are too large for float32"):
+        file.sample(9, truncation=3e38)
+    vector = np.eye(1, file.latents(1, 0, "w").size, dtype=np.float32).ravel()
+    edited = edit(file.latents(1, 0, "w"), {"far": {"vector": vector}}, {"far": 1e39})
+    with pytest.raises(ValueError, match="finite numbers that float32 can hold"):
+        file.sample(1, latents={"w": edited})

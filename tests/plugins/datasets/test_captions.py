@@ -2,6 +2,7 @@
 
 import json
 import logging
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ganzoo import Image, Label, Latent, Signature, UserError
 from ganzoo.testing.samples import random_data
 from ganzoo_plugins.datasets.captioned_images import CaptionedImages, CaptionedImagesConfig
 from ganzoo_plugins.datasets.captioned_shapes import CaptionedShapes, CaptionedShapesConfig
+from ganzoo_plugins.datasets.folder import Folder, FolderConfig
 from ganzoo_plugins.metrics.caption_accuracy import CaptionAccuracy
 from ganzoo_runtime.captions import caption_text, caption_tokens, words
 
@@ -204,6 +206,23 @@ def test_what_editors_and_other_folders_leave_in_tables(folder, caplog):
         assert texts(load(folder)) == ["cat"] * 3  # punctuation is no caption
     assert "2 of 5 images that" in caplog.text
     assert "such as ../secret.png; they are left out" in caplog.text
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_of_file_names_may_be_characters_of_their_own(folder, caplog, on_disk, written):
+    on_disk, written = (unicodedata.normalize(form, "in/d\u00e9.png") for form in (on_disk, written))
+    (folder / "in/c.png").rename(folder / on_disk)
+    names = ("a.png", "b.png", written)
+    for name, text in zip(names, EXPECTED, strict=True):
+        (folder / name).with_suffix(".txt").write_text(text)
+    assert texts(load(folder)) == EXPECTED
+    lines = [f"{name},{text}\n" for name, text in zip(names, EXPECTED, strict=True)]
+    (folder / "metadata.csv").write_text("".join(["file_name,text\n", *lines]), encoding="utf-8")
+    assert texts(load(folder)) == EXPECTED
+    numbers = [f"{name},{index}\n" for index, name in enumerate(names)]
+    (folder / "numbers.csv").write_text("".join(["file,x\n", *numbers]), encoding="utf-8")
+    assert Folder(FolderConfig(path=folder, attributes="numbers.csv")).known["y"].tolist() == [[0], [1], [2]]
+    assert not caplog.records
 
 
 def test_rare_and_surplus_words_are_counted_and_said(folder, caplog):

@@ -111,6 +111,15 @@ def test_pairs_of_equal_names_and_what_has_no_partner(folders, caplog):
     assert swapped["a"][0, 0, 0, 0] == 202
 
 
+def test_accents_of_names_of_pairs_may_be_characters_of_their_own(tmp_path, caplog):
+    for side, names, color in (("a", ("d\u00e9", "f"), 10), ("b", ("f", "de\u0301"), 200)):
+        for index, name in enumerate(names):
+            picture(tmp_path / side / f"{name}.png", color + index)
+    batch = paired(a=tmp_path / "a", b=tmp_path / "b").batch(torch.arange(2), rng())
+    assert dict(zip(*(batch[side][:, 0, 0, 0].tolist() for side in "ab"), strict=True)) == {10: 201, 11: 200}
+    assert not caplog.records
+
+
 def test_both_images_of_a_pair_are_cropped_and_mirrored_alike(folders):
     data = paired(a=folders / "a", b=folders / "b", size=(6, 8), margin=2, resize="stretch", flip=True)
     places = set()

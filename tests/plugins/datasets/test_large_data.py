@@ -123,6 +123,7 @@ def test_a_packing_that_was_stopped_goes_on(tmp_path, monkeypatch, tar):
         ("images/out", {}, "lie in each other"),
         (".", {}, "lie in each other"),
         ("full", {}, "not an empty folder"),
+        ("out.tar", {}, r"OUT is a folder, and out\.tar the name of an archive; with --tar"),
         ("out", {"mode": "rgba", "format": "jpg"}, "no transparency"),
     ],
 )

@@ -13,6 +13,7 @@ from conftest import Command
 from PIL import Image as Pillow
 
 from ganzoo import UserError, load_registry
+from ganzoo_plugins.detection import training
 from ganzoo_plugins.detection.corruption import augmented
 from ganzoo_plugins.detection.detector import Detector, middle, scores
 from ganzoo_plugins.detection.networks import Residual, Spectrum
@@ -155,7 +156,9 @@ def test_the_command(cli: Command, folders: tuple[Path, Path], caplog: pytest.Lo
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
 
 
-def test_what_cannot_be_is_refused(cli: Command, folders: tuple[Path, Path], trained: dict[str, Path]) -> None:
+def test_what_cannot_be_is_refused(
+    cli: Command, folders: tuple[Path, Path], trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, fake = folders
     cli("detect", real, "--with", "zoo:gan_fc-mnist5k").refused("no detector", "detect train")
     cli("detect", real / "none.png", "--with", "none").refused("none")
@@ -173,6 +176,8 @@ def test_what_cannot_be_is_refused(cli: Command, folders: tuple[Path, Path], tra
     (fake / "few").mkdir()
     Pillow.new("RGB", (20, 20)).save(fake / "few" / "a.png")
     told("--fake", fake / "few").refused("too few")
+    monkeypatch.setattr(training, "_fit_residual", None)  # it is not trained for nothing
+    told("--fake", fake, "--out", fake / "0.png" / "d").refused("cannot write")
     Pillow.new("RGB", (20, 9)).save(real / "small.png")
     cli("detect", "train", "--real", real, "--fake", fake, "--out", fake / "0.png").refused("--out is a folder")
     assert not Path("d").exists()
