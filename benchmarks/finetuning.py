@@ -1,7 +1,7 @@
 """What a model of other images is worth to start from: fine-tuning beside a training from scratch, at equal steps.
 
     python benchmarks/finetuning.py train [--data emoji --emoji emoji32.npz | --data outlines] [--size 32]
-        [--steps 8000] [--source RUN | --source-steps 10000] [--frozen 2 ...] [--seeds 0]
+        [--steps 4000] [--source RUN | --source-steps 6000] [--frozen 2 ...] [--seeds 0]
     python benchmarks/finetuning.py plot        # draws and compares again what is in benchmarks/results/finetuning
 
 The source is a run of the same model on ``shapes``, which is trained first unless it is given. The target is another
@@ -41,9 +41,9 @@ def main() -> None:
     train.add_argument("--data", choices=("emoji", "outlines"), default="outlines")
     train.add_argument("--emoji", type=Path, help="the .npz of emoji")
     train.add_argument("--size", type=int, default=32, help="side of the shapes in pixels")
-    train.add_argument("--steps", type=int, default=8000)
+    train.add_argument("--steps", type=int, default=4000)
     train.add_argument("--source", type=Path, help="a run on shapes")
-    train.add_argument("--source-steps", type=int, default=10_000)
+    train.add_argument("--source-steps", type=int, default=6000)
     train.add_argument("--frozen", type=int, nargs="*", default=[])
     train.add_argument("--seeds", type=int, nargs="+", default=[0])
     train.add_argument("--set", dest="sets", action="append", default=[], help="as for ganzoo train")
