@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from points import fid, stops
 
 import ganzoo
 from ganzoo import Augment, AugmentConfig, DataSpec, Image, load_config, load_registry
@@ -75,32 +76,19 @@ def _train(options: argparse.Namespace) -> None:
                 batch = load_config(load_registry(), options.model, sets=sets).train.batch_size
                 if side == "ada":
                     sets.append(f"model.augment.images={options.adapt or max(options.steps * batch // 5, 1)}")
-                run, points, spent = None, [], 0.0
-                for step in range(every, options.steps + 1, every):
-                    started = time.process_time()
-                    if run is None:
-                        out = options.runs or Path(temporary)
-                        run = ganzoo.train(
-                            options.model,
-                            data=few,
-                            steps=step,
-                            sets=sets,
-                            seed=seed,
-                            out=out,
-                            without=["fid"],
-                            quiet=True,
-                        )
-                    else:
-                        ganzoo.train(resume=run, data=few, steps=step, quiet=True)
-                    spent += time.process_time() - started
+                points = []
+                steps, out = range(every, options.steps + 1, every), options.runs or Path(temporary)
+                settings = {"sets": sets, "seed": seed, "out": out, "without": ["fid"]}
+                for step, run, minutes in stops(steps, options.model, few, **settings):
                     points.append(_evaluated(run, options.data, few) | {"step": step, "images": step * batch})
+                    points[-1]["cpu_minutes"] = minutes
                     print(side, seed, points[-1], flush=True)
                 row = {
                     **{key: getattr(options, key) for key in ("model", "data", "images", "steps")},
                     "side": side,
                     "seed": seed,
                     "sets": sets,
-                    "cpu_minutes": round(spent / 60, 1),
+                    "cpu_minutes": points[-1]["cpu_minutes"],
                     "points": points,
                 }
                 name = f"{options.model}-{options.data}-{options.images}-{side}-{seed}.json"
@@ -111,12 +99,8 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluated(run: ganzoo.Run, data: str, few: torch.Tensor) -> dict[str, float]:
     """Return the FID to the whole data set, that of real images, the copies of the few, and the probability."""
     named = ["data.condition=class"] if data == "shapes" else []
-    sets = [*named, "metric.fid.extractor=classifier"]
-    whole = ganzoo.evaluate(run, metrics=["fid"], data=data, sets=sets, n=2000, quiet=True)
+    found = fid(run, data, named)
     copied = ganzoo.evaluate(run, metrics=["memorization"], data=few, n=500, quiet=True)
-    (fid,) = [value for key, value in whole.figures.items() if key.startswith("fid")]
-    (real,) = [value for key, value in whole.reference.items() if key.startswith("fid")]
-    found = {"fid": round(fid, 3), "fid_real": round(real, 3)}
     found |= {key.replace("/", "_"): round(value, 4) for key, value in copied.figures.items()}
     p = [row["discriminator/augment_p"] for row in run.metrics() if "discriminator/augment_p" in row]
     return {**found, "p": round(p[-1], 4)} if p else found

@@ -73,7 +73,7 @@ def main() -> None:
 def _train(options: argparse.Namespace) -> None:
     for seed in options.seeds:
         for data in options.data:
-            dataset = _emoji(options.emoji) if data == "emoji" else _shapes(options.size)
+            dataset = emoji(options.emoji) if data == "emoji" else shapes(options.size)
             for name in options.models or MODELS:
                 _one(name, dataset, seed, options)
 
@@ -128,12 +128,14 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
     print(key, row["images_seen"], row["figures"], flush=True)
 
 
-def _shapes(size: int) -> Dataset:
+def shapes(size: int) -> Dataset:
+    """Return 30,000 shapes of that side, with their kind and hue."""
     sets = ["data.name=shapes", f"data.image_size={size}", "data.condition=classes", "data.size=30000"]
     return load_config(load_registry(), "cgan", sets=sets).build_dataset()
 
 
-def _emoji(path: Path) -> Dataset:
+def emoji(path: Path) -> Dataset:
+    """Return the emoji of both styles, with their categories."""
     with np.load(path, allow_pickle=False) as file:
         images = np.concatenate([file["noto"], file["twemoji"]]).transpose(0, 3, 1, 2)
         labels, names = np.tile(file["label"], 2), tuple(map(str, file["label_names"]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 import torch
+from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
 from ganzoo import GanzooError, Network, Signature, StyleGenerator
@@ -17,6 +18,8 @@ __all__ = ["to_graph"]
 
 _NORMAL, _UNIFORM = ("RandomNormal", "RandomNormalLike"), ("RandomUniform", "RandomUniformLike")
 _RANDOM = {*_NORMAL, *_UNIFORM, "Bernoulli", "Multinomial", "Dropout"}
+_FOLDED = {"Mul", "Pow", "ReduceSum", "Transpose"}
+"""What of weights alone is computed in the exporter: equalized learning rates, norms, layouts."""
 _INPUT, _OUTPUT = "ganzoo::input", "ganzoo::output"  # until every name of the graph is known
 
 
@@ -43,6 +46,8 @@ def to_graph(network: Network, example: Sequence[Tensor], rules: Sequence[Rule])
             dynamic_shapes=shapes,
         )
         assert program is not None
+        # torch folds small constants alone, but the rules look for weights, and so does the rewriting for CPUs.
+        fold_constants(program.model, output_size_limit=2**31, should_fold=lambda node: node.op_type in _FOLDED or None)
         rewrite(program.model, rules)
         model = program.model_proto
     _refuse_random(model)

@@ -40,9 +40,9 @@ _IN_FLOAT32 = {
 def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """Yield the model with weights and arithmetic in float16, each time with more of it left in float32.
 
-    Powers and sums always stay in float32. Then everything up to the first, second and fourth layer with weights does
-    too, since errors in the first layers are amplified by all that follow; and at last normalizations, which cost a
-    conversion before and behind each. The whole model never stays in float32.
+    Powers and sums always stay in float32, and what is between squares and a root. Then everything up to the first,
+    second and fourth layer with weights does too, since errors in the first layers are amplified by all that follow;
+    and at last normalizations, which cost a conversion before and behind each. The whole model never stays in float32.
     """
     with _tools():
         from onnxruntime.transformers import float16
@@ -51,6 +51,7 @@ def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     for index, node in enumerate(named.graph.node):
         node.name = f"{node.op_type}_{index}"
     _settle_statistics(named.graph)
+    roots = _under_roots(named.graph)
     layers = [index for index, node in enumerate(named.graph.node) if node.op_type in _LAYERS]
     firsts = (0, *(layers[kept - 1] + 1 for kept in (1, 2, 4) if kept < len(layers)))
     has_norms = any(node.op_type in _NORMS for node in named.graph.node)
@@ -63,7 +64,7 @@ def to_half(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
                     half,
                     keep_io_types=True,
                     op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *sorted(_IN_FLOAT32 | norms)],
-                    node_block_list=[node.name for node in half.graph.node[:first]],
+                    node_block_list=[*roots, *(node.name for node in half.graph.node[:first])],
                 )
             yield _tidy(half)
 
@@ -84,6 +85,23 @@ def _settle_statistics(graph: onnx.GraphProto) -> None:
         for index, values in enumerate(settled, 1):  # new ones, since several may be one tensor in the file
             node.input[index] = f"{node.name}::{index}"
             graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), node.input[index]))
+
+
+def _under_roots(graph: onnx.GraphProto) -> list[str]:
+    """Return the names of nodes that are between squares and a root alone, such as StyleGAN2's demodulation.
+
+    A square root of what float16 cannot hold any more, more than 65,504 or next to nothing, often fits.
+    """
+    squares, elsewhere, found = set[str](), {output.name for output in graph.output}, list[str]()
+    for node in graph.node:
+        if node.op_type == "Pow" or (node.op_type != "Sqrt" and not squares.isdisjoint(node.input)):
+            squares.update(node.output)
+    for node in reversed(graph.node):
+        if node.op_type == "Sqrt" or (squares.issuperset(node.output) and elsewhere.isdisjoint(node.output)):
+            found.append(node.name)
+        else:
+            elsewhere.update(node.input)
+    return found
 
 
 def to_integers(model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]]) -> onnx.ModelProto:

@@ -108,18 +108,21 @@ class _Rewriting:
         stride, channels, *size = strides[0], *weight.shape[1:]
         if strides[0] != strides[1] or stride not in _STRIDES or channels < _WIDE:
             return False
-        if any(each % stride or pads[axis] + pads[axis + 2] != each - stride for axis, each in enumerate(size)):
+        if any(pad > size[axis % 2] - stride for axis, pad in enumerate(pads)):
             return False
-        height, width = self._shapes[node.inputs[0]][0][2:]
+        entering = self._shapes[node.inputs[0]][0][2:]
+        leaving = [stride * (n - 1) + size[axis] - pads[axis] - pads[axis + 2] for axis, n in enumerate(entering)]
+        # Of a phase; where the stride does not divide the output, the last ones reach beyond its edge
+        height, width = sides = [-(-n // stride) for n in leaving]
         # Pixel s i + r adds weight[m] of pixel i + (r + pad - m) / s, where that is whole: m = (r + pad) % s + s t.
-        phases, counts = list[str](), [each // stride for each in size]
+        phases = list[str]()
         for phase in product(range(stride), repeat=2):
             at = [divmod(each + pad, stride) for each, pad in zip(phase, pads, strict=False)]
-            rows, columns = (
-                [first + stride * t for t in reversed(range(n))] for (_, first), n in zip(at, counts, strict=True)
-            )
-            kernel = self._weight(weight[:, :, rows][:, :, :, columns].swapaxes(0, 1))
-            around = [*(n - 1 - later for (later, _), n in zip(at, counts, strict=True)), *(later for later, _ in at)]
+            taps = [[*range(first, k, stride)][::-1] for (_, first), k in zip(at, size, strict=True)]
+            kernel = self._weight(weight[:, :, taps[0]][:, :, :, taps[1]].swapaxes(0, 1))
+            counts, laters = [*map(len, taps)], [later for later, _ in at]
+            around = [n - 1 - later for n, later in zip(counts, laters, strict=True)]
+            around += [later + n - before for later, n, before in zip(laters, sides, entering, strict=True)]
             value = self._add("Conv", [node.inputs[0], kernel, *node.inputs[2:]], kernel_shape=counts, pads=around)
             if follower is not None:
                 source, value = value, next(self._names)
@@ -130,9 +133,13 @@ class _Rewriting:
         pixels = [self._reshape(each, [0, channels, height * width, 1]) for each in phases]
         lines = [self._add("Concat", pixels[i : i + stride], axis=3) for i in range(0, len(pixels), stride)]
         lines = [self._reshape(line, [0, channels * height, 1, width * stride]) for line in lines]
-        whole = self._add("Concat", lines, axis=2)
-        output = (follower or node).outputs[0]
-        self._reshape(whole, [0, channels, height * stride, width * stride], output)
+        whole, output = self._add("Concat", lines, axis=2), (follower or node).outputs[0]
+        shape = [0, channels, height * stride, width * stride]
+        if leaving == shape[2:]:
+            self._reshape(whole, shape, output)
+        else:
+            limits = [self._weight(np.array(each)) for each in ([0, 0], leaving, [2, 3])]
+            self._add("Slice", [self._reshape(whole, shape), *limits], output)
         return True
 
     def _plain(self, node: Node) -> tuple[Floats, list[int], list[int]] | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ganzoo import GanzooError, Image, Latent, Network, Points, Sequence, Signature, UserError
 from ganzoo import Generator as GeneratorNetwork
 from ganzoo_exporters.export import export
+from ganzoo_plugins.networks.style import ModulatedConv2d
 from ganzoo_runtime import Generator
 
 CPU = ["CPUExecutionProvider"]
@@ -91,6 +92,37 @@ def test_variances_that_no_half_can_hold(tmp_path: Path) -> None:
     assert (kinds.count("BatchNormalization"), kinds.count("Cast")) == (1, 2)
     (norm,) = [node for node in onnx.load(tmp_path / "a.onnx").graph.node if node.op_type == "BatchNormalization"]
     assert {types[name] for name in norm.input} == {TensorProto.FLOAT16}
+
+
+class Modulated(GeneratorNetwork):
+    """Modulated convolutions whose sums of squares are beyond the largest number of half precision."""
+
+    def __init__(self) -> None:
+        super().__init__(Signature((Latent((32, 4, 4)),), Image(3, 8, 8)))
+        self.up, self.last = ModulatedConv2d(32, 16, 3, up=True), ModulatedConv2d(16, 3, 1, demodulate=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.up(z, 60 + 20 * z.mean((2, 3)))
+        return torch.tanh(self.last(x, torch.full_like(x[:, :, 0, 0], 1 / 16)))
+
+
+def test_half_precision_of_demodulation(tmp_path: Path) -> None:
+    document = export(seeded(Modulated), tmp_path / "a.onnx", {}, precision="fp16")
+    assert 0 < document["parity"]["max_difference"] < 5e-3
+    types, model = types_of(tmp_path / "a.onnx"), onnx.load(tmp_path / "a.onnx")
+    products = [types[node.output[0]] for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
+    assert products == [TensorProto.FLOAT]
+    convolutions = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert {types[node.input[1]] for node in convolutions} == {TensorProto.FLOAT16}
+
+
+def test_what_is_computed_of_weights_alone(tmp_path: Path) -> None:
+    """Norms of weights, and a weight transposed: the rewriting for CPUs sees a weight."""
+    export(seeded(Modulated), tmp_path / "a.onnx", {}, target="cpu")
+    kinds = kinds_of(tmp_path / "a.onnx")
+    assert not {"Transpose", "ReduceSum"} & {*kinds}
+    assert kinds.count("Pow") == 1, "of the styles"
+    assert kinds.count("Slice") == 1, "of a map of 9 x 9 pixels, made of four of 5 x 5"
 
 
 def test_half_precision_behind_what_was_squeezed_and_transposed(tmp_path: Path) -> None:

@@ -84,18 +84,19 @@ def test_a_convolution_to_few_channels(o: int, h: int, kernel: tuple[int, int], 
 @given(
     h=st.integers(1, 7),
     w=st.integers(2, 8),
-    taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    more=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     stride=st.integers(2, 3),
     bias=st.booleans(),
     activation=st.sampled_from(["", "LeakyRelu", "Clip"]),
     data=st.data(),
 )
 def test_a_transposed_convolution_by_phases(
-    h: int, w: int, taps: tuple[int, int], stride: int, bias: bool, activation: str, data: st.DataObject
+    h: int, w: int, more: tuple[int, int], stride: int, bias: bool, activation: str, data: st.DataObject
 ) -> None:
-    kernel = [stride * each for each in taps]
-    before = [data.draw(st.integers(0, each - stride)) for each in kernel]
-    pads = [*before, *(each - stride - pad for each, pad in zip(kernel, before, strict=True))]
+    kernel = [stride + each for each in more]
+    pads = [data.draw(st.integers(0, more[axis % 2])) for axis in range(4)]
+    size = [stride * (n - 1) + kernel[axis] - pads[axis] - pads[axis + 2] for axis, n in enumerate((h, w))]
+    assume(min(size) > 0)
     inputs = ["x", "w", *(["b"] if bias else [])]
     nodes = [helper.make_node("ConvTranspose", inputs, ["t"], strides=[stride] * 2, pads=pads, auto_pad="NOTSET")]
     weights = {"w": numbers(1, 3, 16, *kernel)} | ({"b": numbers(2, 16)} if bias else {})
@@ -109,6 +110,8 @@ def test_a_transposed_convolution_by_phases(
             nodes[0].output[0] = "y"
     phases = ["Conv", *([activation] if activation else [])] * stride * stride
     moves = ["Reshape"] * stride * stride + ["Concat"] * stride + ["Reshape"] * stride + ["Concat", "Reshape"]
+    if any(n % stride for n in size):
+        moves.append("Slice")
     check(graph(nodes, [3, h, w], **weights), [*phases, *moves])
 
 
@@ -124,7 +127,7 @@ def transposed(outputs: int = 16, size: int = 4, multiple: int | None = None, **
     [
         {"multiple": 7},  # of any size
         {"outputs": 15},  # to few channels
-        {"pads": [0] * 4},  # not to twice the size
+        {"pads": [3, 1, 1, 1]},  # more than the kernel less the stride
         {"strides": [2, 1]},
         {"strides": [5, 5], "size": 5, "pads": [0] * 4},  # too many convolutions
         {"output_padding": [1, 1]},
