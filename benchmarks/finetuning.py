@@ -21,7 +21,7 @@ from typing import Any
 
 import matplotlib
 import torch
-from frontier import emoji, shapes
+from frontier import emoji, shape_sets, shapes
 from points import fid, stops
 
 import ganzoo
@@ -94,8 +94,8 @@ def _silent(steps: int) -> list[str]:
 
 def outlines(size: int) -> Dataset:
     """Return 30,000 outlined shapes, none of which is in ``shapes``, with their kind and hue."""
-    sets = [f"data.image_size={size}", "data.condition=classes", "data.size=30000", "data.sample_seed=1"]
-    drawn = load_config(load_registry(), "cgan", sets=["data.name=shapes", *sets]).build_dataset()
+    sets = [*shape_sets(size), "data.sample_seed=1"]
+    drawn = load_config(load_registry(), "cgan", sets=sets).build_dataset()
     assert isinstance(drawn, Shapes)
     parts = torch.arange(len(drawn)).split(1000)
     images = [draw({key: each[part] for key, each in drawn.factors.items()}, size, line=size / 16) for part in parts]

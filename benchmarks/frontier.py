@@ -21,6 +21,7 @@ import argparse
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,11 +75,15 @@ def _train(options: argparse.Namespace) -> None:
     for seed in options.seeds:
         for data in options.data:
             dataset = emoji(options.emoji) if data == "emoji" else shapes(options.size)
+            given: dict[str, Any] = {"data": dataset} if data == "emoji" else {}
+            named = [] if given else shape_sets(options.size)
             for name in options.models or MODELS:
-                _one(name, dataset, seed, options)
+                _one(name, dataset, given, named, seed, options)
 
 
-def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) -> None:
+def _one(
+    name: str, dataset: Dataset, given: dict[str, Any], named: list[str], seed: int, options: argparse.Namespace
+) -> None:
     model, sets = MODELS[name]
     folder = options.runs / f"{name}-{dataset.spec.name}-{seed}"
     key = f"{dataset.spec.name}-{name}-{seed}-{options.device}"
@@ -90,13 +95,13 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
     device = options.device
     with budget(options.minutes - spent * begun, cpu=device == "cpu"):
         if begun:
-            ganzoo.train(data=dataset, resume=ganzoo.Run.open("last", folder), device=device, quiet=True)
+            ganzoo.train(**given, resume=ganzoo.Run.open("last", folder), device=device, quiet=True)
         else:
             ganzoo.train(
                 model,
-                data=dataset,
+                **given,
                 steps=ENDLESS,
-                sets=[*sets, *SETTINGS, *(["precision=fp32"] if device == "cpu" else [])],
+                sets=[*named, *sets, *SETTINGS, *(["precision=fp32"] if device == "cpu" else [])],
                 without=dataset.metrics,
                 seed=seed,
                 device=device,
@@ -105,7 +110,7 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
             )
     run = ganzoo.Run.open("last", folder)
     extractors = ["metric.fid.extractor=classifier", "metric.prdc.extractor=classifier"]
-    found = ganzoo.evaluate(run, metrics=METRICS, data=dataset, sets=extractors, n=options.samples, quiet=True)
+    found = ganzoo.evaluate(run, metrics=METRICS, **given, sets=extractors, n=options.samples, quiet=True)
     settings, sample = run.document(), dataset.spec.sample
     step = ganzoo.load(run).metadata["training"]["step"]
     assert isinstance(sample, Image)
@@ -128,10 +133,14 @@ def _one(name: str, dataset: Dataset, seed: int, options: argparse.Namespace) ->
     print(key, row["images_seen"], row["figures"], flush=True)
 
 
+def shape_sets(size: int) -> list[str]:
+    """Return the settings of 30,000 shapes of that side, with their kind and hue."""
+    return ["data.name=shapes", f"data.image_size={size}", "data.condition=classes", "data.size=30000"]
+
+
 def shapes(size: int) -> Dataset:
-    """Return 30,000 shapes of that side, with their kind and hue."""
-    sets = ["data.name=shapes", f"data.image_size={size}", "data.condition=classes", "data.size=30000"]
-    return load_config(load_registry(), "cgan", sets=sets).build_dataset()
+    """Return these shapes."""
+    return load_config(load_registry(), "cgan", sets=shape_sets(size)).build_dataset()
 
 
 def emoji(path: Path) -> Dataset:
