@@ -20,6 +20,7 @@ _GENERATORS = {
     "lsgan-mnist5k": "Handwritten digits, 28x28, by DCGAN's networks with the least squares loss and R1",
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
+    "progan-mnist5k": "Handwritten digits, 28x28, by networks that have grown from 7x7",
     "sagan-mnist5k": "Handwritten digits by class, 28x28, by residual networks with self-attention",
     "biggan-mnist5k": "Handwritten digits by class, 28x28, by hierarchical latents and a shared embedding",
     "infogan-mnist5k": "Handwritten digits, 28x28, by ten categories and two codes that were found without labels",
