@@ -2,6 +2,7 @@
 
     python benchmarks/text.py train [MODEL ...] --minutes 60 [--data oracle grammar] [--seeds 0 1 2]
     python benchmarks/text.py table
+    python benchmarks/text.py temperatures
 
 A GAN trains for so many minutes of two cores, counted in CPU time, so that it is the same whatever else the machine
 does, or for the steps in ``STEPS``, and is evaluated as it is then; no metrics are computed in between. With more steps
@@ -12,7 +13,8 @@ of 20 tokens out of 5,000, drawn from an LSTM with random weights. ``grammar`` a
 A result is written as soon as it is there, one file for each model, data set and seed, and what has one is not trained
 again unless ``--again``. ``text_mle`` is sampled at several temperatures. The table compares each GAN with it at the
 temperature at which it is as good (as many sentences accepted, or the same NLL by the oracle), as Language GANs Falling
-Short (arXiv:1811.02549) asks for.
+Short (arXiv:1811.02549) asks for. ``temperatures`` draws from the zoo's models of the grammar, for the figures that
+need nothing but samples: BLEU and Self-BLEU, the Frechet distance, and what is copied.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from typing import Any
 
 import torch
 from budget import budget
+from torch import Tensor
 
 import ganzoo
 from ganzoo import Dataset, Metric, load_config, load_registry
@@ -46,6 +49,9 @@ SETS: dict[tuple[str, str], tuple[str, ...]] = {
     ("scratchgan", "oracle"): (),
     ("text_mle", "oracle"): ("model.hidden_dim=32",),  # as seqgan and the paper
 }
+ZOO = ("text_mle", "scratchgan")
+OF_SAMPLES = {"grammar": 5_000, "bleu": 500, "frechet_text": 5_000, "copies": 5_000}
+"""Metrics that ask samples alone, and how many of them."""
 STEPS = {
     ("text_mle", "oracle"): 18_800,
     ("seqgan", "oracle"): 18_900,
@@ -77,6 +83,10 @@ def main() -> None:
     table = commands.add_parser("table")
     table.add_argument("--out", type=Path, default=RESULTS)
     table.set_defaults(action=_table)
+    temperatures = commands.add_parser("temperatures")
+    temperatures.add_argument("--at", type=float, nargs="+", default=[1.25, 1.0, 0.7, 0.4])
+    temperatures.add_argument("--out", type=Path, default=RESULTS.parent)
+    temperatures.set_defaults(action=_temperatures)
     options = parser.parse_args()
     if unknown := set(getattr(options, "models", ())) - {*MODELS}:
         parser.error(f"unknown models: {', '.join(sorted(unknown))}")
@@ -150,13 +160,35 @@ def _figures(
     likelihood: bool = True,
 ) -> dict[str, float]:
     """Return the figures of samples at a temperature, and the likelihood of test data."""
-    sampler, field = trained.sampler, trained.signature.output
-    rows = sampler.stream(n, seed=0, attributes={"temperature": temperature})
-    tokens = torch.cat([field.decode(torch.from_numpy(each)) for each, _ in rows])
+    tokens = _drawn(trained, n, temperature)
     figures = _metric(JUDGED[data][0], dataset, n)(tokens, {})
     if likelihood:
-        figures |= {f"test_{key}": value for key, value in _metric("nll_test", dataset, n).probe(sampler, 0).items()}
+        found = _metric("nll_test", dataset, n).probe(trained.sampler, 0)
+        figures |= {f"test_{key}": value for key, value in found.items()}
     return _rounded(figures)
+
+
+def _drawn(trained: ganzoo.TrainedModel, n: int, temperature: float) -> Tensor:
+    rows = trained.sampler.stream(n, seed=0, attributes={"temperature": temperature})
+    return torch.cat([trained.signature.output.decode(torch.from_numpy(each)) for each, _ in rows])
+
+
+def _temperatures(options: argparse.Namespace) -> None:
+    dataset = load_config(load_registry(), "text_mle", sets=_asked("grammar", "english")).build_dataset()
+    metrics = {key: _metric(key, dataset, n) for key, n in OF_SAMPLES.items()}
+    found = {"real": {key: value for each in metrics.values() for key, value in _rounded(each.reference()).items()}}
+    for model in ZOO:
+        trained = ganzoo.load(f"zoo:{model}-grammar")
+        for heat in options.at:
+            tokens = _drawn(trained, max(OF_SAMPLES.values()), heat)
+            figures: dict[str, float] = {}
+            for key, metric in metrics.items():
+                figures |= _rounded(metric(tokens[: OF_SAMPLES[key]], {}))
+            found[f"{model} at {heat:g}"] = figures
+    write_atomic(options.out / "text_temperatures.json", json.dumps(found, indent=1) + "\n")
+    print(f"| | {' | '.join(found['real'])} |\n|{'---|' * (1 + len(found['real']))}")
+    for name, row in found.items():
+        print(f"| {name} | {' | '.join(f'{row[key]:.3f}' if key in row else '' for key in found['real'])} |")
 
 
 def _metric(key: str, dataset: Dataset, n: int) -> Metric:

@@ -173,11 +173,24 @@ def read_csv(path: str | PathLike[str], most: int = TABLE, *, empty: bool = Fals
                 if row or empty:
                     yield rows.line_num, row
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 text: {error.reason} after line {rows.line_num}") from None
+            # Text is decoded some kilobytes ahead of the rows, so that the reader does not know the line.
+            line = _undecodable(path, most)
+            raise UserError(f"line {line} of {path} is not UTF-8 text: {error.reason}") from None
         except csv.Error as error:
             raise UserError(f"{path} is not CSV: {error} in line {rows.line_num}") from None
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _undecodable(path: str | PathLike[str], most: int) -> int:
+    """Return the number of the first line that is not UTF-8; 0 if there is none."""
+    with open_regular(path, most) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def read_arrays(

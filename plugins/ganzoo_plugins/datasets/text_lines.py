@@ -34,13 +34,14 @@ def text_lines(path: Path) -> Iterator[tuple[int, str | None]]:
 
 
 def _decoded(path: Path, number: int, line: bytes) -> str:
-    if b"\0" in line and line[:2] not in _UTF16:
+    utf16 = number == 1 and line.startswith(_UTF16)  # what marks it stands where a file begins
+    if b"\0" in line and not utf16:
         raise UserError(f"line {number} of {path} has null bytes: it is no text, or UTF-16; convert the file to UTF-8")
     try:
         return line.decode()
     except UnicodeDecodeError as error:
         hint, coding = f"byte 0x{line[error.start]:02x}", "latin1"
-        if line[:2] in _UTF16:
+        if utf16:
             hint, coding = "it is UTF-16", "utf-16"
         raise UserError(
             f"line {number} of {path} is not UTF-8 text ({hint}); convert the file, as iconv -f {coding} -t utf-8 does"

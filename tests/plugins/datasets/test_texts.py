@@ -128,6 +128,7 @@ def test_folders_and_other_formats(tmp_path: Path) -> None:
         ("a.txt", b"a b\n" + b"z" * 40, "the shortest has 3: raise data.length"),
         ("a.txt", "fine\ncaf\xe9\n".encode("latin1"), r"line 2 of .* is not UTF-8 text \(byte 0xe9\)"),
         ("a.txt", "\ufeffab".encode("utf-16"), r"line 1 of .* is not UTF-8 text \(it is UTF-16\); .* iconv -f utf-16 "),
+        ("a.txt", b"fine\n\xff\xfe\n", r"line 2 of .* is not UTF-8 text \(byte 0xff\)"),
         ("a.txt", "ab\n".encode("utf-16-le"), "line 1 of .* has null bytes"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 of .* is not JSON"),
         ("a.jsonl", b'{"title": "a"}\n', "with a text 'text', and it has 'title'; name the text with data.column"),
