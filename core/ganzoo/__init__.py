@@ -79,8 +79,9 @@ if TYPE_CHECKING:
     from ganzoo.sharing.exchange import pull, push
     from ganzoo.training.fit import fit
     from ganzoo.training.loop import Loop
-    from ganzoo.training.sweep import Sweep, Trial, sweep
+    from ganzoo.training.sweep import sweep
     from ganzoo.training.train import train
+    from ganzoo.training.trials import Sweep, Trial
 
 __version__ = "0.1.0"
 
@@ -140,8 +141,9 @@ _HOME = {
     "sharing.exchange": ("pull", "push"),
     "training.fit": ("fit",),
     "training.loop": ("Loop",),
-    "training.sweep": ("Sweep", "Trial", "sweep"),
+    "training.sweep": ("sweep",),
     "training.train": ("train",),
+    "training.trials": ("Sweep", "Trial"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _ROOMS = ("cli", "files", "testing")

@@ -46,6 +46,9 @@ def sweep(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of the sweep; 'sweeps/MODEL' if left out.")] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End trials early that are worse than the median of those before.")
+    ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Train those again that have failed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -67,6 +70,7 @@ def sweep(
         metric=metric,
         out=out,
         sweep_seed=seed or 0,
+        prune=prune,
         retry=retry,
         sets=set_ or (),
         quiet=quiet,
@@ -81,7 +85,7 @@ def sweep(
         )
         return
     print_table(found.rows())
-    if not any(trial.status == "done" for trial in found.trials):
+    if not any(trial.status in ("done", "pruned") for trial in found.trials):
         raise typer.Exit(1)
     if not quiet:
         print(f"written: {found.path / 'sweep.csv'}, {found.path / 'sweep.png'}", file=sys.stderr)

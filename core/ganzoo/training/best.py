@@ -25,9 +25,19 @@ class Best:
     resumed training decides as one that was never interrupted.
     """
 
-    def __init__(self, run: Run, settings: TrainSettings, metrics: Mapping[str, Metric], step: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        settings: TrainSettings,
+        metrics: Mapping[str, Metric],
+        step: int,
+        bar: Mapping[int, float] | None = None,
+    ) -> None:
         self.asked, self.patience = settings.keep_best or "", settings.stop_after
         self.lowers = settings.lr_plateau
+        self._bar, self._steps = bar or {}, settings.steps
+        self.behind = False
+        """Whether the last evaluation ends the training, since the best figure so far is worse than the bar."""
         self._metrics = metrics
         self.step: int | None = None
         self.value, self.since, self.name = inf, 0, self.asked
@@ -48,12 +58,15 @@ class Best:
             return 0
         # A figure that is not finite is an evaluation without an improvement.
         sign = 1 if self._direction(name) == "lower" else -1
-        if isfinite(figures[name]) and (self.step is None or sign * figures[name] < sign * self.value):
+        better = isfinite(figures[name]) and (self.step is None or sign * figures[name] < sign * self.value)
+        if better:
             self.step, self.value, self.since, self.name = step, figures[name], 0, name
-            return BETTER
-        self.since += 1
+        else:
+            self.since += 1
+        reached = inf if self.step is None else sign * self.value
+        self.behind = step < self._steps and step in self._bar and reached > sign * self._bar[step]
         lower = self.lowers is not None and self.since % self.lowers == 0
-        return PLATEAU if self.ended else LOWER if lower else 0
+        return PLATEAU if self.ended else BETTER if better else LOWER if lower else 0
 
     def check(self, names: Iterable[str]) -> None:
         """Raise :class:`UserError` if none of the figures that are computed is the one that ``keep_best`` names."""
@@ -64,8 +77,8 @@ class Best:
 
     @property
     def ended(self) -> bool:
-        """Whether there were so many evaluations without an improvement that the training is over."""
-        return self.patience is not None and self.since >= self.patience
+        """Whether the training is over: ``stop_after`` evaluations without an improvement, or behind the bar."""
+        return self.behind or (self.patience is not None and self.since >= self.patience)
 
     def __str__(self) -> str:
         """Return ``"step 1,500, fid/inception 7.213"``, or nothing if there is none."""

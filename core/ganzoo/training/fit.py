@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from typing import Literal
 
@@ -47,6 +48,7 @@ def fit(
     from_step: int | None = None,
     profile: bool = False,
     engine: Engine = SINGLE,
+    bar: Mapping[int, float] | None = None,
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
@@ -57,7 +59,7 @@ def fit(
     first, see :func:`ganzoo.training.profile.profile`; it does not change this one.
 
     Of several processes each calls it, with an ``engine`` that connects it with the others; they share each batch, and
-    the first one writes, draws and tells plugins.
+    the first one writes, draws and tells plugins. ``bar`` is that of :func:`ganzoo.train`.
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
@@ -74,7 +76,9 @@ def fit(
     ):
         while True:
             try:
-                _fit(config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine)
+                _fit(
+                    config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine, bar
+                )
                 return
             except Diverged as error:
                 diverged = error
@@ -96,6 +100,7 @@ def _fit(
     profile: bool,
     signals: Signals,
     engine: Engine,
+    bar: Mapping[int, float] | None,
 ) -> None:
     settings, writes = config.train, engine.writes
     if settings.threads is not None:
@@ -138,7 +143,7 @@ def _fit(
         sample_logger = SampleLogger(run, loop, dataset, metrics, followers)
         for metric in metrics.values():
             metric.prepare(quiet=quiet)
-    best = Best(run, settings, metrics, loop.step)
+    best = Best(run, settings, metrics, loop.step, bar)
 
     followers.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
     # "failed" until the last line of the block has run, so that ganzoo_fit_end is right whatever is raised.
@@ -167,11 +172,12 @@ def _fit(
             write_card(run, config, trainer, dataset.spec, loop.step, formats, str(best))
         if not quiet and best.step is not None:
             if best.ended:
-                why = f"ended after step {loop.step:,}: {best.since} evaluations without a better {best.name}"
-                print(
-                    f"{why}; go on with: ganzoo train --resume {run.path} --set stop_after={2 * best.since}",
-                    file=sys.stderr,
-                )
+                why = f"{best.since} evaluations without a better {best.name}"
+                more = f" --set stop_after={2 * best.since}"
+                if best.behind:
+                    why, more = f"{best.name} is worse than the median of the trials before", ""
+                go_on = f"go on with: ganzoo train --resume {run.path}{more}"
+                print(f"ended after step {loop.step:,}: {why}; {go_on}", file=sys.stderr)
             print(f"best: {best}, which is {run.path}@best", file=sys.stderr)
         outcome = "interrupted" if stopped else "done"
     except TrainingError:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
-from math import inf
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +18,8 @@ from pydantic import TypeAdapter
 from ganzoo.config.config import Config
 from ganzoo.config.data_choice import choose_data
 from ganzoo.errors import Interrupted, UserError, at_least, lists, one_of, path_of, sentence
-from ganzoo.fields.drawing import caption, figure
-from ganzoo.files import read_json, write_atomic
+from ganzoo.files import read_json
 from ganzoo.files.locks import Lock
-from ganzoo.images.plots import save_figure
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.naming import next_number
@@ -34,113 +29,11 @@ from ganzoo.training.best import Best, refuse_unknown
 from ganzoo.training.engine import found_place
 from ganzoo.training.search import Proposals, Space, as_sets, parse_space, propose
 from ganzoo.training.train import prepare, train
+from ganzoo.training.trials import FILE, Sweep, Trial
 
-__all__ = ["Sweep", "Trial", "sweep"]
+__all__ = ["sweep"]
 
 log = logging.getLogger("ganzoo")
-
-FILE = "sweep.json"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training of a sweep."""
-
-    settings: dict[str, Any]
-    """What was varied, by dotted names."""
-
-    run: str = ""
-    """The name of its run folder in that of the sweep, of one that has begun its number; empty if there is none."""
-
-    status: str = "begun"
-    """``"done"``, ``"failed"``, or ``"begun"``."""
-
-    value: float | None = None
-    """The best figure that it reached; None without one."""
-
-    step: int | None = None
-    """The step of that figure."""
-
-    error: str = ""
-    """Why it failed."""
-
-
-@dataclass
-class Sweep:
-    """Trainings of one model that differ in some settings."""
-
-    path: Path
-    """Its folder: sweep.json, sweep.csv, sweep.png, and the run folders."""
-
-    metric: str
-    """The figure that they are compared by; empty if there is none."""
-
-    better: str
-    """``"lower"`` or ``"higher"``."""
-
-    asked: dict[str, Any]
-    """What else they were trained with."""
-
-    trials: list[Trial] = field(default_factory=list)
-
-    @property
-    def ranked(self) -> list[Trial]:
-        """The trials, the best first, those without a figure last."""
-        sign = -1 if self.better == "higher" else 1
-        return sorted(self.trials, key=lambda trial: inf if trial.value is None else sign * trial.value)
-
-    @property
-    def best(self) -> Trial | None:
-        """The best trial; None if none has a figure."""
-        return next((trial for trial in self.ranked if trial.value is not None), None)
-
-    def note(self, trial: Trial) -> None:
-        """Put a trial in the place of that with the same settings, or behind the others, and save."""
-        same = [index for index, each in enumerate(self.trials) if each.settings == trial.settings]
-        index = same[0] if same else len(self.trials)
-        self.trials[index : index + 1] = [trial]
-        self.save()
-
-    def save(self) -> None:
-        """Write sweep.json; raises :class:`UserError` if it cannot be written."""
-        trials = [asdict(trial) for trial in self.trials]
-        document = {"metric": self.metric, "better": self.better, "asked": self.asked, "trials": trials}
-        write_atomic(self.path / FILE, json.dumps(document, indent=2) + "\n")
-
-    def rows(self) -> list[list[str]]:
-        """Return a table with a head, the best trial first."""
-        names = list(dict.fromkeys(name for trial in self.trials for name in trial.settings))
-        rows = [["run", *names, self.metric or "figure", "step", "status"]]
-        for trial in self.ranked:
-            figures = ["" if each is None else f"{each:.6g}" for each in (trial.value, trial.step)]
-            said = f"{trial.status}: {trial.error}" if trial.error else trial.status
-            rows.append([trial.run, *(_cell(trial.settings.get(name)) for name in names), *figures, said])
-        return rows
-
-    def finish(self) -> None:
-        """Write sweep.csv and sweep.png."""
-        text = io.StringIO()
-        csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in self.rows()])
-        write_atomic(self.path / "sweep.csv", text.getvalue())
-        known = [trial for trial in self.trials if trial.value is not None]
-        names = list(dict.fromkeys(name for trial in known for name in trial.settings))
-        if not names:
-            return
-        made, axes = figure(4.2 * len(names), 3.6, columns=len(names))
-        for panel, name in zip([axes] if len(names) == 1 else axes, names, strict=True):
-            values: list[Any] = [trial.settings.get(name) for trial in known]
-            heights = [trial.value for trial in known]
-            if all(type(value) in (int, float) for value in values):
-                panel.plot(values, heights, "o")
-                if min(values) > 0 and max(values) >= 20 * min(values):
-                    panel.set_xscale("log")
-            else:
-                choices = list(dict.fromkeys(map(_cell, values)))
-                panel.plot([choices.index(_cell(value)) for value in values], heights, "o")
-                panel.set_xticks(range(len(choices)), [caption(each[:30]) for each in choices])
-            panel.set(xlabel=caption(name), ylabel=caption(f"{self.metric} ({self.better} is better)"))
-            panel.grid(alpha=0.3)
-        save_figure(self.path / "sweep.png", made)
 
 
 def sweep(
@@ -152,6 +45,7 @@ def sweep(
     metric: str | None = None,
     out: str | PathLike[str] | None = None,
     sweep_seed: int = 0,
+    prune: bool = False,
     retry: bool = False,
     sets: Sequence[str] = (),
     quiet: bool = False,
@@ -170,6 +64,10 @@ def sweep(
     sweep.png are too. The same call goes on in the same folder where it was stopped, a trial that was begun from its
     last checkpoint, and further values or trials are added. A trial that fails is noted, and the next one begins; with
     ``retry`` those that failed are trained again.
+
+    With ``prune`` a trial ends at an evaluation after which its best figure is worse than the median of what those that
+    were trained to their end had after the same step, once there are five of these. This is the rule of Optuna's
+    ``MedianPruner``.
 
     Raises :class:`~ganzoo.UserError` for what no trial could be trained with, and if another sweep lies in the folder;
     :class:`~ganzoo.Interrupted` after a signal.
@@ -200,6 +98,8 @@ def sweep(
         plan = propose(space, method, count, sweep_seed)
         if method == "tpe":
             plan = _proposed(found, Proposals(space, found.better, sweep_seed), count or 0)
+        if prune and not found.metric:
+            raise UserError("--prune compares trials by a figure, and there is none; name it with --metric")
         kept = [f"keep_best={found.metric}"] if found.metric else []
         # A trial that was begun when the sweep was stopped comes first.
         for settings in chain([trial.settings for trial in found.trials if trial.status == "begun"], plan):
@@ -210,7 +110,8 @@ def sweep(
             found.note(trial)
             if not quiet:
                 print(f"trial {len(found.trials)}: {', '.join(as_sets(settings))}", file=sys.stderr)
-            found.note(_trained(found, trial, registry, plugin, [*kept, *sets, *as_sets(settings)], quiet, asked))
+            bar = found.medians() if prune else {}
+            found.note(_trained(found, trial, registry, plugin, [*kept, *sets, *as_sets(settings)], quiet, asked, bar))
         found.finish()
     return found
 
@@ -294,20 +195,22 @@ def _trained(
     sets: Sequence[str],
     quiet: bool,
     asked: Mapping[str, Any],
+    bar: Mapping[int, float],
 ) -> Trial:
     """Train a trial, from its last checkpoint if there is one, and return how it ended."""
     try:
         run = _run_of(found.path, trial)
         if run is None or not (run.checkpoints / "last").is_file():
-            run = train(plugin, sets=sets, out=found.path, quiet=quiet, **asked)
+            run = train(plugin, sets=sets, out=found.path, bar=bar, quiet=quiet, **asked)
         elif int(checkpoint.latest(run.checkpoints).name.removeprefix("step-")) < run.document()["steps"]:
             data = asked.get("data")  # given again where it is an object, which no run holds
-            run = train(resume=run, data=None if isinstance(data, str | PathLike) else data, quiet=quiet)
+            run = train(resume=run, data=None if isinstance(data, str | PathLike) else data, bar=bar, quiet=quiet)
         config = run.config(registry)
         classes: Any = {key: choice.entry.spec.load() for key, choice in config.metrics.items()}
-        best = Best(run, config.train, classes, sys.maxsize)
+        best = Best(run, config.train, classes, sys.maxsize, bar)
+        status = "pruned" if best.behind else "done"
         value = None if best.step is None else best.value
-        return replace(trial, run=run.path.name, status="done", value=value, step=best.step)
+        return replace(trial, run=run.path.name, status=status, value=value, step=best.step)
     except Interrupted as error:
         sentence_ = f"stopped in trial {len(found.trials)}; the same command goes on in {found.path}"
         raise Interrupted(sentence_, error.exit_code - 128) from None
@@ -329,18 +232,3 @@ def _plain(base: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps(base, default=lambda each: str(each) if isinstance(each, PathLike) else type(each).__name__)
     )
     return {key: value for key, value in plain.items() if value not in (None, [], ())}
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
-
-
-def _harmless(cell: str) -> str:
-    """Return a text that no spreadsheet computes: one that looks like a formula stands behind an apostrophe."""
-    if not cell.startswith(("=", "+", "-", "@")):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell

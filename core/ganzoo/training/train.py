@@ -62,6 +62,7 @@ def train(
     resume: Name | None = None,
     from_step: int | None = None,
     profile: bool = False,
+    bar: Mapping[int, float] | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train a GAN into a new run folder, or go on with one; return the run.
@@ -92,6 +93,9 @@ def train(
 
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
+
+    ``bar`` has figures of ``keep_best`` by steps: the training ends at an evaluation after which the best one so far is
+    worse than that of the same step. :func:`ganzoo.sweep` prunes by it.
 
     Where a launcher has started several processes (torchrun, Slurm's srun), each calls this, and they share every
     batch; see docs/several-gpus.md. After a restart by torchrun they go on with the run that they had begun.
@@ -133,6 +137,7 @@ def train(
             from_step=from_step,
             profile=profile,
             engine=engine,
+            bar=bar,
         )
     return run
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import random
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 import ganzoo
 from ganzoo import Interrupted, Run, Sweep, TrainingError, UserError
 from ganzoo.training import sweep as module
+from ganzoo.training.best import Best
+from ganzoo.training.sample_logger import SampleLogger
 from ganzoo.training.search import Proposals, Range, parse_space, propose
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -159,9 +163,12 @@ def test_the_command(cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "sweep", swept)
     found = cli("sweep", "gan_fc", "--over", "ema=0.9", "--random", "--trials", 3, "--metric", "modes/kl", "--steps", 2)
+    assert not asked["prune"]
     assert "0001-gan_fc  0.9  0.25      2     done" in found.out
     assert (asked["method"], asked["trials"], asked["metric"], asked["steps"]) == ("random", 3, "modes/kl", 2)
     assert json.loads(cli("sweep", "gan_fc", "--over", "ema=0.9", "--json").out)["trials"][0]["value"] == 0.25
+    cli("sweep", "gan_fc", "--over", "ema=0.9", "--prune")
+    assert asked["prune"]
     cli("sweep", "gan_fc", "--over", "ema=0.9", "--random", "--tpe").refused("leave one of them out")
 
 
@@ -177,3 +184,71 @@ def test_optuna_proposes_by_what_came_before() -> None:
     late = [settings["x"] for settings, _ in before[-5:]]
     assert sum(abs(each - 0.3) for each in late) / 5 < 0.2
     proposals([*before, ({"x": 0.5, "kind": "a"}, None), ({"other": 1}, 2.0)])
+
+
+def pruned(monkeypatch: pytest.MonkeyPatch, metric: str, figures: dict[int, tuple[float, ...]]) -> Sweep:
+    """Sweep over seeds that have these figures after steps 2, 4 and 6."""
+
+    def draw(logger: SampleLogger) -> dict[str, float]:
+        return {metric: figures[logger.loop.settings.seed][logger.loop.step // 2 - 1]} if logger.loop.step else {}
+
+    monkeypatch.setattr(SampleLogger, "draw", draw)
+    monkeypatch.setattr(Best, "check", lambda *_: None)
+    return swept(f"seed={','.join(map(str, figures))}", steps=6, metric=metric, prune=True)
+
+
+def ends(found: Sweep) -> dict[int, int]:
+    """Return the last step of each trial that was pruned."""
+    runs = {trial.settings["seed"]: Run(found.path / trial.run) for trial in found.trials if trial.status == "pruned"}
+    return {seed: run.metrics()[-1]["step"] for seed, run in runs.items()}
+
+
+def test_a_trial_that_is_worse_than_the_median_ends(counted: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {
+        1: (5.0, 4.0, 3.0),
+        2: (6.0, 5.0, 9.0),
+        3: (7.0, 6.0, 5.0),
+        4: (8.0, 7.0, 6.0),
+        5: (9.0, 8.0, 7.0),  # too early: four are done
+        6: (7.0, 6.0, 1.0),  # the medians themselves
+        7: (6.5, 6.1, 0.0),
+        8: (nan, 0.0, 0.0),  # nothing is worse than anything
+        9: (7.0, 6.0, 6.0),  # worse than 5.5 after the last step, where nothing is left to spare
+        10: (1.0, 9.0, 9.0),  # the best so far counts
+    }
+    found = pruned(monkeypatch, "modes/kl", figures)
+    assert ends(found) == {7: 4, 8: 2}
+    assert [trial.value for trial in found.trials if trial.status == "pruned"] == [6.1, None]
+    run = Run(found.path / found.trials[6].run)
+    assert (run.checkpoints / "last").read_text().strip() == "step-000004"
+    assert (found.path / "sweep.csv").read_text().count(",pruned") == 2
+    assert pruned(monkeypatch, "modes/kl", figures).trials == found.trials
+    assert len(counted) == 10, "none is trained again"
+    ganzoo.train(resume=run.path, quiet=True)
+    assert run.metrics()[-1]["step"] == 6, "by itself it may go on"
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice encountered")  # by NumPy, in Optuna
+def test_it_is_the_rule_of_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
+    optuna = pytest.importorskip("optuna")
+    rng = random.Random(5)
+    figures = {seed: tuple(rng.choice((1.0, 2.0, 3.0, 4.0, nan)) for _ in range(3)) for seed in range(1, 16)}
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=5))
+    expected = {}
+    for seed, course in figures.items():
+        trial = study.ask()
+        for step, value in zip((2, 4), course, strict=False):
+            trial.report(value, step)
+            if trial.should_prune():
+                expected[seed] = step
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            study.tell(trial, 0.0)
+    assert {2, 4} == {*expected.values()}
+    assert ends(pruned(monkeypatch, "modes/covered", figures)) == expected
+
+
+def test_pruning_needs_a_figure() -> None:
+    with pytest.raises(UserError, match="name it with --metric"):
+        swept(RATES, prune=True, without=["modes"])
