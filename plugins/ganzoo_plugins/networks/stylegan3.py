@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
 
 from ganzoo import Image, Signature, Styles, UserError, full_precision, whole_batch, widened
-from ganzoo_plugins.networks.style import EPSILON, GAIN, EqualizedLinear
+from ganzoo_plugins.networks.style import EPSILON, GAIN, EqualizedLinear, filtered
 from ganzoo_plugins.networks.stylegan2 import Conditions, MappedGenerator, StyleGAN2Config, SynthesisNetwork
 
 __all__ = [
@@ -230,14 +230,10 @@ class FilteredLayer(nn.Module):
         x = conv2d(x * (style * gain)[:, :, None, None], weight, padding=weight.shape[2] - 1)
         if self.image:
             return (x + self.bias[:, None, None]).clamp(-_CLAMP, _CLAMP)
-        x, channels, inside = (
-            x * scale + self.bias[:, None, None],
-            len(weight),
-            slice(self.first, self.first + self.length),
-        )
-        x = conv_transpose2d(x, self.up.expand(channels, 1, -1, -1), stride=self.factors[0], groups=channels)
+        inside = slice(self.first, self.first + self.length)
+        x = filtered(x * scale + self.bias[:, None, None], self.up, conv_transpose2d, stride=self.factors[0])
         x = (leaky_relu(x[:, :, inside, inside], 0.2) * GAIN).clamp(-_CLAMP, _CLAMP)
-        return conv2d(x, self.down.expand(channels, 1, -1, -1), stride=self.factors[1], groups=channels)
+        return filtered(x, self.down, stride=self.factors[1])
 
 
 class AliasFreeSynthesis(SynthesisNetwork):

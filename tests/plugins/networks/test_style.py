@@ -5,7 +5,9 @@ import pytest
 import torch
 from scipy import signal
 from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from ganzoo.gan.precision import mixed_precision
 from ganzoo_plugins.networks.style import (
     EqualizedConv2d,
     EqualizedLinear,
@@ -114,3 +116,27 @@ def test_vectors_are_divided_by_the_root_of_their_mean_square():
     x = torch.randn(3, 7)
     torch.testing.assert_close(normalized(x).square().mean(1), torch.ones(3), rtol=1e-6, atol=0)
     assert activated(torch.tensor([-1.0, 1.0])).tolist() == pytest.approx([-0.2 * 2**0.5, 2**0.5])
+
+
+class Convolutions(TorchDispatchMode):
+    """Notes the types that the first argument of each convolution and of its gradient has."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "convolution" in func.name():
+            self.types.append(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("resample", ["up", "down"])
+def test_filters_that_resample_are_not_computed_in_bfloat16_on_a_cpu(resample):
+    layer, x = Filter(resample).float(), torch.randn(2, 3, 8, 8, dtype=torch.bfloat16, requires_grad=True)
+    with Convolutions() as seen:
+        with mixed_precision("bf16", x.device):
+            y = layer(x)
+        y.sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert seen.types == [torch.float32] * 2
