@@ -146,7 +146,7 @@ def _resolve(
     # "torch-ganzoo/wgan" in another would count as two plugins.
     merged: dict[str, Any] = {}
     for suggested in layers:
-        merged = overlay(merged, _qualified(registry, _spelled_out(suggested)))
+        merged = _said(overlay(merged, _qualified(registry, _spelled_out(suggested))))
     user = [_qualified(registry, layer) for layer in user]
     # The data set and the loss are decided before anything is merged: afterwards one could not tell any more which
     # layer, and so which plugin, a setting was meant for.
@@ -163,6 +163,12 @@ def _resolve(
     # Only what the user asked for by name must fit; a default metric that does not fit is left out with a note.
     named = {name for layer in user for name, table in layer.get("metric", {}).items() if table is not False}
     return _validate(registry, entry, merged, named)
+
+
+def _said(layer: Layer) -> dict[str, Any]:
+    """Return the layer without values that are None, by which a preset takes back what the defaults say."""
+    kept = {key: value for key, value in layer.items() if value is not None}
+    return {key: _said(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 def _spelled_out(layer: Layer) -> dict[str, Any]:

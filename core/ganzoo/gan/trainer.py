@@ -77,7 +77,8 @@ class Trainer(Configured[Settings], ABC):
     A subclass, ``Trainer[ItsConfig]``, fills ``networks`` and ``optimizers`` in ``__init__`` and implements
     :meth:`phases`. ``samples`` are the kinds of samples that it learns to draw; other data is refused. ``defaults`` are
     the training settings that suit it (steps, batch size, data set, loss ...), laid over the core's; ``presets`` are
-    named sets of settings that the user may choose. ``pixel_range`` is the range that images are scaled to before
+    named sets of settings that the user may choose, laid over the defaults; None in one takes back what they say.
+    ``pixel_range`` is the range that images are scaled to before
     they reach a phase. ``averaged`` names the networks that an exponential moving average is kept of.
     ``batch_multiple`` is what the size of a batch has to be a multiple of, as where samples are scored together.
 

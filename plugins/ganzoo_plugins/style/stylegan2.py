@@ -46,9 +46,10 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     non-saturating loss, R1 every 16 and path length regularization every 4 steps, with the optimizers' settings
     corrected for it (appendix B); style mixing. The path length is that of w, as in the paper's equation 4.
 
-    Unless ``regularizer.r1.weight`` is given, gamma follows the authors' rule, 0.0002 times the pixels of an image over
-    the samples of a step; the run's config.toml has its value. The defaults are small networks for a CPU. Settings of
-    the authors: ``auto`` (here for 64x64), ``cifar`` and ``paper256``. With ``model.conditional`` labels or attributes
+    The defaults are small networks for a CPU, with R1's gamma at 1. Settings of the authors: ``auto`` (here for 64x64),
+    ``cifar`` and ``paper256``. In ``auto`` gamma follows their rule, 0.0002 times the pixels of an image over the
+    samples of a step, and the run's config.toml has its value; on small images, with small networks, it is so small
+    that the discriminator wins. With ``model.conditional`` labels or attributes
     of the data are the condition.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows. Batches are multiples of
@@ -62,13 +63,14 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         "batch_size": 32,
         "ema": 0.998,
         "loss": {"name": "non_saturating"},
-        "regularizer": {"r1": {"interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
+        "regularizer": {"r1": {"weight": 1.0, "interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
         "data": {"name": "mnist5k"},
     }
     presets = {
         "auto": {
             "batch_size": 64,
             "ema": {"halflife": 20_000, "rampup": 0.05},
+            "regularizer": {"r1": {"weight": None}},
             "data": {"name": "shapes", "image_size": 64, "condition": "none"},
             "model": {"latent_dim": 512, "style_dim": 512, "channel_base": 16384, "channel_max": 512},
         },

@@ -112,7 +112,7 @@ def test_settings_of_optimizers_are_corrected_for_lazy_regularizers():
     assert float(optimizers["discriminator"].param_groups[0]["lr"]) == pytest.approx(0.004)
 
 
-def test_gamma_follows_the_rule_of_the_authors_unless_it_is_given(tmp_path):
+def test_gamma_follows_the_rule_of_the_authors_in_their_preset_unless_it_is_given(tmp_path):
     def gammas(*sets, preset=None):
         config = load_config(REGISTRY, "stylegan2", preset=preset, sets=[*SMALL, *sets])
         data = DataSpec("made", (Image(4, 32, 64, (0, 255)),), 40)
@@ -122,11 +122,11 @@ def test_gamma_follows_the_rule_of_the_authors_unless_it_is_given(tmp_path):
         assert shown["regularizer"]["torch-ganzoo/r1"]["weight"] == built
         return built
 
-    assert gammas() == pytest.approx(0.0002 * 32 * 64 / 8)
-    assert gammas("accumulate=4", "regularizer.r1.interval=8") == pytest.approx(0.0002 * 32 * 64 / 32)
-    assert gammas("regularizer.r1.weight=3") == 3
-    assert gammas(preset="paper256") == 1
-    run = train("stylegan2", data=torch.rand(40, 1, 16, 16), sets=[*SMALL, "steps=1"], out=tmp_path, quiet=True)
+    assert gammas(preset="auto") == pytest.approx(0.0002 * 32 * 64 / 8)
+    assert gammas("accumulate=4", "regularizer.r1.interval=8", preset="auto") == pytest.approx(0.0002 * 32 * 64 / 32)
+    assert gammas("regularizer.r1.weight=3", preset="auto") == 3
+    assert gammas() == gammas(preset="paper256") == 1
+    run = train("stylegan2", preset="auto", data=torch.rand(40, 1, 16, 16), sets=[*SMALL, "steps=1"], out=tmp_path, quiet=True)
     found = tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))
     assert found["regularizer"]["torch-ganzoo/r1"]["weight"] == pytest.approx(0.0002 * 16 * 16 / 8)
 
