@@ -70,8 +70,8 @@ class ChannelNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + 1e-5) * self.scale + self.shift
+        x = x - x.mean(1, keepdim=True)  # not var_mean, which over one dimension of four is slow
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5) * self.scale + self.shift
 
 
 class LocalAndGlobalAttention(nn.Module):
@@ -106,15 +106,15 @@ class LocalAndGlobalAttention(nn.Module):
         everywhere = (value @ key.softmax(3).mT) @ query
         everywhere = self.activation(everywhere.flatten(1, 2).unflatten(2, (height, width)))
 
-        # Beyond the edge there are zeros, which take part in the softmax.
-        shifts = [(row, column) for row in range(3) for column in range(3)]
+        # Beyond the edge there are zeros, which take part in the softmax. Neighbors are views of the padded map, one after
+        # the other, and only their weights are put together: nothing is nine times as large as a map.
+        shifts = [(slice(row, row + height), slice(column, column + width)) for row in range(3) for column in range(3)]
+        query = self.query(y).contiguous().unflatten(1, heads) * scale
         key, value = (
-            torch.stack([wide[:, :, i : i + height, j : j + width] for i, j in shifts], 2).unflatten(1, heads)
-            for wide in (pad(part, [1, 1, 1, 1]) for part in self.key_value(y).chunk(2, 1))
-        )  # [N, heads, D, 9, H, W]
-        query = self.query(y).unflatten(1, heads)[:, :, :, None] * scale
-        weights = (query * key).sum(2, keepdim=True).softmax(3)
-        near = (weights * value).sum(3).flatten(1, 2)
+            pad(part.contiguous(), [1, 1, 1, 1]).unflatten(1, heads) for part in self.key_value(y).chunk(2, 1)
+        )
+        weights = torch.stack([(query * key[..., i, j]).sum(2, keepdim=True) for i, j in shifts]).softmax(0)
+        near = sum(weight * value[..., i, j] for weight, (i, j) in zip(weights, shifts, strict=True)).flatten(1, 2)
         return x + self.output(torch.cat([everywhere, near], 1))
 
 
