@@ -1,6 +1,7 @@
 """StyleGAN2: a generator whose convolutions are modulated by styles, trained with lazy regularization."""
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
 
     A generator with skip connections and a residual discriminator, both with FIR-filtered resampling; the
     non-saturating loss, R1 every 16 and path length regularization every 4 steps, with the optimizers' settings
-    corrected for it (appendix B); style mixing. The path length is that of w, as in the paper's equation 4.
+    corrected for it (appendix B); style mixing.
 
     The defaults are small networks for a CPU, with R1's gamma at 1. Settings of the authors: ``auto`` (here for 64x64),
     ``cifar`` and ``paper256``. In ``auto`` gamma follows their rule, 0.0002 times the pixels of an image over the
@@ -147,6 +148,10 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
 
     def generate(self, n: int, condition: tuple[Tensor, ...]) -> Tensor:
         """Return ``n`` samples, some of which have styles of a second latent from some layer on."""
+        return self.generator.synthesis(self._styles(n, condition))
+
+    def _styles(self, n: int, condition: tuple[Tensor, ...]) -> Tensor:
+        """Return the styles of ``n`` samples for each layer [N, L, D]."""
         network, device, count = self.generator, self.device, self.generator.synthesis.num_styles
         w = network.mapping(draw_latent(network, n, device), *condition)
         if not torch.is_grad_enabled():
@@ -159,13 +164,19 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
             first = torch.randint(1, count, (n, 1, 1), device=device)
             later = torch.arange(count, device=device)[:, None] >= first
             styles = torch.where(mixed & later, other.unsqueeze(1), styles)
-        return network.synthesis(styles)
+        return styles
 
     def differentiated(self, condition: tuple[Tensor, ...], n: int) -> tuple[Generate, Tensor]:
-        """Return the synthesis network as a function of w, for half a batch, as in the authors' code."""
-        network, half = self.generator, max(n // 2, 1)
-        w = network.mapping(draw_latent(network, half, self.device), *(each[:half] for each in condition))
-        return lambda w: network.synthesis.draw([w] * network.synthesis.num_styles), w
+        """Return the synthesis network as a function of the layers' styles times sqrt(L), for half a batch.
+
+        So the squared length is the mean over the L layers of that with respect to each one's style, as in the authors'
+        code. The weight that the paper gives for its equation 4, 1 / (log2 r - 1) at resolution r, is 2 / L: of their
+        sum.
+        """
+        half = max(n // 2, 1)
+        styles = self._styles(half, tuple(each[:half] for each in condition))
+        scale = sqrt(styles.shape[1])
+        return lambda scaled: self.generator.synthesis(scaled / scale), styles * scale
 
     def exports(self, networks: Mapping[str, nn.Module]) -> Mapping[str, Network]:
         """Return the generator, and apart its mapping and its synthesis network."""

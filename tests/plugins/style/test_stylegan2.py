@@ -172,3 +172,17 @@ def test_the_mapping_network_learns_from_path_lengths():
     (phase,) = (phase for phase in loop.phases if phase.name == "path_length")
     loop.differentiate(phase)
     assert all(layer.weight.grad.abs().max() > 0 for layer in loop.trainer.generator.mapping.layers)
+
+
+def test_squared_path_lengths_are_means_over_the_layers():
+    learner = trainer("model.mixing=0.9").trainer
+    learner.generator.eval()  # where noise is the same each time
+    generate, latent = learner.differentiated((), 8)
+    count = learner.generator.synthesis.num_styles
+    styles = (latent / count**0.5).detach().requires_grad_()
+    assert styles.shape == (4, count, 8)
+    assert not torch.equal(styles[:, 0], styles[:, -1])  # some are mixed
+    y = torch.randn(4, 3, 16, 16)
+    (mine,) = torch.autograd.grad((generate(latent) * y).sum(), latent)
+    (each,) = torch.autograd.grad((learner.generator.synthesis(styles) * y).sum(), styles)
+    torch.testing.assert_close(mine.square().sum((1, 2)), each.square().sum(2).mean(1))
