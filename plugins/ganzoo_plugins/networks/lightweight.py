@@ -106,8 +106,8 @@ class LocalAndGlobalAttention(nn.Module):
         everywhere = (value @ key.softmax(3).mT) @ query
         everywhere = self.activation(everywhere.flatten(1, 2).unflatten(2, (height, width)))
 
-        # Beyond the edge there are zeros, which take part in the softmax. Neighbors are views of the padded map, one after
-        # the other, and only their weights are put together: nothing is nine times as large as a map.
+        # Beyond the edge there are zeros, which take part in the softmax. Neighbors are views of the padded map, one
+        # after the other, and only their weights are put together: nothing is nine times as large as a map.
         shifts = [(slice(row, row + height), slice(column, column + width)) for row in range(3) for column in range(3)]
         query = self.query(y).contiguous().unflatten(1, heads) * scale
         key, value = (

@@ -65,7 +65,7 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
         "ema": 0.998,
         "loss": {"name": "non_saturating"},
         "regularizer": {"r1": {"weight": 1.0, "interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
-        "data": {"name": "mnist5k"},
+        "data": {"name": "shapes", "condition": "none"},
     }
     presets = {
         "auto": {
