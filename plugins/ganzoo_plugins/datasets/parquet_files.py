@@ -45,5 +45,5 @@ def _bytes(path: Path | str, most: int | None) -> Iterator[IO[bytes]]:
         with open_regular(path, most) as file:
             yield file
     else:
-        with opened(path) as (file, _):
+        with opened(path, ahead=False) as (file, _):  # its parts lie apart
             yield file

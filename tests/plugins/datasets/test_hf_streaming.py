@@ -174,7 +174,7 @@ class Flaky(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder: Path
     broken = False
-    asked: list[str]
+    sent: list[int]
 
     def log_message(self, *arguments):
         pass
@@ -193,15 +193,15 @@ class Flaky(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         if self.command == "GET":
-            self.asked.append(self.path)
             part = content[first : last + 1]
+            self.sent.append(len(part))
             self.wfile.write(part[: len(part) // 2] if type(self).broken else part)
             self.close_connection = type(self).broken
 
 
 @contextmanager
 def served(folder):
-    handler = type("Handler", (Flaky,), {"folder": folder, "asked": []})
+    handler = type("Handler", (Flaky,), {"folder": folder, "sent": []})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield handler, f"http://127.0.0.1:{server.server_address[1]}"
@@ -230,6 +230,16 @@ def test_a_url_gives_the_same_and_a_connection_that_closes_is_one_sentence(tmp_p
         assert torch.equal(next(again)["x"], Stream(local, 12, 1, position).fetch(position)["x"])
     with pytest.raises(UserError, match="streaming=true"):
         opened(place, streaming=False)
+
+
+def test_nothing_but_footers_and_classes_is_read_of_a_url_at_the_start(tmp_path):
+    pytest.importorskip("aiohttp")
+    (file,) = write(tmp_path / "data", files=1, rows=2000, each=100).iterdir()
+    with served(tmp_path / "data") as (handler, here):
+        data = opened(f"{here}/{file.name}", image="photo")
+        assert sum(handler.sent) < file.stat().st_size / 2
+        data.batch(torch.arange(250, 260), torch.Generator())
+        assert sum(handler.sent) < file.stat().st_size / 2
 
 
 def test_the_hub_names_the_files_and_classes(tmp_path, monkeypatch):
