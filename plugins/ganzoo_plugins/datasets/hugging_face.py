@@ -75,21 +75,19 @@ class HuggingFace(StoredImages[HuggingFaceConfig]):
     def __init__(self, config: HuggingFaceConfig) -> None:
         self.config = config
         self.place = without_secrets(config.path)
-        files, features = _streamed(config) if config.streaming else ((), None)
-        data = None if files else _opened(config)
-        features = features or data.features
+        data: Any = None if config.streaming else _opened(config)
+        files, features = _streamed(config) if data is None else ((), data.features)
         self._image = _image_column(features, config)
         label = _label_column(features, config) if config.labels else None
         self._groups: RowGroups | None = None
-        if files:
+        if data is None:
             self.config = config.model_copy(update={"memory": ByteSize(0)})
             self._groups = RowGroups(files, self._image, label, config.window)
-            self.lengths, values = self._groups.sizes, self._groups.labels
+            self.lengths, values, count = self._groups.sizes, self._groups.labels, len(self._groups)
         else:
-            values = data[label][:] if label else ()
             raw = type(features[self._image])(decode=False)
             self._data = data.cast_column(self._image, raw).select_columns([self._image])
-        count = len(data if self._groups is None else self._groups)
+            values, count = data[label][:] if label else [], len(data)
         if not count:
             raise UserError(f"{self.place} has no rows in {config.split}")
         self._rows = np.arange(count)
@@ -168,7 +166,7 @@ class HuggingFace(StoredImages[HuggingFaceConfig]):
     ) -> tuple[Label | None, Tensor | None]:
         if label is None:
             return None, None
-        kept = [values[row] for row in self._rows]
+        kept = [values[row] for row in self._rows.tolist()]
         feature = features[label]
         if type(feature).__name__ == _CLASS:
             if all(isinstance(value, int) and 0 <= value < feature.num_classes for value in kept):
@@ -283,6 +281,7 @@ def _label_column(features: Mapping[str, Any], config: HuggingFaceConfig) -> str
 
 
 def _chosen(what: str, wanted: str | None, found: list[str], columns: list[str], place: str) -> str:
+    place = without_secrets(place)
     if wanted is not None:
         if wanted not in columns or (what == "image" and wanted not in found):
             has = f"{place} has the columns {', '.join(columns)}"

@@ -154,7 +154,8 @@ class StoredImages(Dataset[Settings]):
     def content(self) -> Iterator[Tensor | bytes]:
         """Yield how long the encoded images are and what describes them, and their bytes; of many, those of some."""
         yield self.lengths.tobytes()
-        yield from self.known.values()
+        if self._y is not None:
+            yield self._y
         count = len(self)
         for found in attempted(self._encoded, range(count) if self.in_memory else self.stand_ins(min(_SPREAD, count))):
             if isinstance(found, UnreachableError):

@@ -81,6 +81,7 @@ def test_a_stream_has_the_images_and_classes_of_map_style(tmp_path):
         assert torch.equal(tensor, mapped.batch(rows, rng)[name])
     assert_close(streamed.batch(rows, rng)["x"][2].permute(1, 2, 0), torch.from_numpy(pixels(62)))
     assert content_hash(streamed) == content_hash(pickle.loads(pickle.dumps(streamed)))
+    assert content_hash(streamed) != content_hash(opened(write(tmp_path / "other", kind=[2] * ROWS)))
 
 
 def test_an_epoch_has_every_image_once_and_the_next_another_order(tmp_path):
