@@ -114,6 +114,10 @@ class Stream(Iterator[Batch]):
             if epoch != self._epoch:
                 rng = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
                 self._permutation, self._epoch = self.dataset.order(rng), epoch
+                if len(self._permutation) != size:
+                    raise UserError(
+                        f"{type(self.dataset).__name__}.order() gives {len(self._permutation):,} of {size:,} samples"
+                    )
                 # Drawn on the CPU, the order is the same on every device; there, its batches need no more copies.
                 if self._rows is not None:
                     self._permutation = self._permutation.to(next(iter(self._rows.values())).device)

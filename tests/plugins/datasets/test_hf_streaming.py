@@ -94,6 +94,7 @@ def test_an_epoch_has_every_image_once_and_the_next_another_order(tmp_path):
     some = torch.tensor([3, 170, 55, 4])
     found = data.order(torch.Generator().manual_seed(1), some)
     assert found.tolist() == [row for row in first.tolist() if row in some.tolist()]
+    assert int((first.diff() == 1).sum()) < 40  # images of several row groups come together
     # Files are not read one after another: what is in order there is not in the training.
     assert len(set((first[:60] // ROWS).tolist())) == 3
 
@@ -238,9 +239,10 @@ def test_nothing_but_footers_and_classes_is_read_of_a_url_at_the_start(tmp_path)
     (file,) = write(tmp_path / "data", files=1, rows=2000, each=100).iterdir()
     with served(tmp_path / "data") as (handler, here):
         data = opened(f"{here}/{file.name}", image="photo")
-        assert sum(handler.sent) < file.stat().st_size / 2
+        footers = 2 * 2**16  # one of them for the features
+        assert sum(handler.sent) < footers + 20 * 200
         data.batch(torch.arange(250, 260), torch.Generator())
-        assert sum(handler.sent) < file.stat().st_size / 2
+        assert sum(handler.sent) < footers + 2**16 + 20 * 200 + file.stat().st_size / 10
 
 
 def test_the_hub_names_the_files_and_classes(tmp_path, monkeypatch):
