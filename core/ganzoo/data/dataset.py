@@ -160,18 +160,30 @@ class Dataset(Configured[Settings], ABC):
         set. A data set of files that are decoded yields their bytes, as libraries decode them differently.
         """
         rows = self.rows
-        spread = torch.linspace(0, len(self) - 1, min(_SPREAD, len(self))).long()
-        parts = [rows] if rows is not None else [self.known, self.batch(spread, torch.Generator().manual_seed(0))]
+        some = torch.Generator().manual_seed(0)
+        parts = [rows] if rows is not None else [self.known, self.batch(self.spread(_SPREAD), some)]
         for part in parts:
             yield from part.values()
+
+    def order(self, rng: torch.Generator, rows: Tensor | None = None) -> Tensor:
+        """Return the indices of all samples, or those in ``rows``, int64 [N], in a random order that ``rng`` decides.
+
+        Training takes an epoch in this order, and metrics their samples. Every order is as likely as any other, unless
+        a data set that cannot be read quickly at any place says another way to draw one.
+        """
+        order = torch.randperm(len(self) if rows is None else len(rows), generator=rng)
+        return order if rows is None else rows[order]
+
+    def spread(self, n: int) -> Tensor:
+        """Return the indices of up to ``n`` samples, int64, always the same, that stand for all."""
+        return torch.linspace(0, len(self) - 1, min(n, len(self))).long()
 
     def examples(self, n: int) -> Batch:
         """Return up to ``n`` samples, always the same, that networks which take images are shown and evaluated with.
 
         By default they are spread over the whole set; a data set that holds some out for this gives those.
         """
-        rows = torch.linspace(0, len(self) - 1, min(n, len(self))).long()
-        return self.batch(rows, torch.Generator().manual_seed(0))
+        return self.batch(self.spread(n), torch.Generator().manual_seed(0))
 
     @property
     def known_pairs(self) -> bool:

@@ -22,9 +22,10 @@ __all__ = ["Stream"]
 class Stream(Iterator[Batch]):
     """Endless batches of a data set in an order that depends on the seed alone.
 
-    Each epoch is a new permutation. The permutations are joined and then cut into batches, so no sample is dropped, and
-    a data set may be smaller than a batch. ``position`` counts the batches that were returned, and is the only state:
-    batch ``k`` is the same whether the stream starts at 0 or at ``k``, with or without workers, and on every device.
+    Each epoch is a new permutation, as :meth:`Dataset.order` draws it. The permutations are joined and then cut into
+    batches, so no sample is dropped, and a data set may be smaller than a batch. ``position`` counts the batches that
+    were returned, and is the only state: batch ``k`` is the same whether the stream starts at 0 or at ``k``, with or
+    without workers, and on every device.
 
     On a CUDA ``device`` the batches are there already: gathered there if the data set has ``rows`` that fit, otherwise
     copied, each while the one before is in use. Elsewhere they are on the CPU.
@@ -112,7 +113,11 @@ class Stream(Iterator[Batch]):
             # Kept for the whole epoch: a permutation of a million samples for every batch would take longer than it.
             if epoch != self._epoch:
                 rng = torch.Generator().manual_seed(_mix(self.seed, epoch, 0))
-                self._permutation, self._epoch = torch.randperm(size, generator=rng), epoch
+                self._permutation, self._epoch = self.dataset.order(rng), epoch
+                if len(self._permutation) != size:
+                    raise UserError(
+                        f"{type(self.dataset).__name__}.order() gives {len(self._permutation):,} of {size:,} samples"
+                    )
                 # Drawn on the CPU, the order is the same on every device; there, its batches need no more copies.
                 if self._rows is not None:
                     self._permutation = self._permutation.to(next(iter(self._rows.values())).device)

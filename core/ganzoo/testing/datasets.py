@@ -38,6 +38,7 @@ def checks(registry: Registry, entry: Entry, sets: Sequence[str]) -> Iterator[Ch
     yield Check("batches", lambda: batches(dataset()), vital=True)
     yield Check("randomness", lambda: randomness(dataset()))
     yield Check("rows", lambda: rows(dataset()))
+    yield Check("order", lambda: order(dataset()))
     yield Check("resume", lambda: resume(dataset()))
     yield Check("workers", lambda: workers(dataset()))
     yield Check("content", lambda: content(build))
@@ -109,6 +110,17 @@ def rows(dataset: Dataset) -> None:
     indices = torch.arange(64) % len(dataset)
     gathered = {name: tensor[indices] for name, tensor in found.items()}
     _differ(dataset.batch(indices, _rng()), gathered, "its rows are not what batch() gives; return None")
+
+
+def order(dataset: Dataset) -> None:
+    """An epoch has each sample once, and so has an order of some, which the generator alone decides."""
+    some = torch.arange(0, len(dataset), 3)
+    for rows, wanted in ((None, torch.arange(len(dataset))), (some, some)):
+        found = dataset.order(_rng(), rows)
+        if not torch.equal(found.sort().values, wanted):
+            raise Fault("its order() does not have each of the indices once")
+        if not torch.equal(found, dataset.order(_rng(), rows)):
+            raise Fault("the same generator gives another order() the second time")
 
 
 def resume(dataset: Dataset) -> None:

@@ -135,7 +135,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 
     from ganzoo import Label
 
-    rows = torch.linspace(0, len(dataset) - 1, min(_READ, len(dataset))).long()
+    rows = dataset.spread(_READ)
     batch = dataset.batch(rows, torch.Generator().manual_seed(0)) | dataset.known
     fields = []
     for field in dataset.spec.fields:

@@ -1,20 +1,24 @@
 """Images of data sets of the Hugging Face library ``datasets``, from files on disk or by their name on the hub."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, ByteSize, Field
 from torch import Tensor
 
-from ganzoo import GanzooError, Label, UserError, did_you_mean
+from ganzoo import Batch, GanzooError, Label, UserError, did_you_mean
+from ganzoo.files import is_url, without_secrets
 from ganzoo.images.reading import tell_skipped
+from ganzoo_plugins.datasets.parquet_files import parquet_file
+from ganzoo_plugins.datasets.places import find
 from ganzoo_plugins.datasets.remembered import recall, remember
+from ganzoo_plugins.datasets.row_groups import RowGroups
 from ganzoo_plugins.datasets.stored import (
     ImagesConfig,
     StoredImages,
@@ -38,7 +42,8 @@ class HuggingFaceConfig(ImagesConfig):
 
     path: Annotated[str, AfterValidator(_located)] = Field(
         min_length=1,
-        description="folder that save_to_disk wrote, folder or file of .parquet or .arrow, or name on the hub",
+        description="folder that save_to_disk wrote, folder or file of .parquet or .arrow, or name on the hub; "
+        "with streaming a URL of .parquet too",
     )
     subset: str | None = Field(None, description="configuration of a data set on the hub that has several")
     split: str = Field("train", min_length=1, description="part of it, such as train or train[:10%]")
@@ -47,19 +52,12 @@ class HuggingFaceConfig(ImagesConfig):
     label: str | None = Field(
         None, description='column of the classes; if unset, the only one of the library\'s ClassLabel, or "label"'
     )
-    streaming: Literal[False] = Field(
-        False, description="never: batches are drawn from anywhere in the data, which lies on disk and not in memory"
+    streaming: bool = Field(
+        False,
+        description="read .parquet where it lies, a window of it at a time: nothing is copied to disk, and nothing is "
+        "held in memory whatever data.memory says",
     )
-
-    @field_validator("streaming", mode="before")
-    @classmethod
-    def _map_style(cls, value: object) -> object:
-        if value is not False:
-            raise ValueError(
-                "a stream cannot be resumed exactly nor shuffled as a whole: leave it out, and the data is read "
-                "map-style, from disk and not from memory; very large data goes into .tar files (--data shards)"
-            )
-        return value
+    window: int = Field(2048, ge=1, description="images over which streaming shuffles; more take more memory")
 
 
 class HuggingFace(StoredImages[HuggingFaceConfig]):
@@ -68,34 +66,74 @@ class HuggingFace(StoredImages[HuggingFaceConfig]):
     Fields: ``x`` uint8 [N, C, H, W] in 0 .. 255, and with a column of classes ``y`` int64 [N]. The data is read
     map-style: Arrow files on disk, of which any row is read without the others, so that a training resumes exactly.
     Images are decoded as those of a folder are; what cannot be read is left out as there. No code of a data set is run.
+
+    With ``streaming`` Parquet is read where it lies, on disk, behind a URL or on the hub, by :class:`RowGroups`: the
+    order of an epoch depends on the seed alone there too, and says where each image is, so that a training enters it at
+    any batch. An epoch shuffles the row groups, and the images over a window.
     """
 
     def __init__(self, config: HuggingFaceConfig) -> None:
         self.config = config
-        self.place = config.path
-        data = _opened(config)
-        self._image = _image_column(data, config)
-        label = _label_column(data, config) if config.labels else None
-        stored = data.features[self._image]
-        self._data = data.cast_column(self._image, type(stored)(decode=False)).select_columns([self._image])
-        if not len(data):
-            raise UserError(f"{config.path} has no rows in {config.split}")
-        self._rows = np.arange(len(data))
+        self.place = without_secrets(config.path)
+        data: Any = None if config.streaming else _opened(config)
+        files, features = _streamed(config) if data is None else ((), data.features)
+        self._image = _image_column(features, config)
+        label = _label_column(features, config) if config.labels else None
+        self._groups: RowGroups | None = None
+        if data is None:
+            self.config = config.model_copy(update={"memory": ByteSize(0)})
+            self._groups = RowGroups(files, self._image, label, config.window)
+            self.lengths, values, count = self._groups.sizes, self._groups.labels, len(self._groups)
+        else:
+            raw = type(features[self._image])(decode=False)
+            self._data = data.cast_column(self._image, raw).select_columns([self._image])
+            values, count = data[label][:] if label else [], len(data)
+        if not count:
+            raise UserError(f"{self.place} has no rows in {config.split}")
+        self._rows = np.arange(count)
         problems = list[str]()
         sizes = self._measured(problems)
         self._rows = np.flatnonzero(sizes[:, 0])
         size = same_size(config, sizes[self._rows], self.called, self.place)
         self._rows = self._rows[self.hold(len(self._rows), size, problems)]
-        tell_skipped(Path(config.path), (), problems, len(data))
+        tell_skipped(Path(config.path), (), problems, count)
         self.skipped = len(problems)
-        self.describe("hf", len(self._rows), *self._labels(data, label))
+        self.describe("hf", len(self._rows), *self._labels(values, label, features))
 
     def source(self, index: int) -> Path | bytes:
-        found = self._data[int(self._rows[index])][self._image]
+        row = int(self._rows[index])
+        found = self._data[row][self._image] if self._groups is None else self._groups[row]
+        if isinstance(found, bytes):
+            return found
         if found is None:
             raise UserError(f"{self.called(index)} is empty")
         content: bytes | None = found["bytes"]
         return Path(found["path"]) if content is None else content
+
+    def order(self, rng: torch.Generator, rows: Tensor | None = None) -> Tensor:
+        """Return the indices in a random order; with ``streaming``, one that reads what lies together at a time."""
+        if self._groups is None:
+            return super().order(rng, rows)
+        order = self._groups.order(rng)
+        if rows is None:
+            return order
+        wanted = torch.zeros(len(order), dtype=torch.bool)
+        wanted[rows] = True
+        return order[wanted[order]]
+
+    def spread(self, n: int) -> Tensor:
+        """Return the indices of up to ``n`` samples; with ``streaming``, of a window."""
+        if self._groups is None:
+            return super().spread(n)
+        return self.order(torch.Generator().manual_seed(0))[:n]
+
+    def stand_ins(self, n: int) -> Sequence[int]:
+        return super().stand_ins(n) if self._groups is None else self.spread(n).tolist()
+
+    @property
+    def known(self) -> Batch:
+        """The classes of all images; none with ``streaming``, where images that are chosen by it lie anywhere."""
+        return {} if self._groups is not None else super().known
 
     def called(self, index: int) -> str:
         return f"row {self._rows[index]} of {self.place}"
@@ -123,12 +161,13 @@ class HuggingFace(StoredImages[HuggingFaceConfig]):
             remember({"sizes": sizes}, *key)
         return sizes
 
-    def _labels(self, data: Any, label: str | None) -> tuple[Label | None, Tensor | None]:
+    def _labels(
+        self, values: Sequence[Any], label: str | None, features: Mapping[str, Any]
+    ) -> tuple[Label | None, Tensor | None]:
         if label is None:
             return None, None
-        values = data[label][:]
-        kept = [values[row] for row in self._rows]
-        feature = data.features[label]
+        kept = [values[row] for row in self._rows.tolist()]
+        feature = features[label]
         if type(feature).__name__ == _CLASS:
             if all(isinstance(value, int) and 0 <= value < feature.num_classes for value in kept):
                 return Label(feature.num_classes, tuple(feature.names)), torch.tensor(kept)
@@ -147,6 +186,8 @@ def _opened(config: HuggingFaceConfig) -> Any:
     except ImportError:
         raise UserError("the data set hf needs the package datasets; pip install 'torch-ganzoo[hf]'") from None
     place = config.path
+    if is_url(place):
+        raise UserError(f"{without_secrets(place)} is a URL, which is read with --set data.streaming=true")
     with _plain(config), _quiet(datasets):
         if not os.path.exists(place):
             if os.path.isabs(place):
@@ -169,6 +210,38 @@ def _opened(config: HuggingFaceConfig) -> Any:
     raise UserError(
         f"{place} has no files of .parquet or .arrow and none of save_to_disk; images are read with --data FOLDER"
     )
+
+
+def _streamed(config: HuggingFaceConfig) -> tuple[Sequence[str], Mapping[str, Any]]:
+    """Return the Parquet files and the library's features of their columns."""
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("the data set hf needs the package datasets; pip install 'torch-ganzoo[hf]'") from None
+    place, features = config.path, None
+    if config.size is None:
+        raise UserError("with data.streaming, images are not measured before they are used: say --set data.size=64")
+    if "[" in config.split:
+        raise UserError(f"a part of a split, as {config.split} is one, is read without data.streaming")
+    if is_url(place) or os.path.exists(place):
+        files = find(place, ".parquet")
+    elif os.path.isabs(place):
+        raise UserError(f"{place} does not exist")
+    else:
+        with _plain(config), _quiet(datasets):
+            builder = datasets.load_dataset_builder(place, name=config.subset)
+        splits = builder.config.data_files or {}
+        if config.split not in splits:
+            raise UserError(f"{place} has the splits {', '.join(splits)}, and none {config.split!r}; name one with "
+                            "--set data.split=NAME")  # fmt: skip
+        files, features = list(map(str, splits[config.split])), builder.info.features
+        if not all(each.endswith(".parquet") for each in files):
+            raise UserError(
+                f"{place} is not in Parquet files, which data.streaming reads; leave it out, or, if these are tar "
+                f"files, take --data shards --set 'data.path=hf://datasets/{place}/*.tar'"
+            )
+    with parquet_file(files[0]) as file:
+        return files, features or datasets.Features.from_arrow_schema(file.schema_arrow)
 
 
 @contextmanager
@@ -195,19 +268,20 @@ def _quiet(datasets: Any) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _image_column(data: Any, config: HuggingFaceConfig) -> str:
-    images = [name for name, feature in data.features.items() if type(feature).__name__ == "Image"]
-    return _chosen("image", config.image, images, list(data.features), config.path) or ""
+def _image_column(features: Mapping[str, Any], config: HuggingFaceConfig) -> str:
+    images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    return _chosen("image", config.image, images, list(features), config.path) or ""
 
 
-def _label_column(data: Any, config: HuggingFaceConfig) -> str | None:
-    classes = [name for name, feature in data.features.items() if type(feature).__name__ == _CLASS]
+def _label_column(features: Mapping[str, Any], config: HuggingFaceConfig) -> str | None:
+    classes = [name for name, feature in features.items() if type(feature).__name__ == _CLASS]
     if config.label is None and len(classes) != 1:
-        return "label" if "label" in data.features else None
-    return _chosen("label", config.label, classes, list(data.features), config.path)
+        return "label" if "label" in features else None
+    return _chosen("label", config.label, classes, list(features), config.path)
 
 
 def _chosen(what: str, wanted: str | None, found: list[str], columns: list[str], place: str) -> str:
+    place = without_secrets(place)
     if wanted is not None:
         if wanted not in columns or (what == "image" and wanted not in found):
             has = f"{place} has the columns {', '.join(columns)}"

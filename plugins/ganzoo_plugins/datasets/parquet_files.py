@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ganzoo import UserError
-from ganzoo.files import open_regular
+from ganzoo.files import open_regular, without_secrets
+from ganzoo_plugins.datasets.places import opened
 
 __all__ = ["parquet_file"]
 
 
 @contextmanager
-def parquet_file(path: Path, most: int | None = None) -> Iterator[Any]:
+def parquet_file(path: Path | str, most: int | None = None) -> Iterator[Any]:
     """Open a file of at most ``most`` bytes as ``pyarrow.parquet.ParquetFile``, whose columns have names of their own.
+
+    A text may be a URL as well.
 
     Raises :class:`~ganzoo.UserError` if pyarrow is missing, and for what it stumbles over while the file is open.
     """
@@ -21,15 +24,26 @@ def parquet_file(path: Path, most: int | None = None) -> Iterator[Any]:
         from pyarrow import ArrowException, parquet
     except ImportError:
         raise UserError(f"reading {path} needs pyarrow: pip install torch-ganzoo[parquet]") from None
-    with open_regular(path, most) as file:
+    called = without_secrets(str(path))
+    with _bytes(path, most) as file:
         try:
-            opened = parquet.ParquetFile(file)
-            names = opened.schema_arrow.names
+            found = parquet.ParquetFile(file)
+            names = found.schema_arrow.names
             if not all(name.strip() for name in names) or len({name.strip() for name in names}) < len(names):
-                raise UserError(f"{path} has two columns of one name, or one without a name")
-            yield opened
+                raise UserError(f"{called} has two columns of one name, or one without a name")
+            yield found
         except UserError:
             raise
         except (ArrowException, OSError, ValueError) as error:
             said = " ".join(str(error).split())[:200]
-            raise UserError(f"{path} cannot be read as Parquet: {said}") from None
+            raise UserError(f"{called} cannot be read as Parquet: {said}") from None
+
+
+@contextmanager
+def _bytes(path: Path | str, most: int | None) -> Iterator[IO[bytes]]:
+    if isinstance(path, Path):
+        with open_regular(path, most) as file:
+            yield file
+    else:
+        with opened(path, ahead=False) as (file, _):  # its parts lie apart
+            yield file

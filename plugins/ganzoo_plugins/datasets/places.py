@@ -43,13 +43,13 @@ def find(place: str, suffix: str) -> list[str]:
 
 
 @contextmanager
-def opened(place: str) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a file; yield it and the number of its bytes."""
+def opened(place: str, *, ahead: bool = True) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a file; yield it and the number of its bytes. Unless ``ahead``, of a URL no byte more is read than asked."""
     with reached(place):
         if is_url(place):
             system, path = file_system(place)
             size = int(system.size(path))
-            with system.open(path, "rb") as file:
+            with system.open(path, "rb", **({} if ahead else {"cache_type": "none"})) as file:
                 yield file, size
         else:
             with open_regular(place) as file:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ganzoo import Attributes, Batch, Dataset, DatasetConfig, DataSpec, Image, ImageReader, Label, UserError
 from ganzoo.images.reading import COLOR, MAX_PIXELS, resized
 
-__all__ = ["ImagesConfig", "StoredImages", "attempted", "labels_of", "same_size", "sentence"]
+__all__ = ["ImagesConfig", "StoredImages", "UnreachableError", "attempted", "labels_of", "same_size", "sentence"]
 
 _log = logging.getLogger("ganzoo")
 _TRIES = 256  # images that fail one after another before a lazy fetch gives up: then it is the disk and not the images
@@ -38,6 +38,10 @@ def _color(text: str) -> str:
     except UserError:
         raise ValueError(COLOR) from None  # pydantic says beside it what was given
     return text
+
+
+class UnreachableError(UserError):
+    """Many images cannot be read now: the training ends, and none takes their place, so that it can be resumed."""
 
 
 class ImagesConfig(DatasetConfig):
@@ -150,11 +154,17 @@ class StoredImages(Dataset[Settings]):
     def content(self) -> Iterator[Tensor | bytes]:
         """Yield how long the encoded images are and what describes them, and their bytes; of many, those of some."""
         yield self.lengths.tobytes()
-        yield from self.known.values()
+        if self._y is not None:
+            yield self._y
         count = len(self)
-        some = range(count) if self.in_memory else np.linspace(0, count - 1, min(_SPREAD, count)).astype(int).tolist()
-        for found in attempted(self._encoded, some):
+        for found in attempted(self._encoded, range(count) if self.in_memory else self.stand_ins(min(_SPREAD, count))):
+            if isinstance(found, UnreachableError):
+                raise found
             yield found if isinstance(found, bytes) else b""  # as fetching it will say
+
+    def stand_ins(self, n: int) -> Sequence[int]:
+        """Return the numbers of ``n`` images whose bytes stand for those of all."""
+        return np.linspace(0, len(self) - 1, n).astype(int).tolist()
 
     def _encoded(self, index: int) -> bytes:
         source = self.source(index)
@@ -167,6 +177,8 @@ class StoredImages(Dataset[Settings]):
                 continue
             try:
                 return index, self._decode(index)
+            except UnreachableError:
+                raise
             except Exception as error:  # of one image, whatever it is
                 self._broken.add(index)
                 if len(self._broken) <= _NAMED:

@@ -140,7 +140,7 @@ class Evaluator:
         self.name += f"_{self.label.name}" if self.label != first else ""
         self.name += f"_{config.steps}_steps" if config.steps != _STEPS else ""
         # A fixed split, so that a cached classifier is always evaluated on images that it was not trained on.
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+        order = dataset.order(torch.Generator().manual_seed(0))
         self.held_out, self.training_rows = order.tensor_split([len(dataset) // 10])
 
     @property
@@ -200,7 +200,7 @@ class Evaluator:
 
     def _key(self) -> str:
         # The samples are part of the key, as a folder can change while its name and size stay the same.
-        rows = torch.linspace(0, len(self.dataset) - 1, min(_SHOWN, len(self.dataset))).long()
+        rows = self.dataset.spread(_SHOWN)
         images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
         about = json.dumps([_RECIPE, self.config.steps, self.label.name, self.dataset.spec.to_json()])
         return hashlib.sha256(about.encode() + images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()[:16]
@@ -231,7 +231,7 @@ class Evaluator:
             order = self.training_rows[:0]
             for step in range(steps):
                 if len(order) < min(_BATCH, len(self.training_rows)):
-                    order = self.training_rows[torch.randperm(len(self.training_rows), generator=rng)]
+                    order = self.dataset.order(rng, self.training_rows)
                 rows, order = order[:_BATCH], order[_BATCH:]
                 images, labels = gather(self.dataset, rows, self.image.name, self.label.name)
                 done = (step + 0.5) / steps  # the rate rises for three tenths of the steps and falls to 0

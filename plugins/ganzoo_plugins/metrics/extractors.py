@@ -163,7 +163,7 @@ def halves(dataset: Dataset, n: int) -> tuple[Tensor, Tensor]:
     The halves are the same for every metric, seed and run.
     """
     half = len(dataset) // 2
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+    order = dataset.order(torch.Generator().manual_seed(0))
     n, name = min(n, half), dataset.spec.sample.name
     (reference,), (held_out,) = gather(dataset, order[:n], name), gather(dataset, order[half : half + n], name)
     return reference, held_out

@@ -107,7 +107,7 @@ class LabelAccuracy(Metric):
         if self.asked in self._real:
             return self._real[self.asked]
         rng = torch.Generator().manual_seed(1)
-        rows = torch.randperm(len(self.dataset), generator=rng)[: self.config.samples]
+        rows = self.dataset.order(rng)[: self.config.samples]
         images, *labels = gather(self.dataset, rows, self.image.name, *self.asked)
         wanted = dict(zip(self.asked, labels, strict=True))
         chance = {name: int(torch.bincount(values).max()) / len(values) for name, values in wanted.items()}

@@ -63,7 +63,7 @@ class Memorization(Metric):
         self.evaluator = Evaluator(dataset, config.classifier) if by_features else None
         self.space = self.evaluator.name if self.evaluator else "pixels"
         # Random but fixed rows: a data set sorted by class would otherwise be cut to its first classes.
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+        order = dataset.order(torch.Generator().manual_seed(0))
         self.rows = order[: config.compared]
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:

@@ -169,6 +169,24 @@ class OtherLabels(HasRows):
     rows = property(lambda self: {"x": self.images.contiguous(), "y": 2 - self.labels})  # type: ignore[assignment]
 
 
+@toy("dataset", "order", "resume")
+class LeavesOne(HonestData):
+    def order(self, rng: torch.Generator, rows: Tensor | None = None) -> Tensor:
+        return super().order(rng, rows)[1:]
+
+
+@toy("dataset", "order")
+class Repeats(HonestData):
+    def order(self, rng: torch.Generator, rows: Tensor | None = None) -> Tensor:
+        return torch.zeros_like(super().order(rng, rows))
+
+
+@toy("dataset", "order", "resume")
+class OrdersByChance(HonestData):
+    def order(self, rng: torch.Generator, rows: Tensor | None = None) -> Tensor:
+        return super().order(torch.Generator().manual_seed(int(torch.randint(2**62, ()))), rows)
+
+
 @toy("dataset", "resume")
 class CountsBatches(HonestData):
     """A batch depends on how many other batches came before."""

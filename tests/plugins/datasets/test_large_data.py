@@ -200,7 +200,6 @@ def test_data_sets_of_hugging_face(tmp_path, monkeypatch):
     for settings, problem in (
         ({"image": "phot"}, "did you mean 'photo'"),
         ({"label": "none"}, "no label"),
-        ({"streaming": True}, "map-style"),
         ({"path": "none/at-all"}, "cannot be opened"),
         ({"path": str(tmp_path / "none")}, "does not exist"),
         ({"path": str(tmp_path / "empty")}, r"no files of \.parquet"),

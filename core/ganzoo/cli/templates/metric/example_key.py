@@ -28,7 +28,7 @@ class ExampleKey(Metric[ExampleKeyConfig]):
     def __init__(self, config: ExampleKeyConfig, dataset: Dataset) -> None:
         super().__init__(config, dataset)
         # Random but fixed rows: the first of a data set that is sorted by class would be of one class.
-        rows = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
+        rows = dataset.order(torch.Generator().manual_seed(0))
         self.rows = rows[: config.real]
 
     def __call__(self, samples: Tensor, condition: Mapping[str, Tensor]) -> dict[str, float]:
