@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo_runtime.text import counted
+
 from .captions import caption_text, is_caption
 from .fields import lines, stored
 from .images import encode_png, pixels
@@ -55,7 +57,7 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     numbered = re.compile(r"([0-9]{6,})\.png")
     found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
     first = _first(signature)
-    _refuse(path, [name for number, name in found if not first <= number < first + n], f"the {n:,} images")
+    _refuse(path, [name for number, name in found if not first <= number < first + n], f"the {counted(n, 'image')}")
     try:
         with _together(path) as temporary:
             for number, image, _ in _images(pieces, signature):

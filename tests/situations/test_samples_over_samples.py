@@ -60,7 +60,7 @@ def test_fewer_over_more_are_refused(cli: Command, model: Path, name: str) -> No
 
 def test_edits_too(cli: Command, model: Path) -> None:
     assert cli("sample", model, "-n", 3, "--out", "drawn").code == 0
-    cli("edit", model, "--arithmetic", "0 + 1", "--out", "drawn").refused("2 numbered files", "the 1 images")
+    cli("edit", model, "--arithmetic", "0 + 1", "--out", "drawn").refused("2 numbered files", "the 1 image")
 
 
 def test_as_many_or_more_replace_them(cli: Command, model: Path, generator: Generator) -> None:

@@ -11,6 +11,7 @@ from ganzoo.errors import UserError
 from ganzoo.gan.metrics import Metric
 from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
+from ganzoo_runtime.text import counted
 
 __all__ = ["BETTER", "LOWER", "PLATEAU", "Best", "refuse_unknown"]
 
@@ -79,6 +80,11 @@ class Best:
     def ended(self) -> bool:
         """Whether the training is over: ``stop_after`` evaluations without an improvement, or behind the bar."""
         return self.behind or (self.patience is not None and self.since >= self.patience)
+
+    @property
+    def waited(self) -> str:
+        """``"1 evaluation without a better fid/inception"``: why rates fall, or a training ends."""
+        return f"{counted(self.since, 'evaluation')} without a better {self.name}"
 
     def __str__(self) -> str:
         """Return ``"step 1,500, fid/inception 7.213"``, or nothing if there is none."""

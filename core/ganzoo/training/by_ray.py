@@ -18,6 +18,7 @@ from typing import Any
 from ganzoo.errors import EndedElsewhere, GanzooError, Interrupted, UserError, sentence
 from ganzoo.training.engine import TIMEOUT, patience
 from ganzoo.training.signals import STOP
+from ganzoo_runtime.text import counted
 
 __all__ = ["train_by_ray"]
 
@@ -71,7 +72,7 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
     there = ray.cluster_resources()
     kind = "GPU" if "GPU" in there else "CPU"
     if (count := int(there.get(kind, 0))) < processes:
-        raise UserError(f"Ray has {count} {kind}s, and each of {processes} processes takes one")
+        raise UserError(f"Ray has {counted(count, kind)}, and each of {processes} processes takes one")
     with tempfile.TemporaryDirectory(prefix=".ray-", dir=Path.cwd()) as folder:
         result, stop = Path(folder, "result.json"), Path(folder, "stop")
         trainer = TorchTrainer(

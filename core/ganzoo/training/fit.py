@@ -172,8 +172,7 @@ def _fit(
             write_card(run, config, trainer, dataset.spec, loop.step, formats, str(best))
         if not quiet and best.step is not None:
             if best.ended:
-                why = f"{best.since} evaluations without a better {best.name}"
-                more = f" --set stop_after={2 * best.since}"
+                why, more = best.waited, f" --set stop_after={2 * best.since}"
                 if best.behind:
                     why, more = f"{best.name} is worse than the median of the trials before", ""
                 go_on = f"go on with: ganzoo train --resume {run.path}{more}"
@@ -242,7 +241,7 @@ def _train(
             if settings.keep_best is not None:  # the first process knows it
                 verdict = engine.largest(best.judge(loop.step, figures))
                 if verdict == LOWER:
-                    metrics |= lower_rates(loop, run, f"{best.since} evaluations without a better {best.name}")
+                    metrics |= lower_rates(loop, run, best.waited)
         if metrics:
             if engine.writes:
                 run.log(loop.step, metrics)

@@ -28,6 +28,7 @@ from ganzoo.training.loop import Loop
 from ganzoo.training.process import alone
 from ganzoo.training.rehearsal import rehearse
 from ganzoo.training.sources import open_source
+from ganzoo_runtime.text import counted
 
 __all__ = ["Prepared", "prepare", "train"]
 
@@ -173,7 +174,7 @@ def _begin(
         named = f", loss {settings.loss.key}" if settings.loss else ""
         processes = f", {place.world} processes" if place is not None and place.world > 1 else ""
         print(
-            f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}, "
+            f"training {settings.model.key} on {dataset.spec.name} ({counted(len(dataset), 'sample')}){named}, "
             f"{settings.train.precision}{processes}",
             file=sys.stderr,
         )

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from ganzoo import Column, DatasetConfig, DataSpec, Table, TensorDataset, UserError
 from ganzoo_plugins.datasets.csv_files import MISSING, read_columns
+from ganzoo_runtime.text import counted
 
 __all__ = ["BreastCancer", "Diabetes", "Iris", "Rows", "RowsConfig", "TableFile", "TableFileConfig", "Wine", "mixture"]
 
@@ -82,7 +83,8 @@ class Rows(TensorDataset[Settings]):
         size = len(next(iter(cells.values())))
         if size < _LEAST or len(cells) > _COLUMNS:
             raise UserError(
-                f"{name} has {size} rows and {len(cells)} columns; a table to learn from has at least {_LEAST} rows "
+                f"{name} has {counted(size, 'row')} and {counted(len(cells), 'column')}; a table to learn from has at "
+                f"least {_LEAST} rows "
                 f"and at most {_COLUMNS} columns"
             )
         order = np.random.Generator(np.random.Philox(config.split_seed)).permutation(size)

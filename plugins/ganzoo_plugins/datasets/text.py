@@ -15,6 +15,7 @@ from ganzoo_plugins.datasets.parquet_files import parquet_file
 from ganzoo_plugins.datasets.sentences import Sentences, padded
 from ganzoo_plugins.datasets.text_lines import FILE, LINE, text_lines
 from ganzoo_plugins.datasets.vocabulary import UNKNOWN, Unit, learn
+from ganzoo_runtime.text import counted
 
 __all__ = ["Text", "TextConfig"]
 
@@ -89,8 +90,8 @@ class Text(Sentences[TextConfig]):
         if dropped:
             share = dropped / (dropped + len(rows))
             _log.warning(
-                "%s: %s texts (%.1f%%) are left out, since they have more than %d tokens (data.length)",
-                *(path, f"{dropped:,}", 100 * share, config.length),
+                "%s: left out for more than %s (data.length): %s (%.1f%%)",
+                *(path, counted(config.length, "token"), counted(dropped, "text"), 100 * share),
             )
         if unknown:
             _log.warning(

@@ -67,7 +67,7 @@ def test_rare_and_long_are_counted(file: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING, "ganzoo"):
         dataset = read(file, unit="word", vocabulary=9, length=3)
     assert dataset.dropped == 4  # "a dog ran, too"
-    assert "4 texts (20.0%) are left out, since they have more than 3 tokens" in caplog.text
+    assert "left out for more than 3 tokens (data.length): 4 texts (20.0%)" in caplog.text
     assert dataset.spec.sample.tokens[:2] == ("", " \ufffd")  # type: ignore[attr-defined]
     assert dataset.unknown == 0  # " too" and "," alone are unknown
     caplog.clear()
@@ -85,7 +85,7 @@ def test_what_editors_leave_in_files(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "1 of 12 tokens" in caplog.text
     path.write_bytes(b"a\n" + b"x" * 70_000 + b"\nb\n" + b"y" * 200_000)
     assert texts(read(path)) == ["a", "b"]
-    assert "2 texts (50.0%) are left out" in caplog.text
+    assert ": 2 texts (50.0%)" in caplog.text
 
 
 def test_folders_and_other_formats(tmp_path: Path) -> None:
