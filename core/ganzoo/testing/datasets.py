@@ -134,7 +134,7 @@ def workers(dataset: Dataset) -> None:
 
 def content(build: Callable[[], Dataset]) -> None:
     """What a resumed run compares is something, and the same when the data set is made again."""
-    first = build()
+    first = build()  # not what other checks have read; and of two in succession, random ones differ
     sizes = set[int]()
     for part in first.content():
         if not isinstance(part, Tensor | bytes):
