@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import tomli_w
 
 from ganzoo.errors import UserError
-from ganzoo.files import parse_json, write_atomic
+from ganzoo.files import atomic_path, parse_json, write_atomic
 from ganzoo.inference.zoo import MANIFEST, NAME, WEIGHTS
 from ganzoo_runtime.text import counted
 
@@ -162,7 +162,8 @@ def _save_weights(networks: Mapping[str, Network], path: Path) -> None:
         for name, network in networks.items()
         for key, tensor in network.state_dict().items()
     }
-    save_file(tensors, path)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def _without_folders(value: Any) -> Any:
