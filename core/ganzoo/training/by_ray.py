@@ -67,8 +67,9 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
             logging_config=ray.LoggingConfig(log_level="ERROR"),
             **{} if address else small,
         )
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"RAY_ADDRESS={address} names no Ray cluster: {sentence(error)[:200]}") from None
+    except Exception as error:  # Ray raises this very class where its own processes do not come up in time
+        said = f"RAY_ADDRESS={address} names no Ray cluster" if address else "Ray does not start on this machine"
+        raise UserError(f"{said}: {sentence(error)[:200]}") from None
     there = ray.cluster_resources()
     kind = "GPU" if "GPU" in there else "CPU"
     if (count := int(there.get(kind, 0))) < processes:
