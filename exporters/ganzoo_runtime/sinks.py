@@ -321,8 +321,8 @@ def _refuse(folder: Path, remains: Sequence[str], what: str) -> None:
     if remains:
         names = remains[0] if len(remains) == 1 else f"{remains[0]} to {remains[-1]}"
         raise ValueError(
-            f"{folder} already holds {len(remains):,} numbered files beside {what} to be written ({names}), and nobody "
-            "could tell the two apart; delete them, or write to another place"
+            f"{folder} already holds {counted(len(remains), 'numbered file')} beside {what} to be written ({names}), "
+            "and nobody could tell the two apart; delete them, or write to another place"
         )
 
 

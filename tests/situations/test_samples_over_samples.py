@@ -77,7 +77,7 @@ def test_numbers_of_more_than_six_digits(tmp_path: Path, generator: Generator) -
     (tmp_path / "drawn").mkdir()
     for name in ("1000000.png", "12.png", "0000001.jpg", "000001-old.png"):
         (tmp_path / "drawn" / name).touch()
-    with pytest.raises(ValueError, match=r"1 numbered files beside the 2 images to be written \(1000000.png\)"):
+    with pytest.raises(ValueError, match=r"1 numbered file beside the 2 images to be written \(1000000.png\)"):
         write_folder(tmp_path / "drawn", generator.stream(2), 2, generator.signature)
     (tmp_path / "drawn" / "1000000.png").unlink()
     write_folder(tmp_path / "drawn", generator.stream(2), 2, generator.signature)
@@ -131,4 +131,4 @@ def test_shards_beside_the_one_file_of_a_smaller_call(
     monkeypatch.setattr(sinks, "SHARD", 4)
     assert cli("sample", model, "-n", 3, "--out", "many.tar").code == 0
     assert cli("sample", model, "-n", 4, "--seed", 2, "--out", "many.tar").code == 0
-    cli("sample", model, "-n", 5, "--out", "many.tar").refused("1 numbered files beside the shards", "(many.tar)")
+    cli("sample", model, "-n", 5, "--out", "many.tar").refused("1 numbered file beside the shards", "(many.tar)")

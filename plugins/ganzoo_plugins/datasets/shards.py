@@ -71,7 +71,7 @@ class Shards(StoredImages[ShardsConfig]):
         count = sum(counts)
         if not count:
             raise UserError(
-                f"there are no images to use in {self.place}, {len(self.shards):,} .tar files"
+                f"there are no images to use in {self.place}, {counted(len(self.shards), '.tar file')}"
                 + (f": {problems[0]}" if problems else "; they are members such as 0001.png")
             )
         self._shard = np.repeat(np.arange(len(counts), dtype=np.int32), counts)

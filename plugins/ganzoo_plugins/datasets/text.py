@@ -83,8 +83,8 @@ class Text(Sentences[TextConfig]):
                 )
         if len(rows) < 2:
             raise UserError(
-                f"{path} has {len(rows)} texts of at most {config.length} tokens, and two are needed at least; the "
-                f"shortest has {shortest}: raise data.length, or give more"
+                f"{path} has {counted(len(rows), 'text')} of at most {counted(config.length, 'token')}, and two "
+                f"are needed at least; the shortest has {shortest}: raise data.length, or give more"
             )
         total = sum(map(len, rows))
         if dropped:

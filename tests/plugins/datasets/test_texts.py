@@ -124,7 +124,7 @@ def test_folders_and_other_formats(tmp_path: Path) -> None:
         ("a.txt", b"", "has no text"),
         ("a.txt", b" \n\n", "has no text"),
         ("a.txt", b"x" * 70_000, "has no text of less than 65,536 bytes"),
-        ("a.txt", b"alone\n", "has 1 texts of at most 32 tokens, and two are needed"),
+        ("a.txt", b"alone\n", "has 1 text of at most 32 tokens, and two are needed"),
         ("a.txt", b"a b\n" + b"z" * 40, "the shortest has 3: raise data.length"),
         ("a.txt", "fine\ncaf\xe9\n".encode("latin1"), r"line 2 of .* is not UTF-8 text \(byte 0xe9\)"),
         ("a.txt", "\ufeffab".encode("utf-16"), r"line 1 of .* is not UTF-8 text \(it is UTF-16\); .* iconv -f utf-16 "),
