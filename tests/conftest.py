@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
 
 if TYPE_CHECKING:
+    from sites import Site
     from warm import Warm
 
 # The tests run side by side; a thread each is fastest, and torch reads this when it is imported.
@@ -34,16 +39,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr")):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    for name in ("DISABLE_PLUGINS", "STRICT_PLUGINS", "PROVIDERS"):  # what whoever runs the tests has set
+        os.environ.pop(f"GANZOO_{name}", None)
 
 
 def pytest_runtest_setup() -> None:
     """Let torch collect the operators of ONNX and its own once in a process: of a small export that is over half."""
     exporter = sys.modules.get("torch.onnx._internal.exporter._registration")
     if exporter is not None and not hasattr(exporter.ONNXRegistry.from_torchlib, "cache_info"):
-        exporter.ONNXRegistry.from_torchlib = staticmethod(cache(exporter.ONNXRegistry.from_torchlib))
+        exporter.ONNXRegistry.from_torchlib = staticmethod(functools.cache(exporter.ONNXRegistry.from_torchlib))
     utils = sys.modules.get("torch._export.utils")
     if utils is not None and not hasattr(utils._materialize_cpp_cia_ops, "cache_info"):
-        utils._materialize_cpp_cia_ops = cache(utils._materialize_cpp_cia_ops)
+        utils._materialize_cpp_cia_ops = functools.cache(utils._materialize_cpp_cia_ops)
 
 
 TINY = {
@@ -123,6 +130,15 @@ def warm() -> Iterator[Warm]:
         yield server
 
 
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A folder like site-packages, from which can be imported."""
+    from sites import Site, importable
+
+    with importable(tmp_path):
+        yield Site(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def samples_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the wheel of the sample plugins, ``examples/plugins``, is installed."""
@@ -147,6 +163,49 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     finally:
         os.chdir(before)
     return runs
+
+
+@pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    folder = tmp_path_factory.mktemp("own") / "cache"
+    monkeypatch.setenv("GANZOO_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def elsewhere(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder of the test's own, and a cache folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def digits(trained: dict[str, Path], tmp_path: Path) -> Path:
+    """A run that may be written to."""
+    return Path(shutil.copytree(trained["digits"], tmp_path / "runs" / trained["digits"].name))
+
+
+@pytest.fixture(scope="module")
+def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the user's classifiers nor InceptionV3's weights decide what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))
+        yield
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No network, and no data of the user's; the list is of what was asked for."""
+    asked: list[str] = []
+
+    def unreachable(request: Request, *_: object, **__: object) -> None:
+        asked.append(request.full_url)
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.delenv("GANZOO_DATA", raising=False)
+    return asked
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo_runtime.text import counted
+
 from .captions import caption_text, is_caption
 from .fields import lines, stored
 from .images import encode_png, pixels
@@ -55,7 +57,7 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     numbered = re.compile(r"([0-9]{6,})\.png")
     found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
     first = _first(signature)
-    _refuse(path, [name for number, name in found if not first <= number < first + n], f"the {n:,} images")
+    _refuse(path, [name for number, name in found if not first <= number < first + n], f"the {counted(n, 'image')}")
     try:
         with _together(path) as temporary:
             for number, image, _ in _images(pieces, signature):
@@ -319,8 +321,8 @@ def _refuse(folder: Path, remains: Sequence[str], what: str) -> None:
     if remains:
         names = remains[0] if len(remains) == 1 else f"{remains[0]} to {remains[-1]}"
         raise ValueError(
-            f"{folder} already holds {len(remains):,} numbered files beside {what} to be written ({names}), and nobody "
-            "could tell the two apart; delete them, or write to another place"
+            f"{folder} already holds {counted(len(remains), 'numbered file')} beside {what} to be written ({names}), "
+            "and nobody could tell the two apart; delete them, or write to another place"
         )
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from math import isfinite
 
-__all__ = ["NAME", "class_index", "did_you_mean", "fits", "same", "shown"]
+__all__ = ["NAME", "class_index", "counted", "did_you_mean", "fits", "same", "shown"]
 
 NAME = "it has control characters, or bytes that are no text"
 """Why a text does not fit to be a name."""
@@ -76,6 +76,13 @@ def _is_number(name: str) -> bool:
         return isfinite(float(name))
     except ValueError:
         return False
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``"1 sample"``, ``"5,000 samples"``, ``"2 classes"``."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import TINY, Command
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ganzoo import UserError, files
@@ -210,18 +210,21 @@ def test_the_same_step_once_more(cli: Command, run: Path, whole: Path) -> None:
 # --- Modes
 
 
-@pytest.fixture
-def umask() -> Iterator[None]:
-    before = os.umask(0o027)
-    yield
+@pytest.fixture(params=["022", "077"])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    mask = int(request.param, 8)
+    before = os.umask(mask)
+    yield mask
     os.umask(before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
-def test_modes_are_what_the_umask_says(cli: Command, umask: None) -> None:
+def test_modes_are_what_the_umask_says(cli: Command, umask: int) -> None:
     assert cli(*DIGITS, "--steps", "2").code == 0
-    for path in Path("runs").rglob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o750 if path.is_dir() else 0o640), path
+    with files.atomic_path("alone.safetensors") as temporary:
+        save_file({"x": torch.zeros(1)}, temporary)
+    for path in Path().rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o777 if path.is_dir() else 0o666) & ~umask, path
 
 
 # --- The end of a training

@@ -2,9 +2,7 @@
 
 import gzip
 import struct
-import urllib.request
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -18,18 +16,7 @@ SETS = {"MNIST": Mnist, "FashionMNIST": FashionMnist}
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-@pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """No network; what was asked for."""
-    asked: list[str] = []
-
-    def unreachable(request, *args, **kwargs):
-        asked.append(request.full_url)
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    monkeypatch.delenv("GANZOO_DATA", raising=False)
-    return asked
+pytestmark = pytest.mark.usefixtures("network")
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -60,7 +60,7 @@ def test_fewer_over_more_are_refused(cli: Command, model: Path, name: str) -> No
 
 def test_edits_too(cli: Command, model: Path) -> None:
     assert cli("sample", model, "-n", 3, "--out", "drawn").code == 0
-    cli("edit", model, "--arithmetic", "0 + 1", "--out", "drawn").refused("2 numbered files", "the 1 images")
+    cli("edit", model, "--arithmetic", "0 + 1", "--out", "drawn").refused("2 numbered files", "the 1 image")
 
 
 def test_as_many_or_more_replace_them(cli: Command, model: Path, generator: Generator) -> None:
@@ -77,7 +77,7 @@ def test_numbers_of_more_than_six_digits(tmp_path: Path, generator: Generator) -
     (tmp_path / "drawn").mkdir()
     for name in ("1000000.png", "12.png", "0000001.jpg", "000001-old.png"):
         (tmp_path / "drawn" / name).touch()
-    with pytest.raises(ValueError, match=r"1 numbered files beside the 2 images to be written \(1000000.png\)"):
+    with pytest.raises(ValueError, match=r"1 numbered file beside the 2 images to be written \(1000000.png\)"):
         write_folder(tmp_path / "drawn", generator.stream(2), 2, generator.signature)
     (tmp_path / "drawn" / "1000000.png").unlink()
     write_folder(tmp_path / "drawn", generator.stream(2), 2, generator.signature)
@@ -131,4 +131,4 @@ def test_shards_beside_the_one_file_of_a_smaller_call(
     monkeypatch.setattr(sinks, "SHARD", 4)
     assert cli("sample", model, "-n", 3, "--out", "many.tar").code == 0
     assert cli("sample", model, "-n", 4, "--seed", 2, "--out", "many.tar").code == 0
-    cli("sample", model, "-n", 5, "--out", "many.tar").refused("1 numbered files beside the shards", "(many.tar)")
+    cli("sample", model, "-n", 5, "--out", "many.tar").refused("1 numbered file beside the shards", "(many.tar)")

@@ -8,6 +8,7 @@ from typing import Any
 from ganzoo import __version__
 from ganzoo.cli.threads import waiting
 from ganzoo.plugin.registry import load_registry
+from ganzoo_runtime.text import counted
 
 __all__ = ["examine"]
 
@@ -33,7 +34,7 @@ def examine() -> dict[str, Any]:
         )
     elif not runtimes:
         problems.append("onnxruntime is not installed; run: pip install onnxruntime (or onnxruntime-gpu)")
-    found["cpu"] = f"{os.cpu_count()} cores"
+    found["cpu"] = counted(os.cpu_count() or 1, "core")
     _examine_devices(found, problems)
     for plugin in load_registry().plugins:
         if plugin.status == "failed":

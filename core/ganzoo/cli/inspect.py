@@ -11,6 +11,7 @@ import typer
 
 from ganzoo.errors import UserError, did_you_mean
 from ganzoo.terminal import print
+from ganzoo_runtime.text import counted
 
 __all__ = ["check", "doctor", "info", "list_", "plugins"]
 
@@ -178,7 +179,7 @@ def check(
     if as_json:
         print(json.dumps(results, indent=2))
     if failed:
-        print(f"{failed} of {len(results)} checks failed", file=sys.stderr)
+        print(f"{failed} of {counted(len(results), 'check')} failed", file=sys.stderr)
         raise typer.Exit(1)
 
 

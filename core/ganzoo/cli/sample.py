@@ -12,6 +12,7 @@ import typer
 from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Text, Truncation, conditions
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from ganzoo.gan.sampler import Sampler
@@ -76,7 +77,7 @@ def sample(
             print(line)
         return
     drawn, written = save_samples(sampler, out or Path("samples.png"), n, **asked)
-    print(f"{drawn} samples by {sampler.device}", file=sys.stderr)
+    print(f"{counted(drawn, 'sample')} by {sampler.device}", file=sys.stderr)
     print(written)
 
 
@@ -107,5 +108,5 @@ def _save_parts(
     if rank == 0:
         before = f", and {kept:,} were there" if kept else ""
         of = f" in process 0 of {world}" if world > 1 else ""
-        print(f"{drawn:,} samples by {sampler.device}{of}{before}", file=sys.stderr)
+        print(f"{counted(drawn, 'sample')} by {sampler.device}{of}{before}", file=sys.stderr)
         print(pattern)

@@ -11,6 +11,7 @@ import typer
 
 from ganzoo.errors import UserError
 from ganzoo.terminal import print
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from ganzoo.config.config import Config
@@ -146,11 +147,11 @@ def _show(config: Config, dataset: Dataset) -> None:
 
     print(tomli_w.dumps(config.to_dict()))  # what follows is comment, so that all of it can be a --config
     fields = ", ".join(f"{field.name}: {field.describe()}" for field in dataset.spec.fields)
-    print(f"# data: {dataset.spec.name}, {len(dataset):,} samples, {fields}")
+    print(f"# data: {dataset.spec.name}, {counted(len(dataset), 'sample')}, {fields}")
     trainer = config.build_trainer(dataset.spec)
     trainer.reach(config.train.steps - 1)  # as large as it becomes
     for name, network in trainer.networks.items():
-        print(f"# {name}: {sum(parameter.numel() for parameter in network.parameters()):,} parameters")
+        print(f"# {name}: {counted(sum(parameter.numel() for parameter in network.parameters()), 'parameter')}")
     for phase in trainer.phases():
         often = "every step" if phase.every == 1 else f"every {phase.every} steps"
         times = "" if phase.repeat == 1 else f" {phase.repeat} times"

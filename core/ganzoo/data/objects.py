@@ -11,6 +11,7 @@ from torch import Tensor
 from ganzoo.data.dataset import Dataset, DataSpec, TensorDataset
 from ganzoo.errors import UserError
 from ganzoo.fields import Attributes, Field, Image, Label, Points
+from ganzoo_runtime.text import counted
 
 __all__ = ["GIVEN", "Data", "as_dataset"]
 
@@ -42,7 +43,9 @@ def as_dataset(data: Data) -> Dataset:
     if described is not None:
         y = _tensor(described)
         if len(y) != len(x):
-            raise UserError(f"the data has {len(x):,} samples and {len(y):,} labels; give one for each")
+            raise UserError(
+                f"the data has {counted(len(x), 'sample')} and {counted(len(y), 'label')}; give one for each"
+            )
         fields.append(_condition(y))
         tensors["y"] = y.to(torch.int64 if y.ndim == 1 else torch.float32)
     return TensorDataset(DataSpec(GIVEN, tuple(fields), len(x)), tensors)

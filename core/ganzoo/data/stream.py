@@ -15,6 +15,7 @@ from ganzoo.data.dataset import Batch, Dataset
 from ganzoo.data.placement import Copies, Started, placed
 from ganzoo.data.shares import Draws, Share
 from ganzoo.errors import UserError
+from ganzoo_runtime.text import counted
 
 __all__ = ["Stream"]
 
@@ -44,7 +45,7 @@ class Stream(Iterator[Batch]):
         share: Share = Share(),
     ) -> None:
         if len(dataset) < 1 or batch_size < 1:
-            raise UserError(f"cannot draw batches of {batch_size} from {len(dataset)} samples")
+            raise UserError(f"cannot draw batches of {batch_size} from {counted(len(dataset), 'sample')}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed

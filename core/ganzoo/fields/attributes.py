@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ganzoo.fields.base import Field
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Attributes(Field):
 
     def describe(self) -> str:
         """Return ``"40 attributes"``."""
-        return f"{self.dim} attributes"
+        return counted(self.dim, "attribute")
 
     def to_json(self) -> dict[str, Any]:
         """Add the attributes' names and the examples."""

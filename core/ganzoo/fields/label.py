@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ganzoo.fields.base import Field
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Label(Field):
 
     def describe(self) -> str:
         """Return ``"a label of 10 classes"``."""
-        return f"a label of {self.classes} classes"
+        return f"a label of {counted(self.classes, 'class')}"
 
     def to_json(self) -> dict[str, Any]:
         """Add the number of classes and their names."""

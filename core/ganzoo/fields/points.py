@@ -10,6 +10,7 @@ import numpy as np
 
 from ganzoo.fields import drawing
 from ganzoo.fields.base import Field
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Points(Field):
 
     def describe(self) -> str:
         """Return ``"points of 2 coordinates"``."""
-        return f"points of {self.dim} coordinates"
+        return f"points of {counted(self.dim, 'coordinate')}"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ganzoo.fields import drawing
 from ganzoo.fields.base import Field, outside
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Sequence(Field):
 
     def describe(self) -> str:
         """Return ``"sequences of 2 channels and 128 steps"``."""
-        return f"sequences of {self.channels} channel{'s' * (self.channels > 1)} and {self.length} steps"
+        return f"sequences of {counted(self.channels, 'channel')} and {counted(self.length, 'step')}"
 
     def to_json(self) -> dict[str, Any]:
         """Add the range, the channels' names, and their units if they have any."""

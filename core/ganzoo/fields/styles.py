@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ganzoo.fields.base import Field
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Truncation(Field):
 
     def describe(self) -> str:
         """Return ``"truncation of 8 styles"``."""
-        return f"truncation of {self.layers} styles"
+        return f"truncation of {counted(self.layers, 'style')}"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:
@@ -68,7 +69,7 @@ class Styles(Field):
 
     def describe(self) -> str:
         """Return ``"8 styles of 128 numbers"``."""
-        return f"{self.layers} styles of {self.dim} numbers"
+        return f"{counted(self.layers, 'style')} of {counted(self.dim, 'number')}"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Self:

@@ -12,6 +12,7 @@ from ganzoo.errors import UserError
 from ganzoo.fields import drawing
 from ganzoo.fields.base import Field, outside
 from ganzoo_runtime.tables import column_size
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -118,7 +119,7 @@ class Table(Field):
 
     def describe(self) -> str:
         """Return ``"rows of 3 columns"``."""
-        return f"rows of {len(self.columns)} column{'s' * (len(self.columns) > 1)}"
+        return f"rows of {counted(len(self.columns), 'column')}"
 
     def to_json(self) -> dict[str, Any]:
         """Add the columns: their names, and their range or their categories."""

@@ -11,6 +11,7 @@ import numpy as np
 from ganzoo.fields import drawing
 from ganzoo.fields.base import Field
 from ganzoo_runtime.fields import lines
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class Tokens(Field):
 
     def describe(self) -> str:
         """Return ``"32 tokens out of 96"``."""
-        return f"{self.length} tokens out of {self.vocabulary}"
+        return f"{counted(self.length, 'token')} out of {self.vocabulary}"
 
     def to_json(self) -> dict[str, Any]:
         """Add the size of the vocabulary, the tokens' texts, and the examples if there are any."""

@@ -13,7 +13,7 @@ import re
 import stat
 import tomllib
 import warnings
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -166,31 +166,28 @@ def read_csv(path: str | PathLike[str], most: int = TABLE, *, empty: bool = Fals
 
     Raises :class:`UserError` if it cannot be read or is no CSV.
     """
-    with io.TextIOWrapper(open_regular(path, most), encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
+    # Text is decoded some kilobytes ahead of the lines; what cannot be is passed on, to be found in its line.
+    opened = open_regular(path, most)
+    with io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(_decoded(file, path), strict=True)
         try:
             for row in rows:
                 if row or empty:
                     yield rows.line_num, row
-        except UnicodeDecodeError as error:
-            # Text is decoded some kilobytes ahead of the rows, so that the reader does not know the line.
-            line = _undecodable(path, most)
-            raise UserError(f"line {line} of {path} is not UTF-8 text: {error.reason}") from None
         except csv.Error as error:
             raise UserError(f"{path} is not CSV: {error} in line {rows.line_num}") from None
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _undecodable(path: str | PathLike[str], most: int) -> int:
-    """Return the number of the first line that is not UTF-8; 0 if there is none."""
-    with open_regular(path, most) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 0
+def _decoded(lines: Iterable[str], path: str | PathLike[str]) -> Iterator[str]:
+    """Yield the lines; raise :class:`UserError` for one with bytes that are no UTF-8, which are surrogates in it."""
+    for number, line in enumerate(lines, 1):
+        try:
+            line.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"line {number} of {path} is not UTF-8 text") from None
+        yield line
 
 
 def read_arrays(

@@ -66,10 +66,11 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
     with temporary_path(path) as temporary:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        mode = temporary.stat().st_mode
         yield temporary
         # The content reaches the disk before the name does. Without the first fsync, a power cut after the rename could
         # leave an empty file; without the second one, the rename itself could be lost.
-        _sync(temporary)
+        _finish(temporary, mode)
         temporary.replace(path)
         fsync_folder(path.parent)
 
@@ -79,12 +80,10 @@ def atomic_folder(path: str | PathLike[str], name: str = "") -> Iterator[Path]:
     """Like :func:`atomic_path` for a folder of files; it replaces an existing one, and errors call it ``name``."""
     path = Path(path)
     with temporary_path(path, name, folder=True) as temporary:
-        yield temporary
         mode = temporary.stat().st_mode & 0o666
+        yield temporary
         for file in temporary.iterdir():
-            if file.stat().st_mode & 0o666 != mode:  # safetensors lets nobody else read what it writes
-                file.chmod(mode)
-            _sync(file)
+            _finish(file, mode)
         fsync_folder(temporary)
         # rename() does not replace a folder that is not empty. For a moment there is no folder of that name, which
         # callers have to allow for.
@@ -226,7 +225,10 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.ganzoo-{secrets.token_hex(4)}{path.suffix}")
 
 
-def _sync(file: Path) -> None:
+def _finish(file: Path, mode: int) -> None:
+    """Give a file that a library has written the mode that the umask says, and its content to the disk."""
+    if file.stat().st_mode & 0o777 != mode & 0o777:  # safetensors lets nobody else read what it writes
+        file.chmod(mode & 0o777)
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 

@@ -23,6 +23,7 @@ from ganzoo.inference.sources import Sources, image_reader
 from ganzoo.terminal import print
 from ganzoo_runtime.images import pixels as to_pixels
 from ganzoo_runtime.marking import COMPOSITE, provenance
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,7 +166,7 @@ def encode(
     if optimize:
         assert generator is not None
         if not quiet:
-            print(f"looking for {len(images)} latents by {generator.model.device}", file=sys.stderr)
+            print(f"looking for {counted(len(images), 'latent')} by {generator.model.device}", file=sys.stderr)
         if space == "z":
             latents = _improved(generator, images, latents, steps, seed)
         else:

@@ -35,7 +35,7 @@ from ganzoo.plugin.registry import BUNDLED, Entry, Registry, load_registry
 from ganzoo.runs.naming import chosen
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
-from ganzoo_runtime.text import shown
+from ganzoo_runtime.text import counted, shown
 
 __all__ = ["FILE", "Evaluation", "evaluate"]
 
@@ -142,7 +142,7 @@ def evaluate(
         metric.prepare(quiet=quiet)
     count = max(metric.config.samples for metric in built.values())
     if not quiet:
-        print(f"drawing {count:,} samples by {sampler.device}", file=sys.stderr)
+        print(f"drawing {counted(count, 'sample')} by {sampler.device}", file=sys.stderr)
     samples, condition = _draw(sampler, signature, dataset, count, seed)
     figures: dict[str, float] = {}
     reference: dict[str, float] = {}

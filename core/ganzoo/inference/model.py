@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo.errors import UserError, path_of, user_errors
 from ganzoo.fields import Image, Signature
-from ganzoo_runtime.text import shown
+from ganzoo_runtime.text import counted, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +179,7 @@ class TrainedModel:
         return {
             "model": str(about["model"].get("key", "")),
             "trained on": str(about["data"].get("name", "")),
-            "steps": f"{step:,} steps" if isinstance(step, int) else "",
+            "steps": counted(step, "step") if isinstance(step, int) else "",
             "draws": f"{self.signature.output.describe()}, from "
             + " and ".join(field.describe() for field in self.signature.inputs),
             "runs on": self.device,

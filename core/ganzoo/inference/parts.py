@@ -19,6 +19,7 @@ from ganzoo.files import append_line, fsync_folder, open_regular, read_text, rem
 from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.marking import provenance
 from ganzoo_runtime.random_inputs import Drawing
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from ganzoo.gan.sampler import Sampler
@@ -121,7 +122,8 @@ def save_parts(
                 fsync_folder(folder)
             notes.add(name, digest)
         except ValueError as error:
-            left = f"; complete parts are kept ({kept + drawn:,} samples of this process): the same command goes on"
+            of = counted(kept + drawn, "sample")
+            left = f"; complete parts are kept ({of} of this process): the same command goes on"
             raise UserError(f"{error}{left if kept + drawn else ''}") from None
         at, drawn = first + size, drawn + size
     only = f"{stem}{0:06d}{suffix}" if count == 1 else f"{stem}{{{0:06d}..{count - 1:06d}}}{suffix}"

@@ -2,82 +2,35 @@
 
 Plugins are the core's own, and the entry points of the group ``ganzoo.plugins``. They are loaded in this order: core,
 bundled, then by distribution and name. A plugin that cannot be loaded is never fatal: nothing of it is kept, it is
-listed with the reason, and the reason is quoted when a name is not found. Two environment variables change this:
-
-``GANZOO_DISABLE_PLUGINS``
-    plugins that are not loaded, by distribution, by name or as ``distribution/name``, separated by commas
-``GANZOO_STRICT_PLUGINS``
-    when 1, the first plugin that cannot be loaded is an error
+listed with the reason, and the reason is quoted when a name is not found.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
-import os
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import pluggy
 
 from ganzoo.errors import UserError, did_you_mean, sentence
-from ganzoo.plugin.discovery import BUNDLED, Distribution, discover, normalized
-from ganzoo.plugin.hooks import HOOK_API, Hooks
+from ganzoo.plugin.discovery import BUNDLED, discover, normalized
 from ganzoo.plugin.isolation import RANDOM, isolated
+from ganzoo.plugin.loading import ARGUMENTS, Plugin, failed, hooks_of, plugins_of, specs_of
 from ganzoo.plugin.spec import KINDS, SAID, Kind, Spec
 
-__all__ = ["BUNDLED", "Entry", "Plugin", "Registry", "UnknownNameError", "load_registry"]
-
-DISABLE = "GANZOO_DISABLE_PLUGINS"
-STRICT = "GANZOO_STRICT_PLUGINS"
+__all__ = ["BUNDLED", "Entry", "Registry", "UnknownNameError", "load_registry"]
 
 _QUOTED = 3
 """Broken plugins that are quoted where a name is not found."""
 
-_ARGUMENTS = {
-    name: tuple(inspect.signature(function).parameters)[1:]
-    for name, function in vars(Hooks).items()
-    if name.startswith("ganzoo_")
-}
-
 log = logging.getLogger("ganzoo")
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """A plugin that was found, loaded or not. The distribution's name is spelled as PyPI normalizes it."""
-
-    name: str
-    distribution: str
-    version: str
-    module: str
-    specs: tuple[Spec, ...] = field(default=(), hash=False)
-    status: Literal["loaded", "failed", "disabled"] = "loaded"
-    reason: str = ""
-    changes: tuple[str, ...] = ()
-    """What of the process it changed when it was imported and asked for its specs; all of it has been put back."""
-
-    @property
-    def full_name(self) -> str:
-        """``distribution/name``."""
-        return f"{self.distribution}/{self.name}"
-
-    def __str__(self) -> str:
-        return f"{self.full_name} {self.version}"
-
-    @property
-    def trouble(self) -> str:
-        """Why the plugin is not loaded, as a sentence; empty if it is loaded."""
-        if self.status == "failed":
-            return f"plugin {self} failed to load: {self.reason}"
-        return f"plugin {self} is {self.reason}" if self.status == "disabled" else ""
 
 
 @dataclass(frozen=True)
@@ -130,14 +83,8 @@ class Registry:
         if path is None:
             version = next((each.version for each in distributions if each.name == BUNDLED), "?")
             self.plugins.append(self._load(Plugin("core", BUNDLED, version, "ganzoo.plugin.builtin")))
-        disabled = {normalized(item.strip()) for item in os.environ.get(DISABLE, "").split(",")} - {""}
-        for plugin in _found(distributions):
-            names = {plugin.distribution, normalized(plugin.name), normalized(plugin.full_name)}
-            if plugin.status == "loaded" and disabled & names:
-                plugin = replace(plugin, status="disabled", reason=f"disabled by {DISABLE}")
-            elif plugin.status == "loaded":
-                plugin = self._load(plugin)
-            self.plugins.append(plugin)
+        for plugin in plugins_of(distributions):
+            self.plugins.append(self._load(plugin) if plugin.status == "loaded" else plugin)
 
     def specs(self, kind: Kind | None = None) -> list[Entry]:
         """Return everything of the kind that is offered, or everything, in loading order."""
@@ -226,7 +173,7 @@ class Registry:
         A plugin that raises is reported once in the log and is not called again; the others still are. The state of the
         global random generators is restored after each call, so that plugins cannot change the results of a training.
         """
-        assert arguments.keys() == set(_ARGUMENTS[hook]), f"{hook} takes {_ARGUMENTS[hook]}, not {tuple(arguments)}"
+        assert arguments.keys() == set(ARGUMENTS[hook]), f"{hook} takes {ARGUMENTS[hook]}, not {tuple(arguments)}"
         for plugin, implementation in self._implementations(hook):
             needed = [arguments[name] for name in implementation.argnames]
             wanted = {name: arguments[name] for name in implementation.kwargnames if name in arguments}
@@ -249,8 +196,8 @@ class Registry:
             if any(plugin.module == other.module for other, _ in self._hooks):
                 raise UserError(f"its module {plugin.module} is loaded already")
             with isolated() as changes:
-                hooks = _hooks(plugin.module)
-                specs = tuple(replace(spec, plugin=str(plugin)) for spec in _specs(hooks))
+                hooks = hooks_of(plugin.module)
+                specs = tuple(replace(spec, plugin=str(plugin)) for spec in specs_of(hooks))
             # Within one distribution a key must be unique: the full name "distribution/key" always has to work.
             taken = {(e.spec.kind, e.spec.key) for e in self._entries if e.distribution == plugin.distribution}
             for spec in specs:
@@ -258,7 +205,7 @@ class Registry:
                     raise UserError(f"{plugin.distribution} offers the {SAID[spec.kind]} {spec.key!r} twice")
                 taken.add((spec.kind, spec.key))
         except Exception as error:
-            return _failed(plugin, error)
+            return failed(plugin, error)
         # Only a plugin that passed every check is registered, so that one that failed leaves nothing behind.
         plugin = replace(plugin, specs=specs, changes=tuple(changes))
         self._hooks.append((plugin, hooks))
@@ -313,58 +260,3 @@ def _installed() -> Registry:
 
 _loading = threading.RLock()
 load_registry.cache_clear = _installed.cache_clear  # type: ignore[attr-defined]
-
-
-def _found(distributions: Iterable[Distribution]) -> Iterator[Plugin]:
-    """Yield the plugins of the distributions, not loaded yet."""
-    for each in distributions:
-        if each.plugins is None:
-            fault = UserError("its entry_points.txt cannot be read")
-            yield _failed(Plugin("*", each.name, each.version, ""), fault)
-        else:
-            yield from (Plugin(name, each.name, each.version, module) for name, module in each.plugins)
-
-
-def _hooks(name: str) -> pluggy.HookRelay:
-    """Import a plugin module and return its hook implementations, checked.
-
-    Every plugin has its own plugin manager, so that one that is refused after registration leaves nothing behind.
-    """
-    module = import_module(name)
-    needed = getattr(module, "HOOK_API", HOOK_API)
-    if not isinstance(needed, int) or needed > HOOK_API:
-        raise UserError(f"it needs version {needed!r} of the hooks, and this ganzoo has {HOOK_API}: update {BUNDLED}")
-    manager = pluggy.PluginManager("ganzoo")
-    manager.register(module)  # before pluggy knows the specs: its own complaints are long and in no stable order
-    for hook, caller in vars(manager.hook).items():
-        for implementation in caller.get_hookimpls():
-            if hook not in _ARGUMENTS:
-                if implementation.optionalhook:
-                    continue
-                raise UserError(f"there is no hook {hook!r}{did_you_mean(hook, _ARGUMENTS)}")
-            for argument in implementation.argnames:
-                if argument not in _ARGUMENTS[hook]:
-                    raise UserError(f"{hook} has no argument {argument!r}{did_you_mean(argument, _ARGUMENTS[hook])}")
-            for parameter in inspect.signature(implementation.function).parameters.values():
-                if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
-                    raise UserError(f"{hook} gets its arguments by place, {parameter.name!r} too")
-            if implementation.wrapper or implementation.hookwrapper:
-                raise UserError(f"its {hook} is a wrapper, and ganzoo has none")
-    manager.add_hookspecs(Hooks)
-    return manager.hook
-
-
-def _specs(hooks: pluggy.HookRelay) -> Iterator[Spec]:
-    for implementation in hooks.ganzoo_specs.get_hookimpls():
-        offered = implementation.function()
-        for spec in offered if isinstance(offered, Iterable) else [offered]:
-            if not isinstance(spec, Spec):
-                raise UserError(f"its ganzoo_specs returns {type(spec).__name__} where a list of Spec is due")
-            yield spec
-
-
-def _failed(plugin: Plugin, error: Exception) -> Plugin:
-    plugin = replace(plugin, status="failed", reason=sentence(error))
-    if os.environ.get(STRICT, "0") not in ("", "0"):
-        raise UserError(f"{plugin.trouble} ({STRICT} is set)") from error
-    return plugin

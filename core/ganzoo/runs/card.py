@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganzoo.files import read_bytes, write_atomic
 from ganzoo.runs.naming import ZOO
-from ganzoo_runtime.text import shown
+from ganzoo_runtime.text import counted, shown
 
 if TYPE_CHECKING:
     from ganzoo.config.config import Config
@@ -58,9 +58,10 @@ def _card(
         "Model": f"`{entry.spec.key}`: {entry.spec.summary} ({entry.distribution} {entry.version})",
         "Paper": entry.spec.paper,
         "Draws": f"{signature.output.describe()}, from {' and '.join(field.describe() for field in signature.inputs)}",
-        "Data": f"{data.name}, {data.size:,} samples",
+        "Data": f"{data.name}, {counted(data.size, 'sample')}",
         "Loss": f"{config.loss.key}{regularizers}" if config.loss else "",
-        "Training": f"{step:,} of {settings.steps:,} steps, batches of {size}, seed {settings.seed}; {trainer.device}",
+        "Training": f"{step:,} of {counted(settings.steps, 'step')}, batches of {size}, seed {settings.seed}; "
+        f"{trainer.device}",
         "Best checkpoint": f"{best} (`{run.path.name}@best`)" if best else "",
         "Started from": _source(settings),
         "Parameters": ", ".join(
@@ -109,8 +110,8 @@ def _source(settings: TrainSettings) -> str:
     if source is None:
         return ""
     name = source.name if source.name.startswith(ZOO) else Path(source.name).name
-    steps = f", trained for {source.step:,} steps" if source.step else ""
-    frozen = f"; {settings.freeze_discriminator} layers of the discriminator frozen"
+    steps = f", trained for {counted(source.step, 'step')}" if source.step else ""
+    frozen = f"; {counted(settings.freeze_discriminator, 'layer')} of the discriminator frozen"
     kind = f", imported as {source.format}" if source.format else ""
     return f"{name}{kind}{steps} (sha256 {source.sha256[:16]}){frozen if settings.freeze_discriminator else ''}"
 

@@ -36,7 +36,7 @@ from ganzoo.images.notebook import as_html
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.naming import ROOT, Name, chosen, locate, next_number, text_of
-from ganzoo_runtime.text import NAME, fits, shown
+from ganzoo_runtime.text import NAME, counted, fits, shown
 
 __all__ = ["Run"]
 
@@ -74,7 +74,7 @@ class Run:
             step = int(rows[-1]["step"]) if rows else 0
             facts = {"model": str(document["plugin"]).rpartition("/")[2], "data": f"on {names.pop('data')}"}
             facts |= {name: f"loss {key}" for name, key in names.items()}
-            return {**facts, "training": f"{step:,} of {document['steps']:,} steps"}
+            return {**facts, "training": f"{step:,} of {counted(document['steps'], 'step')}"}
         except (UserError, OSError, KeyError, TypeError, ValueError):
             return {}
 

@@ -15,8 +15,9 @@ from typing import IO, TYPE_CHECKING, Any
 import tomli_w
 
 from ganzoo.errors import UserError
-from ganzoo.files import parse_json, write_atomic
+from ganzoo.files import atomic_path, parse_json, write_atomic
 from ganzoo.inference.zoo import MANIFEST, NAME, WEIGHTS
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from ganzoo.gan.networks import Network
@@ -101,8 +102,8 @@ def packaged(run: Run, license: str, registry: Registry) -> Iterator[tuple[Path,
         written = write_model(run, folder, license, registry)
         main, (network, metadata) = next(iter(written.items()))
         write_atomic(folder / CARD, _card(metadata, network, (folder / "samples.png").exists()))
-        data = f"{metadata['data']['name']} ({metadata['data']['size']:,} samples)"
-        summary = f"{metadata['model']['key']} trained on {data} for {metadata['training']['step']:,} steps"
+        data = f"{metadata['data']['name']} ({counted(metadata['data']['size'], 'sample')})"
+        summary = f"{metadata['model']['key']} trained on {data} for {counted(metadata['training']['step'], 'step')}"
         files = {path.name: (digest(path), path.stat().st_size) for path in folder.iterdir()}
         manifest = Manifest(main, summary, metadata["license"], data, files)
         write_atomic(folder / MANIFEST, manifest.to_json())
@@ -161,7 +162,8 @@ def _save_weights(networks: Mapping[str, Network], path: Path) -> None:
         for name, network in networks.items()
         for key, tensor in network.state_dict().items()
     }
-    save_file(tensors, path)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def _without_folders(value: Any) -> Any:
@@ -190,8 +192,9 @@ def _card(metadata: Mapping[str, Any], network: Network, pictured: bool) -> str:
         f"- Model: `{model['key']}` of {model['plugin']} {model['version']}",
         *([f"- Paper: {metadata['paper']}"] if metadata["paper"] else []),
         f"- Draws: {signature.output.describe()}, from {' and '.join(each.describe() for each in signature.inputs)}",
-        f"- Data: {data['name']}, {data['size']:,} samples",
-        f"- Training: {training['step']:,} steps{loss}, seed {training['seed']}; the weights are the averaged ones",
+        f"- Data: {data['name']}, {counted(data['size'], 'sample')}",
+        f"- Training: {counted(training['step'], 'step')}{loss}, seed {training['seed']}; "
+        "the weights are the averaged ones",
         f"- License of the weights: {metadata['license']}\n",
         *(["![samples](samples.png)\n"] if pictured else []),
         *(["## Figures\n", "| figure | value |", "| --- | --- |", *figures, ""] if figures else []),

@@ -20,6 +20,7 @@ from ganzoo.fields import Image
 from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.general import build_settings
 from ganzoo.testing.results import Check, Fault, Skip
+from ganzoo_runtime.text import counted
 
 __all__ = ["checks", "offline"]
 
@@ -59,7 +60,7 @@ def spec(registry: Registry, dataset: Dataset) -> None:
     if not names or len(set(names)) < len(names):
         raise Fault(f"the fields of a data set have names of their own, not {names}")
     if len(dataset) != dataset.spec.size or len(dataset) < 1:
-        raise Fault(f"its spec says {dataset.spec.size} samples, its length is {len(dataset)}")
+        raise Fault(f"its spec says {counted(dataset.spec.size, 'sample')}, its length is {len(dataset)}")
     if DataSpec.from_json(json.loads(json.dumps(dataset.spec.to_json()))) != dataset.spec:
         raise Fault("its spec, written to a run folder and read back, is not the same")
     for field in dataset.spec.fields:
@@ -145,7 +146,7 @@ def workers(dataset: Dataset) -> None:
 
 def content(build: Callable[[], Dataset]) -> None:
     """What a resumed run compares is something, and the same when the data set is made again."""
-    first = build()
+    first = build()  # not what other checks have read; and of two in succession, random ones differ
     sizes = set[int]()
     for part in first.content():
         if not isinstance(part, Tensor | bytes):

@@ -19,6 +19,7 @@ from ganzoo.inference.formats import Format
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo.plugin.registry import Entry
 from ganzoo.testing.results import Check, Fault, Skip
+from ganzoo_runtime.text import counted
 
 __all__ = ["TOLERANCE", "checks"]
 
@@ -74,9 +75,11 @@ def read(entry: Entry) -> None:
         for n in (5, 1):
             wanted, found = (np.asarray(each.sample(n, seed=3, label=2)) for each in (reference, sampler))
             if found.shape != wanted.shape:
-                raise Fault(f"{n} samples from the file are {list(found.shape)}, and {list(wanted.shape)} in torch")
+                said = f"the file gives {list(found.shape)}, torch {list(wanted.shape)}"
+                raise Fault(f"of {counted(n, 'sample')} {said}")
             if (difference := float(np.abs(found - wanted).max()) / 2) > TOLERANCE:
-                raise Fault(f"{n} samples from the file differ from torch's by {difference:.1e} of their range")
+                said = f"the file's differ from torch's by {difference:.1e} of the range"
+                raise Fault(f"of {counted(n, 'sample')} {said}")
 
 
 def damaged(entry: Entry) -> None:

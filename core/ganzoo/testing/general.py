@@ -21,7 +21,8 @@ from ganzoo.config.validation import validate
 from ganzoo.configured import Find, Named
 from ganzoo.errors import UserError
 from ganzoo.plugin.isolation import said
-from ganzoo.plugin.registry import STRICT, Entry, Registry
+from ganzoo.plugin.loading import STRICT
+from ganzoo.plugin.registry import Entry, Registry
 from ganzoo.testing.results import Check, Fault, Skip
 
 __all__ = ["build_settings", "checks", "given"]

@@ -27,6 +27,7 @@ from ganzoo.testing.results import Check, Fault
 from ganzoo.training.capture import Tapes
 from ganzoo.training.loop import Loop
 from ganzoo.training.rates import portable
+from ganzoo_runtime.text import counted
 
 __all__ = ["optimizer_checks", "schedule_checks"]
 
@@ -86,7 +87,7 @@ def holds(settings: OptimizerConfig) -> None:
     groups = bowl.optimizer.param_groups
     held = [id(parameter) for group in groups for parameter in group["params"]]
     if sorted(held) != sorted(map(id, bowl.weights)):
-        raise Fault(f"given {len(bowl.weights)} parameters, its param_groups hold {len(held)}, or others")
+        raise Fault(f"given {counted(len(bowl.weights), 'parameter')}, its param_groups hold {len(held)}, or others")
     for group in groups:
         if float(group["lr"]) != RATE:
             raise Fault(f"with a learning rate of {RATE}, group['lr'] is {group['lr']}; take self.config.lr")
@@ -225,6 +226,6 @@ def positive(schedule: Schedule) -> None:
     for steps in LENGTHS:
         factors = [schedule.factor(step, steps) for step in range(steps)]
         if not factors[0]:
-            raise Fault(f"in the first of {steps} steps its factor is 0; lr_warmup is what lets rates rise")
+            raise Fault(f"in the first of {counted(steps, 'step')} its factor is 0; lr_warmup is what lets rates rise")
         if sum(factor > 0 for factor in factors) < steps / 2:
             raise Fault(f"its factor is 0 in most of {steps} steps, in which nothing is learned")

@@ -21,6 +21,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.testing.bench import STEPS, Bench, draw, first_outputs
 from ganzoo.testing.results import Check, Fault
 from ganzoo.training.loop import Loop
+from ganzoo_runtime.text import counted
 
 __all__ = ["checks"]
 
@@ -117,7 +118,9 @@ def exported(bench: Bench, entry: Entry) -> str | None:
                 if found.shape != expected.shape:
                     raise Fault(f"{name!r} gives {list(found.shape)} from the file, {list(expected.shape)} in torch")
                 if (difference := _difference(network, found, expected)) > TOLERANCE:
-                    raise Fault(f"{n} answers of {name!r} from the file differ from torch's by {difference:.1e}")
+                    raise Fault(
+                        f"{counted(n, 'answer')} of {name!r} from the file differ from torch's by {difference:.1e}"
+                    )
     return None if made.is_read() else "written; files of this format are not read"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import inf, isfinite
 
 from ganzoo.config.config import Config
@@ -11,11 +13,28 @@ from ganzoo.errors import UserError
 from ganzoo.gan.metrics import Metric
 from ganzoo.runs import checkpoint
 from ganzoo.runs.run import Run
+from ganzoo_runtime.text import counted
 
-__all__ = ["BETTER", "LOWER", "PLATEAU", "Best", "refuse_unknown"]
+__all__ = ["BETTER", "LOWER", "PLATEAU", "Best", "behind", "refuse_unknown"]
 
 BETTER, LOWER, PLATEAU = 1, 2, 3
 """What an evaluation can say: it is the best so far; without being so, it lowers the learning rates, or is the last."""
+
+
+_bar: ContextVar[Mapping[int, float]] = ContextVar("bar")
+
+
+@contextmanager
+def behind(bar: Mapping[int, float]) -> Iterator[None]:
+    """While entered, a training ends at an evaluation after which its best figure is worse than that of the same step.
+
+    ``bar`` has figures of ``keep_best`` by steps.
+    """
+    token = _bar.set(bar)
+    try:
+        yield
+    finally:
+        _bar.reset(token)
 
 
 class Best:
@@ -31,11 +50,10 @@ class Best:
         settings: TrainSettings,
         metrics: Mapping[str, Metric],
         step: int,
-        bar: Mapping[int, float] | None = None,
     ) -> None:
         self.asked, self.patience = settings.keep_best or "", settings.stop_after
         self.lowers = settings.lr_plateau
-        self._bar, self._steps = bar or {}, settings.steps
+        self._bar, self._steps = _bar.get({}), settings.steps
         self.behind = False
         """Whether the last evaluation ends the training, since the best figure so far is worse than the bar."""
         self._metrics = metrics
@@ -79,6 +97,11 @@ class Best:
     def ended(self) -> bool:
         """Whether the training is over: ``stop_after`` evaluations without an improvement, or behind the bar."""
         return self.behind or (self.patience is not None and self.since >= self.patience)
+
+    @property
+    def waited(self) -> str:
+        """``"1 evaluation without a better fid/inception"``: why rates fall, or a training ends."""
+        return f"{counted(self.since, 'evaluation')} without a better {self.name}"
 
     def __str__(self) -> str:
         """Return ``"step 1,500, fid/inception 7.213"``, or nothing if there is none."""

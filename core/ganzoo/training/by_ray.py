@@ -18,6 +18,7 @@ from typing import Any
 from ganzoo.errors import EndedElsewhere, GanzooError, Interrupted, UserError, sentence
 from ganzoo.training.engine import TIMEOUT, patience
 from ganzoo.training.signals import STOP
+from ganzoo_runtime.text import counted
 
 __all__ = ["train_by_ray"]
 
@@ -66,12 +67,13 @@ def train_by_ray(processes: int, asked: Mapping[str, Any]) -> Path:
             logging_config=ray.LoggingConfig(log_level="ERROR"),
             **{} if address else small,
         )
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"RAY_ADDRESS={address} names no Ray cluster: {sentence(error)[:200]}") from None
+    except Exception as error:  # Ray raises this very class where its own processes do not come up in time
+        said = f"RAY_ADDRESS={address} names no Ray cluster" if address else "Ray does not start on this machine"
+        raise UserError(f"{said}: {sentence(error)[:200]}") from None
     there = ray.cluster_resources()
     kind = "GPU" if "GPU" in there else "CPU"
     if (count := int(there.get(kind, 0))) < processes:
-        raise UserError(f"Ray has {count} {kind}s, and each of {processes} processes takes one")
+        raise UserError(f"Ray has {counted(count, kind)}, and each of {processes} processes takes one")
     with tempfile.TemporaryDirectory(prefix=".ray-", dir=Path.cwd()) as folder:
         result, stop = Path(folder, "result.json"), Path(folder, "stop")
         trainer = TorchTrainer(

@@ -12,6 +12,7 @@ from ganzoo.config.validation import paths
 from ganzoo.data.dataset import Dataset, DataSpec, content_hash
 from ganzoo.errors import UserError
 from ganzoo.runs.run import Run
+from ganzoo_runtime.text import counted
 
 __all__ = ["described", "record_changes", "refuse_changes", "refuse_other_data"]
 
@@ -49,7 +50,7 @@ def refuse_other_data(run: Run, data: Choice, dataset: Dataset) -> None:
         return
     then, now = "other shapes or classes", "these"
     if before.size != len(dataset):
-        then, now = f"{before.size:,} samples", f"{len(dataset):,}"
+        then, now = counted(before.size, "sample"), f"{len(dataset):,}"
     elif dataset.spec == before:
         then, now = "other samples, or another order of them", "these"
     raise UserError(

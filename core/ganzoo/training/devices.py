@@ -3,6 +3,7 @@
 import torch
 
 from ganzoo.errors import UserError
+from ganzoo_runtime.text import counted
 
 __all__ = ["resolve_device"]
 
@@ -24,7 +25,9 @@ def resolve_device(name: str, local_rank: int | None = None) -> torch.device:
             raise UserError(f"several processes take a GPU each, and {name} is one; use --device cuda")
         if 0 < torch.cuda.device_count() <= local_rank:
             count = torch.cuda.device_count()
-            raise UserError(f"process {local_rank} of this machine finds {count} GPUs; start {count} processes here")
+            raise UserError(
+                f"process {local_rank} of this machine finds {counted(count, 'GPU')}; start as many processes here"
+            )
         device = torch.device("cuda", local_rank)
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"there is no CUDA device {name!r} on this machine; use --device cpu, or auto")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from typing import Literal
 
@@ -48,7 +47,6 @@ def fit(
     from_step: int | None = None,
     profile: bool = False,
     engine: Engine = SINGLE,
-    bar: Mapping[int, float] | None = None,
 ) -> None:
     """Train in a run folder, from its last checkpoint if it has one, to the config's last step.
 
@@ -59,7 +57,7 @@ def fit(
     first, see :func:`ganzoo.training.profile.profile`; it does not change this one.
 
     Of several processes each calls it, with an ``engine`` that connects it with the others; they share each batch, and
-    the first one writes, draws and tells plugins. ``bar`` is that of :func:`ganzoo.train`.
+    the first one writes, draws and tells plugins.
 
     On SIGINT and SIGTERM it finishes the step, writes a checkpoint and raises :class:`~ganzoo.Interrupted`. A loss that
     is no longer finite and too little memory raise :class:`~ganzoo.TrainingError`, a full disk
@@ -76,9 +74,7 @@ def fit(
     ):
         while True:
             try:
-                _fit(
-                    config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine, bar
-                )
+                _fit(config, run, registry, dataset, quiet or not engine.writes, from_step, profile, signals, engine)
                 return
             except Diverged as error:
                 diverged = error
@@ -100,7 +96,6 @@ def _fit(
     profile: bool,
     signals: Signals,
     engine: Engine,
-    bar: Mapping[int, float] | None,
 ) -> None:
     settings, writes = config.train, engine.writes
     if settings.threads is not None:
@@ -143,7 +138,7 @@ def _fit(
         sample_logger = SampleLogger(run, loop, dataset, metrics, followers)
         for metric in metrics.values():
             metric.prepare(quiet=quiet)
-    best = Best(run, settings, metrics, loop.step, bar)
+    best = Best(run, settings, metrics, loop.step)
 
     followers.notify("ganzoo_fit_start", run=run.path, config=config.to_dict(), trainer=trainer, step=loop.step)
     # "failed" until the last line of the block has run, so that ganzoo_fit_end is right whatever is raised.
@@ -172,8 +167,7 @@ def _fit(
             write_card(run, config, trainer, dataset.spec, loop.step, formats, str(best))
         if not quiet and best.step is not None:
             if best.ended:
-                why = f"{best.since} evaluations without a better {best.name}"
-                more = f" --set stop_after={2 * best.since}"
+                why, more = best.waited, f" --set stop_after={2 * best.since}"
                 if best.behind:
                     why, more = f"{best.name} is worse than the median of the trials before", ""
                 go_on = f"go on with: ganzoo train --resume {run.path}{more}"
@@ -242,7 +236,7 @@ def _train(
             if settings.keep_best is not None:  # the first process knows it
                 verdict = engine.largest(best.judge(loop.step, figures))
                 if verdict == LOWER:
-                    metrics |= lower_rates(loop, run, f"{best.since} evaluations without a better {best.name}")
+                    metrics |= lower_rates(loop, run, best.waited)
         if metrics:
             if engine.writes:
                 run.log(loop.step, metrics)

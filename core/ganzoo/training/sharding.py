@@ -148,6 +148,7 @@ class _Watched(TorchFunctionMode):
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
         self._names = {weight: name for name, network in trainer.networks.items() for weight in network.parameters()}
+        self._regularizers = " or ".join(trainer.regularizers)
         self._units = [unit for network in trainer.networks.values() for unit in _units(network)]
         self._around: dict[Tensor, set[nn.Module]] = {}
         for unit in self._units:
@@ -183,9 +184,10 @@ class _Watched(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, or raise :class:`~ganzoo.UserError`."""
         if func is torch.autograd.grad:
+            who, without = self._regularizers, "leave it out with --without, or " if self._regularizers else ""
             raise UserError(
-                "shard=true is for losses without derivatives in them, and a regularizer takes some (gradient_penalty, "
-                "dragan, r1, r2, path_length and others): leave it out with --without, or take shard=false"
+                f"shard=true is for losses without derivatives in them, and {who or 'this model'} takes some: {without}"
+                "take shard=false"
             )
         result = func(*args, **kwargs or {})
         if isinstance(result, Tensor):

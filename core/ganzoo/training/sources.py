@@ -22,6 +22,7 @@ from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.naming import ZOO, chosen, is_name
 from ganzoo.runs.run import Run
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from ganzoo.training.loop import Loop
@@ -169,7 +170,7 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     if not fits:
         return 0, "starts from random weights, as the source has none of it that fit"
     shapes = [key for key in own if key in tensors and key not in fits]
-    parts = [f"{len(fits)} of {len(own)} tensors"]
+    parts = [f"{len(fits)} of {counted(len(own), 'tensor')}"]
     parts += [f"of other shapes {_listed(shapes)}"] if shapes else []
     missing, unused = [key for key in own if key not in tensors], [key for key in tensors if key not in own]
     parts += [f"not there {_listed(missing)}"] if missing else []

@@ -25,7 +25,7 @@ from ganzoo.runs import checkpoint
 from ganzoo.runs.naming import next_number
 from ganzoo.runs.run import Run
 from ganzoo.terminal import print
-from ganzoo.training.best import Best, refuse_unknown
+from ganzoo.training.best import Best, behind, refuse_unknown
 from ganzoo.training.engine import found_place
 from ganzoo.training.search import Proposals, Space, as_sets, parse_space, propose
 from ganzoo.training.train import prepare, train
@@ -110,8 +110,9 @@ def sweep(
             found.note(trial)
             if not quiet:
                 print(f"trial {len(found.trials)}: {', '.join(as_sets(settings))}", file=sys.stderr)
-            bar = found.medians() if prune else {}
-            found.note(_trained(found, trial, registry, plugin, [*kept, *sets, *as_sets(settings)], quiet, asked, bar))
+            with behind(found.medians() if prune else {}):
+                ended = _trained(found, trial, registry, plugin, [*kept, *sets, *as_sets(settings)], quiet, asked)
+            found.note(ended)
         found.finish()
     return found
 
@@ -195,19 +196,18 @@ def _trained(
     sets: Sequence[str],
     quiet: bool,
     asked: Mapping[str, Any],
-    bar: Mapping[int, float],
 ) -> Trial:
     """Train a trial, from its last checkpoint if there is one, and return how it ended."""
     try:
         run = _run_of(found.path, trial)
         if run is None or not (run.checkpoints / "last").is_file():
-            run = train(plugin, sets=sets, out=found.path, bar=bar, quiet=quiet, **asked)
+            run = train(plugin, sets=sets, out=found.path, quiet=quiet, **asked)
         elif int(checkpoint.latest(run.checkpoints).name.removeprefix("step-")) < run.document()["steps"]:
             data = asked.get("data")  # given again where it is an object, which no run holds
-            run = train(resume=run, data=None if isinstance(data, str | PathLike) else data, bar=bar, quiet=quiet)
+            run = train(resume=run, data=None if isinstance(data, str | PathLike) else data, quiet=quiet)
         config = run.config(registry)
         classes: Any = {key: choice.entry.spec.load() for key, choice in config.metrics.items()}
-        best = Best(run, config.train, classes, sys.maxsize, bar)
+        best = Best(run, config.train, classes, sys.maxsize)
         status = "pruned" if best.behind else "done"
         value = None if best.step is None else best.value
         return replace(trial, run=run.path.name, status=status, value=value, step=best.step)

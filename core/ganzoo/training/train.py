@@ -28,6 +28,7 @@ from ganzoo.training.loop import Loop
 from ganzoo.training.process import alone
 from ganzoo.training.rehearsal import rehearse
 from ganzoo.training.sources import open_source
+from ganzoo_runtime.text import counted
 
 __all__ = ["Prepared", "prepare", "train"]
 
@@ -62,7 +63,6 @@ def train(
     resume: Name | None = None,
     from_step: int | None = None,
     profile: bool = False,
-    bar: Mapping[int, float] | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train a GAN into a new run folder, or go on with one; return the run.
@@ -93,9 +93,6 @@ def train(
 
     With ``profile`` some steps of the same training are profiled first: what they spend their time on goes to stderr,
     and a trace into the run folder; see :func:`ganzoo.training.profile.profile`.
-
-    ``bar`` has figures of ``keep_best`` by steps: the training ends at an evaluation after which the best one so far is
-    worse than that of the same step. :func:`ganzoo.sweep` prunes by it.
 
     Where a launcher has started several processes (torchrun, Slurm's srun), each calls this, and they share every
     batch; see docs/several-gpus.md. After a restart by torchrun they go on with the run that they had begun.
@@ -128,17 +125,8 @@ def train(
             run = Run.open(path)
             begun.append((run, _prepared(run, data)))
         run, (settings, dataset, _) = begun[0]
-        fit(
-            settings,
-            run,
-            load_registry(),
-            dataset,
-            quiet=quiet,
-            from_step=from_step,
-            profile=profile,
-            engine=engine,
-            bar=bar,
-        )
+        registry = load_registry()
+        fit(settings, run, registry, dataset, quiet=quiet, from_step=from_step, profile=profile, engine=engine)
     return run
 
 
@@ -173,7 +161,7 @@ def _begin(
         named = f", loss {settings.loss.key}" if settings.loss else ""
         processes = f", {place.world} processes" if place is not None and place.world > 1 else ""
         print(
-            f"training {settings.model.key} on {dataset.spec.name} ({len(dataset):,} samples){named}, "
+            f"training {settings.model.key} on {dataset.spec.name} ({counted(len(dataset), 'sample')}){named}, "
             f"{settings.train.precision}{processes}",
             file=sys.stderr,
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 from ganzoo.errors import UserError
 from ganzoo.gan.networks import Discriminator, layers
 from ganzoo.gan.trainer import Phase, Trainer
+from ganzoo_runtime.text import counted
 
 __all__ = ["check_phase", "freeze_first"]
 
@@ -26,8 +27,8 @@ def freeze_first(trainer: Trainer, count: int) -> None:
         known = list(layers(network))
         if count >= len(known):
             raise UserError(
-                f"freeze_discriminator={count} leaves nothing of the {name} to learn, which has {len(known)} "
-                f"layers: {', '.join(layer for layer, _ in known)}"
+                f"freeze_discriminator={count} leaves nothing of the {name} to learn, which has "
+                f"{counted(len(known), 'layer')}: {', '.join(layer for layer, _ in known)}"
             )
         for _, layer in known[:count]:
             layer.requires_grad_(False)

@@ -18,6 +18,7 @@ from ganzoo_plugins.datasets.stored import ImagesConfig
 from ganzoo_plugins.datasets.text_lines import LINE, text_lines
 from ganzoo_plugins.datasets.words import encoded
 from ganzoo_runtime.captions import words
+from ganzoo_runtime.text import counted
 
 __all__ = ["CaptionedImages"]
 
@@ -168,5 +169,5 @@ def _csv_rows(path: Path, column: str) -> Iterator[tuple[int, Mapping[str, str]]
         raise UserError(f"{path} names the columns {has}, and not 'file_name' and {column!r} once; see data.column")
     for line, row in rows:
         if len(row) != len(header):
-            raise UserError(f"line {line} of {path} has {len(row)} columns, the first line {len(header)}")
+            raise UserError(f"line {line} of {path} has {counted(len(row), 'column')}, the first line {len(header)}")
         yield line, dict(zip(header, row, strict=True))

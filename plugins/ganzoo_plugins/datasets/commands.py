@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ganzoo import UserError, cli
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     from ganzoo import Dataset
@@ -61,8 +62,10 @@ def pack(
     if json_:
         cli.print(json.dumps(found))
         return
-    cli.print(f"{found['written']:,} of {found['found']:,} images in {out}: {found['bytes_before']:,} bytes were read, "
-              f"{found['bytes_after']:,} written")  # fmt: skip
+    cli.print(
+        f"{found['written']:,} of {counted(found['found'], 'image')} in {out}: {found['bytes_before']:,} bytes were "
+        f"read, {found['bytes_after']:,} written"
+    )
     if found["written"]:
         cli.print(
             f"sizes before: {' x '.join(map(str, found['smallest']))} to {' x '.join(map(str, found['largest']))}"
@@ -96,7 +99,8 @@ def show(
         cli.print(json.dumps(facts | {"picture": str(out)}))
         return
     cli.print(
-        f"{facts['name']}: {facts['samples']:,} samples, {'in memory' if facts['in_memory'] else 'read as needed'}"
+        f"{facts['name']}: {counted(facts['samples'], 'sample')}, "
+        f"{'in memory' if facts['in_memory'] else 'read as needed'}"
     )
     for field in facts["fields"]:
         cli.print(f"{field['name']}: {field['what']}")
@@ -105,7 +109,7 @@ def show(
         for channel in field.get("values", []):
             cli.print("  " + ", ".join(f"{name} {value:.4g}" for name, value in channel.items()))
     if facts["read"] < facts["samples"]:
-        cli.print(f"values are those of {facts['read']:,} samples from all over the data")
+        cli.print(f"values are those of {counted(facts['read'], 'sample')} from all over the data")
     cli.print(out)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ganzoo import UserError
 from ganzoo.files import read_csv
 from ganzoo_plugins.datasets.parquet_files import parquet_file
+from ganzoo_runtime.text import counted
 
 __all__ = ["MISSING", "Columns", "number", "read_columns"]
 
@@ -125,7 +126,7 @@ def _csv(path: Path) -> Columns:
             cells[0] += [""] * len(empty)
             empty.clear()
         if len(row) != len(names):
-            raise UserError(f"line {line} of {path}: it has {len(row)} columns, the first line {len(names)}")
+            raise UserError(f"line {line} of {path}: it has {counted(len(row), 'column')}, the first line {len(names)}")
         lines.append(line)
         for column, cell in zip(cells, row, strict=True):
             column.append(cell)

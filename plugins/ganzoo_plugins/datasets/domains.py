@@ -14,6 +14,7 @@ from torch import Tensor
 from ganzoo import Batch, Dataset, DataSpec, Image, UserError
 from ganzoo_plugins.datasets.folder import Folder, FolderConfig, form_of
 from ganzoo_plugins.datasets.stored import ImagesConfig
+from ganzoo_runtime.text import counted
 
 __all__ = ["Paired", "Unpaired"]
 
@@ -225,6 +226,7 @@ def _matched(a: Folder, b: Folder) -> list[tuple[Folder, Tensor]]:
     if not shared:
         raise UserError(f"no image in {a.root} has the name of one in {b.root}, so there are no pairs")
     if alone := len(a) + len(b) - 2 * len(shared):
-        _log.warning("%d images of %s and %s have no partner of the same name and are left out", alone, a.root, b.root)
+        left_out = counted(alone, "image")
+        _log.warning("left out without a partner of the same name: %s of %s and %s", left_out, a.root, b.root)
     rows = [torch.tensor([names[0][name] for name in shared]), torch.tensor([names[1][forms[name]] for name in shared])]
     return [(a, rows[0]), (b, rows[1])]

@@ -19,6 +19,7 @@ from ganzoo.files import read_csv
 from ganzoo.images.reading import find_images, tell_skipped
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
 from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, same_size, sentence
+from ganzoo_runtime.text import counted
 
 __all__ = ["Folder", "FolderConfig", "classes_of", "form_of"]
 
@@ -192,7 +193,7 @@ def _read_table(root: Path, table: PurePath) -> tuple[tuple[str, ...], dict[str,
         raise wrong(line, "it names the columns: the image, and then each attribute by a name of its own")
     for line, row in rows:
         if len(row) != len(header) + 1:
-            raise wrong(line, f"it has {len(row)} columns, the first line {len(header) + 1}")
+            raise wrong(line, f"it has {counted(len(row), 'column')}, the first line {len(header) + 1}")
         image = os.path.normpath(row[0].strip())
         if image in numbers:
             raise wrong(line, f"{image} is there a second time")

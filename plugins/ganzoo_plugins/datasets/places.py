@@ -11,6 +11,7 @@ from typing import IO
 
 from ganzoo import UserError
 from ganzoo.files import file_system, is_url, open_regular, reached
+from ganzoo_runtime.text import counted
 
 __all__ = ["find", "located", "opened", "read_range", "stamp"]
 
@@ -106,7 +107,9 @@ def _numbered(pattern: str) -> list[str]:
         return [pattern]
     first, last = int(found[1]), int(found[2])
     if not 0 <= last - first < _MOST:
-        raise UserError(f"{pattern} stands for {last - first + 1:,} files; the numbers go up, to at most {_MOST:,}")
+        raise UserError(
+            f"{pattern} stands for {counted(last - first + 1, 'file')}; the numbers go up, to at most {_MOST:,}"
+        )
     before, after = pattern[: found.start()], pattern[found.end() :]
     numbers = (f"{number:0{len(found[1])}}" for number in range(first, last + 1))
     return [each for number in numbers for each in _numbered(f"{before}{number}{after}")]

@@ -17,6 +17,7 @@ from torch import Tensor
 from ganzoo import Batch, Dataset, DatasetConfig, DataSpec, Label, Sequence, TensorDataset, UserError
 from ganzoo.files import read_arrays
 from ganzoo_plugins.datasets.csv_files import Columns, number, read_columns
+from ganzoo_runtime.text import counted
 
 __all__ = ["Series", "SeriesConfig", "Waves", "WavesConfig"]
 
@@ -239,7 +240,7 @@ def _starts(
     longest = max((b - a for a, b in runs), default=0)
     if longest < length:
         raise UserError(
-            f"{path} has {longest:,} rows in succession without a gap at most, and a window has {length}; set "
+            f"{path} has {counted(longest, 'row')} in succession without a gap at most, and a window has {length}; set "
             "data.length to less, or fill the gaps"
         )
     parts = [np.arange(a, b - length + 1, config.stride) for a, b in runs if b - a >= length]

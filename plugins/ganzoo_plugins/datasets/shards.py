@@ -16,6 +16,7 @@ from ganzoo.images.reading import SUFFIXES
 from ganzoo_plugins.datasets.places import find, located, opened, read_range, stamp
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
 from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, labels_of, same_size
+from ganzoo_runtime.text import counted
 
 _log = logging.getLogger("ganzoo")
 _BLOCK = 512  # bytes that a tar consists of
@@ -70,7 +71,7 @@ class Shards(StoredImages[ShardsConfig]):
         count = sum(counts)
         if not count:
             raise UserError(
-                f"there are no images to use in {self.place}, {len(self.shards):,} .tar files"
+                f"there are no images to use in {self.place}, {counted(len(self.shards), '.tar file')}"
                 + (f": {problems[0]}" if problems else "; they are members such as 0001.png")
             )
         self._shard = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -85,7 +86,8 @@ class Shards(StoredImages[ShardsConfig]):
         self.skipped = skipped + len(failed)
         if problems or failed:
             named = "; ".join([*problems, *failed][:_NAMED])
-            _log.warning("%d members of the tar files in %s are skipped: %s", self.skipped, self.place, named)
+            members = counted(self.skipped, "member")
+            _log.warning("skipped in the tar files in %s: %s: %s", self.place, members, named)
         if not len(self._rows):
             raise UserError(f"no image in {self.place} can be used: {failed[0]}")
         missing = sum(not text for text in texts)

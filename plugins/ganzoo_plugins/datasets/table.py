@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 
 from ganzoo import Column, DatasetConfig, DataSpec, Table, TensorDataset, UserError
 from ganzoo_plugins.datasets.csv_files import MISSING, read_columns
+from ganzoo_runtime.text import counted
 
 __all__ = ["BreastCancer", "Diabetes", "Iris", "Rows", "RowsConfig", "TableFile", "TableFileConfig", "Wine", "mixture"]
 
@@ -64,6 +65,7 @@ class Rows(TensorDataset[Settings]):
     rows, modes and shares those of the training's.
     """
 
+    name: ClassVar[str]
     metrics = ("column_shapes", "column_pairs", "ml_efficacy", "distance_to_closest_record")
     test: Tensor
     target: str
@@ -71,19 +73,19 @@ class Rows(TensorDataset[Settings]):
     def __init__(
         self,
         config: Settings,
-        name: str,
+        place: str,
         cells: Mapping[str, Sequence[str]],
         kinds: Mapping[str, Kind],
         where: Callable[[int], str] = lambda row: f"row {row + 1}",
     ) -> None:
         self.config = config
         if not cells:
-            raise UserError(f"{name} has no column left to learn from")
+            raise UserError(f"{place} has no column left to learn from")
         size = len(next(iter(cells.values())))
         if size < _LEAST or len(cells) > _COLUMNS:
             raise UserError(
-                f"{name} has {size} rows and {len(cells)} columns; a table to learn from has at least {_LEAST} rows "
-                f"and at most {_COLUMNS} columns"
+                f"{place} has {counted(size, 'row')} and {counted(len(cells), 'column')}; a table to learn from has at "
+                f"least {_LEAST} rows and at most {_COLUMNS} columns"
             )
         order = np.random.Generator(np.random.Philox(config.split_seed)).permutation(size)
         held = round(config.held_out * size)
@@ -95,7 +97,7 @@ class Rows(TensorDataset[Settings]):
         field = Table(tuple(columns))
         if (most := size * field.shape[0]) > _NUMBERS:
             raise UserError(
-                f"{name} has {size:,} rows that take {field.shape[0]:,} numbers each, {most:,} in all, more than the "
+                f"{place} has {size:,} rows that take {field.shape[0]:,} numbers each, {most:,} in all, more than the "
                 f"limit of {_NUMBERS:,}; take fewer rows, columns or categories"
             )
         encoded = field.encoded(values)
@@ -103,7 +105,7 @@ class Rows(TensorDataset[Settings]):
         rows = torch.from_numpy(encoded)
         self.test = rows[torch.from_numpy(test)]
         self.target = columns[-1].name
-        super().__init__(DataSpec(name, (field,), len(training)), {"x": rows[torch.from_numpy(training)]})
+        super().__init__(DataSpec(self.name, (field,), len(training)), {"x": rows[torch.from_numpy(training)]})
 
     def content(self) -> Iterator[Tensor | bytes]:
         """Yield all rows."""
@@ -121,6 +123,8 @@ class TableFile(Rows[TableFileConfig]):
     text; an apostrophe before it, which protects it from spreadsheets, is taken away. Dates are texts.
     """
 
+    name = "table"
+
     def __init__(self, config: TableFileConfig) -> None:
         found = read_columns(config.path)
         names = {_unescaped(name): name for name in found.names}
@@ -136,14 +140,13 @@ class TableFile(Rows[TableFileConfig]):
             for name, called in names.items()
             if config.kinds.get(name) != "drop"
         }
-        super().__init__(config, "table", cells, config.kinds, found.where)
+        super().__init__(config, str(config.path), cells, config.kinds, found.where)
         self.target = config.target or self.target
 
 
 class _Bundled(Rows):
     """A table that scikit-learn ships, the target last."""
 
-    name: ClassVar[str]
     called: ClassVar[str]
 
     def __init__(self, config: RowsConfig) -> None:

@@ -15,6 +15,7 @@ from ganzoo_plugins.datasets.parquet_files import parquet_file
 from ganzoo_plugins.datasets.sentences import Sentences, padded
 from ganzoo_plugins.datasets.text_lines import FILE, LINE, text_lines
 from ganzoo_plugins.datasets.vocabulary import UNKNOWN, Unit, learn
+from ganzoo_runtime.text import counted
 
 __all__ = ["Text", "TextConfig"]
 
@@ -82,15 +83,15 @@ class Text(Sentences[TextConfig]):
                 )
         if len(rows) < 2:
             raise UserError(
-                f"{path} has {len(rows)} texts of at most {config.length} tokens, and two are needed at least; the "
-                f"shortest has {shortest}: raise data.length, or give more"
+                f"{path} has {counted(len(rows), 'text')} of at most {counted(config.length, 'token')}, and two "
+                f"are needed at least; the shortest has {shortest}: raise data.length, or give more"
             )
         total = sum(map(len, rows))
         if dropped:
             share = dropped / (dropped + len(rows))
             _log.warning(
-                "%s: %s texts (%.1f%%) are left out, since they have more than %d tokens (data.length)",
-                *(path, f"{dropped:,}", 100 * share, config.length),
+                "%s: left out for more than %s (data.length): %s (%.1f%%)",
+                *(path, counted(config.length, "token"), counted(dropped, "text"), 100 * share),
             )
         if unknown:
             _log.warning(

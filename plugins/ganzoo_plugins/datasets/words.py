@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ganzoo import Tokens, UserError
 from ganzoo_runtime.captions import words
+from ganzoo_runtime.text import counted
 
 __all__ = ["encoded", "vocabulary"]
 
@@ -36,9 +37,9 @@ def encoded(captions: Sequence[str], most: int, length: int, place: str) -> tupl
     if rare := ranked[most:]:
         lost = sum(counts[word] for word in rare)
         _log.warning(
-            "%s words, %.1f %% of the captions in %s, are not among the %s most frequent and are left out, such as %s; "
-            "take more with --set data.vocabulary=...",
-            f"{lost:,}",
+            "left out: %s, %.1f %% of the captions in %s, not among the %s most frequent, such as %s; take more with "
+            "--set data.vocabulary=...",
+            counted(lost, "word"),
             100 * lost / counts.total(),
             place,
             f"{most:,}",
@@ -47,13 +48,13 @@ def encoded(captions: Sequence[str], most: int, length: int, place: str) -> tupl
     number = {word.strip(): index for index, word in enumerate(field.tokens)}
     rows = [[number[word] for word in text if word in number] for text in texts]
     if empty := sum(not row for row in rows):
-        _log.warning("%s captions in %s have none of these words: they say nothing", f"{empty:,}", place)
+        _log.warning("without any of these words, so that nothing is said: %s in %s", counted(empty, "caption"), place)
     if cut := sum(len(row) > length for row in rows):
         _log.warning(
-            "%s captions in %s have more than %s words and are cut; take more with --set data.length=...",
-            f"{cut:,}",
+            "cut after %s: %s in %s; take more with --set data.length=...",
+            counted(length, "word"),
+            counted(cut, "caption"),
             place,
-            length,
         )
     tokens = torch.zeros(len(rows), field.length, dtype=torch.int32)
     for index, row in enumerate(rows):

@@ -52,16 +52,17 @@ def images(
     for source in sources:
         paths, pixels = zip(*read_images(source), strict=True)
         for path, score in zip(paths, opened.scores(pixels), strict=True):
-            found.append({"file": str(path), "score": float(score), "generated": bool(score > opened.threshold)})
+            generated = bool(score > opened.threshold)
+            found.append({"file": str(path), "score": float(score), "generated": generated})
+            if not as_json:  # before another source is read, which may have no image
+                cli.print(f"{'generated' if generated else 'real':9}  {score:8.3f}  {path}")
     if as_json:
         cli.print(json.dumps({"threshold": opened.threshold, "images": found}, indent=2))
         return
-    for record in found:
-        cli.print(f"{'generated' if record['generated'] else 'real':9}  {record['score']:8.3f}  {record['file']}")
     rate = opened.about.get("false_positive_rate")
     of_real = f", which {rate:.0%} of real images like the training's are above" if isinstance(rate, float) else ""
-    generated = sum(record["generated"] for record in found)
-    cli.print(f"{generated} of {len(found)} above {opened.threshold:.3f}{of_real}", file=sys.stderr)
+    above = sum(record["generated"] for record in found)
+    cli.print(f"{above} of {len(found)} above {opened.threshold:.3f}{of_real}", file=sys.stderr)
 
 
 @detect.command()

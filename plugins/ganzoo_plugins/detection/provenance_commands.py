@@ -32,29 +32,36 @@ def verify(
     """Tell what images and models say of where they come from.
 
     The exit code is 0 if all of them say that a machine has made them, or which model they are, and 1 if one does not.
+    At a file that is neither, it ends with one sentence and exit code 2.
     What a file says is not proven: anyone can change it, and a screenshot has lost it. Signatures (C2PA) are checked
     where c2pa-python is installed.
     """
-    from ganzoo_runtime.marking import as_sentence, is_generated
-
-    records = [{"file": str(path), **_read(path)} for path in paths]
+    records = []
+    for path in paths:
+        records.append({"file": str(path), **_read(path)})
+        if not as_json:  # before another is read, which may be no image
+            cli.print(_verdict(records[-1]))
     if as_json:
         cli.print(json.dumps(records, indent=2))
-    for record in [] if as_json else records:
-        claims, signature = record["claims"], record.get("signature")
-        if record["kind"] == "model":
-            says = f"a model: {', '.join(f'{key} {value}' for key, value in claims.items())}"
-        elif is_generated(claims):
-            says = f"{as_sentence(claims)} ({claims['source_type'].rpartition('/')[2]})"
-        else:
-            others = f", only {claims['source_type']}" if "source_type" in claims else ""
-            says = f"says nothing of a machine that has made it{others}"
-        if signature:
-            problems = f" ({', '.join(signature['problems'])})" if signature["problems"] else ""
-            says += f"; signed by {signature['by']}, {signature['state']}{problems}"
-        cli.print(f"{record['file']}: {says}")
     if not all(record["found"] for record in records):
         raise typer.Exit(1)
+
+
+def _verdict(record: Mapping[str, Any]) -> str:
+    from ganzoo_runtime.marking import as_sentence, is_generated
+
+    claims, signature = record["claims"], record.get("signature")
+    if record["kind"] == "model":
+        says = f"a model: {', '.join(f'{key} {value}' for key, value in claims.items())}"
+    elif is_generated(claims):
+        says = f"{as_sentence(claims)} ({claims['source_type'].rpartition('/')[2]})"
+    else:
+        others = f", only {claims['source_type']}" if "source_type" in claims else ""
+        says = f"says nothing of a machine that has made it{others}"
+    if signature:
+        problems = f" ({', '.join(signature['problems'])})" if signature["problems"] else ""
+        says += f"; signed by {signature['by']}, {signature['state']}{problems}"
+    return f"{record['file']}: {says}"
 
 
 def sign(

@@ -20,6 +20,7 @@ from ganzoo.terminal import Progress
 from ganzoo_plugins.detection.corruption import Pixels, augmented
 from ganzoo_plugins.detection.detector import scores
 from ganzoo_plugins.detection.networks import Residual, Spectrum
+from ganzoo_runtime.text import counted
 
 __all__ = ["Settings", "Trained", "split", "threshold_of", "train"]
 
@@ -145,7 +146,7 @@ def train(
     """
     for name, images in {"the real images": real, **fakes}.items():
         if len(images) < _FEWEST:
-            raise UserError(f"{name}: {len(images)} images are too few for a detector, which takes at least {_FEWEST}")
+            raise UserError(f"{name}: {counted(len(images), 'image')}, and a detector takes at least {_FEWEST}")
     parts, parts_of = split(real, settings.seed), {name: split(each, settings.seed) for name, each in fakes.items()}
     generated = [image for part in parts_of.values() for image in part[0]]
     side = min(settings.crop, *(min(image.shape[:2]) for image in (*parts[0], *generated)))

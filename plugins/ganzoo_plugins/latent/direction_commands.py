@@ -12,6 +12,7 @@ import typer
 from ganzoo import UserError, cli
 from ganzoo_plugins.latent import written
 from ganzoo_plugins.latent.common import Layers, On, done, only_png, open_editor, save_images, save_rows
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,7 @@ def samples(
     editor = open_editor(model, label, attribute, seed, 1.0)
     save_images(out, editor.draw(editor.latents(range(n)), range(n)), editor)
     write_table(table, names, n, seed)
-    done(f"{n} samples; write a number, or yes and no, behind those that you can label", table)
+    done(f"{counted(n, 'sample')}; write a number, or yes and no, behind those that you can label", table)
 
 
 @directions.command()
@@ -129,7 +130,9 @@ def fit(
         name: describe(editor.field, vector, method, spread[name], **metadata[name]) for name, vector in fits.items()
     }
     for name, known in metadata.items():
-        cli.print(f"{name}: correlation {known['correlation']:.2f} with {known['samples']} labels", file=sys.stderr)
+        cli.print(
+            f"{name}: correlation {known['correlation']:.2f} with {counted(known['samples'], 'label')}", file=sys.stderr
+        )
     _keep(out, found, as_json)
 
 
@@ -274,4 +277,4 @@ def _keep(out: Path, found: Directions, as_json: bool) -> None:
     if as_json:
         cli.print(json.dumps(found, indent=2))
     else:
-        done(f"{len(found)} directions: {', '.join(found)}", out)
+        done(f"{counted(len(found), 'direction')}: {', '.join(found)}", out)

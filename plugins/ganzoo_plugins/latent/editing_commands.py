@@ -21,6 +21,7 @@ from ganzoo_plugins.latent.common import (
     save_rows,
     starting_points,
 )
+from ganzoo_runtime.text import counted
 
 __all__ = ["edit", "grid"]
 
@@ -56,7 +57,7 @@ def grid(
     points, _ = starting_points(editor, keys, latent, rows)
     pixels = editor.draw(np.repeat(points, classes, axis=0), np.arange(len(points) * classes), [0])
     save_rows(out, pixels, classes, editor)
-    done(f"{len(points)} latents for {classes} classes by {editor.sampler.device}", out)
+    done(f"{counted(len(points), 'latent')} for {classes} classes by {editor.sampler.device}", out)
 
 
 def edit(

@@ -10,6 +10,7 @@ import typer
 from ganzoo import Image, Tokens, UserError, cli
 from ganzoo_plugins.latent import written
 from ganzoo_plugins.latent.common import On, Start, To, done, open_editor, save_images, save_rows, starting_points
+from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,7 @@ def interpolate(
         save_rows(out, np.concatenate(rows), len(rows[0]), editor)
     else:
         save_images(out, np.stack([lay_out(frame) for frame in tiles]), editor)
-    done(f"{len(path)} frames by {editor.sampler.device}", out)
+    done(f"{counted(len(path), 'frame')} by {editor.sampler.device}", out)
 
 
 def _captions(editor: Editor, keys: str | None, texts: list[str]) -> tuple[NDArray[np.float32], NDArray[Any]]:

@@ -171,6 +171,7 @@ def test_tables(tmp_path: Path) -> None:
     for content, words in (
         (b'a\n"b', "is not CSV"),
         (b"a\n\xff\n", "line 2 of .* is not UTF-8"),
+        (b'a\r\n"b\r\nc\xc3', "line 3 of .* is not UTF-8"),
         (b"x" * 200_000, "is not CSV"),
     ):
         path.write_bytes(content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -13,18 +12,6 @@ from ganzoo import UserError
 from ganzoo.plugin.registry import Registry
 
 BROKEN = ROOT / "tests" / "broken"
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GANZOO_DISABLE_PLUGINS", raising=False)
-    monkeypatch.delenv("GANZOO_STRICT_PLUGINS", raising=False)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with importable(tmp_path):
-        yield Site(tmp_path)
 
 
 REASONS = {

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sites import Site, importable
+from sites import Site
 
 from ganzoo.plugin.registry import Registry
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GANZOO_DISABLE_PLUGINS", raising=False)
-    monkeypatch.delenv("GANZOO_STRICT_PLUGINS", raising=False)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with importable(tmp_path):
-        yield Site(tmp_path)
-
 
 LISTENER = """
 heard = []

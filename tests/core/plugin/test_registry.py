@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,19 +19,8 @@ from sites import Site, importable
 
 from ganzoo import Spec, UserError, load_registry
 from ganzoo.plugin.discovery import Distribution, discover, normalized
-from ganzoo.plugin.registry import Plugin, Registry
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GANZOO_DISABLE_PLUGINS", raising=False)
-    monkeypatch.delenv("GANZOO_STRICT_PLUGINS", raising=False)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with importable(tmp_path):
-        yield Site(tmp_path)
+from ganzoo.plugin.loading import Plugin
+from ganzoo.plugin.registry import Registry
 
 
 def offers(*keys: str, kind: str = "model", then: str = "") -> str:
@@ -261,9 +249,6 @@ def test_plugins_can_be_disabled(value: str, left: list[str], site: Site, monkey
         assert (plugin.status == "loaded") == bool(plugin.specs) == (plugin.module in sys.modules)
         if not plugin.specs:
             assert (plugin.status, plugin.reason) == ("disabled", "disabled by GANZOO_DISABLE_PLUGINS")
-
-
-# Telling
 
 
 # The process

@@ -191,7 +191,7 @@ with_factor("DividesByZero", "factors", "fails in step 0 of 1: ZeroDivisionError
 with_factor("ATensor", "factors", "a factor is a number", lambda step, steps: torch.tensor(1.0))
 with_factor("Random", "repeatable", "other factors", lambda step, steps: random.random())
 with_factor("CountsCalls", "repeatable", "other factors", lambda step, steps, calls=count(1): 1 / next(calls))
-with_factor("Zero", "positive", "in the first of 1 steps", lambda step, steps: 0.0)
+with_factor("Zero", "positive", "in the first of 1 step", lambda step, steps: 0.0)
 with_factor("Rises", "positive", "in the first of", lambda step, steps: step / steps)
 with_factor("EndsEarly", "positive", "in most of", lambda step, steps: float(step < max(1, steps // 4)))
 

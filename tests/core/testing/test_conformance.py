@@ -137,7 +137,6 @@ def test_a_network_that_is_no_onnx_is_caught(toys: Registry, monkeypatch: pytest
 
     monkeypatch.setattr(Honest, "painter", Branching)
     monkeypatch.setattr(general, "discovery", lambda *_: None)
-    monkeypatch.delenv("GANZOO_DISABLE_PLUGINS", raising=False)
     results = {result.name: result for result in run_checks(Registry(), "toys/Honest")}
     assert results["format onnx"].outcome == "failed"
     assert "cannot be exported" in results["format onnx"].detail

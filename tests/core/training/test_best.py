@@ -117,6 +117,12 @@ def test_it_ends_when_nothing_gets_better(figures: Set, cli) -> None:
     assert kept(run) == [4, 10]
 
 
+def test_one_evaluation_is_no_plural(figures: Set, cli) -> None:
+    figures(9, 3, 4)
+    trained("stop_after=1", steps=100)
+    assert "ended after step 4: 1 evaluation without a better modes/kl" in cli("train", "--resume", "1").err
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

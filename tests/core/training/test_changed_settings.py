@@ -169,6 +169,7 @@ def test_rates_fall_on_a_plateau(rates: dict, monkeypatch: pytest.MonkeyPatch) -
     trained(steps=16, resume="1")
     assert rates[15] == [0.00001, 0.00001]
     assert [event["kind"] for event in run.events()] == ["rate", "rate", "setting", "rate"], "and the count went on"
+    assert run.events()[0]["text"].startswith("2 evaluations without a better modes/kl")
     with pytest.raises(UserError, match="lr_plateau counts evaluations"):
         trained("lr_plateau=2")
 

@@ -23,6 +23,17 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
     assert str(done.exception) == "--launcher ray needs Ray Train: pip install 'torch-ganzoo[ray]'"
 
 
+def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch):
+    pytest.importorskip("ray.train")
+
+    def init(*_, **__):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr("ray.init", init)
+    done = CliRunner().invoke(app, [*TRAIN, "--launcher", "ray"])
+    assert str(done.exception).startswith("Ray does not start on this machine: Exception: The current node timed out")
+
+
 @pytest.fixture
 def by_ray(tmp_path):
     """Start a training by Ray; what a test leaves of it is ended."""

@@ -97,7 +97,7 @@ def test_it_goes_on_without_and_with_again(tmp_path):
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("r3gan", "for losses without derivatives in them"),
+        ("r3gan", "for losses without derivatives in them, and r1 or r2 takes some: leave it out"),
         ("infogan", "those of the discriminator are used elsewhere"),
         ("biggan", "those of the generator are used elsewhere"),
         ("progan", "not for a model that grows"),

@@ -1,11 +1,9 @@
-"""The runtime's decisions: on which device, and where the output stays."""
+"""Where the runtime's inputs are read and its output stays."""
 
-import contextlib
 import json
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,191 +11,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from built import CPU, IMAGE, POINTS, build
+from built import CPU, IMAGE, build
 
-from ganzoo import Image, Latent, Signature
-from ganzoo_runtime import Generator, ModelError, providers
+from ganzoo_runtime import Generator, ModelError
 from ganzoo_runtime.binding import Binding, Bound, Graphs, graph_options
-
-WHOLE = build(POINTS)
-EVERYTHING = list(providers.PROVIDERS.values())
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv(providers.ENVIRONMENT, raising=False)
-    return tmp_path / "cache"
-
-
-# --- Which provider
-
-
-class Asked(Exception):
-    """onnxruntime was asked for a session; stops the runtime there."""
-
-
-@pytest.fixture
-def quieted() -> list[int]:
-    """The severities below which onnxruntime's default logger was told to be silent."""
-    return []
-
-
-@pytest.fixture
-def asked(
-    quieted: list[int], monkeypatch: pytest.MonkeyPatch
-) -> list[tuple[list[tuple[str, dict[str, str]]], ort.SessionOptions]]:
-    """A machine where everything works; what onnxruntime is asked for, one entry for each try."""
-    tries: list[Any] = []
-
-    def open_it(model: bytes, options: ort.SessionOptions, wanted: list[Any], **rest: Any) -> None:
-        assert rest == {"enable_fallback": 0, "disabled_optimizers": providers.CRASHING}
-        tries.append((wanted, options))
-        raise Asked
-
-    there = SimpleNamespace(
-        get_available_providers=lambda: EVERYTHING,
-        InferenceSession=open_it,
-        SessionOptions=ort.SessionOptions,
-        ExecutionMode=ort.ExecutionMode,
-        set_default_logger_severity=quieted.append,
-    )
-    monkeypatch.setattr(providers, "ort", there)
-    monkeypatch.setattr(providers, "_cuda_works", lambda: True)
-    monkeypatch.setattr(providers, "_tensorrt_is_there", lambda: True)
-    return tries
-
-
-def names(wanted: list[tuple[str, dict[str, str]]]) -> list[str]:
-    return [name for name, _ in wanted]
-
-
-def test_the_best_that_is_there_is_tried_first_and_then_the_rest(asked: Any) -> None:
-    with pytest.raises(ModelError, match="cannot be opened"):
-        Generator(WHOLE)
-    assert [names(wanted) for wanted, _ in asked] == [EVERYTHING[skip:] for skip in range(5)]
-    assert EVERYTHING[0].startswith("Tensorrt")
-    assert EVERYTHING[-1] == "CPUExecutionProvider"
-
-
-def test_tensorrt_and_cuda_need_their_libraries(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(providers, "_tensorrt_is_there", lambda: False)
-    with pytest.raises(ModelError):
-        Generator(WHOLE)
-    assert names(asked[0][0]) == EVERYTHING[1:]
-    monkeypatch.setattr(providers, "_cuda_works", lambda: False)
-    with pytest.raises(ModelError):
-        Generator(WHOLE)
-    assert names(asked[4][0]) == EVERYTHING[2:]
-
-
-def test_the_defaults_of_a_provider_and_what_is_laid_over_them(asked: Any) -> None:
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=[("cuda", {"use_tf32": "1", "device_id": "1"}), "CPUExecutionProvider"])
-    (_, cuda), (_, cpu) = asked[0][0]
-    assert cuda == {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "1", "device_id": "1"}
-    assert cpu == {}
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["cuda"], cuda_graphs=[1, 16])
-    assert asked[-1][0][0][1] == {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "enable_cuda_graph": "1"}
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["coreml"])
-    assert asked[-1][0][0][1] == {"ModelFormat": "MLProgram"}
-
-
-def test_tf32_is_asked_for_by_name(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def tf32(**settings: Any) -> str:
-        with pytest.raises(ModelError):
-            Generator(WHOLE, **{"providers": ["cuda"], **settings})
-        return asked[-1][0][0][1]["use_tf32"]
-
-    assert (tf32(), tf32(tf32=True)) == ("0", "1")
-    assert tf32(tf32=True, providers=[("cuda", {"use_tf32": "0"})]) == "0"
-    monkeypatch.setenv(providers.TF32, "1")
-    assert (tf32(), tf32(tf32=False), tf32(tf32=True)) == ("1", "0", "1")
-
-
-def test_cudnn_is_silenced_where_it_is_used(asked: Any, quieted: list[int]) -> None:
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["coreml", "cpu"])
-    assert quieted == []
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["cuda"])
-    assert quieted == [4]
-
-
-def test_tensorrts_engines_are_cached_by_model_for_all_batches(asked: Any, cache: Path) -> None:
-    """The strings as TensorRT's execution provider parses them; the provider itself was not run."""
-    folders = []
-    for content in (build(IMAGE), WHOLE):
-        with pytest.raises(ModelError):
-            Generator(content, providers=["tensorrt"])
-        folders.append(Path(asked[-1][0][0][1]["trt_engine_cache_path"]))
-    options = asked[0][0][0][1]
-    assert options == {
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folders[0]),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(cache / "tensorrt"),
-        "trt_profile_min_shapes": "z:1x3x2,y:1",
-        "trt_profile_opt_shapes": "z:64x3x2,y:64",
-        "trt_profile_max_shapes": "z:256x3x2,y:256",
-    }
-    assert folders[0] != folders[1]
-    assert {folder.parent for folder in folders} == {cache / "tensorrt"}
-    field = {"kind": "image", "name": "x", "shape": [1, 8, 8], "multiple": 4}
-    assert not [name for name in providers.tensorrt_options([field], "key") if "profile" in name]
-
-
-def test_tensorrt_is_given_the_batches_that_its_engines_are_for() -> None:
-    generator = Generator(build(IMAGE), providers=CPU)
-    generator.provider = providers.PROVIDERS["tensorrt"]
-    assert [*generator._sizes(150, None)] == [64, 64, 22]
-    assert [*generator._sizes(600, 1000)] == [256, 256, 88]
-
-
-def test_directml_knows_no_memory_patterns(asked: Any) -> None:
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["directml", "cpu"])
-    (_, directml), (_, cpu) = asked
-    assert (directml.enable_mem_pattern, cpu.enable_mem_pattern) == (False, True)
-
-
-def test_the_environment_names_providers_where_nothing_else_does(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(providers.ENVIRONMENT, "coreml, cpu")
-    with pytest.raises(ModelError):
-        Generator(WHOLE)
-    assert names(asked[0][0]) == ["CoreMLExecutionProvider", "CPUExecutionProvider"]
-    with pytest.raises(ModelError):
-        Generator(WHOLE, providers=["cpu"])
-    assert names(asked[-1][0]) == CPU
-
-
-def test_providers_and_threads_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(providers, "_cuda_works", lambda: False)
-    assert Generator(WHOLE, providers=["cuda", "cpu"]).provider == "CPUExecutionProvider"
-    with pytest.raises(ModelError, match="cannot be opened: CUDAExecutionProvider cannot be used here"):
-        Generator(WHOLE, providers=["CUDAExecutionProvider"])
-    with pytest.raises(ModelError, match="cannot be opened: Wonder cannot be used here"):
-        Generator(WHOLE, providers=["Wonder"])
-    with pytest.raises(ValueError, match="the number of threads"):
-        Generator(WHOLE, threads=0)
-    own = ort.SessionOptions()
-    own.intra_op_num_threads = 3
-    opened = Generator(WHOLE, providers=CPU, session_options=own)
-    assert opened._session.get_session_options().intra_op_num_threads == 3
-    assert Generator(WHOLE, providers=CPU, threads=2)._session.get_session_options().intra_op_num_threads == 2
-
-
-@pytest.mark.parametrize(("threads", "spins"), [(0, True), (1, True), (2, True), (3, False)])
-def test_threads_spin_unless_they_are_more_than_the_cores(
-    threads: int, spins: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(providers, "cores", lambda: 2)
-    options = providers._session_options("CPUExecutionProvider", threads)
-    with pytest.raises(RuntimeError) if spins else contextlib.nullcontext():  # there is no such entry
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-
 
 # --- Where the output stays
 
@@ -359,58 +176,6 @@ def test_images_of_other_sizes_where_the_signature_says_so(shape: tuple[int, int
         generator(np.ones((2, 1, 8, 6)))
     with pytest.raises(ValueError, match="input 'x' has the shape"):
         generator(np.ones((2, 3, 8, 8)))
-
-
-# --- Latents that are given, and their mean
-
-
-def test_latents_in_place_of_drawn_ones() -> None:
-    generator = Generator(build(IMAGE), providers=CPU)
-    z = generator.latents(7, seed=9)
-    drawn = generator.sample(7, seed=9)
-    np.testing.assert_allclose(generator.sample(7, latents=z), drawn, atol=1e-6)
-    np.testing.assert_allclose(generator.sample(7, latents={"z": z}, batch=3), drawn, atol=1e-6)
-    same = generator.sample(5, latents=z[0])
-    np.testing.assert_allclose(same, generator(np.repeat(z[:1], 5, axis=0), np.arange(5)), atol=1e-6)
-    np.testing.assert_allclose(generator.sample(7, latents=z, truncation=0.5), drawn, atol=1e-6)
-    for latents, words in (
-        (z[:3], r"the latents of 7 samples of this model have the shape \[3, 2\] or \[7, 3, 2\], not \[3, 3, 2\]"),
-        ({"w": z}, "this model has no latent 'w'; there is: z"),
-        (z * np.nan, "latents are finite numbers"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            generator.sample(7, latents=latents)
-
-
-def test_other_latents_are_still_drawn() -> None:
-    generator = Generator(build(Signature((Latent((4,)), Latent((2,), name="noise")), Image(1, 2, 2))), providers=CPU)
-    z, noise = generator.latents(6, 3), generator.latents(6, 3, "noise")
-    np.testing.assert_allclose(generator.sample(6, seed=3, latents={"noise": noise}), generator(z, noise), atol=1e-6)
-    np.testing.assert_allclose(generator.sample(6, seed=3, latents=z + 1), generator(z + 1, noise), atol=1e-6)
-
-
-def test_truncation_moves_latents_towards_their_mean() -> None:
-    mean = np.arange(6, dtype=np.float32)
-    document = {"schema": 1, "signature": IMAGE.to_json(), "latent_mean": {"z": mean.tolist()}}
-    generator = Generator(build(IMAGE, document), providers=CPU)
-    plain = Generator(build(IMAGE), providers=CPU)
-    z, middle = plain.latents(4), mean.reshape(3, 2)
-    np.testing.assert_allclose(generator.latents(4, truncation=0.25), middle + 0.25 * (z - middle), atol=1e-6)
-    np.testing.assert_array_equal(generator.latents(4), z)
-    expected = plain.sample(4, latents=middle + 0.25 * (z - middle))
-    np.testing.assert_allclose(generator.sample(4, truncation=0.25), expected, atol=1e-6)
-    np.testing.assert_allclose(generator.sample(4, truncation=0.0), plain.sample(4, latents=middle), atol=1e-6)
-
-
-def test_latents_of_another_generator_are_not_made_up() -> None:
-    document = {"schema": 1, "signature": IMAGE.to_json(), "latent_generator": "numpy.random.Philox"}
-    known = Generator(build(IMAGE, document), providers=CPU)
-    np.testing.assert_array_equal(known.latents(3), Generator(build(IMAGE), providers=CPU).latents(3))
-    other = Generator(build(IMAGE, document | {"latent_generator": "numpy.random.SFC64"}), providers=CPU)
-    for draw in (other.latents, other.sample, other.stream):
-        with pytest.raises(ValueError, match=r"come from numpy\.random\.SFC64, which this runtime does not know"):
-            draw(3)
-    assert other(known.latents(3), [0, 1, 2]).shape == (3, 1, 4, 4)
 
 
 # --- On a GPU

@@ -28,9 +28,7 @@ from ganzoo_runtime.sinks import write_folder, write_npy, write_parquet, write_t
 COLOR = Signature((Latent((3, 2)), Label(5), Label(3, name="hue"), Attributes(2, name="a")), Image(3, 4, 6))
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

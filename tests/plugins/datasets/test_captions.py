@@ -175,7 +175,7 @@ def test_captions_in_a_table(folder):
     [
         ("m.csv", "", "names the columns nothing, and not 'file_name' and 'text'"),
         ("m.csv", "text\na\n", "names the columns text"),
-        ("m.csv", "file_name,text\na.png\n", "line 2 of .* has 1 columns, the first line 2"),
+        ("m.csv", "file_name,text\na.png\n", "line 2 of .* has 1 column, the first line 2"),
         ("m.csv", "file_name,text\na.png,dog\n", r"has no caption for b\.png and 1 more images"),
         ("m.csv", "file_name,text\na.png,!\nb.png,=\nin/c.png,-\n", r"has no caption for a\.png and 2 more images"),
         ("m.csv", "file_name,text,text\na.png,dog,cat\n", "not 'file_name' and 'text' once"),
@@ -232,9 +232,9 @@ def test_rare_and_surplus_words_are_counted_and_said(folder, caplog):
         dataset = load(folder, vocabulary=3, length=4)
     assert texts(dataset) == ["a a a red", "a red dog", "a"]
     said = [record.getMessage() for record in caplog.records]
-    assert said[0].startswith("1 words, 10.0 % of the captions")
+    assert said[0].startswith("left out: 1 word, 10.0 % of the captions")
     assert "'zebra'" in said[0]
-    assert said[1].startswith("1 captions in")
+    assert said[1].startswith("cut after 4 words: 1 caption in")
     assert np.array(dataset.spec["caption"].examples).shape == (3, 4)
 
 
@@ -243,4 +243,4 @@ def test_captions_of_rare_words_alone_are_counted(folder, caplog):
         (folder / f"{name}.txt").write_text(text)
     with caplog.at_level(logging.WARNING, "ganzoo"):
         assert texts(load(folder, vocabulary=1)) == ["a", "a", ""]
-    assert f"1 captions in {folder} have none of these words" in caplog.text
+    assert f"so that nothing is said: 1 caption in {folder}" in caplog.text

@@ -81,7 +81,7 @@ def test_a_few_attributes_are_shown_from_all_over_the_folder(tmp_path):
         ("file,age\na.png,1e39\n", "line 2 .* '1e39'"),
         ("file,age\na.png,\n", "line 2 .* ''"),
         ("file,age\na.png,1,2\n", "line 2 .* has 3 columns, the first line 2"),
-        ("file,age\na.png\n", "line 2 .* has 1 columns"),
+        ("file,age\na.png\n", "line 2 .* has 1 column,"),
         ("file,age\na.png,1\na.png,2\n", "line 3 .* a.png is there a second time"),
         ("", "line 1 .* names the columns"),
         ("file\na.png\n", "line 1 .* names the columns"),

@@ -175,7 +175,7 @@ def test_samples_written_as_csv_are_data_again(tmp_path):
         ("1,2\n3,4\n", "has to name the columns, and here it has numbers alone"),
         ("a,a\n1,2\n3,4\n", "each by a name of its own"),
         ("a;b\n1;2\n", "separated by ';'"),
-        ("a,b\n1,2\n3\n", "line 3 of .*: it has 1 columns, the first line 2"),
+        ("a,b\n1,2\n3\n", "line 3 of .*: it has 1 column, the first line 2"),
         ("a,b\n1,=1+2\n", r"line 2 of .*: b is '=1\+2', which is not a number"),
         ("a,b\n1,Bern\n", "b is 'Bern', which is not a number to learn from; correct it or leave the column out"),
         ("a,b\n1,inf\n", "b is 'inf'"),

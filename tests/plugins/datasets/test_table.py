@@ -103,7 +103,7 @@ def test_parquet(tmp_path: Path) -> None:
         ("a;b\n1;2\n", {}, "separated by ';'"),
         (TEXT.replace("\n25,", "\n25,7,", 1), {}, "line 7 of .*: it has 7 columns, the first line 6"),
         (TEXT.encode("latin-1", "ignore"), {}, "line 2 of .* is not UTF-8 text"),
-        ("a,b\n" + "1,2\n" * 4, {}, "table has 4 rows and 2 columns; .* at least 10 rows"),
+        ("a,b\n" + "1,2\n" * 4, {}, r"/a\.csv has 4 rows and 2 columns; .* at least 10 rows"),
         (TEXT, {"kinds": {"town": "number"}}, "line 2 of .*: town is 'Köln', which is not a number up to 1e37"),
         (TEXT, {"kinds": {"score": "integer"}}, "line 4 of .*: score is 2.5, which is no whole number"),
         (TEXT, {"kinds": {"agee": "drop"}}, "has no column 'agee'"),

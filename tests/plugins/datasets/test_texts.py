@@ -67,7 +67,7 @@ def test_rare_and_long_are_counted(file: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING, "ganzoo"):
         dataset = read(file, unit="word", vocabulary=9, length=3)
     assert dataset.dropped == 4  # "a dog ran, too"
-    assert "4 texts (20.0%) are left out, since they have more than 3 tokens" in caplog.text
+    assert "left out for more than 3 tokens (data.length): 4 texts (20.0%)" in caplog.text
     assert dataset.spec.sample.tokens[:2] == ("", " \ufffd")  # type: ignore[attr-defined]
     assert dataset.unknown == 0  # " too" and "," alone are unknown
     caplog.clear()
@@ -85,7 +85,7 @@ def test_what_editors_leave_in_files(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "1 of 12 tokens" in caplog.text
     path.write_bytes(b"a\n" + b"x" * 70_000 + b"\nb\n" + b"y" * 200_000)
     assert texts(read(path)) == ["a", "b"]
-    assert "2 texts (50.0%) are left out" in caplog.text
+    assert ": 2 texts (50.0%)" in caplog.text
 
 
 def test_folders_and_other_formats(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_folders_and_other_formats(tmp_path: Path) -> None:
         ("a.txt", b"", "has no text"),
         ("a.txt", b" \n\n", "has no text"),
         ("a.txt", b"x" * 70_000, "has no text of less than 65,536 bytes"),
-        ("a.txt", b"alone\n", "has 1 texts of at most 32 tokens, and two are needed"),
+        ("a.txt", b"alone\n", "has 1 text of at most 32 tokens, and two are needed"),
         ("a.txt", b"a b\n" + b"z" * 40, "the shortest has 3: raise data.length"),
         ("a.txt", "fine\ncaf\xe9\n".encode("latin1"), r"line 2 of .* is not UTF-8 text \(byte 0xe9\)"),
         ("a.txt", "\ufeffab".encode("utf-16"), r"line 1 of .* is not UTF-8 text \(it is UTF-16\); .* iconv -f utf-16 "),

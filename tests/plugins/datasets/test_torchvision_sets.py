@@ -7,8 +7,6 @@ import pickle
 import re
 import shutil
 import struct
-import urllib.request
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -54,18 +52,7 @@ def write_cifar(root, monkeypatch):
     return written
 
 
-@pytest.fixture(autouse=True)
-def network(monkeypatch):
-    """No test reaches a network; the list is of what was asked for."""
-    asked = []
-
-    def unreachable(request, *args, **kwargs):
-        asked.append(request.full_url)
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    monkeypatch.delenv("GANZOO_DATA", raising=False)
-    return asked
+pytestmark = pytest.mark.usefixtures("network")
 
 
 @pytest.mark.parametrize("split", ["train", "test", "all"])

@@ -175,7 +175,7 @@ def test_what_cannot_be_is_refused(
     told("--fake", trained["digits"]).refused("16 x 16")
     (fake / "few").mkdir()
     Pillow.new("RGB", (20, 20)).save(fake / "few" / "a.png")
-    told("--fake", fake / "few").refused("too few")
+    told("--fake", fake / "few").refused("and a detector takes at least 20")
     monkeypatch.setattr(training, "_fit_residual", None)  # it is not trained for nothing
     told("--fake", fake, "--out", fake / "0.png" / "d").refused("cannot write")
     Pillow.new("RGB", (20, 9)).save(real / "small.png")

@@ -93,7 +93,11 @@ def test_other_files_are_told_apart(cli: Command) -> None:
     Path("text.png").write_text("no image")
     cli("verify", "text.png").refused("text.png", "damaged")
     cli("verify", "none.png").refused("none.png")
-    cli("verify", "plain.png", "/dev/zero").refused("/dev/zero")
+    for wrong in ("/dev/zero", "text.png"):
+        found = cli("verify", "plain.png", wrong, "camera.jpg")
+        assert (found.code, found.out) == (2, cli("verify", "plain.png").out), "what is said of those before stays"
+        found.sentence(wrong)
+        cli("verify", "--json", "plain.png", wrong).refused(wrong)
 
 
 def test_hostile_images_end_in_a_sentence(cli: Command) -> None:

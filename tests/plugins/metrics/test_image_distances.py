@@ -14,14 +14,7 @@ from ganzoo_plugins.metrics.evaluator import Evaluator, Extracted
 from ganzoo_plugins.metrics.label_accuracy import LabelAccuracy
 from ganzoo_plugins.metrics.memorization import Memorization
 
-
-@pytest.fixture(autouse=True, scope="module")
-def own_caches(tmp_path_factory):
-    """Neither the user's classifiers nor InceptionV3's weights decide what is tested."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_caches")
 
 
 def features(values):

@@ -20,14 +20,7 @@ from ganzoo_plugins.metrics.memorization import Memorization, nearest
 from ganzoo_plugins.metrics.modes import Modes
 from ganzoo_plugins.metrics.stacked_modes import StackedModes
 
-
-@pytest.fixture(autouse=True, scope="module")
-def own_caches(tmp_path_factory):
-    """Neither the user's classifiers nor InceptionV3's weights decide what is tested."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GANZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_caches")
 
 
 @pytest.fixture(scope="module")
