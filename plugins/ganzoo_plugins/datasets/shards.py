@@ -15,7 +15,14 @@ from ganzoo.files import parse_json
 from ganzoo.images.reading import SUFFIXES
 from ganzoo_plugins.datasets.places import find, located, opened, read_range, stamp
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
-from ganzoo_plugins.datasets.stored import ImagesConfig, StoredImages, attempted, labels_of, same_size
+from ganzoo_plugins.datasets.stored import (
+    ImagesConfig,
+    StoredImages,
+    UnreachableError,
+    attempted,
+    labels_of,
+    same_size,
+)
 from ganzoo_runtime.text import counted
 
 _log = logging.getLogger("ganzoo")
@@ -104,7 +111,10 @@ class Shards(StoredImages[ShardsConfig]):
     def source(self, index: int) -> bytes:
         row = self._rows[index]
         start, size = self._extents[row].tolist()
-        return read_range(self.shards[self._shard[row]], start, size)
+        try:
+            return read_range(self.shards[self._shard[row]], start, size)
+        except UserError as error:  # a tar that is gone, or a network: no fault of one image
+            raise UnreachableError(str(error)) from None
 
     def called(self, index: int) -> str:
         row = self._rows[index]
