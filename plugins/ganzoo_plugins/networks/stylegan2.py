@@ -60,10 +60,8 @@ class StyleGAN2Config(AdversarialConfig):
     latent_dim: int = Field(128, ge=1, description="size of the latent z")
     style_dim: int = Field(128, ge=1, description="size of w, which the mapping network makes of z")
     mapping_layers: int = Field(2, ge=1, description="layers of the mapping network")
-    channel_base: int = Field(
-        1024, ge=1, description="channels times resolution, as long as channel_max is not reached"
-    )
-    channel_max: int = Field(128, ge=1, description="the most channels of a map")
+    channel_base: int = Field(512, ge=1, description="channels times resolution, as long as channel_max is not reached")
+    channel_max: int = Field(64, ge=1, description="the most channels of a map")
     mixing: float = Field(0.9, ge=0, le=1, description="share of samples with styles of two latents (style mixing)")
     deviation_group: int = Field(4, ge=1, description="samples that a minibatch deviation is taken over")
     conditional: bool = Field(False, description="draw samples for the labels or attributes of the data")
