@@ -7,7 +7,7 @@ import pytest
 import torch
 from built import CPU, build
 from conftest import Command
-from test_latent import images
+from test_latent import GREY, images
 from torch import Tensor
 
 import ganzoo_runtime as runtime
@@ -126,8 +126,7 @@ def test_a_network_in_torch_is_edited_like_its_file(faces: Generator) -> None:
         (["interpolate", "codes.onnx", "--keys", "3"], ["takes at least two samples"]),
     ],
 )
-def test_what_cannot_be_edited(
-    cli: Command, faces: Generator, grey: Generator, arguments: list[str], words: list[str]
-) -> None:
+def test_what_cannot_be_edited(cli: Command, faces: Generator, arguments: list[str], words: list[str]) -> None:
+    Path("grey.onnx").write_bytes(build(GREY))
     np.save("z.npy", np.zeros((2, 6)))
     cli(*arguments).refused(*words)
