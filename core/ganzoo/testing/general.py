@@ -31,7 +31,8 @@ _DISCOVER = """
 import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
 from ganzoo.plugin.discovery import discover
-from ganzoo.plugin.registry import DISABLE, load_registry
+from ganzoo.plugin.loading import DISABLE
+from ganzoo.plugin.registry import load_registry
 found = [f"{each.name}/{name}" for each in discover(sys.path) for name, _ in each.plugins or ()]
 os.environ[DISABLE] = ",".join(name for name in found if name not in sys.argv[2:])
 names = [entry.name for entry in load_registry().specs()]
