@@ -101,7 +101,7 @@ def _evaluate_model(model: str, real: Path, spent: dict) -> None:
     inputs = zip(signature.inputs, draw_inputs(signature, SAMPLES, 1), strict=True)
     labels = {field.name: part for field, part in inputs if field.kind == "label"}
     if shapes:
-        labels = wanted if attributes else {"shape": labels.pop("y"), **labels}
+        labels = wanted if attributes else {"shape" if name == "y" else name: part for name, part in labels.items()}
     evaluator = evaluate_shapes if shapes else Evaluator(real)
     training = metadata["training"]
     row = {

@@ -42,6 +42,9 @@ def main() -> None:
     if (home / WEIGHTS).stat().st_size > MOST:
         (home / WEIGHTS).unlink()
     main, (network, metadata) = next(iter(written.items()))
+    for file in [name for name, (part, _) in written.items() if part is not network and part in set(network.modules())]:
+        (home / file).unlink()  # of the file of all, twice the bytes
+        del written[file]
     names, signature = [Path(file).stem for file in written], network.signature
     if not signature.drawn:  # as they were drawn in training, from the data's examples
         shutil.copy(run.grids()[-1], home / "samples.png")

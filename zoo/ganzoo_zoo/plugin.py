@@ -21,6 +21,7 @@ _GENERATORS = {
     "sngan-mnist5k": "Handwritten digits, 28x28, by residual networks with spectral norm and the hinge loss",
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
     "progan-mnist5k": "Handwritten digits, 28x28, by networks that have grown from 7x7",
+    "stylegan2-shapes": "Colored shapes, 32x32, by styles of each layer: for mixing, truncation and directions in W",
     "sagan-mnist5k": "Handwritten digits by class, 28x28, by residual networks with self-attention",
     "biggan-mnist5k": "Handwritten digits by class, 28x28, by hierarchical latents and a shared embedding",
     "infogan-mnist5k": "Handwritten digits, 28x28, by ten categories and two codes that were found without labels",

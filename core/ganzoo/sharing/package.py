@@ -154,12 +154,17 @@ def digest(path: Path) -> str:
 
 
 def _save_weights(networks: Mapping[str, Network], path: Path) -> None:
-    """Write the weights of all networks, by ``network.name``, as ``ganzoo train --from`` reads them."""
+    """Write the weights of all networks, by ``network.name``, as ``ganzoo train --from`` reads them.
+
+    Those of a network that is a part of another one are in that one's.
+    """
     from safetensors.torch import save_file
 
+    parts = {part for network in networks.values() for part in network.modules() if part is not network}
     tensors = {
         f"{name}.{key}": tensor.detach().cpu().clone().contiguous()  # networks may share what safetensors holds once
         for name, network in networks.items()
+        if network not in parts
         for key, tensor in network.state_dict().items()
     }
     with atomic_path(path) as temporary:

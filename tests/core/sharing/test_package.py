@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file
 
 import ganzoo
-from ganzoo.sharing.package import _without_folders
+from ganzoo.sharing.package import _save_weights, _without_folders
 
 
 def test_a_run_is_pushed_with_a_license_alone_and_draws_the_same_where_it_was_pulled(cli, tmp_path, monkeypatch):
@@ -47,3 +48,10 @@ def test_a_run_is_pushed_with_a_license_alone_and_draws_the_same_where_it_was_pu
 def test_folders_of_the_machine_stay_on_it():
     document = {"data": {"path": "/home/alice/photos/"}, "a": ["C:\\Users\\alice\\x", "~/y", "images/z", 3, "a/b"]}
     assert _without_folders(document) == {"data": {"path": "photos"}, "a": ["x", "y", "images/z", 3, "a/b"]}
+
+
+def test_the_weights_of_a_part_of_a_network_are_not_written_twice(tmp_path):
+    whole, other = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)), torch.nn.Linear(1, 1)
+    _save_weights({"part": whole[0], "whole": whole, "other": other}, tmp_path / "w.safetensors")
+    names = {"whole.0.weight", "whole.0.bias", "whole.1.weight", "whole.1.bias", "other.weight", "other.bias"}
+    assert load_file(tmp_path / "w.safetensors").keys() == names
