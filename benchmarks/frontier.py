@@ -7,9 +7,8 @@
 A model trains for so many minutes and is evaluated as it is then. On the CPU the budget is CPU time, ``--minutes`` of
 two cores, so that it is the same whatever else the machine does; on a GPU it is time. It includes nothing but the
 training: no metrics, no grids. What has its row for so many minutes is not done again, and with more ``--minutes`` a
-run that is still in ``--runs`` goes on from where it was. Learning rates are constant, the arithmetic is float32 on the
-CPU, everything else is the model's default, but for ``stylegan2-ada``, which is stylegan2 with ``ada`` at target 0.6 in
-100,000 images.
+run that is still in ``--runs`` goes on from where it was. Learning rates are constant, everything else is the
+model's default, but for ``stylegan2-ada``, which is stylegan2 with ``ada`` at target 0.6 in 100,000 images.
 
 ``emoji`` are 1,336 emoji in two styles, uint8 [N, 32, 32, 3] in an .npz under ``noto`` and ``twemoji`` (Noto:
 Apache-2.0; Twemoji: CC BY 4.0), with their categories in ``label`` and ``label_names``. Figures are those of
@@ -101,7 +100,7 @@ def _one(
                 model,
                 **given,
                 steps=ENDLESS,
-                sets=[*named, *sets, *SETTINGS, *(["precision=fp32"] if device == "cpu" else [])],
+                sets=[*named, *sets, *SETTINGS],
                 without=dataset.metrics,
                 seed=seed,
                 device=device,
