@@ -65,7 +65,6 @@ Given = ArrayLike | Mapping[str, ArrayLike] | None
 
 NO_STYLES = "this model has no styles; it is none with a mapping network, or its file is older than these"
 """What a model is refused with that styles are asked of."""
-
 _LARGEST = float(np.finfo(np.float32).max)
 _PIECE = 1 << 20  # numbers of latents that are drawn at a time where few of them are wanted
 
@@ -336,8 +335,10 @@ def _latent_rows(fields: Fields, n: int, latents: Given) -> dict[str, NDArray[An
     rows = {}
     for name, values in latents.items():
         if name not in shapes:
+            if name == "noise":  # that came with styles
+                raise ValueError("this model takes no noise maps; a run of stylegan2 does, and no exported file")
             raise _unknown("latent", name, shapes)
-        rows[name] = _vectors(values, "latents", shapes[name], n)
+        rows[name] = _vectors(values, "noise maps" if name == "noise" else "latents", shapes[name], n)
     return rows
 
 

@@ -33,6 +33,14 @@ def encode(
             "layers (w, if left out) or one for each (w+, nearer to the image and harder to edit).",
         ),
     ] = None,
+    noise: Annotated[
+        bool,
+        typer.Option(
+            "--noise",
+            help="Let --optimize find noise maps for each image too, in a run of stylegan2: nearer in fine detail, "
+            "which that run alone draws.",
+        ),
+    ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Steps of --optimize.")] = 200,
     label: Classes = None,
     attribute: Attribute = None,
@@ -70,6 +78,7 @@ def encode(
         source,
         optimize=optimize,
         space=space,
+        noise=noise,
         steps=steps,
         reconstruct=grid is not None,
         background=background,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from ganzoo.fields import Field, Signature, Styles, Truncation
 from ganzoo.gan.precision import widened
@@ -57,6 +58,19 @@ class StyleGenerator(Generator, ABC):
     @abstractmethod
     def drawn(self, styles: Tensor) -> Tensor:
         """Return the samples of styles [N, L, D]."""
+
+    @property
+    def noises(self) -> Mapping[str, Tensor]:
+        """The noise maps [H, W] that layers add, the same for all samples, by the names of their buffers; here none."""
+        return {}
+
+    def with_noise(self, *inputs: Tensor) -> Tensor:
+        """Draw samples with noise of their own, the last input: [N, S], the numbers of all :attr:`noises` in order."""
+        parts = inputs[-1].split([each.numel() for each in self.noises.values()], 1)
+        maps = zip(self.noises.items(), parts, strict=True)
+        own = {name: part.reshape(-1, 1, *each.shape) for (name, each), part in maps}
+        samples: Tensor = functional_call(self, own, inputs[:-1])
+        return samples
 
     def styles(self, *inputs: Tensor) -> Tensor:
         """Return the styles [N, L, D] that a call with these inputs draws samples from."""

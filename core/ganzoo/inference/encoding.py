@@ -64,6 +64,9 @@ class Encoding:
     space: Space = "z"
     """What the latents are."""
 
+    noise: Floats | None = None
+    """The noise of each image, float32 [N, S], if it was looked for; ``sample`` takes it as the latent ``"noise"``."""
+
     @cached_property
     def reconstructions(self) -> Floats:
         """What the generator draws from the latents, float32 [N, C, H, W] in ``range``.
@@ -72,7 +75,7 @@ class Encoding:
         """
         if self.generator is None:
             raise UserError("the generator is not loaded; encode with reconstruct=True")
-        return self.generator(self.latents)
+        return self.generator(self.latents, self.noise)
 
     @property
     def difference(self) -> float:
@@ -81,11 +84,12 @@ class Encoding:
         return float(np.abs(self.reconstructions - self.images).mean() / (high - low))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write an .npz with ``latents``, which are called ``w`` if they are styles, and the names of the ``files``."""
+        """Write an .npz: ``latents``, called ``w`` if they are styles, ``noise`` if it was found, the ``files``."""
         if path_of("path", path).suffix.lower() != ".npz":
             raise UserError(f"latents are written to an .npz, not to {path}")
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             arrays: dict[str, Any] = {"latents" if self.space == "z" else "w": self.latents}
+            arrays |= {} if self.noise is None else {"noise": self.noise}
             np.savez(file, **arrays, files=np.array([str(each) for each in self.files]))
 
     def save_grid(self, path: str | PathLike[str]) -> None:
@@ -107,8 +111,9 @@ class _Conditioned:
     asked: Mapping[str, Any]
     field: Latent | Styles
 
-    def __call__(self, latents: Floats) -> Floats:
-        return self.model.sample(len(latents), latents={self.field.name: latents}, **self.asked)
+    def __call__(self, latents: Floats, noise: Floats | None = None) -> Floats:
+        given = {self.field.name: latents, **({} if noise is None else {"noise": noise})}
+        return self.model.sample(len(latents), latents=given, **self.asked)
 
 
 def encode(
@@ -117,6 +122,7 @@ def encode(
     *,
     optimize: bool = False,
     space: Space | None = None,
+    noise: bool = False,
     steps: int = 200,
     label: int | str | Mapping[str, int | str] | None = None,
     attributes: Vectors = None,
@@ -132,10 +138,11 @@ def encode(
     encoder finds is improved, or found without one, so that the drawn image comes near: in so many ``steps`` of
     gradients for a run, of a search without gradients for a file. It is looked for in the ``space`` of latents
     (``"z"``), or of the styles of a style-based model (``"w"``, its default; ``"w+"`` with a style for each layer, of a
-    run alone); in these two near means as the run's own discriminator sees it, and elsewhere in pixels. A conditional
-    generator is given the class ``label``, by index or name, or a class for each of several labels by the label's name,
-    and ``attributes`` as in :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With
-    ``reconstruct`` the generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
+    run alone); in these two near means as the run's own discriminator sees it, and elsewhere in pixels. With ``noise``
+    each image is given noise maps of its own besides, which a run alone draws with. A conditional generator is given
+    the class ``label``, by index or name, or a class for each of several labels by the label's name, and ``attributes``
+    as in :meth:`ganzoo.Sampler.sample`, the same for all images; no label may be left out. With ``reconstruct`` the
+    generator is loaded for :attr:`Encoding.reconstructions` even if it is not needed otherwise.
 
     Images are scaled and cut to the size that the network takes. Transparent pixels are laid on the color
     ``background``, and images of more than ``max_pixels`` pixels (by default 134 million) are refused. Progress goes to
@@ -143,17 +150,20 @@ def encode(
     ``ganzoo``. ``seed`` decides what is drawn at random.
 
     Raises :class:`~ganzoo.UserError` if the model has neither an encoder nor ``optimize``, if its generator draws no
-    images from a latent, if a label is missing, and if no image can be read.
+    images from a latent, if a label is missing, if it adds no noise maps that are asked for, and if no image can be
+    read.
     """
     at_least("--steps", steps, 1)
     at_least("--seed", seed, 0)
     one_of("space", space, (None, "z", "w", "w+"))
     if space is not None and not optimize:
         raise UserError("the space is where --optimize looks; give that too")
+    if noise and not optimize:
+        raise UserError("noise is what --optimize finds besides; give that too")
     encoder = _encoder(model, required=not optimize)
     generator: _Conditioned | None = None
     if encoder is None or optimize or reconstruct or label is not None or attributes is not None:
-        generator, space = _generator(model, label, attributes, space if optimize else "z")
+        generator, space = _generator(model, label, attributes, space if optimize else "z", noise)
         image = generator.model.signature.output
     if encoder is not None:
         image = encoder.signature.inputs[0]
@@ -163,6 +173,7 @@ def encode(
     low, high = image.range
     images = np.stack(list(read.values())).astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
     latents = encoder(images) if encoder is not None else None
+    maps = None
     if optimize:
         assert generator is not None
         if not quiet:
@@ -170,9 +181,10 @@ def encode(
         if space == "z":
             latents = _improved(generator, images, latents, steps, seed)
         else:
-            latents = _projected(generator, images, latents, steps, seed, each=space == "w+", quiet=quiet)
+            each = space == "w+"
+            latents, maps = _projected(generator, images, latents, steps, seed, each=each, noise=noise, quiet=quiet)
     assert latents is not None
-    return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator, space or "z")
+    return Encoding(np.asarray(latents, np.float32), list(read), images, image.range, generator, space or "z", maps)
 
 
 def _encoder(model: Model, *, required: bool) -> TrainedModel | None:
@@ -194,6 +206,7 @@ def _generator(
     label: int | str | Mapping[str, int | str] | None,
     attributes: Vectors,
     space: Space | None,
+    noise: bool,
 ) -> tuple[_Conditioned, Space]:
     """Return the model's generator, conditioned, and the space that is looked in, its best one if left open.
 
@@ -217,6 +230,8 @@ def _generator(
     if space in ("w", "w+") and styles is None:
         raise UserError(f"{model} is not style-based, so it has no {space.upper()}; look in z")
     space = space or ("z" if styles is None else "w")
+    if noise and (space == "z" or not getattr(loaded.generator, "noises", {})):
+        raise UserError(f"noise maps are found beside styles, and in {space.upper()} {model} has none")
     field = signature.inputs[0] if space == "z" else styles
     return _Conditioned(loaded, {"label": label, "attributes": attributes}, cast(Latent | Styles, field)), space
 
@@ -243,11 +258,19 @@ def _improved(generator: _Conditioned, images: Floats, start: Floats | None, ste
 
 
 def _projected(
-    generator: _Conditioned, images: Floats, start: Floats | None, steps: int, seed: int, *, each: bool, quiet: bool
-) -> Floats:
+    generator: _Conditioned,
+    images: Floats,
+    start: Floats | None,
+    steps: int,
+    seed: int,
+    *,
+    each: bool,
+    noise: bool,
+    quiet: bool,
+) -> tuple[Floats, Floats | None]:
     """Return styles [N, L, D] whose images are near ``images``: one for all layers, or one for ``each``.
 
-    ``start`` are latents of an encoder, if there is one.
+    With ``noise`` that of each image comes along, [N, S]. ``start`` are latents of an encoder, if there is one.
     """
     import torch
 
@@ -269,7 +292,7 @@ def _projected(
             return generator(np.broadcast_to(styles[:, None], (len(styles), layers, dim)))
 
         found = mean + search(draw, images, (dim,), None, steps, seed) * deviation
-        return np.broadcast_to(found[:, None], (n, layers, dim)).astype(np.float32)
+        return np.broadcast_to(found[:, None], (n, layers, dim)).astype(np.float32), None
     network = model.sampler.network
     assert isinstance(network, StyleGenerator)
     network.eval().requires_grad_(False)
@@ -288,7 +311,17 @@ def _projected(
         print(f"near in {distance.name}", file=sys.stderr)
     spread = float(np.sqrt((deviation**2).sum()))
     first = first.expand(-1, layers if each else 1, -1)
-    return descend_styles(network.drawn, distance, first, layers, spread, steps, seed).numpy()
+    *others, psi, _ = inputs.values()
+
+    def flat(maps: Sequence[Tensor]) -> Tensor:
+        return torch.cat([each.flatten(1) for each in maps], 1)
+
+    def samples(styles: Tensor, *maps: Tensor) -> Tensor:
+        return network.with_noise(*others, 0 * psi, styles, flat(maps)) if maps else network.drawn(styles)
+
+    noises = [one.expand(n, -1, -1) for one in network.noises.values()] if noise else []
+    styles, noises = descend_styles(samples, distance, first, layers, spread, steps, seed, noises)
+    return styles.numpy(), flat(noises).numpy() if noise else None
 
 
 def _discriminator(model: TrainedModel, inputs: Mapping[str, Tensor]) -> tuple[Network | None, Sequence[Tensor]]:

@@ -1,22 +1,24 @@
 """Projection: finding a latent from which a generator draws an image, by gradients or, without them, by search."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import cos, log, pi, sqrt
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from ganzoo.gan.networks import MixesSamples, Network
 
-__all__ = ["ImageDistance", "descend", "descend_styles", "search"]
+__all__ = ["ImageDistance", "descend", "descend_styles", "noise_correlation", "search"]
 
 Floats = NDArray[np.float32]
 Draw = Callable[[Floats], Floats]
 """A generator as a function of latents [N, ...] alone."""
 
 _PRIOR = 1e-3  # weight of a latent's mean square, so that it stays where the generator has learned to draw
+_NOISE = 1e5 / 1024**2  # weight of the correlation of noise maps, for each number of the largest map
 _LEADS = 256  # latents that a search from nowhere begins with
 
 
@@ -42,35 +44,62 @@ def descend(
 
 
 def descend_styles(
-    draw: Callable[[Tensor], Tensor],
+    draw: Callable[..., Tensor],
     distance: Callable[[Tensor], Tensor],
     start: Tensor,
     layers: int,
     spread: float,
     steps: int = 200,
     seed: int = 0,
-) -> Tensor:
-    """Return styles [N, L, D] whose images ``draw`` makes, with little ``distance`` [N] to what is wanted.
+    noises: Iterable[Tensor] = (),
+) -> tuple[Tensor, list[Tensor]]:
+    """Return styles [N, L, D] whose images ``draw`` makes, with little ``distance`` [N] to what is wanted, and noise.
 
     ``start`` is [N, 1, D] for one style in all ``layers`` (W), or [N, L, D] for one in each (W+, Image2StyleGAN,
     arXiv:1904.03189). The procedure of StyleGAN2's projection (arXiv:1912.04958, appendix D): Adam at a rate of 0.1
     that rises at first and falls at the end, and noise on the styles that fades, of the ``spread`` of W: the root of
-    its total variance. The noise maps stay those of the network, so that an exported file draws the same.
+    its total variance. ``noises`` are maps [N, H, W] to begin with that ``draw`` takes behind the styles, if any: they
+    are found along, and kept uncorrelated as noise is, with mean 0 and variance 1. The weight of that is the paper's at
+    1024x1024, and else in proportion to the pixels.
     """
     random = torch.Generator(start.device).manual_seed(seed)
     styles = start.clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([styles], lr=0.1)
+    noises = [each.clone().requires_grad_(True) for each in noises]
+    # The paper's weight is for 1024x1024. By chance noise is correlated, more in small maps, and with that weight these
+    # would follow nothing else.
+    weight = _NOISE * max((each[0].numel() for each in noises), default=0)
+    optimizer = torch.optim.Adam([styles, *noises], lr=0.1)
     for step in range(steps):
         t = step / steps
         down = 0.5 - 0.5 * cos(pi * min(1.0, (1 - t) / 0.25))
         optimizer.param_groups[0]["lr"] = 0.1 * down * min(1.0, t / 0.05 if step else 1 / steps)
         noise = torch.randn(styles.shape, generator=random, device=styles.device)
         moved = styles + noise * (0.05 * spread * max(0.0, 1 - t / 0.75) ** 2)
-        loss = distance(draw(moved.expand(-1, layers, -1))).sum()
+        loss = distance(draw(moved.expand(-1, layers, -1), *noises)).sum()
+        loss = loss + weight * sum(noise_correlation(each).sum() for each in noises)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    return styles.detach().expand(-1, layers, -1)
+        for each in (noise.detach() for noise in noises):
+            each.sub_(each.mean((1, 2), keepdim=True))
+            each.mul_(each.square().mean((1, 2), keepdim=True).rsqrt())
+    return styles.detach().expand(-1, layers, -1), [each.detach() for each in noises]
+
+
+def noise_correlation(noise: Tensor) -> Tensor:
+    """Return how far noise maps [N, H, W] are from uncorrelated, [N]: 0 where no signal hides in them.
+
+    That is the regularizer of StyleGAN2's projection (arXiv:1912.04958, appendix D): the mean product of neighbors,
+    squared, of both directions, with the map's ends joined, at the map's own size and at every half of it down to 8.
+    Halves are means of 2x2 numbers, times two, so that their variance stays.
+    """
+    level, found = noise[:, None], noise.new_zeros(len(noise))
+    while True:
+        for axis in (2, 3):
+            found = found + (level * level.roll(1, axis)).mean((1, 2, 3)).square()
+        if min(level.shape[2:]) <= 8:
+            return found
+        level = 2 * avg_pool2d(level, 2)
 
 
 class ImageDistance:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ganzoo.errors import UserError, user_errors
-from ganzoo.fields import Signature
+from ganzoo.fields import Latent, Signature
 from ganzoo.gan.networks import Network, StyleGenerator
 from ganzoo_runtime.inputs import check_inputs
 from ganzoo_runtime.random_inputs import NO_STYLES, Drawing, check_memory, draw_latents, draw_numbered
@@ -83,10 +83,7 @@ class TorchSampler:
         """Apply the network to arrays, [N, ...] each, in the signature's order; UserError for what does not fit it."""
         with user_errors():
             inputs = check_inputs(self._fields, [np.asarray(array) for array in arrays])
-        output: NDArray[np.float32] = run_batched(
-            self.network, [torch.from_numpy(each) for each in inputs.values()]
-        ).numpy()
-        return output
+        return self._computed(inputs)
 
     def latents(
         self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = None
@@ -111,13 +108,7 @@ class TorchSampler:
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text, "truncation": truncation}
         with user_errors():
             inputs = draw_numbered(self._fields, n, seed, means=self._means, **asked)
-        return self._styles_of(inputs)
-
-    def _styles_of(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        assert isinstance(self.network, StyleGenerator)
-        tensors = [torch.from_numpy(part) for part in inputs.values()]
-        styles: NDArray[np.float32] = run_batched(self.network, tensors, compute=self.network.styles).numpy()
-        return styles
+        return self._computed(inputs, self.network.styles)
 
     def stream(
         self,
@@ -130,18 +121,27 @@ class TorchSampler:
         truncation: Truncation = None,
         latents: Given = None,
     ) -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
-        """Yield samples a piece at a time, with their inputs by name; see :meth:`ganzoo.Sampler.stream`."""
+        """Yield samples a piece at a time, with their inputs by name; see :meth:`ganzoo.Sampler.stream`.
+
+        Where a style-based network adds noise maps, the latents may name the ``"noise"`` of samples, [n, S], in their
+        place: see :meth:`ganzoo.StyleGenerator.with_noise`.
+        """
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "text": text}
         asked |= {"truncation": truncation, "latents": latents}
+        network, fields, compute = self.network, self._fields, None
+        given = isinstance(latents, Mapping) and "noise" in latents
+        if given and isinstance(network, StyleGenerator) and network.noises:
+            size = sum(each.numel() for each in network.noises.values())
+            fields, compute = [*fields, Latent((size,), name="noise").to_json()], network.with_noise
         with user_errors():
-            drawing = Drawing(self._fields, n, seed, means=self._means, **asked)
+            drawing = Drawing(fields, n, seed, means=self._means, **asked)
 
         # An inner generator function: were stream() itself one, nothing would run before the first next(), and a wrong
         # request would raise there instead of at the call.
         def pieces() -> Iterator[tuple[NDArray[Any], Mapping[str, NDArray[Any]]]]:
             for done in range(0, drawing.n, BATCH):
                 inputs = drawing.take(min(BATCH, drawing.n - done))
-                yield np.ascontiguousarray(self(*inputs.values())), inputs
+                yield np.ascontiguousarray(self._computed(inputs, compute)), inputs
 
         return pieces()
 
@@ -163,3 +163,10 @@ class TorchSampler:
         with user_errors():
             check_memory(n, 4 * math.prod(output.shape))
         return np.concatenate([samples for samples, _ in pieces])
+
+    def _computed(
+        self, inputs: Mapping[str, NDArray[Any]], compute: Callable[..., Tensor] | None = None
+    ) -> NDArray[np.float32]:
+        tensors = [torch.from_numpy(part) for part in inputs.values()]
+        output: NDArray[np.float32] = run_batched(self.network, tensors, compute=compute).numpy()
+        return output

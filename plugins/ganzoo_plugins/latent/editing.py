@@ -85,6 +85,7 @@ class Editor:
         self._classes: Mapping[str, int] = asked["label"] or {}
         self._values: Mapping[str, float] = asked["attributes"] or {}
         self._texts: Sequence[str] = asked.get("text", ())
+        self.noise: dict[str, Any] = {}
 
     def latents(self, numbers: Sequence[int], seed: int | None = None, texts: Sequence[str] | None = None) -> Latents:
         """Return the latents of the samples with these numbers, [N, *shape].
@@ -109,8 +110,11 @@ class Editor:
         return latents.mean(axis=1) if self.styled else latents.reshape(len(latents), -1)
 
     def read_latents(self, path: Path) -> Latents:
-        """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name."""
-        arrays = files.read_arrays(path, ("latents", self.field.name))
+        """Return the latents, [N, *shape], in a .npy, or in an .npz under ``latents`` or the latent's own name.
+
+        Where styles have ``noise`` in the file, :attr:`noise`, the samples of these numbers are drawn with it.
+        """
+        arrays = files.read_arrays(path, ("latents", self.field.name, "noise"))
         found = next((arrays[name] for name in ("", "latents", self.field.name) if name in arrays), None)
         if found is None:
             raise UserError(f"no latents can be read from {path}: there is no 'latents' in it")
@@ -121,7 +125,12 @@ class Editor:
             raise UserError(f"{path} holds no latents of this model, which have the shape {list(shape)}")
         if not np.isfinite(latents).all():
             raise UserError(f"{path} holds latents that are not finite, as float32")
-        return latents.reshape(-1, *shape)
+        latents = latents.reshape(-1, *shape)
+        if self.styled and "noise" in arrays:
+            if arrays["noise"].shape[:1] != latents.shape[:1]:
+                raise UserError(f"{path} does not hold noise for each of its {len(latents)} latents")
+            self.noise = {"noise": arrays["noise"]}
+        return latents
 
     def combinations(self) -> int:
         """Return how many combinations of classes there are to choose from; those in styles are chosen."""
@@ -211,6 +220,7 @@ class Editor:
         if self._others:
             few, places = np.unique(held, return_inverse=True)
             given |= {name: self._drawn(few.tolist(), name)[places] for name in self._others}
+        given |= {name: rows[held] for name, rows in self.noise.items()}
         texts = [] if self.styled else self.texts(held)
         samples: NDArray[Any] = self._checked(
             self.sampler.sample,

@@ -132,7 +132,7 @@ def edit(
     edited = editor.draw(after, own, attributes=editor.attributes(own, changed))
     if suffix == ".npz":
         with files.atomic_path(out) as temporary, temporary.open("wb") as file:
-            np.savez(file, pixels=edited, latents=after)
+            np.savez(file, pixels=edited, latents=after, **editor.noise)
     elif suffix:
         drawn = editor.draw(before, numbers)
         columns = len(drawn) + (len(edited) if arithmetic else 0)

@@ -228,6 +228,10 @@ class StyleGAN2Generator(MappedGenerator):
         super().__init__(config, 2 * num_downsamples(sample)[0] + 2, sample, conditions)
         self.synthesis = Synthesis(config, sample)
 
+    @property
+    def noises(self) -> Mapping[str, Tensor]:
+        return {name: each for name, each in self.named_buffers() if name.endswith(".noise")}
+
 
 class ResidualDown(nn.Module):
     """Two convolutions, the second to half the size, and a 1x1 convolution around them: [N, I, H, W] to half of it."""

@@ -204,9 +204,18 @@ def test_the_styles_of_a_drawn_image_are_found(models: Models) -> None:
     assert distance.name == "pixels"
     for layers in (1, L):  # W and W+
         start = mean.expand(4, layers, -1)
-        found = descend_styles(network.drawn, distance, start, L, spread, steps=150)
+        found, _ = descend_styles(network.drawn, distance, start, L, spread, steps=150)
         assert (distance(network.drawn(found)) < 0.01 * distance(network.drawn(start.expand(-1, L, -1)))).all()
         assert (found[:, 1:] == found[:, :1]).all() == (layers == 1)
+
+
+def test_a_file_draws_with_no_other_noise(models: Models, cli: Command) -> None:
+    noise = sum(each.numel() for each in models.network.noises.values())
+    np.savez("found.npz", w=models.torch.styles(2), noise=np.zeros((2, noise)))
+    asked = ("--latent", "found.npz", "--direction", "w.1=1")
+    cli("edit", models.path, *asked).refused("takes no noise maps; a run of stylegan2 does, and no exported file")
+    Pillow.fromarray(np.zeros((16, 16), np.uint8)).save("image.png")
+    cli("encode", models.path, "image.png", "--optimize", "--noise", "--label", 0).refused("load the run it came from")
 
 
 def test_images_are_compared_as_their_discriminator_sees_them() -> None:

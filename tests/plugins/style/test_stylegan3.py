@@ -11,6 +11,7 @@ import numpy as np
 import published
 import pytest
 import torch
+from PIL import Image as Pillow
 from scipy import signal, special
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, leaky_relu
@@ -176,6 +177,15 @@ def test_the_file_is_sampled_and_exported(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         file.sample(3, seed=4, truncation=0.5), model.sample(3, seed=4, truncation=0.5), atol=1e-4
     )
+
+
+def test_there_are_no_noise_maps_to_find(tmp_path: Path) -> None:
+    run = imported(Reference(False), tmp_path).path
+    Pillow.new("RGB", (32, 32)).save(tmp_path / "image.png")
+    with pytest.raises(UserError, match=f"noise maps are found beside styles, and in W {run} has none"):
+        ganzoo.encode(run, tmp_path / "image.png", optimize=True, noise=True)
+    with pytest.raises(UserError, match="this model takes no noise maps"):
+        ganzoo.load(run).sample(1, latents={"noise": [0.0]})
 
 
 def test_what_is_no_stylegan3_is_refused_in_a_sentence(tmp_path: Path) -> None:
