@@ -45,5 +45,9 @@ def reached(place: str, verb: str = "read") -> Iterator[None]:
             # fsspec's names the place alone; a server's answer is what it comes from. Others have words of their own.
             words = str(error.__cause__ or error)
             words = words if " " in words else "there is no such file"
-        reason = reason or " ".join(words.replace(place, without_secrets(place)).split())[:200]
+        # They may name the URL as it was sent, which is quoted in another way than the place.
+        words = re.sub(
+            r"[a-z]+://[^\s'\"]+", lambda url: without_secrets(url[0]), words.replace(place, without_secrets(place))
+        )
+        reason = reason or " ".join(words.split())[:200]
         raise UserError(f"{without_secrets(place)} cannot be {verb}: {reason or type(error).__name__}") from None

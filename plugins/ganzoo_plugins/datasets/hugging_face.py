@@ -16,7 +16,7 @@ from ganzoo import Batch, GanzooError, Label, UserError, did_you_mean
 from ganzoo.files import is_url, without_secrets
 from ganzoo.images.reading import tell_skipped
 from ganzoo_plugins.datasets.parquet_files import parquet_file
-from ganzoo_plugins.datasets.places import find
+from ganzoo_plugins.datasets.places import find, has_pattern
 from ganzoo_plugins.datasets.remembered import recall, remember
 from ganzoo_plugins.datasets.row_groups import RowGroups
 from ganzoo_plugins.datasets.stored import (
@@ -29,12 +29,15 @@ from ganzoo_plugins.datasets.stored import (
 )
 
 _CLASS = "ClassLabel"
+_BINARY = ("binary", "large_binary")
 
 
 def _located(place: str) -> str:
     """Return what lies on disk by its path from the root on, since a run may be resumed from another folder."""
     path = os.path.abspath(os.path.expanduser(place))
-    return path if os.path.exists(path) or place.startswith((".", "~", os.sep)) else place
+    if is_url(place):
+        return place
+    return path if os.path.exists(path) or place.startswith((".", "~", os.sep)) or has_pattern(place) else place
 
 
 class HuggingFaceConfig(ImagesConfig):
@@ -43,7 +46,7 @@ class HuggingFaceConfig(ImagesConfig):
     path: Annotated[str, AfterValidator(_located)] = Field(
         min_length=1,
         description="folder that save_to_disk wrote, folder or file of .parquet or .arrow, or name on the hub; "
-        "with streaming a URL of .parquet too",
+        "with streaming a pattern or URL of .parquet too",
     )
     subset: str | None = Field(None, description="configuration of a data set on the hub that has several")
     split: str = Field("train", min_length=1, description="part of it, such as train or train[:10%]")
@@ -85,7 +88,7 @@ class HuggingFace(StoredImages[HuggingFaceConfig]):
             self._groups = RowGroups(files, self._image, label, config.window)
             self.lengths, values, count = self._groups.sizes, self._groups.labels, len(self._groups)
         else:
-            raw = type(features[self._image])(decode=False)
+            raw = data.features.from_dict({self._image: {"_type": "Image", "decode": False}})[self._image]
             self._data = data.cast_column(self._image, raw).select_columns([self._image])
             values, count = data[label][:] if label else [], len(data)
         if not count:
@@ -186,8 +189,9 @@ def _opened(config: HuggingFaceConfig) -> Any:
     except ImportError:
         raise UserError("the data set hf needs the package datasets; pip install 'torch-ganzoo[hf]'") from None
     place = config.path
-    if is_url(place):
-        raise UserError(f"{without_secrets(place)} is a URL, which is read with --set data.streaming=true")
+    if is_url(place) or (has_pattern(place) and not os.path.exists(place)):
+        kind = "URL" if is_url(place) else "pattern"
+        raise UserError(f"{without_secrets(place)} is a {kind}, which is read with --set data.streaming=true")
     with _plain(config), _quiet(datasets):
         if not os.path.exists(place):
             if os.path.isabs(place):
@@ -223,7 +227,7 @@ def _streamed(config: HuggingFaceConfig) -> tuple[Sequence[str], Mapping[str, An
         raise UserError("with data.streaming, images are not measured before they are used: say --set data.size=64")
     if "[" in config.split:
         raise UserError(f"a part of a split, as {config.split} is one, is read without data.streaming")
-    if is_url(place) or os.path.exists(place):
+    if is_url(place) or os.path.exists(place) or has_pattern(place):
         files = find(place, ".parquet")
     elif os.path.isabs(place):
         raise UserError(f"{place} does not exist")
@@ -269,8 +273,15 @@ def _quiet(datasets: Any) -> Iterator[None]:
 
 
 def _image_column(features: Mapping[str, Any], config: HuggingFaceConfig) -> str:
-    images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
+    images = [name for name, feature in features.items() if _holds_images(feature)]
+    if not images:
+        images = [name for name, feature in features.items() if getattr(feature, "dtype", None) in _BINARY]
     return _chosen("image", config.image, images, list(features), config.path) or ""
+
+
+def _holds_images(feature: Any) -> bool:
+    """Return whether a column is the library's ``Image``, or laid out as one and written by another library."""
+    return type(feature).__name__ == "Image" or (isinstance(feature, Mapping) and {"bytes", "path"} <= set(feature))
 
 
 def _label_column(features: Mapping[str, Any], config: HuggingFaceConfig) -> str | None:

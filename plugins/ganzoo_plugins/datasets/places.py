@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import IO
 
 from ganzoo import UserError
-from ganzoo.files import file_system, is_url, open_regular, reached
+from ganzoo.files import file_system, is_url, open_regular, reached, without_secrets
 from ganzoo_runtime.text import counted
 
-__all__ = ["find", "located", "opened", "read_range", "stamp"]
+__all__ = ["find", "has_pattern", "located", "opened", "read_range", "stamp"]
 
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST = 1_000_000  # files that a pattern stands for
@@ -23,6 +23,11 @@ _CHANGES = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime",
 def located(place: str) -> str:
     """Return a place on disk from the root on, since a run may be resumed from another folder; URLs as they are."""
     return place if is_url(place) else os.path.abspath(os.path.expanduser(place))
+
+
+def has_pattern(place: str) -> bool:
+    """Return whether a text stands for files by ``*``, ``?`` or ``{000..012}``, and is not the name of one."""
+    return glob.has_magic(place) or _RANGE.search(place) is not None
 
 
 def find(place: str, suffix: str) -> list[str]:
@@ -37,7 +42,8 @@ def find(place: str, suffix: str) -> list[str]:
             files = _found(each, suffix)
             if not files:
                 raise UserError(
-                    f"there are no {suffix} files in {each}; give a folder, a file, or a pattern such as a-*{suffix}"
+                    f"there are no {suffix} files in {without_secrets(each)}; give a folder, a file, or a pattern such "
+                    f"as a-*{suffix}"
                 )
             found += files
     return found
@@ -49,9 +55,11 @@ def opened(place: str, *, ahead: bool = True) -> Iterator[tuple[IO[bytes], int]]
     with reached(place):
         if is_url(place):
             system, path = file_system(place)
-            size = int(system.size(path))
+            size = system.size(path)
+            if size is None:
+                raise UserError(f"{without_secrets(place)} cannot be read: the server does not say how long it is")
             with system.open(path, "rb", **({} if ahead else {"cache_type": "none"})) as file:
-                yield file, size
+                yield file, int(size)
         else:
             with open_regular(place) as file:
                 yield file, os.fstat(file.fileno()).st_size
@@ -69,7 +77,9 @@ def read_range(place: str, start: int, size: int) -> bytes:
                 file.seek(start)
                 content = file.read(size)
     if len(content) != size:
-        raise UserError(f"{place} ends before byte {start + size:,}; it has changed since it was indexed")
+        raise UserError(
+            f"{without_secrets(place)} ends before byte {start + size:,}; it has changed since it was indexed"
+        )
     return content
 
 
@@ -108,7 +118,8 @@ def _numbered(pattern: str) -> list[str]:
     first, last = int(found[1]), int(found[2])
     if not 0 <= last - first < _MOST:
         raise UserError(
-            f"{pattern} stands for {counted(last - first + 1, 'file')}; the numbers go up, to at most {_MOST:,}"
+            f"{without_secrets(pattern)} stands for {counted(last - first + 1, 'file')}; the numbers go up, to at most "
+            f"{_MOST:,}"
         )
     before, after = pattern[: found.start()], pattern[found.end() :]
     numbers = (f"{number:0{len(found[1])}}" for number in range(first, last + 1))

@@ -84,6 +84,8 @@ class RowGroups:
         place, group = self.files[self._file[number]], int(self._group[number])
         try:
             with parquet_file(place) as file:
+                if _bytes(file.metadata.row_group(group), self.column) != self.sizes[number]:
+                    raise UserError(f"{without_secrets(place)} has changed since it was opened")
                 values = file.read_row_group(group, columns=[self.column], use_threads=False)[self.column]
         except UserError as error:
             raise UnreachableError(f"{error} (row group {group})") from None
@@ -118,6 +120,9 @@ def _footer(place: str, column: str, label: str | None) -> _Footer:
         for name in (column, label):
             if name is not None and name not in names:
                 raise UserError(f"{called} has the columns {', '.join(names)}, and not {name} as the others have")
+        kind = file.schema_arrow.field(column).type
+        if not _holds_images(kind):
+            raise UserError(f"{called} has no images in the column {column}, but {kind}")
         groups = [about.row_group(number) for number in range(about.num_row_groups)]
         counts = np.array([group.num_rows for group in groups], np.int64)
         sizes = np.array([_bytes(group, column) for group in groups], np.int64)
@@ -131,6 +136,14 @@ def _footer(place: str, column: str, label: str | None) -> _Footer:
             )
         labels = [] if label is None else file.read(columns=[label], use_threads=False)[label].to_pylist()
     return _Footer(counts, sizes, labels)
+
+
+def _holds_images(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _bytes(group: Any, column: str) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from ganzoo import UserError
-from ganzoo.files import parse_json
+from ganzoo.files import parse_json, without_secrets
 from ganzoo.images.reading import SUFFIXES
 from ganzoo_plugins.datasets.places import find, located, opened, read_range, stamp
 from ganzoo_plugins.datasets.remembered import Names, recall, remember
@@ -65,7 +65,7 @@ class Shards(StoredImages[ShardsConfig]):
 
     def __init__(self, config: ShardsConfig) -> None:
         self.config = config
-        self.place = config.path
+        self.place = without_secrets(config.path)
         self.shards = tuple(find(config.path, ".tar"))
         indices, problems, skipped = list[_Index](), list[str](), 0
         for found in attempted(lambda number: _index(self.shards[number], config), range(len(self.shards))):
@@ -118,7 +118,7 @@ class Shards(StoredImages[ShardsConfig]):
 
     def called(self, index: int) -> str:
         row = self._rows[index]
-        return f"{self._names[row]} in {self.shards[self._shard[row]]}"
+        return f"{self._names[row]} in {without_secrets(self.shards[self._shard[row]])}"
 
 
 class _Index(NamedTuple):
@@ -148,7 +148,7 @@ def _index(shard: str, config: ShardsConfig) -> _Index:
         except (KeyError, ValueError, TypeError):  # it is damaged
             pass
     with opened(shard) as (file, size):
-        index = _indexed(file, size, shard, config)
+        index = _indexed(file, size, without_secrets(shard), config)
     texts = {"names": index.names, "labels": index.labels, "problems": Names(index.problems)}
     arrays: dict[str, NDArray[Any]] = {part: names.bytes for part, names in texts.items()}
     arrays |= {f"{part}_ends": names.ends for part, names in texts.items()}

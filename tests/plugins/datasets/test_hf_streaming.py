@@ -175,7 +175,8 @@ class Flaky(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     folder: Path
-    broken = False
+    broken = missing = False
+    says_length = True
     sent: list[int]
 
     def log_message(self, *arguments):
@@ -185,20 +186,25 @@ class Flaky(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        content = (self.folder / self.path.lstrip("/")).read_bytes()
+        if self.missing:
+            self.send_error(404)
+            return
+        content = (self.folder / self.path.lstrip("/").partition("?")[0]).read_bytes()
         first, last = 0, len(content) - 1
         if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
             first, last = int(found[1]), min(int(found[2]), last)
         self.send_response(206 if found else 200)
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(last - first + 1))
+        if self.says_length:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
+        self.close_connection = not self.says_length
         if self.command == "GET":
             part = content[first : last + 1]
             self.sent.append(len(part))
             self.wfile.write(part[: len(part) // 2] if type(self).broken else part)
-            self.close_connection = type(self).broken
+            self.close_connection |= type(self).broken
 
 
 @contextmanager
@@ -332,3 +338,67 @@ def test_commands_and_metrics_work_with_a_window(tmp_path, monkeypatch, capsys):
     reference, held_out = halves(data, 20)
     assert len(reference) == len(held_out) == 20
     assert len(read) < 45  # of 60
+
+
+def test_columns_that_other_libraries_write_are_images_too(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rows = [encoded(pixels(row)) for row in range(12)]
+    written = {"struct": [row | {"path": "a.png"} for row in rows], "bytes": [row["bytes"] for row in rows]}
+    for name, column in written.items():
+        path = tmp_path / f"{name}.parquet"
+        pandas.DataFrame({"picture": column, "label": [0, 1] * 6}).to_parquet(path)
+        for streaming in (True, False):
+            found = opened(path, streaming=streaming).batch(torch.arange(12), torch.Generator())
+            assert_close(found["x"][11].permute(1, 2, 0), torch.from_numpy(pixels(11)))
+            assert found["y"].tolist() == [0, 1] * 6
+
+
+def test_a_pattern_on_disk_is_found_and_located(tmp_path, monkeypatch):
+    write(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("data/train-0000{0..1}-of-00003.parquet", "data/*[01]-of-*.parquet"):
+        data = opened(pattern)
+        assert len(data) == 2 * ROWS
+        assert data.config.path == str(tmp_path / pattern)  # so that it is found from another folder
+        with pytest.raises(UserError, match=r"a pattern, which is read with --set data\.streaming=true"):
+            opened(pattern, streaming=False)
+
+
+def test_a_file_whose_column_has_no_images_is_refused(tmp_path):
+    files = sorted(write(tmp_path / "data").iterdir())
+    table = pq.read_table(files[1])
+    pq.write_table(table.set_column(0, "photo", table["kind"]), files[1])
+    with pytest.raises(UserError, match=r"00001-of-00003.parquet has no images in the column photo, but int64"):
+        opened(tmp_path / "data")
+
+
+def test_other_images_in_as_many_rows_are_noticed(tmp_path):
+    data = opened(write(tmp_path / "data", files=1))
+    write(tmp_path / "data", files=1, photo=[encoded(pixels(1))] * ROWS)
+    with pytest.raises(UserError, match="has changed since it was opened"):
+        data.batch(torch.arange(3), torch.Generator())
+
+
+@pytest.mark.parametrize("query", ["?signature=SECRET", "?signature=SECRET%2Fb%20c%3D"])
+def test_what_signs_a_url_is_never_shown(tmp_path, query):
+    pytest.importorskip("aiohttp")
+    (file,) = write(tmp_path / "data", files=1).iterdir()
+    with served(tmp_path / "data") as (handler, here):
+        data = opened(f"{here}/{file.name}{query}")
+        handler.missing = True
+        for work in (
+            lambda: data.batch(torch.arange(9), torch.Generator()),
+            lambda: opened(f"{here}/{file.name}{query}"),
+        ):
+            with pytest.raises(UserError, match=r"Not Found|there are no") as caught:
+                work()
+            assert "SECRET" not in str(caught.value)
+
+
+def test_a_server_that_says_no_length_is_one_sentence(tmp_path):
+    pytest.importorskip("aiohttp")
+    (file,) = write(tmp_path / "data", files=1).iterdir()
+    with served(tmp_path / "data") as (handler, here):
+        handler.says_length = False
+        with pytest.raises(UserError, match="the server does not say how long it is"):
+            opened(f"{here}/{file.name}")

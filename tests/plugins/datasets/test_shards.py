@@ -286,6 +286,11 @@ def test_an_object_store_is_read_in_ranges(tmp_path, monkeypatch):
         for place in ("memory://bucket", "memory://bucket/*.tar", "memory://bucket/a-{000..001}.tar"):
             data = load(place, memory=0)
             assert torch.equal(everything(data)["x"], wanted["x"])
+        store.pipe_file("/user:SECRET@bucket/a.tar", (tmp_path / "here" / "a-000.tar").read_bytes())
+        signed = load("memory://user:SECRET@bucket", memory=0)
+        assert signed.place == "memory://bucket"
+        signed.shards = ("https://host/a.tar?signature=SECRET",)
+        assert signed.called(0).endswith(" in https://host/a.tar")
         store.rm("/bucket/a-001.tar")
         with pytest.raises(UnreachableError, match="cannot be read"):
             data.batch(torch.tensor([len(data) - 1]), torch.Generator())
@@ -297,6 +302,7 @@ def test_an_object_store_is_read_in_ranges(tmp_path, monkeypatch):
             load("nosuch://bucket/b.tar")
     finally:
         store.rm("/bucket", recursive=True)
+        store.rm("/user:SECRET@bucket", recursive=True)
 
 
 def test_names_are_kept_as_they_are():
