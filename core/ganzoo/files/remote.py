@@ -45,6 +45,8 @@ def reached(place: str, verb: str = "read") -> Iterator[None]:
             # fsspec's names the place alone; a server's answer is what it comes from. Others have words of their own.
             words = str(error.__cause__ or error)
             words = words if " " in words else "there is no such file"
+        if "range requests" in words:
+            words = "its server sends files as a whole, and parts of them are needed; download them first"
         # They may name the URL as it was sent, which is quoted in another way than the place.
         words = re.sub(
             r"[a-z]+://[^\s'\"]+", lambda url: without_secrets(url[0]), words.replace(place, without_secrets(place))

@@ -257,7 +257,8 @@ def _plain(config: HuggingFaceConfig) -> Iterator[None]:
         raise
     except Exception as error:  # it has errors of its own, of Arrow's, of the network's, of pandas'
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{config.path} cannot be opened with the library datasets: {reason}") from None
+        is_missing = "" if os.path.exists(config.path) else " is no folder or file here, and"
+        raise UserError(f"{config.path}{is_missing} cannot be opened with the library datasets: {reason}") from None
 
 
 @contextmanager

@@ -35,6 +35,8 @@ def parquet_file(path: Path | str, most: int | None = None) -> Iterator[Any]:
         except UserError:
             raise
         except (ArrowException, OSError, ValueError) as error:
+            if not isinstance(path, Path) and not isinstance(error, ArrowException):
+                raise  # of the way to the file
             said = " ".join(str(error).split())[:200]
             raise UserError(f"{called} cannot be read as Parquet: {said}") from None
 

@@ -29,6 +29,7 @@ from ganzoo.data.dataset import content_hash
 from ganzoo.data.shares import Share
 from ganzoo.training.loop import Loop
 from ganzoo_plugins.datasets.hugging_face import HuggingFace
+from ganzoo_plugins.datasets.places import read_range
 from ganzoo_plugins.datasets.row_groups import RowGroups
 from ganzoo_plugins.metrics.extractors import halves
 
@@ -176,7 +177,7 @@ class Flaky(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder: Path
     broken = missing = False
-    says_length = True
+    says_length = ranges = True
     sent: list[int]
 
     def log_message(self, *arguments):
@@ -191,12 +192,15 @@ class Flaky(BaseHTTPRequestHandler):
             return
         content = (self.folder / self.path.lstrip("/").partition("?")[0]).read_bytes()
         first, last = 0, len(content) - 1
-        if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if self.ranges else None
+        if found:
             first, last = int(found[1]), min(int(found[2]), last)
         self.send_response(206 if found else 200)
-        self.send_header("Accept-Ranges", "bytes")
+        if self.ranges:
+            self.send_header("Accept-Ranges", "bytes")
         if self.says_length:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            if found:
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
             self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
         self.close_connection = not self.says_length
@@ -402,3 +406,20 @@ def test_a_server_that_says_no_length_is_one_sentence(tmp_path):
         handler.says_length = False
         with pytest.raises(UserError, match="the server does not say how long it is"):
             opened(f"{here}/{file.name}")
+
+
+def test_a_server_that_sends_files_as_a_whole_is_one_sentence(tmp_path):
+    pytest.importorskip("aiohttp")
+    (file,) = write(tmp_path / "data", files=1).iterdir()
+    with served(tmp_path / "data") as (handler, here):
+        handler.ranges = False
+        with pytest.raises(UserError, match="its server sends files as a whole"):
+            opened(f"{here}/{file.name}")
+        with pytest.raises(UserError, match="its server sends files as a whole"):
+            read_range(f"{here}/{file.name}", 10, 20)
+
+
+def test_what_is_neither_here_nor_on_the_hub_is_one_sentence():
+    for streaming in (True, False):
+        with pytest.raises(UserError, match="nosuch is no folder or file here, and cannot be opened with"):
+            opened("nosuch", streaming=streaming)
