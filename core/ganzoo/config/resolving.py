@@ -146,7 +146,8 @@ def _resolve(
     # "torch-ganzoo/wgan" in another would count as two plugins.
     merged: dict[str, Any] = {}
     for suggested in layers:
-        merged = _said(overlay(merged, _qualified(registry, _spelled_out(suggested))))
+        layer = _qualified(registry, _spelled_out(suggested))
+        merged = _taken_back(merged, overlay(merged, layer))
     user = [_qualified(registry, layer) for layer in user]
     # The data set and the loss are decided before anything is merged: afterwards one could not tell any more which
     # layer, and so which plugin, a setting was meant for.
@@ -165,10 +166,16 @@ def _resolve(
     return _validate(registry, entry, merged, named)
 
 
-def _said(layer: Layer) -> dict[str, Any]:
-    """Return the layer without values that are None, by which a preset takes back what the defaults say."""
-    kept = {key: value for key, value in layer.items() if value is not None}
-    return {key: _said(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+def _taken_back(below: Layer, merged: Layer) -> dict[str, Any]:
+    """Return the layer without what a preset takes back: values that are None in place of one ``below``."""
+    kept: dict[str, Any] = {}
+    for key, value in merged.items():
+        before = below.get(key)
+        if isinstance(value, Mapping):
+            kept[key] = _taken_back(before if isinstance(before, Mapping) else {}, value)
+        elif value is not None or before is None:
+            kept[key] = value
+    return kept
 
 
 def _spelled_out(layer: Layer) -> dict[str, Any]:
