@@ -130,7 +130,7 @@ def start(name: str) -> Callable[[Path, random.Random], None]:
         from ganzoo.fields import Latent
         from ganzoo_plugins.latent.editing import Editor
 
-        field: Any = SimpleNamespace(field=Latent((4,)))
+        field: Any = SimpleNamespace(field=Latent((4,)), styled=False)
         assert np.isfinite(Editor.read_latents(field, case / name)).all()
 
     return read
