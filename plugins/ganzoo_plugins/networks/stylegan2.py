@@ -158,12 +158,9 @@ class SynthesisNetwork(Network, ABC):
 
     num_styles: int
 
-    def forward(self, w: Tensor) -> Tensor:
-        return self.draw(w.unbind(1))
-
     @abstractmethod
-    def draw(self, styles: Sequence[Tensor]) -> Tensor:
-        """Return images for the styles of each layer, [N, D] each."""
+    def forward(self, w: Tensor) -> Tensor:
+        """Return the images."""
 
 
 class Synthesis(SynthesisNetwork):
@@ -185,7 +182,8 @@ class Synthesis(SynthesisNetwork):
         )
         self.limits = sample.range
 
-    def draw(self, styles: Sequence[Tensor]) -> Tensor:
+    def forward(self, w: Tensor) -> Tensor:
+        styles = w.unbind(1)
         # One start map for all samples: the first layer's styles make it N.
         x, image, first = self.constant[None], None, 0
         for block in self.blocks:

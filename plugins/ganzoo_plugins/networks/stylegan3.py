@@ -250,10 +250,11 @@ class AliasFreeSynthesis(SynthesisNetwork):
         self.layers = nn.ModuleList(FilteredLayer(config, maps, layer) for layer in range(config.layers + 1))
         self.limits = sample.range
 
-    def draw(self, styles: Sequence[Tensor]) -> Tensor:
-        x = self.input(styles[0])
-        for layer, w in zip(self.layers, styles[1:], strict=True):
-            x = cast(FilteredLayer, layer)(x, w)
+    def forward(self, w: Tensor) -> Tensor:
+        first, *others = w.unbind(1)
+        x = self.input(first)
+        for layer, style in zip(self.layers, others, strict=True):
+            x = cast(FilteredLayer, layer)(x, style)
         x = x * _OUTPUT
         return x if self.training else x.clamp(*self.limits)
 
