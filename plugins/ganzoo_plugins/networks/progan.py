@@ -8,7 +8,7 @@ from math import prod, sqrt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from ganzoo import (
     AdversarialConfig,
@@ -86,7 +86,7 @@ class Level(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, I, H, W] to [N, O, H, W]."""
         for convolution in self.convolutions:
-            x = activated(convolution(x), 1)  # the gain is that of the weights
+            x = activated(convolution, x, 1)  # the gain is that of the weights
             x = normalized(x) if self.pixel_norm else x
         return x
 
@@ -168,7 +168,7 @@ class ProGANGenerator(Growing, Generator):
         return Level(channels, image, pixel_norm=True)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = normalized(activated(self.dense(normalized(z)).unflatten(1, self.shape) + self.bias, 1))
+        x = normalized(leaky_relu(self.dense(normalized(z)).unflatten(1, self.shape) + self.bias, 0.2))
         before = x
         for number, level in enumerate(self.levels):
             before, x = x, level(enlarged(x, 2) if number else x)
@@ -205,11 +205,11 @@ class ProGANDiscriminator(Growing, Discriminator):
         image = reduced(x, self.factor)
         newest, older = self.step_down()
         assert newest.image is not None
-        x = activated(newest.image(image), 1)
+        x = activated(newest.image, image, 1)
         for number in range(len(self.levels) - 1, 0, -1):
             x = self.halved(self.levels[number](x))
             if older is not None and older is self.levels[number - 1]:
                 assert older.image is not None
-                x = mixed(activated(older.image(self.halved(image)), 1), x, self.alpha)
-        x = activated(self.convolution(self.deviation(x)), 1)
-        return self.score(activated(self.hidden(x.flatten(1)), 1)).squeeze(1)
+                x = mixed(activated(older.image, self.halved(image), 1), x, self.alpha)
+        x = activated(self.convolution, self.deviation(x), 1)
+        return self.score(activated(self.hidden, x.flatten(1), 1)).squeeze(1)

@@ -33,9 +33,12 @@ GAIN = sqrt(2)
 EPSILON = 1e-8
 
 
-def activated(x: Tensor, gain: float = GAIN) -> Tensor:
-    """Return the leaky ReLU of slope 0.2, times a gain."""
-    return leaky_relu(x, 0.2) * gain
+def activated(layer: Callable[[Tensor, float], Tensor], x: Tensor, gain: float = GAIN) -> Tensor:
+    """Return the leaky ReLU of slope 0.2 of a layer's output, times a gain.
+
+    The layer applies the gain: before a leaky ReLU it does the same, and to weights it costs no pass over the map.
+    """
+    return leaky_relu(layer(x, gain), 0.2)
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -80,9 +83,10 @@ class EqualizedLinear(nn.Module):
         self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / rate))
         self.scale, self.rate = gain * rate / sqrt(inputs), rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [..., inputs] to [..., outputs]."""
-        return linear(x, self.weight * self.scale, None if self.bias is None else self.bias * self.rate)
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """Map [..., inputs] to [..., outputs], times a gain."""
+        bias = None if self.bias is None else self.bias * (self.rate * gain)
+        return linear(x, self.weight * (self.scale * gain), bias)
 
 
 class EqualizedConv2d(nn.Module):
@@ -110,12 +114,12 @@ class EqualizedConv2d(nn.Module):
             # A 1x1 kernel needs the filter at every second pixel alone, a larger one the pixels between.
             self.filter = Filter(padding=2) if self.padding else Filter("down")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [N, I, H, W] to [N, O, H, W], or half the height and width."""
-        weight = self.weight * self.scale
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """Map [N, I, H, W] to [N, O, H, W], or half the height and width, times a gain."""
+        weight, bias = self.weight * (self.scale * gain), None if self.bias is None else self.bias * gain
         if self.filter is None:
-            return conv2d(x, weight, self.bias, padding=self.padding)
-        return conv2d(self.filter(x), weight, self.bias, stride=2 if self.padding else 1)
+            return conv2d(x, weight, bias, padding=self.padding)
+        return conv2d(self.filter(x), weight, bias, stride=2 if self.padding else 1)
 
 
 class ModulatedConv2d(nn.Module):
@@ -133,13 +137,15 @@ class ModulatedConv2d(nn.Module):
         self.demodulate, self.padding = demodulate, kernel // 2
         self.filter = Filter(gain=4) if up else None
 
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Map [N, I, H, W], or one map for all, and styles [N, I] to [N, O, H, W], or twice the height and width."""
+    def forward(self, x: Tensor, style: Tensor, gain: float = 1.0) -> Tensor:
+        """Map [N, I, H, W], or one map for all, and styles [N, I] to [N, O, H, W], or twice the size, times a gain."""
         style, weight = widened(style), self.weight
         with full_precision(x.device):  # sums of squares over many weights
             if self.demodulate:
                 norms = linear(style.square(), weight.square().sum((2, 3)))
-                scale = (norms + EPSILON).rsqrt()[:, :, None, None]
+                scale = (norms + EPSILON).rsqrt()[:, :, None, None] * gain
+            else:
+                style = style * gain
         x = x * style[:, :, None, None].to(x.dtype)
         if self.filter is not None:
             x = self.filter(conv_transpose2d(x, weight.transpose(0, 1), stride=2))

@@ -8,6 +8,7 @@ from math import sqrt
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from ganzoo import (
     AdversarialConfig,
@@ -95,7 +96,7 @@ class MappingNetwork(Network):
             parts.append(normalized(self.embed(self.encode(*inputs[len(parts) :]))))
         x = torch.cat(parts, 1)
         for layer in self.layers:
-            x = activated(layer(x))
+            x = activated(layer, x)
         return x
 
 
@@ -116,9 +117,12 @@ class StyledLayer(nn.Module):
         self.register_buffer("noise", torch.randn(size))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        x = self.convolution(x, self.affine(w))
+        # The gain of the leaky ReLU is that of the three terms, as in ``activated``. All have the precision of the map:
+        # with one of float32 it became that, and each pass from there on took several times as long.
+        x = self.convolution(x, self.affine(w), GAIN)
         noise = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device) if self.training else self.noise
-        return activated(x + (noise * self.strength).to(x.dtype) + self.bias[:, None, None])
+        noise, bias = noise * (self.strength * GAIN), self.bias[:, None, None] * GAIN
+        return leaky_relu(x + noise.to(x.dtype) + bias.to(x.dtype), 0.2)
 
 
 class ToImage(nn.Module):
@@ -132,7 +136,7 @@ class ToImage(nn.Module):
         self.scale = 1 / sqrt(inputs)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        return self.convolution(x, self.affine(w) * self.scale) + self.bias[:, None, None]
+        return self.convolution(x, self.affine(w), self.scale) + self.bias[:, None, None]
 
 
 class SynthesisBlock(nn.Module):
@@ -241,7 +245,7 @@ class ResidualDown(nn.Module):
         self.skip = EqualizedConv2d(before, after, 1, gain=sqrt(0.5), bias=False, resample="down")
 
     def forward(self, x: Tensor) -> Tensor:
-        return activated(self.second(activated(self.first(x))), GAIN * sqrt(0.5)) + self.skip(x)
+        return activated(self.second, activated(self.first, x), GAIN * sqrt(0.5)) + self.skip(x)
 
 
 class StyleGAN2Discriminator(Discriminator):
@@ -261,9 +265,9 @@ class StyleGAN2Discriminator(Discriminator):
         self.score = EqualizedLinear(last, config.style_dim if conditions else 1)
 
     def forward(self, x: Tensor, *conditions: Tensor) -> Tensor:
-        x = self.blocks(activated(self.from_image(x)))
-        x = activated(self.convolution(self.deviation(x)))
-        x = self.score(activated(self.hidden(x.flatten(1))))
+        x = self.blocks(activated(self.from_image, x))
+        x = activated(self.convolution, self.deviation(x))
+        x = self.score(activated(self.hidden, x.flatten(1)))
         if self.mapping is None:
             return x.squeeze(1)
         return (x * self.mapping(*conditions)).sum(1) / sqrt(x.shape[1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import signal
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, leaky_relu
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganzoo.gan.precision import mixed_precision
@@ -17,6 +17,7 @@ from ganzoo_plugins.networks.style import (
     activated,
     normalized,
 )
+from ganzoo_plugins.networks.stylegan2 import StyledLayer
 
 TAPS = np.array([1.0, 3.0, 3.0, 1.0]) / 8
 
@@ -115,7 +116,34 @@ def test_the_minibatch_deviation_is_that_of_each_group(n, group):
 def test_vectors_are_divided_by_the_root_of_their_mean_square():
     x = torch.randn(3, 7)
     torch.testing.assert_close(normalized(x).square().mean(1), torch.ones(3), rtol=1e-6, atol=0)
-    assert activated(torch.tensor([-1.0, 1.0])).tolist() == pytest.approx([-0.2 * 2**0.5, 2**0.5])
+
+
+def test_the_gain_of_a_leaky_relu_is_that_of_its_layer():
+    x, style = torch.randn(2, 5, 6, 4), torch.randn(2, 5)
+    layers = (
+        EqualizedLinear(4, 3, bias=0.5, rate=0.1),
+        EqualizedConv2d(5, 3, 3),
+        EqualizedConv2d(5, 3, 3, resample="down"),
+        EqualizedConv2d(5, 3, 1, bias=False, resample="down"),
+    )
+    for layer in layers:
+        if layer.bias is not None:
+            torch.nn.init.normal_(layer.bias)
+        torch.testing.assert_close(activated(layer, x), leaky_relu(layer(x), 0.2) * 2**0.5)
+    for layer in (ModulatedConv2d(5, 3, 3, up=True), ModulatedConv2d(5, 3, 1, demodulate=False)):
+        torch.testing.assert_close(layer(x, style, 3.0), layer(x, style) * 3)
+
+
+def test_styled_layers_keep_the_precision_of_their_maps():
+    """A bias or noise in float32 would make it that, and each pass behind it twice as long."""
+    layer = StyledLayer(5, 4, 3, (6, 6), up=False).float()
+    x, w = torch.randn(2, 4, 6, 6, dtype=torch.float32), torch.randn(2, 5, dtype=torch.float32)
+    with mixed_precision("bf16", x.device):
+        assert layer(x, w).dtype == torch.bfloat16
+    torch.nn.init.normal_(layer.bias)
+    torch.nn.init.ones_(layer.strength)
+    expected = layer.eval().convolution(x, layer.affine(w)) + layer.noise + layer.bias[:, None, None]
+    torch.testing.assert_close(layer(x, w), leaky_relu(expected, 0.2) * 2**0.5)
 
 
 class Convolutions(TorchDispatchMode):

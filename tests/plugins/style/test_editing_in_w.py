@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import Command
 from PIL import Image as Pillow
+from torch.nn.functional import leaky_relu
 
 import ganzoo
 import ganzoo_runtime as runtime
@@ -18,7 +19,6 @@ from ganzoo.inference.projection import ImageDistance, descend_styles
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo_exporters.export import export
 from ganzoo_plugins.latent.directions import find_in_style_layers
-from ganzoo_plugins.networks.style import activated
 from ganzoo_plugins.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from ganzoo_runtime.metadata import check_document
 
@@ -231,10 +231,10 @@ def test_images_are_compared_as_their_discriminator_sees_them() -> None:
     for layer in (discriminator.from_image, *discriminator.blocks):
         if layer is discriminator.from_image:
             pairs.append((layer(ours), layer(theirs)))
-            ours, theirs = (activated(each) for each in pairs[-1])
+            ours, theirs = (leaky_relu(each, 0.2) * 2**0.5 for each in pairs[-1])
             continue
         first = layer.first(ours), layer.first(theirs)
-        second = tuple(layer.second(activated(each)) for each in first)
+        second = tuple(layer.second(leaky_relu(each, 0.2) * 2**0.5) for each in first)
         pairs += [first, second, (layer.skip(ours), layer.skip(theirs))]
         ours, theirs = layer(ours), layer(theirs)
     for one, other in pairs:  # what lies behind the minibatch deviation is not compared
