@@ -1,6 +1,7 @@
 """What adaptive augmentation brings with few images, and what it costs.
 
     python benchmarks/ada.py train [--model stylegan2] [--data shapes] [--images 1000] [--steps 6000] [--seeds 1]
+    python benchmarks/ada.py train --data emoji --emoji emoji32.npz ...       # see frontier.py
     python benchmarks/ada.py plot            # draws again what is in benchmarks/results/ada
     python benchmarks/ada.py cost            # one thread, CPU time
     python benchmarks/ada.py picture         # docs/pictures/ada.png
@@ -24,10 +25,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from frontier import emoji
 from points import fid, stops
 
 import ganzoo
-from ganzoo import Augment, AugmentConfig, DataSpec, Image, load_config, load_registry
+from ganzoo import Augment, AugmentConfig, Dataset, DataSpec, Image, load_config, load_registry
 
 RESULTS = Path("benchmarks/results/ada")
 SIDES = {"without": (), "ada": ("model.augment.policy=ada", "model.augment.target=0.6")}
@@ -38,7 +40,8 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     train = commands.add_parser("train")
     train.add_argument("--model", default="stylegan2")
-    train.add_argument("--data", default="shapes")
+    train.add_argument("--data", default="shapes", help="the name of a data set, or emoji")
+    train.add_argument("--emoji", type=Path, help="the .npz of emoji")
     train.add_argument("--images", type=int, default=1000)
     train.add_argument("--steps", type=int, default=6000)
     train.add_argument("--points", type=int, default=6, help="how often it is evaluated")
@@ -65,7 +68,7 @@ def main() -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    dataset = load_config(load_registry(), options.model, sets=[f"data.name={options.data}"]).build_dataset()
+    dataset = emoji(options.emoji) if options.data == "emoji" else labeled(options.data)
     rows = torch.arange(options.images) * len(dataset) // options.images
     few = dataset.batch(rows, torch.Generator())["x"]
     every = max(options.steps // options.points, 1)
@@ -80,7 +83,7 @@ def _train(options: argparse.Namespace) -> None:
                 steps, out = range(every, options.steps + 1, every), options.runs or Path(temporary)
                 settings = {"sets": sets, "seed": seed, "out": out, "without": ["fid"]}
                 for step, run, minutes in stops(steps, options.model, few, **settings):
-                    points.append(_evaluated(run, options.data, few) | {"step": step, "images": step * batch})
+                    points.append(_evaluated(run, dataset, few) | {"step": step, "images": step * batch})
                     points[-1]["cpu_minutes"] = minutes
                     print(side, seed, points[-1], flush=True)
                 row = {
@@ -96,10 +99,15 @@ def _train(options: argparse.Namespace) -> None:
     _plot(options.out)
 
 
-def _evaluated(run: ganzoo.Run, data: str, few: torch.Tensor) -> dict[str, float]:
+def labeled(name: str) -> Dataset:
+    """Return a data set with the classes that its classifier learns."""
+    sets = [f"data.name={name}", *["data.condition=class"] * (name == "shapes")]
+    return load_config(load_registry(), "cgan", sets=sets).build_dataset()
+
+
+def _evaluated(run: ganzoo.Run, data: Dataset, few: torch.Tensor) -> dict[str, float]:
     """Return the FID to the whole data set, that of real images, the copies of the few, and the probability."""
-    named = ["data.condition=class"] if data == "shapes" else []
-    found = fid(run, data, named)
+    found = fid(run, data)
     copied = ganzoo.evaluate(run, metrics=["memorization"], data=few, n=500, quiet=True)
     found |= {key.replace("/", "_"): round(value, 4) for key, value in copied.figures.items()}
     p = [row["discriminator/augment_p"] for row in run.metrics() if "discriminator/augment_p" in row]
