@@ -105,7 +105,7 @@ class Generator:
         if cuda_graphs:
             cuda["enable_cuda_graph"] = "1"
         # The session gets the bytes that were checked, not the path: the file may have been replaced since.
-        fast = cache(lambda: for_cpu(model) or content)
+        fast = cache(lambda: for_cpu(model, winograd=platform.machine() in ("x86_64", "AMD64")) or content)
         self._open = partial(
             open_session,
             lambda provider: fast() if provider == PROVIDERS["cpu"] else content,

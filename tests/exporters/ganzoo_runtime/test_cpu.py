@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from ganzoo_runtime import Generator, providers
+from ganzoo_runtime import Generator, cpu, providers
 from ganzoo_runtime.cpu import for_cpu
 from ganzoo_runtime.file_checks import read_model
 
@@ -47,9 +47,9 @@ def operators(content: bytes) -> list[str]:
     return [node.op_type for node in onnx.load_from_string(content).graph.node]
 
 
-def check(content: bytes, kinds: list[str]) -> None:
+def check(content: bytes, kinds: list[str], *, winograd: bool = False) -> None:
     """The rewritten graph has these operators, is valid, and gives the same."""
-    found = for_cpu(read_model(content, "the model"))
+    found = for_cpu(read_model(content, "the model"), winograd=winograd)
     assert found is not None
     assert operators(found) == kinds
     model, before = onnx.load_from_string(found), onnx.load_from_string(content)
@@ -63,11 +63,11 @@ def check(content: bytes, kinds: list[str]) -> None:
     np.testing.assert_allclose(run(found, x), expected, atol=2e-5, rtol=2e-5)
     assert expected.size
     np.testing.assert_allclose(Generator(content, providers=CPU)(x), expected, atol=2e-5, rtol=2e-5)
-    assert for_cpu(read_model(found, "the model")) is None
+    assert for_cpu(read_model(found, "the model"), winograd=winograd) is None
 
 
-def left_alone(content: bytes) -> None:
-    assert for_cpu(read_model(content, "the model")) is None
+def left_alone(content: bytes, *, winograd: bool = False) -> None:
+    assert for_cpu(read_model(content, "the model"), winograd=winograd) is None
 
 
 @quick
@@ -113,6 +113,59 @@ def test_a_transposed_convolution_by_phases(
     if any(n % stride for n in size):
         moves.append("Slice")
     check(graph(nodes, [3, h, w], **weights), [*phases, *moves])
+
+
+@quick
+@given(
+    h=st.integers(28, 37),
+    w=st.integers(1, 9),
+    pads=st.tuples(*[st.integers(0, 3)] * 4),
+    outputs=st.sampled_from([80, 96]),
+    bias=st.booleans(),
+    activation=st.booleans(),
+)
+def test_a_convolution_by_winograds_algorithm(
+    h: int, w: int, pads: tuple[int, ...], outputs: int, bias: bool, activation: bool
+) -> None:
+    height = h + pads[0] + pads[2] - 2
+    assume(w + pads[1] + pads[3] >= 3 and height >= 26)
+    nodes = [helper.make_node("Conv", ["x", "w", *(["b"] if bias else [])], ["c" if activation else "y"], pads=pads)]
+    if activation:
+        nodes.append(helper.make_node("LeakyRelu", ["c"], ["y"]))
+    weights = {"w": numbers(1, outputs, 80, 3, 3) / 27} | ({"b": numbers(2, outputs)} if bias else {})
+    kinds = ["Conv", "Conv", "Reshape"] * 6 + ["Concat", "MatMul", "Reshape"] + ["Slice"] * (height % 4 > 0)
+    content = graph(nodes, [80, h, w], **weights)
+    check(content, kinds + ["LeakyRelu"] * activation, winograd=True)
+    left_alone(content)  # unless asked for: it makes weights larger
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"multiple": 8},  # of any size
+        {"size": 15},  # too few rows
+        {"outputs": 72},  # no whole blocks of channels
+        {"outputs": 48},
+        {"inputs": 48},
+        {"inputs": 64, "size": 24},  # too few rows for so few channels
+        {"kernel": 5},
+        {"strides": [2, 2]},
+        {"dilations": [2, 2]},
+        {"group": 2},
+        {"auto_pad": "SAME_UPPER", "pads": None},
+        {"bytes": 500_000},  # more than a model may have whose weights double
+    ],
+)
+def test_other_convolutions_are_left_alone(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def convolution(inputs: int = 128, outputs: int = 128, size: int = 16, kernel: int = 3, **rest: Any) -> bytes:
+        multiple = rest.pop("multiple", None)
+        node = helper.make_node("Conv", ["x", "w"], ["y"], **{"pads": [1] * 4, **rest})
+        weights = numbers(1, outputs, inputs // rest.get("group", 1), kernel, kernel)
+        return graph([node], [inputs, size, size], multiple=multiple, w=weights)
+
+    assert for_cpu(read_model(convolution(), "the model"), winograd=True) is not None
+    monkeypatch.setattr(cpu, "_LARGE", settings.get("bytes", cpu._LARGE))
+    left_alone(convolution(**{key: each for key, each in settings.items() if key != "bytes"}), winograd=True)
 
 
 def transposed(outputs: int = 16, size: int = 4, multiple: int | None = None, **attributes: Any) -> bytes:
