@@ -19,6 +19,7 @@ from ganzoo import (
     train,
 )
 from ganzoo_plugins.networks.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
+from ganzoo_plugins.style.stylegan2 import StyleGAN2
 
 REGISTRY = load_registry()
 SMALL = ["model.latent_dim=8", "model.style_dim=8", "model.channel_base=64", "model.channel_max=8", "batch_size=8"]
