@@ -47,11 +47,11 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
     non-saturating loss, R1 every 16 and path length regularization every 4 steps, with the optimizers' settings
     corrected for it (appendix B); style mixing.
 
-    The defaults are small networks for a CPU, with twice the authors' learning rate and R1's gamma at 1. Settings of the
-    authors: ``auto`` (here for 64x64), ``cifar`` and ``paper256``. In ``auto`` gamma follows their rule, 0.0002 times
-    the pixels of an image over the samples of a step, and the run's config.toml has its value; on small images, with
-    small networks, it is so small that the discriminator wins. With ``model.conditional`` labels or attributes
-    of the data are the condition.
+    The defaults are small networks for a CPU, with twice the authors' learning rate and R1's gamma at 1. Settings of
+    the authors: ``auto`` (here for 64x64), ``cifar`` and ``paper256``. In ``auto`` gamma follows their rule, 0.0002
+    times the pixels of an image over the samples of a step, and the run's config.toml has its value; on small images,
+    with small networks, it is so small that the discriminator wins. With ``model.conditional`` labels or attributes of
+    the data are the condition.
 
     Images of any number of channels, of the sizes that ``num_downsamples`` allows. Batches are multiples of
     ``model.deviation_group``.

@@ -128,7 +128,7 @@ def test_gamma_follows_the_rule_of_the_authors_in_their_preset_unless_it_is_give
     assert gammas("regularizer.r1.weight=3", preset="auto") == 3
     assert gammas() == gammas(preset="paper256") == 1
     for preset in StyleGAN2.presets:  # the default rate is for small networks
-        assert load_config(REGISTRY, "stylegan2", preset=preset).model.optimizer.lr == 2.5e-3
+        assert load_config(REGISTRY, "stylegan2", preset=preset).to_dict()["model"]["optimizer"]["lr"] == 2.5e-3
     run = train(
         "stylegan2", preset="auto", data=torch.rand(40, 1, 16, 16), sets=[*SMALL, "steps=1"], out=tmp_path, quiet=True
     )
