@@ -67,7 +67,7 @@ class StyleGAN2Config(AdversarialConfig):
     deviation_group: int = Field(4, ge=1, description="samples that a minibatch deviation is taken over")
     conditional: bool = Field(False, description="draw samples for the labels or attributes of the data")
     optimizer: OptimizerConfig = Field(
-        OptimizerConfig(lr=2.5e-3, betas=(0.0, 0.99)), description="optimizer of both, before lazy regularizers"
+        OptimizerConfig(lr=5e-3, betas=(0.0, 0.99)), description="optimizer of both, before lazy regularizers"
     )
 
 
