@@ -24,7 +24,6 @@ import json
 import os
 import re
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo_runtime.text import counted
-
 from .captions import caption_text, is_caption
 from .fields import lines, stored
 from .images import encode_png, pixels
 from .marking import provenance
+from .text import counted
+from .whole_files import complete, refuse_remains, together
 
 __all__ = ["Pieces", "write_csv", "write_folder", "write_jsonl", "write_npy", "write_parquet", "write_tar", "write_txt"]
 
@@ -57,9 +56,11 @@ def write_folder(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any
     numbered = re.compile(r"([0-9]{6,})\.png")
     found = sorted((int(match[1]), match[0]) for match in map(numbered.fullmatch, os.listdir(path)) if match)
     first = _first(signature)
-    _refuse(path, [name for number, name in found if not first <= number < first + n], f"the {counted(n, 'image')}")
+    refuse_remains(
+        path, [name for number, name in found if not first <= number < first + n], f"the {counted(n, 'image')}"
+    )
     try:
-        with _together(path) as temporary:
+        with together(path) as temporary:
             for number, image, _ in _images(pieces, signature):
                 (temporary / f"{number:06d}.png").write_bytes(encode_png(image, claims))
     except BaseException:
@@ -75,7 +76,7 @@ def write_npy(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
 
     Named columns make it a structured array.
     """
-    with _complete(path) as temporary, temporary.open("wb") as file:
+    with complete(path) as temporary, temporary.open("wb") as file:
         for samples, _ in pieces:
             samples = stored(samples, signature["output"])
             if not file.tell():
@@ -101,7 +102,7 @@ def write_parquet(path: Path, pieces: Pieces, n: int, signature: Mapping[str, An
     except ImportError:
         raise ValueError("Parquet files need pyarrow: pip install pyarrow") from None
     writer = None
-    with _complete(path) as temporary:
+    with complete(path) as temporary:
         try:
             for samples, inputs in pieces:
                 # The type of numbers that may be missing is said, as those of one piece may all be.
@@ -126,7 +127,7 @@ def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     """
     _no_images(signature)
     steps, first = signature["output"]["kind"] == "sequence", _first(signature)
-    with _complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         for samples, inputs in pieces:
             columns: dict[str, Sequence[str]] = {}
@@ -148,7 +149,7 @@ def write_csv(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
 def write_jsonl(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) -> Path:
     """Write a file of JSON objects, a line for each sample, with its labels and attributes."""
     _no_images(signature)
-    with _complete(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with complete(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for samples, inputs in pieces:
             columns = {name: values.tolist() for name, values in _columns(samples, inputs, signature).items()}
             for row in zip(*columns.values(), strict=True):
@@ -160,7 +161,7 @@ def write_txt(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     """Write a text file, UTF-8 with a line for each sample of tokens; see :func:`ganzoo_runtime.fields.lines`."""
     if (kind := signature["output"]["kind"]) != "tokens":
         raise ValueError(f"this model draws {kind}, not text: write a .npy or a .parquet file")
-    with _complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with complete(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for samples, _ in pieces:
             file.writelines(f"{line}\n" for line in lines(samples, signature["output"]))
     return path
@@ -181,8 +182,8 @@ def write_tar(path: Path, pieces: Pieces, n: int, signature: Mapping[str, Any]) 
     places = [f"{path.stem}-{shard:06d}{path.suffix}" for shard in range(shards)] if shards > 1 else [path.name]
     ours = re.compile(rf"{re.escape(path.stem)}(-[0-9]{{6}})?{re.escape(path.suffix)}")
     remains = [name for name in sorted(os.listdir(path.parent)) if ours.fullmatch(name) and name not in set(places)]
-    _refuse(path.parent, remains, f"the shards of {n:,} images" if shards > 1 else path.name)
-    with _together(path.parent) as temporary:
+    refuse_remains(path.parent, remains, f"the shards of {n:,} images" if shards > 1 else path.name)
+    with together(path.parent) as temporary:
         for shard, place in enumerate(places):
             with tarfile.open(temporary / place, "w") as tar:
                 for _ in range(min(SHARD, n - shard * SHARD)):
@@ -314,42 +315,3 @@ def _only_images(signature: Mapping[str, Any]) -> None:
 def _no_images(signature: Mapping[str, Any]) -> None:
     if signature["output"]["kind"] == "image":
         raise ValueError("a file of text has no place for images: write a folder, or a .tar, .parquet or .npy file")
-
-
-def _refuse(folder: Path, remains: Sequence[str], what: str) -> None:
-    """Raise ValueError if there are ``remains``: files of an earlier call that would outlive what is written now."""
-    if remains:
-        names = remains[0] if len(remains) == 1 else f"{remains[0]} to {remains[-1]}"
-        raise ValueError(
-            f"{folder} already holds {counted(len(remains), 'numbered file')} beside {what} to be written ({names}), "
-            "and nobody could tell the two apart; delete them, or write to another place"
-        )
-
-
-@contextlib.contextmanager
-def _together(folder: Path) -> Iterator[Path]:
-    """Yield a folder inside ``folder`` whose files are moved up into it on success, and removed on failure.
-
-    So a call that is cut short while it draws leaves the files of an earlier one as they were, all of them.
-    """
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".samples-") as temporary:
-        yield Path(temporary)
-        for name in sorted(os.listdir(temporary)):
-            os.replace(Path(temporary, name), folder / name)
-
-
-@contextlib.contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` that is renamed to it on success, and removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        yield Path(name)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)

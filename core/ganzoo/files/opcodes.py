@@ -9,16 +9,16 @@ from __future__ import annotations
 import io
 import pickletools
 import sys
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
-from ganzoo.errors import UserError
+from ganzoo.files.records import Record, Storage, entries, refuse
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Machine", "Record", "Storage", "entries", "read_stream", "refuse"]
+__all__ = ["Machine", "read_stream"]
 
 _OPCODES = 2**21  # those of the largest published pickles are some 2**17
 
@@ -40,29 +40,6 @@ _DTYPES = {
 
 _HARMLESS = {"argparse.Namespace", "types.SimpleNamespace"}
 """Classes of Python's own that files of settings hold; the rest of its library is refused."""
-
-
-@dataclass(eq=False)
-class Record:
-    """An object of a class that is not known here: the class's name, what it was made with, and its state."""
-
-    name: str
-    """Module and name of the class, or, of NVIDIA's persistent classes, the name alone."""
-    args: tuple[Any, ...] = ()
-    state: Any = None
-    items: dict[Any, Any] = field(default_factory=dict)
-    """What it holds as a dict, if its class is one."""
-
-    def __repr__(self) -> str:
-        return f"<Record {self.name}>"
-
-
-def entries(value: Any) -> Mapping[Any, Any]:
-    """Return what a dict, or a record in the place of one, holds by name: items and attributes; else nothing."""
-    if isinstance(value, Record):
-        state = value.state if isinstance(value.state, Mapping) else {}
-        return {**value.items, **state}
-    return value if isinstance(value, Mapping) else {}
 
 
 def read_stream(file: io.RawIOBase | io.BytesIO, size: int) -> Any:
@@ -98,31 +75,6 @@ def read_stream(file: io.RawIOBase | io.BytesIO, size: int) -> Any:
         if file.readinto(memoryview(into.view(torch.uint8).numpy().data)) != into.nbytes:
             refuse("it is cut short")
     return result
-
-
-class Storage:
-    """The memory of tensors: a flat tensor of its own."""
-
-    def __init__(self, dtype: torch.dtype, content: bytes | bytearray) -> None:
-        import torch
-
-        if len(content) % dtype.itemsize:
-            refuse("a storage is cut short")
-        buffer = content if isinstance(content, bytearray) else bytearray(content)
-        self.flat = torch.frombuffer(buffer, dtype=dtype) if buffer else torch.empty(0, dtype=dtype)
-
-    def tensor(self, offset: Any, size: Any, stride: Any) -> torch.Tensor:
-        """Return a tensor on it; raises :class:`UserError` for one that reaches beyond it, or has more elements."""
-        shape, steps = tuple(size), tuple(stride)
-        if not all(type(each) is int and each >= 0 for each in (offset, *shape, *steps)) or len(shape) != len(steps):
-            refuse("a tensor has a shape that is none")
-        count, last = 1, offset
-        for side, step in zip(shape, steps, strict=True):
-            count, last = count * side, last + max(side - 1, 0) * step
-        # With strides of 0 a few bytes would be a tensor of any size.
-        if count and (count > self.flat.numel() or last >= self.flat.numel()):
-            refuse("a tensor is larger than its memory")
-        return self.flat.as_strided(shape, steps, offset) if count else self.flat.new_empty(shape)
 
 
 StorageOf = Callable[["torch.dtype", str, int], Storage]
@@ -381,8 +333,3 @@ def _key(value: Any, depth: int = 0) -> Hashable:
         refuse(f"it has a key of the type {type(value).__name__}")
     keys: Hashable = value
     return keys
-
-
-def refuse(problem: str) -> NoReturn:
-    """Raise :class:`UserError`."""
-    raise UserError(problem)

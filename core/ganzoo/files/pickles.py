@@ -17,8 +17,9 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, Any
 
 from ganzoo.errors import UserError
-from ganzoo.files.opcodes import Machine, Record, Storage, entries, read_stream, refuse
+from ganzoo.files.opcodes import Machine, read_stream
 from ganzoo.files.reading import open_regular, reason
+from ganzoo.files.records import Record, Storage, entries, refuse
 
 if TYPE_CHECKING:
     import torch

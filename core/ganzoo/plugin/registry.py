@@ -21,8 +21,9 @@ import pluggy
 
 from ganzoo.errors import UserError, did_you_mean, sentence
 from ganzoo.plugin.discovery import BUNDLED, discover, normalized
-from ganzoo.plugin.isolation import RANDOM, isolated
+from ganzoo.plugin.isolation import isolated
 from ganzoo.plugin.loading import ARGUMENTS, Plugin, failed, hooks_of, plugins_of, specs_of
+from ganzoo.plugin.process_state import RANDOM
 from ganzoo.plugin.spec import KINDS, SAID, Kind, Spec
 
 __all__ = ["BUNDLED", "Entry", "Registry", "UnknownNameError", "load_registry"]

@@ -13,7 +13,8 @@ import torch
 from ganzoo.config.config import Config
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import Interrupted, TrainingError, UserError, is_out_of_memory
-from ganzoo.plugin.isolation import RANDOM, isolated
+from ganzoo.plugin.isolation import isolated
+from ganzoo.plugin.process_state import RANDOM
 from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.card import write_card

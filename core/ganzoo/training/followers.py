@@ -6,7 +6,8 @@ from typing import Any
 
 from ganzoo.errors import sentence
 from ganzoo.gan.tracker import Tracker
-from ganzoo.plugin.isolation import RANDOM, isolated
+from ganzoo.plugin.isolation import isolated
+from ganzoo.plugin.process_state import RANDOM
 from ganzoo.plugin.registry import Registry
 
 __all__ = ["Followers"]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ganzoo.data.dataset import Batch
 from ganzoo.fields import Signature
 from ganzoo.gan.adversarial import AdversarialTrainer
-from ganzoo.plugin.isolation import RANDOM, isolated
+from ganzoo.plugin.isolation import isolated
+from ganzoo.plugin.process_state import RANDOM
 from ganzoo.training.loop import Loop
 
 __all__ = ["SHOWN", "Watch"]

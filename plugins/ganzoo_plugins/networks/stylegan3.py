@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear
+from torch.nn.functional import conv2d, conv_transpose2d, hardtanh, leaky_relu, linear
 
 from ganzoo import Image, Signature, Styles, UserError, full_precision, whole_batch, widened
 from ganzoo_plugins.networks.style import EPSILON, GAIN, EqualizedLinear, filtered
@@ -92,13 +92,13 @@ def bands(config: StyleGAN3Config, sample: Image) -> list[Band]:
 
 
 def lowpass(taps: int, cutoff: float, width: float, rate: float, *, radial: bool = False) -> Tensor:
-    """Return a low-pass filter [taps, taps], float64, whose sum is 1, separable or ``radial``ly symmetric.
+    """Return a low-pass filter, float64, whose sum is 1: [taps], or [taps, taps] that is ``radial``ly symmetric.
 
     The ideal one within a Kaiser window, whose attenuation follows from the ``width`` of the transition band
     (arXiv:2106.12423, appendix C.2); one tap is no filter.
     """
     if taps == 1:
-        return torch.ones(1, 1, dtype=torch.float64)
+        return torch.ones(1, dtype=torch.float64)
     attenuation = 2.285 * (taps - 1) * pi * width / (rate / 2) + 7.95
     beta = 0.0
     if attenuation > 50:
@@ -109,11 +109,9 @@ def lowpass(taps: int, cutoff: float, width: float, rate: float, *, radial: bool
     at = (torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2) / rate
     if radial:
         r = torch.hypot(at[:, None], at)  # nowhere 0, as the number of taps is even
-        ideal = torch.special.bessel_j1(2 * pi * cutoff * r) / r
+        taken = torch.special.bessel_j1(2 * pi * cutoff * r) / r * torch.outer(window, window)
     else:
-        line = torch.sinc(2 * cutoff * at)
-        ideal = torch.outer(line, line)
-    taken = ideal * torch.outer(window, window)
+        taken = torch.sinc(2 * cutoff * at) * window
     return taken / taken.sum()
 
 
@@ -204,14 +202,14 @@ class FilteredLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(after.channels))
         self.register_buffer("magnitude", torch.ones(()))
         self.factors, up, down = resampling(config, maps, layer)
-        # Of the zeros between the samples the squared factor makes up for.
-        self.register_buffer("up", up.float() * self.factors[0] ** 2, persistent=False)
+        # Of the zeros between the samples the factor makes up for, once along each axis. The gain of the leaky ReLU is
+        # here too, as it costs nothing: a leaky ReLU of a multiple is the multiple of it.
+        self.register_buffer("up", up.float() * self.factors[0] * sqrt(GAIN), persistent=False)
         self.register_buffer("down", down.float(), persistent=False)
         # Samples lie in the middle of their pixels, and so the next map in the middle of the signal at the higher rate
-        # (appendix C.3), of which this many samples are computed, and those before them left out.
-        given = (before.size + kernel - 1) * self.factors[0]
-        self.length = (after.size - 1) * self.factors[1] + len(down)
-        self.first = len(up) - 1 - (self.length - given + len(up) - 1 + self.factors[0]) // 2
+        # (appendix C.3), of which no more is computed than that map needs.
+        given = (before.size + kernel - 2) * self.factors[0] + len(up)
+        self.cropped = (given - (after.size - 1) * self.factors[1] - len(down)) // 2
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Return the next map."""
@@ -230,10 +228,9 @@ class FilteredLayer(nn.Module):
         x = conv2d(x * (style * gain)[:, :, None, None], weight, padding=weight.shape[2] - 1)
         if self.image:
             return (x + self.bias[:, None, None]).clamp(-_CLAMP, _CLAMP)
-        inside = slice(self.first, self.first + self.length)
-        x = filtered(x * scale + self.bias[:, None, None], self.up, conv_transpose2d, stride=self.factors[0])
-        x = (leaky_relu(x[:, :, inside, inside], 0.2) * GAIN).clamp(-_CLAMP, _CLAMP)
-        return filtered(x, self.down, stride=self.factors[1])
+        x, factors = x * scale + self.bias[:, None, None], self.factors
+        x = filtered(x, self.up, conv_transpose2d, stride=factors[0], padding=self.cropped)
+        return filtered(hardtanh(leaky_relu(x, 0.2), -_CLAMP, _CLAMP), self.down, stride=factors[1])
 
 
 class AliasFreeSynthesis(SynthesisNetwork):

@@ -121,6 +121,5 @@ def _check(config: StyleGAN3Config, image: Image, tensors: Tensors, sizes: Mappi
         _, up, down = resampling(config, maps, layer)
         for name, ours in (("up", up), ("down", down)):
             theirs = filters.pop(f"{layer}.{name}", torch.ones(1)).double()
-            theirs = torch.outer(theirs, theirs) if theirs.dim() == 1 else theirs
             if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=0, atol=1e-6):
                 raise UserError(f"its layer {layer} has another {name}_filter than the paper's settings give")

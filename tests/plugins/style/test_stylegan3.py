@@ -14,12 +14,13 @@ import torch
 from PIL import Image as Pillow
 from scipy import signal, special
 from torch import Tensor
+from torch.autograd import grad
 from torch.nn.functional import affine_grid, conv2d, leaky_relu
 
 import ganzoo
 from ganzoo import Image, UserError, cli
 from ganzoo.inference.importing import import_weights
-from ganzoo_plugins.networks.stylegan3 import StyleGAN3Config, StyleGAN3Generator, bands, lowpass
+from ganzoo_plugins.networks.stylegan3 import FilteredLayer, StyleGAN3Config, StyleGAN3Generator, bands, lowpass
 
 REGISTRY = ganzoo.load_registry()
 LAYERS, SIZE, MARGIN = 5, 32, 10
@@ -110,8 +111,9 @@ class Reference:
             x = torch.cat([self._layer(p, index, x[n : n + 1], w[n : n + 1]) for n in range(len(x))])
         return x * 0.25
 
-    def _layer(self, p: dict[str, Tensor], index: int, x: Tensor, w: Tensor) -> Tensor:
-        name, before = self.layer(index)
+    def convolved(self, p: dict[str, Tensor], index: int, x: Tensor, w: Tensor) -> Tensor:
+        """Return what a layer of weights ``p`` makes of one map before it filters."""
+        name = self.layer(index)[0]
         weight, style = p[f"{name}.weight"], published.linear(p, f"{name}.affine", w)[0]
         side = weight.shape[2]
         if index == LAYERS:
@@ -119,7 +121,12 @@ class Reference:
         else:
             weight = weight / weight.square().mean((1, 2, 3), keepdim=True).sqrt() * style[None, :, None, None]
             weight = weight / weight.square().sum((1, 2, 3), keepdim=True).sqrt()
-        x = conv2d(x / p[f"{name}.magnitude_ema"].sqrt(), weight, padding=side - 1) + p[f"{name}.bias"][:, None, None]
+        x = conv2d(x / p[f"{name}.magnitude_ema"].sqrt(), weight, padding=side - 1)
+        return x + p[f"{name}.bias"][:, None, None]
+
+    def _layer(self, p: dict[str, Tensor], index: int, x: Tensor, w: Tensor) -> Tensor:
+        before, side = self.layer(index)[1], p[f"{self.layer(index)[0]}.weight"].shape[2]
+        x = self.convolved(p, index, x, w)
         if index == LAYERS:
             return x
         up, down = self.dense(index) // self.rate[before], self.dense(index) // self.rate[index]
@@ -177,6 +184,45 @@ def test_the_file_is_sampled_and_exported(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         file.sample(3, seed=4, truncation=0.5), model.sample(3, seed=4, truncation=0.5), atol=1e-4
     )
+
+
+@pytest.mark.parametrize(("radial", "index"), [(False, 0), (True, 1)])
+def test_a_layer_and_its_two_derivatives_are_those_of_the_whole_filters(radial: bool, index: int) -> None:
+    """The map with zeros between its samples, in float64, convolved with the two-dimensional filters."""
+    reference = Reference(radial)
+    name, before = reference.layer(index)
+    config = StyleGAN3Config(
+        style_dim=published.STYLE, channel_base=128, channel_max=6, layers=LAYERS, margin=MARGIN, rotation=radial
+    )
+    layer = FilteredLayer(config, bands(config, Image(3, SIZE, SIZE, (-1, 1))), index).double().eval()
+    p = {key: tensor.double() for key, tensor in reference.state.items()}
+    weights = {key: p[f"{name}.{key}"] for key in ("weight", "bias", "affine.weight", "affine.bias")}
+    layer.load_state_dict(weights | {"magnitude": p[f"{name}.magnitude_ema"]})
+    size = int(reference.size[before])
+    x = torch.randn(1, int(reference.channels[before]), size, size, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(1, published.STYLE, dtype=torch.float64, requires_grad=True)
+    up, down = (reference.dense(index) // int(reference.rate[at]) for at in (before, index))
+    kernels = {key: torch.from_numpy(each) for key, each in reference.filters(index).items()}
+    whole = {key: each if each.dim() == 2 else torch.outer(each, each) for key, each in kernels.items()}
+    maps = reference.convolved(p, index, x, w)[0][:, None]
+    spread = maps.new_zeros(len(maps), 1, *(up * side for side in maps.shape[2:]))
+    spread[:, :, ::up, ::up] = maps
+    taps = len(whole["up"])
+    wide = conv2d(spread, whole["up"][None, None] * up**2, padding=taps - 1)
+    needed = (int(reference.size[index]) - 1) * down + len(whole["down"])
+    first = (spread.shape[2] - up + taps - needed) // 2
+    wide = wide[:, :, first : first + needed, first : first + needed]
+    active = (leaky_relu(wide, 0.2) * 2**0.5).clamp(-256, 256)
+    expected = conv2d(active, whole["down"][None, None])[:, 0, ::down, ::down][None]
+    found, wanted = (layer(x, w),), (expected,)
+    for derivative in range(3):
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert theirs.abs().max() > 0
+            assert (ours - theirs).abs().max() < 1e-6 * theirs.abs().max(), derivative
+        if derivative < 2:
+            found, wanted = (
+                grad(sum(each.square().mean() for each in part), (x, w), create_graph=True) for part in (found, wanted)
+            )
 
 
 def test_there_are_no_noise_maps_to_find(tmp_path: Path) -> None:
