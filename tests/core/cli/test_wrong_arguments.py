@@ -36,6 +36,7 @@ SETS = "is a table of settings, not"
         # Unknown plugins.
         ("plugin=wgan_gp_conf", ["unknown model 'wgan_gp_conf'; did you mean 'wgan_gp_conv'?"]),
         ("data.name=digit", ["unknown data set 'digit'; did you mean 'digits'?"]),
+        ("data.name=images", ["unknown data set 'images'; there is: breast_cancer, ", ", folder, "]),
         ("loss.name=hinges", ["unknown loss 'hinges'"]),
         ("regularizer.gradient_penalti.weight=1", ["did you mean 'gradient_penalty'?"]),
         ("metric.mode.samples=1", ["did you mean 'modes'?"]),
