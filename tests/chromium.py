@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ganzoo_runtime import Generator, pixels
+
 MODULES = Path(__file__).parent / "browser" / "node_modules"
 CHROME = os.environ.get("CHROME") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -104,3 +106,17 @@ class Site(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
         self.url = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def model_of(site: Site) -> Generator:
+    return Generator(site.folder / "generator.onnx", providers=["CPUExecutionProvider"])
+
+
+def same_images(drawn: np.ndarray, samples: np.ndarray, generator: Generator, most: int = 1) -> None:
+    """Assert that images differ from the Python runtime's by rounding alone."""
+    expected = pixels(samples, generator.signature["output"]["range"]).astype(int)
+    assert drawn.shape == (*expected.shape[:3], 4)
+    assert (drawn[..., 3] == 255).all()
+    difference = np.abs(drawn[..., :3] - expected)  # a grayscale image has one channel here and three there
+    assert difference.max() <= most
+    assert (difference > 0).mean() < 0.001

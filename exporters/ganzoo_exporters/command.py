@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,8 +21,8 @@ def export(
     run: Annotated[
         str,
         typer.Argument(
-            help="The run: its folder, its number, or 'last', the newest one. For --web and --triton zoo:NAME or an "
-            ".onnx file too."
+            help="The run: its folder, its number, or 'last', the newest one. For --web, --triton and --directions "
+            "zoo:NAME or an .onnx file too."
         ),
     ] = "last",
     onnx: Annotated[bool, typer.Option("--onnx", help="Write an .onnx file: the same as --format onnx.")] = False,
@@ -69,21 +70,25 @@ def export(
 ) -> None:
     """Export a trained generator, compared with torch.
 
-    The weights are the averaged ones. A model of the zoo and a file are exported already: they become a page or a
-    model of Triton's as they are.
+    The weights are the averaged ones. A model of the zoo and a file are exported already: they become a page, a model
+    of Triton's or, with --directions, another file as they are.
     """
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
+    entries = _read_directions(directions) if directions is not None else None
     with model_file(run, load_registry()) as file:
         if file is not None:
-            given = {"--out": out, "--all": every_network, "--pixels": pixels, "--directions": directions}
+            given = {"--out": out and not entries, "--all": every_network, "--pixels": pixels}
             given |= {"--format": format not in (None, "onnx"), "--precision": precision != "fp32"}
             given |= {"--for": target != "any", "--json": as_json}
             if wrong := [name for name, value in given.items() if value]:
                 raise UserError(f"{run} is exported already: --web and --triton take it as it is, without {wrong[0]}")
-            if web is None and triton is None:
-                raise UserError(f"{run} is exported already: make a page of it with --web DIR, or give --triton DIR")
-            _use(file, web, ort, triton)
+            if web is None and triton is None and out is None:
+                raise UserError(
+                    f"{run} is exported already: make a page of it with --web DIR, or give --triton DIR, or --out FILE "
+                    "with --directions"
+                )
+            _use_again(file, entries, out, web, ort, triton)
             return
     key = _key(onnx, format, None if every_network else out)
     if key != "onnx" and (web or triton):
@@ -101,7 +106,7 @@ def export(
         pixels=layout,
         precision=precision,
         target=target,
-        metadata=_read_directions(directions) if directions is not None else None,
+        metadata=entries,
         runs=runs,
     )
     if not as_json:
@@ -112,6 +117,29 @@ def export(
     if as_json:
         documents = {str(path): document for path, document in written.items()}
         cli.print(json.dumps(documents if every_network else documents[str(model)], indent=2))
+
+
+def _use_again(
+    model: Path,
+    entries: dict[str, Any] | None,
+    out: Path | None,
+    web: Path | None,
+    ort: Path | None,
+    triton: Path | None,
+) -> None:
+    """Use an .onnx file as it is, or a copy with other ``entries`` in its metadata, which is kept as ``out``."""
+    from ganzoo_exporters.document import write_copy
+
+    if out is not None and out.suffix.lower() != ".onnx":
+        raise UserError(f"--out is an .onnx, as {model.name} is, not {out}")
+    with tempfile.TemporaryDirectory() as folder:
+        if entries is not None:
+            copy = out or Path(folder, model.name)
+            write_copy(model, copy, entries)
+            model = copy
+        _use(model, web, ort, triton)
+    if out is not None:
+        cli.print(out)
 
 
 def _use(model: Path, web: Path | None, ort: Path | None, triton: Path | None) -> None:
@@ -158,5 +186,9 @@ def _read_directions(path: Path) -> dict[str, Any]:
     document = files.read_json(path)
     if not isinstance(document, dict) or not document:
         raise UserError(f"{path} holds no directions; 'ganzoo directions' makes such a file")
+    try:
+        json.dumps(document, allow_nan=False)
+    except ValueError:
+        raise UserError(f"{path} has numbers that are not finite, as no direction has") from None
     both = {"directions", "latent_mean"}
     return document if document.keys() <= both else {"directions": document}

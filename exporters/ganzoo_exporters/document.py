@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ganzoo_runtime as runtime
 from ganzoo import GanzooError, Signature, UserError
+from ganzoo.files import write_atomic
 from ganzoo_runtime.metadata import check_document
 
-__all__ = ["SCHEMA", "complete", "to_json"]
+__all__ = ["SCHEMA", "complete", "to_json", "write_copy"]
 
 SCHEMA = 1
 """The version of the metadata document."""
@@ -26,11 +28,35 @@ def complete(signature: Signature, metadata: Mapping[str, Any], **entries: Any) 
         raise GanzooError("the network cannot be exported: its signature has no inputs, or one without a name")
     document: dict[str, Any] = {"network": "generator", "latent_generator": "numpy.random.Philox", **metadata}
     document |= {"schema": SCHEMA, "signature": signature.to_json(), **entries}
+    _check(document)
+    return document
+
+
+def write_copy(model: Path, path: Path, entries: Mapping[str, Any]) -> None:
+    """Write a copy of an exported .onnx file to ``path``, with ``entries`` of the metadata in place of its own.
+
+    Raises :class:`~ganzoo.UserError` if the file is not one of ours, if it keeps its weights in another one, and for
+    what the runtime would refuse to read.
+    """
+    import onnx
+
+    try:
+        document = {**runtime.Generator(model, providers=["CPUExecutionProvider"]).metadata, **entries}
+    except runtime.ModelError as error:
+        raise UserError(str(error)) from None
+    _check(document)
+    copy = onnx.load(model, load_external_data=False)
+    if any(tensor.external_data for tensor in copy.graph.initializer):
+        raise UserError(f"{model.name} keeps its weights in another file: export the run once more, with what is new")
+    next(entry for entry in copy.metadata_props if entry.key == "ganzoo").value = to_json(document)
+    write_atomic(path, copy.SerializeToString())
+
+
+def _check(document: Mapping[str, Any]) -> None:
     try:
         check_document(json.loads(to_json(document)))
     except runtime.ModelError as error:
         raise UserError(f"the metadata cannot be written: {error}") from None
-    return document
 
 
 def to_json(document: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import prod
 from typing import Any, NoReturn
@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 from .errors import ModelError
 from .fields import check_field
 from .rules import need, numbers, pair
-from .text import NAME, fits
+from .text import NAME, counted, fits
 
-__all__ = ["SCHEMA", "Document", "check_document", "check_layers", "read_document"]
+__all__ = ["SCHEMA", "Document", "check_directions", "check_document", "read_document"]
 
 SCHEMA = 1
 """The version of the metadata document that is read here."""
@@ -59,28 +59,36 @@ def check_document(document: Any) -> None:
     names = [field["name"] for field in inputs]
     need(len({*names}) == len(names), "two inputs have one name")
     need(document.get("precision", "fp32") in ("fp32", "fp16", "int8"), "its precision is none that there is")
-    latents = {field["name"]: prod(field["shape"]) for field in inputs if field["kind"] == "latent"}
-    # Styles have one mean and one direction for all layers.
-    styles = {field["name"]: field["shape"][0] for field in inputs if field["kind"] == "styles"}
-    latents |= {field["name"]: field["shape"][1] for field in inputs if field["kind"] == "styles"}
-    directions, means = document.get("directions", {}), document.get("latent_mean", {})
+    check_directions(document.get("directions", {}), inputs)
+    means = document.get("latent_mean", {})
+    need(isinstance(means, dict), "the mean of its latents is no object")
+    for name, mean in means.items():
+        _check_vector(mean, name, _latents(inputs), "the mean")
+
+
+def check_directions(directions: Any, inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise :class:`ModelError` unless these are named directions of the latents or styles among a network's inputs."""
     need(isinstance(directions, dict), "its directions have no names")
+    styles = {field["name"]: field["shape"][0] for field in inputs if field["kind"] == "styles"}
     for name, direction in directions.items():
         what = f"the direction {name!r}"
         need(fits(name), f"{what} has a name that cannot be kept: {NAME}")
         need(isinstance(direction, dict), f"{what} is no object with 'latent' and 'vector'")
-        _check_vector(direction.get("vector"), direction.get("latent"), latents, what)
+        _check_vector(direction.get("vector"), direction.get("latent"), _latents(inputs), what)
         low, high = pair(direction.get("range"), f"the range of {what}")
         need(low < high, f"the range of {what} does not run from a lower to a higher number")
         need(isinstance(direction.get("method", ""), str), f"the method of {what} is no text")
         if (layers := direction.get("layers")) is not None:
-            check_layers(layers, styles.get(direction["latent"], 0), what)
-    need(isinstance(means, dict), "the mean of its latents is no object")
-    for name, mean in means.items():
-        _check_vector(mean, name, latents, "the mean")
+            _check_layers(layers, styles.get(direction["latent"], 0), what)
 
 
-def check_layers(layers: Any, count: int, what: str) -> None:
+def _latents(inputs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the size of a direction, and of a mean, of each latent; those of styles are one for all layers."""
+    sizes = {field["name"]: prod(field["shape"]) for field in inputs if field["kind"] == "latent"}
+    return sizes | {field["name"]: field["shape"][1] for field in inputs if field["kind"] == "styles"}
+
+
+def _check_layers(layers: Any, count: int, what: str) -> None:
     """Raise :class:`ModelError` unless these are the first and the last of the layers that a direction changes."""
     right = isinstance(layers, list) and len(layers) == 2 and all(type(layer) is int for layer in layers)
     right = right and 0 <= layers[0] <= layers[1] < count
@@ -100,7 +108,13 @@ def _check_input_or_output(field: Any, *, last: bool) -> None:
 def _check_vector(values: Any, latent: Any, latents: Mapping[str, int], what: str) -> None:
     known = isinstance(latent, str) and latent in latents
     need(known, f"{what} is of a latent that the network does not have; it has: {', '.join(latents) or 'none'}")
-    numbers(values, latents[latent], what)
+    need(isinstance(values, list), f"{what} is no list of numbers")
+    count = latents[latent]
+    need(
+        len(values) == count,
+        f"{what} has {counted(len(values), 'number')} and is of another model: {latent!r} has {count}",
+    )
+    numbers(values, count, what)
 
 
 def _plain(value: Any, depth: int = 0) -> None:

@@ -26,7 +26,7 @@ def numbers(values: Any, count: int, what: str) -> None:
     """Raise :class:`ModelError` unless ``values`` is a list of so many numbers that float32 can hold."""
     need(isinstance(values, list) and len(values) == count, f"{what} is no list of {count} numbers")
     right = all(isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= 3.4e38 for each in values)
-    need(right, f"{what} has what is no number")
+    need(right, f"{what} has what is no number that float32 can hold")
 
 
 def value_range(field: Mapping[str, Any], what: str) -> tuple[float, float]:

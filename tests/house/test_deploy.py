@@ -202,7 +202,7 @@ def test_directions_go_into_the_file(cli: Command, trained: dict[str, Path], tmp
         ("[", "is not JSON"),
         ("[]", "holds no directions"),
         (json.dumps({"bold": {**entry, "latent": "w"}}), "of a latent that the network does not have; it has: z"),
-        (json.dumps({"bold": {**entry, "vector": [1.0]}}), "'bold' is no list of 4 numbers"),
+        (json.dumps({"bold": {**entry, "vector": [1.0]}}), "'bold' has 1 number and is of another model: 'z' has 4"),
         (json.dumps({"bold": {**entry, "range": [3, -3]}}), "does not run from a lower to a higher number"),
         (json.dumps({"bold": {**entry, "vector": [1.0, 2.0, 3.0, None]}}), "has what is no number"),
         (json.dumps({"bold": 3}), "the direction 'bold' is no object"),

@@ -11,6 +11,7 @@ import typer
 from ganzoo.cli.images import Background, MaxPixels, Source
 from ganzoo.cli.options import TF32, Attribute, Classes, Model, Seed, conditions
 from ganzoo.errors import UserError
+from ganzoo.files import check_writable
 from ganzoo.terminal import print
 
 __all__ = ["encode"]
@@ -68,7 +69,10 @@ def encode(
 
     if out.suffix.lower() != ".npz" or (grid is not None and grid.suffix.lower() != ".png"):
         raise UserError("--out is an .npz, and --grid a .png")
-    Sources.find(source).refuse_overwriting([out] if grid is None else [out, grid])
+    written = [out] if grid is None else [out, grid]
+    Sources.find(source).refuse_overwriting(written)
+    for path in written:
+        check_writable(path)
     asked = {}
     if label or attribute:  # what they are called, the generator knows
         chosen = conditions(load(model, "generator").signature, seed, None, label, attribute)

@@ -103,7 +103,9 @@ def conditions(
     if cutoff is not None and not 1 <= cutoff <= layers:
         has = f"this model has {layers}" if layers else "this model has none"
         raise UserError(f"--truncation-cutoff is how many styles of a style-based model are truncated, and {has}")
-    shares = truncation if truncation is None or cutoff is None else [truncation] * cutoff
+    if cutoff is not None and truncation is None:
+        raise UserError("--truncation-cutoff says which styles --truncation moves; give that too")
+    shares = truncation if cutoff is None else [truncation] * cutoff
     classes = _classes(label or [], [field for field in signature.inputs if isinstance(field, Label)])
     values = _values(attribute or [], [field for field in signature.inputs if isinstance(field, Attributes)])
     asked = {"seed": seed, "truncation": shares, "label": classes or None, "attributes": values or None}

@@ -19,6 +19,7 @@ __all__ = [
     "append_line",
     "atomic_folder",
     "atomic_path",
+    "check_writable",
     "fsync_folder",
     "refuse_links",
     "remove",
@@ -73,6 +74,13 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
         _finish(temporary, mode)
         temporary.replace(path)
         fsync_folder(path.parent)
+
+
+def check_writable(path: str | PathLike[str]) -> None:
+    """Raise :class:`UserError` if a file cannot be written to ``path``: before hours are spent on what goes into it."""
+    with temporary_path(path):
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
 
 
 @contextmanager

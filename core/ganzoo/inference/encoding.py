@@ -212,6 +212,8 @@ def _generator(
 
     Raises :class:`UserError` if it is none that can be encoded for.
     """
+    from ganzoo.inference.sampling import TorchSampler
+
     loaded = load(model, "generator")
     signature = loaded.signature
     if not isinstance(signature.output, Image) or not isinstance(signature.inputs[0], Latent):
@@ -230,6 +232,9 @@ def _generator(
     if space in ("w", "w+") and styles is None:
         raise UserError(f"{model} is not style-based, so it has no {space.upper()}; look in z")
     space = space or ("z" if styles is None else "w")
+    if (noise or space == "w+") and not isinstance(loaded.sampler, TorchSampler):
+        what = "noise maps are" if noise else "a style for each layer is"
+        raise UserError(f"{what} found by gradients, so give a run folder; {model} is an exported file")
     if noise and (space == "z" or not getattr(loaded.generator, "noises", {})):
         raise UserError(f"noise maps are found beside styles, and in {space.upper()} {model} has none")
     field = signature.inputs[0] if space == "z" else styles
@@ -283,8 +288,6 @@ def _projected(
     some = model.styles(_STYLES, seed, **generator.asked)[:, 0].astype(np.float64)
     mean, deviation = some.mean(axis=0), some.std(axis=0)
     if not isinstance(model.sampler, TorchSampler):
-        if each:
-            raise UserError("a style for each layer is found by gradients, so it takes a run folder, not a file")
 
         def draw(found: Floats) -> Floats:
             # In units of the deviations W is as near to normal as the search assumes.

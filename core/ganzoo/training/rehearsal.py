@@ -63,6 +63,8 @@ def rehearse(config: Config, dataset: Dataset, weights: Weights | None = None, *
         for line in weights.load_into(loop):
             if not quiet:
                 print(line, file=sys.stderr)
+    elif config.train.freeze_discriminator and config.train.source is None:
+        raise UserError("freeze_discriminator keeps layers as a source has them: give one with --from, or freeze none")
     for step in sorted({0, config.train.steps // 2, config.train.steps - 1}):
         loop.rate_factor(step)
     unfit = _unfit(config, dataset, next(iter(loop.exports().values())).signature)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ganzoo.config.train_settings import Source
 from ganzoo.errors import UserError
 from ganzoo.files import read_bytes
+from ganzoo.gan.networks import Discriminator, layers
 from ganzoo.inference.formats import Format
 from ganzoo.inference.zoo import WEIGHTS, model_file
 from ganzoo.plugin.registry import Registry
@@ -47,15 +48,17 @@ class Weights:
         """Load what fits by name and shape into a training that has not begun; return what did, a line a network.
 
         Where there are no averaged weights of a network, those of the last step stand in for them, and the other way
-        round. Raises :class:`UserError` if nothing fits.
+        round. Raises :class:`UserError` if nothing fits, or not all of the layers that are to be frozen.
         """
         loop.grow(0)
         lines, count = [], 0
         for name, network in loop.trainer.networks.items():
             last, averaged = (_of(name, loop.trainer.networks, each) for each in (self.last, self.averaged))
             fits, line = _load(network, last or averaged)
+            if isinstance(network, Discriminator):
+                self._check_frozen(name, network, _fitting(network.state_dict(), last or averaged), loop)
             if name in loop.ema:
-                _load(loop.ema[name], {**_fitting(loop.ema[name], network), **(averaged or last)})
+                _load(loop.ema[name], {**_common(loop.ema[name], network), **(averaged or last)})
             lines.append(f"{name}: {line}")
             count += fits
         if not count:
@@ -65,6 +68,16 @@ class Weights:
                 f"(it has {', '.join(held[:_SHOWN]) or 'none'})"
             )
         return [f"from {self.source.name}: {line}" for line in lines]
+
+    def _check_frozen(self, name: str, network: Discriminator, fits: Container[str], loop: Loop) -> None:
+        """Refuse layers that would be frozen with random weights."""
+        count = loop.settings.freeze_discriminator
+        for layer, module in [*layers(network)][:count]:
+            if any(f"{layer}.{key}" not in fits for key in module.state_dict()):
+                raise UserError(
+                    f"freeze_discriminator={count} keeps {layer} of the {name} as {self.source.name} has it, and that "
+                    "has no weights of it that fit; freeze less, or take images of the size that it was trained on"
+                )
 
 
 def open_source(source: Source, registry: Registry) -> Weights:
@@ -153,18 +166,14 @@ def _of(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tens
     return dict(tensors) if name == best else {}
 
 
-def _fitting(network: nn.Module, other: nn.Module) -> dict[str, Tensor]:
+def _common(network: nn.Module, other: nn.Module) -> dict[str, Tensor]:
     return {key: value for key, value in other.state_dict().items() if key in network.state_dict()}
 
 
 def _load(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     """Copy what fits into a network; return how many tensors did, and in words what did not."""
     own = network.state_dict()
-    fits = {
-        key: value
-        for key, value in tensors.items()
-        if key in own and value.shape == own[key].shape and value.is_floating_point() == own[key].is_floating_point()
-    }
+    fits = _fitting(own, tensors)
     for key, value in fits.items():
         own[key].copy_(value)
     if not fits:
@@ -176,6 +185,15 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     parts += [f"not there {_listed(missing)}"] if missing else []
     parts += [f"not used {_listed(unused)}"] if unused else []
     return len(fits), "; ".join(parts)
+
+
+def _fitting(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that fit a network's own by name, shape and kind of number."""
+    return {
+        key: value
+        for key, value in tensors.items()
+        if key in own and value.shape == own[key].shape and value.is_floating_point() == own[key].is_floating_point()
+    }
 
 
 def _listed(names: Sequence[str]) -> str:

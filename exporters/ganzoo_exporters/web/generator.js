@@ -43,24 +43,23 @@ export class Generator {
   }
 
   /**
-   * Latents on the way from one seed's first sample to another's: along a great circle, or a line if uniform. What is
-   * truncated are the two ends, as Python's interpolate does it; of a style-based model it is the styles, see generate.
+   * Samples on the way from one seed's first to another's: between latents along a great circle, or a line if uniform;
+   * of a style-based model between styles, along a line. The ends are truncated, as Python's interpolate does it.
    */
-  walk(from, to, steps, truncation) {
-    const [start, end] = [from, to].map((seed) => this.move(1, this.latents(1, seed), truncation, {}));
-    return Object.fromEntries(
-      this.inputs
-        .filter(({ kind }) => kind === "latent")
-        .map(({ name, distribution }) => {
-          const between = distribution === "normal" ? greatCircle(start[name], end[name]) : line;
-          const values = new Float32Array(steps * start[name].length);
-          for (let step = 0; step < steps; step++) {
-            const [a, b] = between(steps > 1 ? step / (steps - 1) : 0);
-            values.set(start[name].map((value, i) => a * value + b * end[name][i]), step * start[name].length);
-          }
-          return [name, values];
-        }),
-    );
+  async walk(from, to, steps, { given = {}, truncation, strengths = {}, batch = 16 } = {}) {
+    const [start, end] = [from, to].map((seed) => this.latents(1, seed));
+    if (this.shares) {
+      const mapped = (z) => this.mapped(1, this.move(1, z, undefined, strengths), given, truncation, batch);
+      const styles = between(await mapped(start), await mapped(end), steps, false);
+      return this.drawn(steps, styles, given, strengths, batch);
+    }
+    const fields = this.inputs.filter(({ kind }) => kind === "latent");
+    const [first, last] = [start, end].map((z) => this.move(1, z, truncation, {}));
+    const latents = fields.map(({ name, distribution }) => [
+      name,
+      between(first[name], last[name], steps, distribution === "normal"),
+    ]);
+    return this.generate(steps, Object.fromEntries(latents), { given, strengths, batch });
   }
 
   /** n samples of a seed, as one Float32Array (or Uint8Array) [n, ...shape]; see generate. */
@@ -75,29 +74,43 @@ export class Generator {
    * is added. mix, of a style-based model: { latents, layer } of which the styles from that layer on are taken.
    */
   async generate(n, latents, { given = {}, truncation, strengths = {}, mix, batch = 16 } = {}) {
-    const { shares, styles } = this;
-    if (!shares) return this.compute(n, this.move(n, latents, truncation, strengths), given, batch);
-    const mean = this.metadata.latent_mean?.[styles.name];
-    const [layers, length] = styles.shape;
-    const all = {
-      [shares.name]: new Float32Array(n * layers).fill(truncation ?? 1),
-      [styles.name]: Float32Array.from({ length: n * layers * length }, (_, i) => mean?.[i % length] ?? 0),
-    };
-    const inputs = { ...this.move(n, latents, undefined, strengths), ...all };
-    const edited = Object.entries(strengths).some(
-      ([name, strength]) => strength && this.metadata.directions[name].latent === styles.name,
-    );
-    if (edited || mix) {
-      const mapped = await this.compute(n, inputs, given, batch, 1);
-      if (mix) {
-        const others = await this.compute(n, { ...mix.latents, ...all }, given, batch, 1);
-        const taken = (i) => Math.floor(i / length) % layers >= mix.layer;
-        mapped.forEach((_, i) => taken(i) && (mapped[i] = others[i]));
-      }
-      inputs[styles.name] = this.move(n, { [styles.name]: mapped }, undefined, strengths)[styles.name];
-      inputs[shares.name] = new Float32Array(n * layers); // nothing of what is mapped, and all of these
+    if (!this.shares) return this.compute(n, this.move(n, latents, truncation, strengths), given, batch);
+    const { name, shape } = this.styles;
+    const [layers, length] = shape;
+    const moved = this.move(n, latents, undefined, strengths);
+    const edited = Object.keys(strengths).some((each) => strengths[each] && this.metadata.directions[each].latent === name);
+    if (!edited && !mix) return this.compute(n, { ...moved, ...this.truncated(n, truncation) }, given, batch);
+    const styles = await this.mapped(n, moved, given, truncation, batch);
+    if (mix) {
+      const others = await this.mapped(n, mix.latents, given, truncation, batch);
+      const taken = (i) => Math.floor(i / length) % layers >= mix.layer;
+      styles.forEach((_, i) => taken(i) && (styles[i] = others[i]));
     }
-    return this.compute(n, inputs, given, batch);
+    return this.drawn(n, styles, given, strengths, batch);
+  }
+
+  /** The styles, [n, layers, length], that latents are mapped to, truncated. */
+  mapped(n, latents, given, truncation, batch) {
+    return this.compute(n, { ...latents, ...this.truncated(n, truncation) }, given, batch, 1);
+  }
+
+  /** The samples of styles, [n, layers, length], moved along the directions of styles. */
+  drawn(n, styles, given, strengths, batch) {
+    const { shares } = this;
+    const moved = this.move(n, { [this.styles.name]: styles }, undefined, strengths);
+    const nothing = { [shares.name]: new Float32Array(n * size(shares.shape)) }; // of what any latents are mapped to
+    return this.compute(n, { ...this.latents(n, 0), ...nothing, ...moved }, given, batch);
+  }
+
+  /** The inputs that truncate styles: shares of what is mapped, and their mean for the rest. */
+  truncated(n, truncation = 1) {
+    const { shares, styles } = this;
+    const mean = this.metadata.latent_mean?.[styles.name];
+    const length = styles.shape[1];
+    return {
+      [shares.name]: new Float32Array(n * size(shares.shape)).fill(truncation),
+      [styles.name]: Float32Array.from({ length: n * size(styles.shape) }, (_, i) => mean?.[i % length] ?? 0),
+    };
   }
 
   /** An output of the network for n samples, in batches; inputs that are not there are conditions, see there. */
@@ -316,6 +329,17 @@ function escaped(text) {
 
 function size(shape) {
   return shape.reduce((product, length) => product * length, 1);
+}
+
+/** Numbers on the way from one array to another, Float32Array [steps, length], along a great circle or a line. */
+function between(start, end, steps, spherical) {
+  const way = spherical ? greatCircle(start, end) : line;
+  const values = new Float32Array(steps * start.length);
+  for (let step = 0; step < steps; step++) {
+    const [a, b] = way(steps > 1 ? step / (steps - 1) : 0);
+    values.set(start.map((value, i) => a * value + b * end[i]), step * start.length);
+  }
+  return values;
 }
 
 function line(t) {

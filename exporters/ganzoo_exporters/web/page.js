@@ -139,8 +139,7 @@ function buildControls() {
   }
   for (const [name, { range }] of Object.entries(metadata.directions ?? {})) {
     const [control, input] = clone("slider", `direction:${name}`, name);
-    const [low, high] = range ?? [-3, 3];
-    Object.assign(input, { min: low, max: high, step: (high - low) / 100 || "any", value: 0 });
+    Object.assign(input, stops(range ?? [-3, 3]), { value: 0 });
     $("directions").append(control);
     $("directions").hidden = false;
   }
@@ -149,6 +148,14 @@ function buildControls() {
     option.disabled = true;
     option.text += ": not in this browser";
   }
+}
+
+/** The stops of a slider over a range: multiples of a power of ten, so that 0, where nothing is moved, is one of them. */
+function stops([low, high]) {
+  const [least, most] = [Math.min(low, 0), Math.max(high, 0)];
+  const step = 10 ** Math.floor(Math.log10((most - least) / 50));
+  const multiple = (number) => Number((number * step).toPrecision(12));
+  return { min: multiple(Math.ceil(least / step)), max: multiple(Math.floor(most / step)), step: multiple(1) };
 }
 
 /** Of a model of texts, paragraphs take the places of the canvases. */
@@ -187,7 +194,7 @@ function remember() {
     if (id === "position") output.value = `${Math.round((100 * value) / max)} %`;
     else if (isNone(id)) output.value = "none";
     else if (id === "layer") output.value = value;
-    else output.value = Number(value).toFixed(2);
+    else output.value = Math.abs(value) < 0.1 && Number(value) ? Number(value).toPrecision(2) : Number(value).toFixed(2);
   }
 }
 

@@ -27,20 +27,17 @@ const tasks = {
   /** Images, or lines of text, of a seed's first samples. */
   sample: ({ count, seed, mix, ...options }) => {
     const other = mix && { latents: generator.latents(count, mix.seed), layer: mix.layer };
-    return images(count, generator.latents(count, seed), { ...options, mix: other });
+    return shown(count, generator.sample(count, { seed, mix: other, ...options }));
   },
 
   /** Images, or lines of text, on the way between two seeds. */
-  walk: ({ count, from, to, truncation, ...options }) =>
-    generator.shares
-      ? images(count, generator.walk(from, to, count), { ...options, truncation })
-      : images(count, generator.walk(from, to, count, truncation), options),
+  walk: ({ count, from, to, ...options }) => shown(count, generator.walk(from, to, count, options)),
 };
 
-async function images(count, latents, options) {
-  const samples = await generator.generate(count, latents, options);
+async function shown(count, samples) {
+  const drawn = await samples;
   const show = generator.output.kind === "tokens" ? "line" : "image";
-  return Array.from({ length: count }, (_, i) => generator[show](samples, i));
+  return Array.from({ length: count }, (_, i) => generator[show](drawn, i));
 }
 
 self.onmessage = async ({ data: { id, task, ...request } }) => {

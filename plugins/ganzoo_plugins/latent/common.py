@@ -12,6 +12,8 @@ from ganzoo import Field, Image, Signature, UserError, cli, files, load
 from ganzoo_plugins.latent import written
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -102,11 +104,11 @@ def only_png(out: Path) -> None:
         raise UserError(f"--out is a .png, not {out}")
 
 
-def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int, editor: Editor) -> None:
-    """Write images, uint8 [N, H, W, C], that the editor drew to a .png, in so many columns."""
+def save_rows(out: Path, pixels: NDArray[np.uint8], columns: int, editor: Editor, names: Sequence[object] = ()) -> None:
+    """Write images, uint8 [N, H, W, C], that the editor drew to a .png, in so many columns, with ``names`` above."""
     from ganzoo import save_grid
 
-    save_grid(out, pixels, _field(pixels), columns=columns, claims=editor.claims)
+    save_grid(out, pixels, _field(pixels), columns=columns, names=[*map(str, names)], claims=editor.claims)
 
 
 def save_images(folder: Path, pixels: NDArray[np.uint8], editor: Editor) -> None:

@@ -91,11 +91,12 @@ def fit(
     Printed is the correlation of each with labels that it was not fitted to: how much of them a straight line explains.
     """
     from ganzoo_plugins.latent import labeling
-    from ganzoo_plugins.latent.directions import describe, held_out, project_out
+    from ganzoo_plugins.latent.directions import describe, held_out, kept_directions, project_out
     from ganzoo_plugins.latent.directions import fit as fit_direction
 
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
+    kept_directions(out)  # refuses what cannot be written before samples are drawn
     evaluator = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
     editor = open_editor(model, label, attribute, seed, 1.0, on)
     if evaluator is not None:
@@ -160,8 +161,9 @@ def find(
 
     They take no labels, and are called pca1, pca2 ... or sefa1 ...
     """
-    from ganzoo_plugins.latent.directions import describe
+    from ganzoo_plugins.latent.directions import describe, kept_directions
 
+    kept_directions(out)  # refuses what cannot be written before samples are drawn
     if method == "sefa":
         if not Path(model).is_dir():
             raise UserError("--method sefa reads weights, so it takes a run folder; --method pca takes any model")
@@ -213,13 +215,14 @@ def grid(
     if name is not None and name not in known:
         raise UserError(written.unknown(name, known, editor, directions_file))
     starts = editor.latents(range(n if name is not None else 1))
-    moved = []
+    moved, names = [], list[str]()
     for each in [name] if name is not None else known:
         low, high = known[each]["range"]
         strengths = np.linspace(low, high, columns).tolist()
+        names = [f"{strength:.3g}" for strength in strengths]
         moved += [move(latent, known, {each: strength}) for latent in starts for strength in strengths]
     numbers = np.repeat(np.arange(len(moved) // columns), columns) if name is not None else np.zeros(len(moved), int)
-    save_rows(out, editor.draw(np.stack(moved), numbers), columns, editor)
+    save_rows(out, editor.draw(np.stack(moved), numbers), columns, editor, names if name is not None else ())
     done(f"rows: {name or ', '.join(known)}", out)
 
 
@@ -264,7 +267,7 @@ def _by_weights(
     index, inputs = network.signature.inputs.index(field), draw_inputs(network.signature, 1, 0)
     if isinstance(field, Latent):
         return field, find_in_first_layer(network, inputs, index, k), None
-    first, last = written.layers(layers or f"0-{field.layers - 1}", field)
+    first, last = written.layers(f"0-{field.layers - 1}" if layers is None else layers, field)
     editor = open_editor(str(path), None, None, 0, 1.0, on)
     found = find_in_style_layers(network, inputs, index, (first, last), k)
     return field, found, editor.vectors(editor.latents(range(256)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ganzoo import Latent, Signature, Styles, UserError, files
 from ganzoo_runtime.errors import ModelError
-from ganzoo_runtime.metadata import check_layers
+from ganzoo_runtime.metadata import check_directions as check
 
 if TYPE_CHECKING:
     from ganzoo import Network
@@ -34,6 +33,7 @@ __all__ = [
     "find_in_style_layers",
     "fit",
     "held_out",
+    "kept_directions",
     "project_out",
     "read_directions",
     "write_directions",
@@ -57,38 +57,22 @@ def read_directions(path: Path, signature: Signature) -> Directions:
 
 def check_directions(document: Any, signature: Signature, where: str) -> Directions:
     """Return the directions if they are well-formed and of this signature; raises :class:`UserError` otherwise."""
-    sizes = {field.name: prod(field.shape) for field in signature.inputs if isinstance(field, Latent)}
-    styles = {field.name: field for field in signature.inputs if isinstance(field, Styles)}
-    sizes |= {name: field.dim for name, field in styles.items()}
-    if not isinstance(document, dict):
-        raise UserError(f"{where} holds no directions")
-    for name, entry in document.items():
-        try:
-            low, high = entry["range"]
-            numbers = [*entry["vector"], low, high]
-            # As float32, which is what they are used as.
-            finite = all(abs(number) <= 3.4e38 for number in numbers)
-            size = sizes.get(entry["latent"])
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"the direction {name!r} in {where} has no latent, vector and range") from None
-        if not finite:
-            raise UserError(f"the direction {name!r} in {where} has numbers that are not finite, as float32")
-        if not low < high:
-            raise UserError(f"the direction {name!r} in {where} has a range that does not go up: {low} to {high}")
-        if len(numbers) - 2 != size:
-            latents = " and ".join(f"{latent!r} of {size} numbers" for latent, size in sizes.items())
-            raise UserError(f"the direction {name!r} in {where} is not for this model, which takes {latents}")
-        if (layers := entry.get("layers")) is not None:
-            count = styles[entry["latent"]].layers if entry["latent"] in styles else 0
-            try:
-                check_layers(layers, count, f"the direction {name!r} in {where}")
-            except ModelError as error:
-                raise UserError(str(error)) from None
-    return document
+    try:
+        check(document, [field.to_json() for field in signature.inputs])
+    except ModelError as error:
+        raise UserError(f"{where}: {error}") from None
+    found: Directions = document
+    return found
 
 
 def write_directions(path: Path, directions: Directions) -> None:
     """Write directions to a file; those that it holds already and that have other names are kept."""
+    files.write_atomic(path, json.dumps({**kept_directions(path), **directions}, indent=1) + "\n")
+
+
+def kept_directions(path: Path) -> dict[str, Any]:
+    """Return what a file of directions holds already; raises :class:`UserError` if none can be written there."""
+    files.check_writable(path)
     kept: Any = {}
     if path.exists():
         try:
@@ -97,7 +81,8 @@ def write_directions(path: Path, directions: Directions) -> None:
             kept = None
         if not isinstance(kept, dict):
             raise UserError(f"{path} is there and holds no directions; choose another --out")
-    files.write_atomic(path, json.dumps({**kept, **directions}, indent=1) + "\n")
+    found: dict[str, Any] = kept
+    return found
 
 
 def describe(

@@ -126,6 +126,8 @@ class Editor:
         if not np.isfinite(latents).all():
             raise UserError(f"{path} holds latents that are not finite, as float32")
         latents = latents.reshape(-1, *shape)
+        if not len(latents):
+            raise UserError(f"{path} holds no latents: there is none in its array")
         if self.styled and "noise" in arrays:
             if arrays["noise"].shape[:1] != latents.shape[:1]:
                 raise UserError(f"{path} does not hold noise for each of its {len(latents)} latents")

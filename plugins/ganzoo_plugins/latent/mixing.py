@@ -49,7 +49,8 @@ def mix(
     field = editor.field
     if not isinstance(field, Styles):
         raise UserError("this model has no styles that could be mixed: it is not style-based")
-    first, last = written.layers(layers or f"0-{max(field.layers // 2, 1) - 1}", field)
+    coarse = f"0-{max(field.layers // 2, 1) - 1}"
+    first, last = written.layers(coarse if layers is None else layers, field)
     left, above = written.numbers(rows), written.numbers(columns)
     styles = editor.latents([*left, *above])
     from_left = (np.arange(field.layers) >= first) & (np.arange(field.layers) <= last)
@@ -58,5 +59,5 @@ def mix(
     sources, rest = drawn[: len(styles)], drawn[len(styles) :].reshape(len(left), len(above), *drawn.shape[1:])
     grid = np.full((len(left) + 1, len(above) + 1, *drawn.shape[1:]), 255, np.uint8)
     grid[1:, 0], grid[0, 1:], grid[1:, 1:] = sources[: len(left)], sources[len(left) :], rest
-    save_rows(out, grid.reshape(-1, *drawn.shape[1:]), len(above) + 1, editor)
+    save_rows(out, grid.reshape(-1, *drawn.shape[1:]), len(above) + 1, editor, ["", *above])
     done(f"{rest.shape[0] * rest.shape[1]} mixed by {editor.sampler.device}", out)

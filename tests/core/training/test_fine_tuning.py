@@ -187,11 +187,20 @@ def test_frozen_layers_stay_as_they_are_in_captured_phases() -> None:
     assert all(torch.equal(each, after[1][name]) for name, each in after[0].items())
 
 
-def test_freezing_is_refused_where_it_makes_no_sense(tmp_path: Path) -> None:
+def test_freezing_is_refused_where_it_makes_no_sense(source: ganzoo.Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"freeze_discriminator=5 leaves nothing .* which has 5 layers: body.0, body.1"):
         train(tmp_path, config={"freeze_discriminator": 5}, steps=1)
     with pytest.raises(UserError, match="freeze_discriminator"):
         train(tmp_path, sets=["freeze_discriminator=-1"], steps=1)
+    with pytest.raises(UserError, match="keeps layers as a source has them: give one with --from, or freeze none"):
+        train(tmp_path, config={"freeze_discriminator": 1}, steps=1)
+    rest = {name: each for name, each in weights(source).items() if not name.startswith("discriminator.body.0.")}
+    save_file(rest, tmp_path / "one.safetensors")
+    with pytest.raises(
+        UserError, match=r"freeze_discriminator=1 keeps body.0 of the discriminator as .* no weights of"
+    ):
+        train(tmp_path, from_=tmp_path / "one.safetensors", config={"freeze_discriminator": 1}, steps=1)
+    (tmp_path / "one.safetensors").unlink()
     assert not list(tmp_path.iterdir())
 
 

@@ -251,13 +251,37 @@ def test_models_of_the_zoo_and_files_become_pages_as_they_are(cli: Command, ort:
         assert Generator(tmp_path / "site" / "generator.onnx").sample(2, seed=3).shape == (2, 1, 28, 28)
         assert list((tmp_path / "models").glob("*/1/model.onnx"))
         shutil.rmtree(tmp_path / "site")
+    (tmp_path / "directions.json").write_text('{"a": {"latent": "z", "vector": [1], "range": [0, 1]}}')
     for wrong, words in (
         (("--onnx",), "is exported already: make a page of it with --web DIR, or give --triton DIR"),
+        (("--directions", "directions.json"), "or --out FILE with --directions"),
+        (("--directions", "directions.json", "--out", "x.pt2"), "--out is an .onnx, as generator.onnx is, not x.pt2"),
         (("--web", "site", "--precision", "fp16"), "--web and --triton take it as it is, without --precision"),
         (("--web", "site", "--out", "x.onnx"), "--web and --triton take it as it is, without --out"),
     ):
         cli("export", "zoo:cgan-mnist5k", *wrong).refused(words)
     cli("export", "zoo:nothing", "--web", "site").refused("nothing")
+
+
+def test_directions_go_into_pages_and_copies_of_files(cli: Command, ort: Path, tmp_path: Path) -> None:
+    model = ROOT / "zoo/ganzoo_zoo/stylegan2-shapes/generator.onnx"
+    known = {"up": {"latent": "w", "vector": [0.5] * 128, "range": [-2, 2], "layers": [0, 3]}}
+    (tmp_path / "d.json").write_text(json.dumps(known))
+    outcome = cli("export", "zoo:stylegan2-shapes", "--directions", "d.json", "--out", "copy.onnx")
+    assert (outcome.code, outcome.out) == (0, "copy.onnx\n"), outcome.err
+    before, copy = Generator(model), Generator(tmp_path / "copy.onnx")
+    assert copy.metadata == before.metadata | {"directions": known}
+    np.testing.assert_array_equal(copy.sample(2, seed=5), before.sample(2, seed=5))
+    assert cli("export", model, "--directions", "d.json", "--web", "site", "--ort", ort).code == 0
+    assert Generator(tmp_path / "site" / "generator.onnx").directions == known
+    for document, words in (
+        ({"up": {**known["up"], "vector": [1.0]}}, "is of another model: 'w' has 128"),
+        ({"up": {**known["up"], "layers": [0, 8]}}, "are no range of the 8 that there are"),
+        ({"up": {**known["up"], "vector": [float("nan")] * 128}}, "d.json has numbers that are not finite"),
+    ):
+        (tmp_path / "d.json").write_text(json.dumps(document))
+        cli("export", model, "--directions", "d.json", "--out", "copy.onnx").refused(words)
+        assert Generator(tmp_path / "copy.onnx").directions == known
 
 
 def test_the_command_refuses_in_a_sentence(cli: Command, trained: dict[str, Path], ort: Path) -> None:

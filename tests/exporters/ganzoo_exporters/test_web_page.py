@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import MODULES, Browser, Site, needs_browser
+from chromium import MODULES, Browser, Site, model_of, needs_browser, same_images
 from conftest import ROOT
 from handmade import write_model
 from PIL import Image as Picture
@@ -65,20 +65,6 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
     for site in sites.values():
         site.shutdown()
         site.server_close()
-
-
-def model_of(site: Site) -> Generator:
-    return Generator(site.folder / "generator.onnx", providers=["CPUExecutionProvider"])
-
-
-def same_images(drawn: np.ndarray, samples: np.ndarray, generator: Generator, most: int = 1) -> None:
-    """Assert that images differ from the Python runtime's by rounding alone."""
-    expected = pixels(samples, generator.signature["output"]["range"]).astype(int)
-    assert drawn.shape == (*expected.shape[:3], 4)
-    assert (drawn[..., 3] == 255).all()
-    difference = np.abs(drawn[..., :3] - expected)  # a grayscale image has one channel here and three there
-    assert difference.max() <= most
-    assert (difference > 0).mean() < 0.001
 
 
 def test_images_are_those_of_the_python_runtime(browser: Browser, sites: dict[str, Site]) -> None:

@@ -134,20 +134,34 @@ def test_files_of_directions(tmp_path: Path) -> None:
     assert [(name, entry["method"]) for name, entry in found.items()] == [("a", "svm"), ("b", "new"), ("c", "svm")]
     for damage, words in (
         ("{", "d.json is not JSON"),
-        ("[1]", "holds no directions"),
-        ('{"a": {}}', "has no latent, vector and range"),
-        ('{"a": {"latent": "z", "vector": "abc", "range": [0, 1]}}', "has no latent, vector and range"),
+        ("[1]", "d.json: its directions have no names"),
+        ('{"a": 1}', "d.json: the direction 'a' is no object with 'latent' and 'vector'"),
+        ('{"a": {}}', "of a latent that the network does not have; it has: z"),
+        ('{"a": {"latent": "z", "vector": "abc", "range": [0, 1]}}', "'a' is no list of numbers"),
+        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, true], "range": [0, 1]}}', "what is no number"),
+        (
+            '{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [0, 1], "method": 1}}',
+            "method of .* is no text",
+        ),
+        (
+            '{"a\\u001b[31m": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [0, 1]}}',
+            "a name that cannot be kept",
+        ),
+        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1]}}', "range of the direction 'a' is no list of 2 numbers"),
         (
             '{"a": {"latent": "z", "vector": [1], "range": [0, 1]}}',
-            "is not for this model, which takes 'z' of 6 numbers",
+            "the direction 'a' has 1 number and is of another model: 'z' has 6",
         ),
         (
             '{"a": {"latent": "z", "vector": [1, 1, 1, NaN, 1, 1], "range": [0, 1]}}',
-            "not finite|not JSON",
+            "what is no number",
         ),
-        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1e39, 1, 1], "range": [0, 1]}}', "not finite"),
-        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [1, 0]}}', "range that does not go up"),
-        ('{"a": {"latent": "w", "vector": [1], "range": [0, 1]}}', "is not for this model"),
+        ('{"a": {"latent": "z", "vector": [1, 1, 1, 1e39, 1, 1], "range": [0, 1]}}', "what is no number"),
+        (
+            '{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [1, 0]}}',
+            "does not run from a lower to a higher",
+        ),
+        ('{"a": {"latent": "w", "vector": [1], "range": [0, 1]}}', "of a latent that the network does not have"),
     ):
         path.write_text(damage)
         with pytest.raises(UserError, match=words):
@@ -158,7 +172,7 @@ def test_files_of_directions(tmp_path: Path) -> None:
     assert path.read_text() == "my notes"
     with pytest.raises(UserError, match=r"cannot read .*none.json: No such file"):
         read_directions(tmp_path / "none.json", GREY)
-    with pytest.raises(UserError, match="range that does not go up"):
+    with pytest.raises(UserError, match="does not run from a lower to a higher"):
         check_directions({"a": one | {"range": [1, 1]}}, GREY, "x")
 
 
@@ -203,7 +217,7 @@ def test_from_samples_to_label_to_an_edit(cli: Command, grey: Generator) -> None
     starts = np.repeat(z[:3], 7, axis=0)
     moves = edit(np.zeros((7, 6)), found, {"bright": 1.0}) * np.linspace(-3, 3, 7)[:, None]
     expected = shown(grey, (starts + np.tile(moves, (3, 1))).astype(np.float32), np.repeat([0, 1, 2], 7))
-    np.testing.assert_allclose(images("directions.png", 7).astype(int), expected, atol=1)
+    np.testing.assert_allclose(images("directions.png", 7, titles=20).astype(int), expected, atol=1)
     Path("lab/labels.csv").write_text("sample,seed,bright\n000000,0,perhaps\n")
     cli("directions", "fit", "grey.onnx", "--labels", "lab/labels.csv").refused("line 2", "not 'perhaps'")
     Path("lab/labels.csv").write_text("sample,seed,bright\n000000,-1,1\n")
@@ -253,5 +267,5 @@ def test_finding(cli: Command, grey: Generator, trained: dict[str, Path]) -> Non
     run = trained["digits"]
     assert cli("directions", "find", run, "--method", "sefa", "-k", "2", "--out", "sefa.json").code == 0
     assert cli("directions", "grid", run, "--directions", "sefa.json").code == 0
-    assert cli("directions", "grid", run, "--directions", "directions.json").refused("is not for this model")
+    assert cli("directions", "grid", run, "--directions", "directions.json").refused("is of another model")
     assert cli("interpolate", run, "--out", "run.png").code == 0

@@ -135,10 +135,10 @@ def grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator:
     return Generator("grey.onnx", providers=CPU)
 
 
-def images(path: str, columns: int, side: int = 8, pad: int = 2) -> np.ndarray:
-    """Take a sheet apart again: [N, side, side, C]."""
+def images(path: str, columns: int, side: int = 8, pad: int = 2, titles: int = 0) -> np.ndarray:
+    """Take a sheet apart again, without a strip of titles above it: [N, side, side, C]."""
     with Pillow.open(path) as picture:
-        sheet = np.asarray(picture)
+        sheet = np.asarray(picture)[titles:]
     sheet = sheet if sheet.ndim == 3 else sheet[..., None]
     scale = sheet.shape[1] // (columns * (side + pad) + pad)
     sheet = sheet[::scale, ::scale]

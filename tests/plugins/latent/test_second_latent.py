@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 import ganzoo_runtime as runtime
 from ganzoo import Image, Label, Latent, Signature
 from ganzoo.fields.drawing import grid as lay_out
+from ganzoo.images.titles import columns_named
 from ganzoo_plugins.latent.directions import find_components, fit
 from ganzoo_runtime import Generator
 
@@ -27,9 +28,10 @@ def codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator:
     return Generator("codes.onnx", providers=CPU)
 
 
-def assert_shows(path: str, samples: np.ndarray, columns: int) -> None:
+def assert_shows(path: str, samples: np.ndarray, columns: int, names: tuple[str, ...] = ()) -> None:
     with Pillow.open(path) as picture:
         expected = lay_out(runtime.pixels(samples, (-1, 1)), columns)
+        expected = columns_named(expected, names) if names else expected
         np.testing.assert_array_equal(np.asarray(picture).reshape(expected.shape), expected)
 
 
@@ -62,7 +64,7 @@ def test_directions_of_codes_are_fitted_found_and_drawn(cli: Command, codes: Gen
     low, high = direction["range"]
     moved = [code + s * np.array(direction["vector"], np.float32) for code in c[:2] for s in (low, 0.0, high)]
     expected = codes(np.repeat(z[:2], 3, axis=0), np.ones(6, int), np.stack(moved).astype(np.float32))
-    assert_shows("b.png", expected, 3)
+    assert_shows("b.png", expected, 3, (f"{low:.3g}", "0", f"{high:.3g}"))
     cli(*start).refused("no directions of the latent 'z' (see --on)")
     cli(*start, "upp", "--on", "c").refused("no direction 'upp' of the latent 'c' (see --on); did you mean 'up'?")
 

@@ -15,6 +15,7 @@ import ganzoo
 import ganzoo_runtime as runtime
 from ganzoo import Image, Label, Latent, Signature, Styles, Truncation, UserError
 from ganzoo.fields.drawing import grid as lay_out
+from ganzoo.images.titles import columns_named
 from ganzoo.inference.projection import ImageDistance, descend_styles
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo_exporters.export import export
@@ -114,6 +115,32 @@ def test_a_model_without_styles_says_so(cli: Command) -> None:
     cli("sample", model, "--truncation-cutoff", "2").refused("and this model has none")
 
 
+def test_a_cutoff_without_a_truncation_and_layers_of_nothing(models: Models, cli: Command) -> None:
+    cli("sample", models.path, "--truncation-cutoff", 2).refused(
+        "--truncation-cutoff says which styles --truncation moves"
+    )
+    for command in (("mix",), ("directions", "find")):
+        cli(*command, models.path, "--layers", "").refused("--layers is FIRST-LAST of the layers 0 to 5")
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_computed(models: Models, cli: Command) -> None:
+    Pillow.new("L", (16, 16)).save("image.png")
+    Path("notes.json").write_text("my notes")
+    Path("folder.npz").mkdir()
+    Path("latents.npz").write_bytes(b"older")
+    asked = ("encode", models.path, "image.png", "--optimize", "--label", 0)
+    for out, words in (("folder.npz", "it is a folder"), ("image.png/x.npz", "image.png: it is not a folder")):
+        outcome = cli(*asked, "--out", out)
+        outcome.refused(words)
+        assert "looking for" not in outcome.err
+    assert "looking for" not in cli(*asked, "--grid", "image.png/x.png").err
+    assert Path("latents.npz").read_bytes() == b"older"
+    for command in (("find",), ("fit", "--attribute-of", "nothing:here")):
+        cli("directions", *command, models.path, "--out", "notes.json").refused("is there and holds no directions")
+        cli("directions", *command, models.path, "--out", "image.png/x.json").refused("it is not a folder")
+    assert Path("notes.json").read_text() == "my notes"
+
+
 def test_a_grid_of_mixed_styles(models: Models, cli: Command) -> None:
     found = []
     for sampler in (models.torch, models.file):
@@ -127,7 +154,7 @@ def test_a_grid_of_mixed_styles(models: Models, cli: Command) -> None:
     blank = np.full_like(tiles[:1], 255)
     order = [blank, tiles[2:5], tiles[:1], tiles[5:8], tiles[1:2], tiles[8:]]
     with Pillow.open("m.png") as picture:
-        expected = lay_out(np.concatenate(order), 4)
+        expected = columns_named(lay_out(np.concatenate(order), 4), ["", "5", "1", "3"])
         np.testing.assert_array_equal(np.asarray(picture).reshape(expected.shape), expected)
 
 
@@ -215,7 +242,12 @@ def test_a_file_draws_with_no_other_noise(models: Models, cli: Command) -> None:
     asked = ("--latent", "found.npz", "--direction", "w.1=1")
     cli("edit", models.path, *asked).refused("takes no noise maps; a run of stylegan2 does, and no exported file")
     Pillow.fromarray(np.zeros((16, 16), np.uint8)).save("image.png")
-    cli("encode", models.path, "image.png", "--optimize", "--noise", "--label", 0).refused("load the run it came from")
+    cli("encode", models.path, "image.png", "--optimize", "--noise", "--label", 0).refused(
+        "noise maps are found by gradients, so give a run folder"
+    )
+    cli("encode", models.path, "image.png", "--optimize", "--space", "w+", "--label", 0).refused(
+        "a style for each layer is found by gradients, so give a run folder"
+    )
 
 
 def test_images_are_compared_as_their_discriminator_sees_them() -> None:
