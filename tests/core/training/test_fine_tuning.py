@@ -170,9 +170,9 @@ def test_an_exported_file_gives_what_the_export_has_kept(tmp_path: Path, capsys:
     assert "What they started from is under this license: CC0-1.0." in (run.path / "README.md").read_text()
 
 
-def test_frozen_layers_stay_as_they_are_in_captured_phases() -> None:
+def test_frozen_layers_stay_as_they_are_in_captured_phases(source: ganzoo.Run) -> None:
     settings = overlay({**SMALL, "model": MODEL, "steps": 9}, TUNED)
-    config, dataset, _ = prepare("r3gan", data=OTHERS, config=settings, quiet=True)
+    config, dataset, _ = prepare("r3gan", data=OTHERS, config=settings, from_=source, quiet=True)
     after = []
     for graphs in (None, Tapes):
         checkpoint.seed_random(0)
