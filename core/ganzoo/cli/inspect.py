@@ -63,14 +63,15 @@ def list_(
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="The key of a model, loss, data set ...; or kind:key.")],
+    name: Annotated[str, typer.Argument(help="The key of a model, loss, data set ...; kind:key; or zoo:NAME.")],
     as_json: _AsJson = False,
 ) -> None:
     """Show a model, loss or data set: paper, settings, defaults."""
     from ganzoo.config.describing import describe
     from ganzoo.plugin.registry import load_registry
+    from ganzoo.runs.naming import ZOO
 
-    entries = load_registry().named(name)
+    entries = load_registry().named(f"pretrained:{name.removeprefix(ZOO)}" if name.startswith(ZOO) else name)
     described = [describe(entry, settings=True) for entry in entries]
     if as_json:
         print(json.dumps(described, indent=2, default=str))

@@ -55,6 +55,7 @@ def test_info_says_how_a_setting_is_given(cli: Command) -> None:
     assert re.search(r"data\.path +required ", cli("info", "folder").out)
     assert "regularizer.weight_clip.limit " in cli("info", "weight_clip").out
     assert "metrics: modes" in cli("info", "gaussians").out
+    assert cli("info", "zoo:dcgan-mnist5k").out == cli("info", "pretrained:dcgan-mnist5k").out
     assert "regularizers: gradient_penalty" in cli("info", "loss:wgan_gp").out
     assert any(line.split()[:5] == ["keep_checkpoints", "2", "how", "many", "checkpoints"] for line in lines)
 
