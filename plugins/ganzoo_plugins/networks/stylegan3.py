@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, hardtanh, leaky_relu, linear
 
-from ganzoo import Image, Signature, Styles, UserError, full_precision, whole_batch, widened
+from ganzoo import Image, OptimizerConfig, Signature, Styles, UserError, full_precision, whole_batch, widened
 from ganzoo_plugins.networks.style import EPSILON, GAIN, EqualizedLinear, filtered
 from ganzoo_plugins.networks.stylegan2 import Conditions, MappedGenerator, StyleGAN2Config, SynthesisNetwork
 
@@ -45,6 +45,9 @@ class StyleGAN3Config(StyleGAN2Config):
     rotation: bool = Field(
         False,
         description="configuration R, equivariant to rotation too: 1x1 kernels, radial filters, twice the channels",
+    )
+    optimizer: OptimizerConfig = Field(
+        OptimizerConfig(lr=2.5e-3, betas=(0.0, 0.99)), description="optimizer of both, before lazy regularizers"
     )
     magnitude_decay: float = Field(0.999, ge=0, lt=1, description="decay of the average of the maps' mean squares")
 

@@ -126,6 +126,7 @@ def _imported(
         "channel_max": most,
         "deviation_group": group,
         "conditional": embed is not None,
+        "optimizer": {"lr": 2.5e-3},  # the authors', for networks of this size
     }
     networks = {"generator": generator, "discriminator": discriminator}
     return Imported(

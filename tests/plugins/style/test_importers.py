@@ -57,6 +57,7 @@ def test_pickles_of_nvidia(conditional: bool, tmp_path: Path) -> None:
     state.same(run, group=2)
     document = run.document()
     assert document["model"]["channel_base"] == 64
+    assert document["model"]["optimizer"]["lr"] == 2.5e-3  # not that of the small networks
     assert document["data_spec"]["name"] == "afhqcat64"
     assert document["source"]["license"] == "Nvidia Source Code License, non-commercial use only"
     network, metadata = run.load(REGISTRY)
