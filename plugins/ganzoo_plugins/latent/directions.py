@@ -170,14 +170,19 @@ def find_components(latents: ArrayLike, samples: ArrayLike, groups: ArrayLike, k
     ``latents`` [N, ...] and ``samples`` [N, ...] belong together, and each of the ``groups`` [N], such as classes, is
     looked at around its own mean. The principal components of the samples are carried over to the latents by
     regression (GANSpace, arXiv:2004.02546). For normal latents this is the singular value decomposition of the
-    generator's mean Jacobian, by Stein's lemma.
+    generator's mean Jacobian, by Stein's lemma. Raises :class:`~ganzoo.UserError` for fewer samples than that takes.
     """
     points, values = (np.asarray(part, np.float64).reshape(len(np.asarray(part)), -1) for part in (latents, samples))
-    for group in np.unique(groups):
+    seen, wanted = np.unique(groups), min(k, points.shape[1], values.shape[1])
+    if len(points) < wanted + len(seen):  # around a mean each, so many differ in fewer directions
+        raise UserError(
+            f"{wanted} directions are found from {wanted + len(seen)} samples or more, not from {len(points)}"
+        )
+    for group in seen:
         of_it = np.asarray(groups) == group
         values[of_it] -= values[of_it].mean(axis=0)
     left, _, _ = np.linalg.svd((points - points.mean(axis=0)).T @ values, full_matrices=False)
-    return [_pointing(left[:, index]) for index in range(min(k, left.shape[1]))]
+    return [_pointing(left[:, index]) for index in range(wanted)]
 
 
 def find_in_first_layer(network: Network, inputs: Sequence[Any], index: int, k: int) -> list[Vector]:

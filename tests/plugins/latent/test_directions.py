@@ -94,6 +94,13 @@ def test_components_are_what_moves_samples_most() -> None:
         assert abs(vector @ basis[:, index]) > 0.99
 
 
+def test_components_of_too_few_samples_are_refused() -> None:
+    z, groups = np.random.default_rng(0).standard_normal((6, 8)), np.arange(6) % 3
+    assert len(find_components(z, z, groups, 3)) == 3
+    with pytest.raises(UserError, match="4 directions are found from 7 samples or more, not from 6"):
+        find_components(z, z, groups, 4)
+
+
 class First(Network):
     """Latents beside an embedding into the first layer, another layer before it that only looks at the label."""
 
