@@ -169,10 +169,11 @@ def documents() -> Iterator[tuple[str, str, str]]:
     yield "layout", changed("signature.output", {**image, "dtype": "uint8", "layout": "CHWN"}), "layout"
     yield "multiple", changed("signature.output", {**image, "multiple": 3}), "no multiple"
     yield "directions", changed("directions", []), "directions"
-    yield "vector", changed("directions", {"a": {**bold, "vector": [0.0]}}), "no list of 4 numbers"
+    few = changed("directions", {"a": {**bold, "vector": [0.0]}})
+    yield "vector", few, "has 1 number and is of another model: 'z' has 4"
     yield "endless vector", changed("directions", {"a": {**bold, "vector": [1e300] * 4}}), "what is no number"
     yield "latent", changed("directions", {"a": {**bold, "latent": "w"}}), "does not have; it has: z"
-    yield "mean", changed("latent_mean", {"z": "0000"}), "no list of 4 numbers"
+    yield "mean", changed("latent_mean", {"z": "0000"}), "the mean is no list of numbers"
     yield "precision", changed("precision", "fp4"), "precision"
     yield "schema", changed("schema", "1"), "cannot be read"
     yield "newer", changed("schema", 10**4000), "this runtime reads 1: update ganzoo"
