@@ -33,7 +33,7 @@ class StyleGAN3(StyleGAN2):
         "batch_size": 32,
         "ema": 0.998,
         "loss": {"name": "non_saturating"},
-        "regularizer": {"r1": {"interval": 16}},
+        "regularizer": {"r1": {"weight": 1.0, "interval": 16}},
         "data": {"name": "shapes", "condition": "none"},
     }
     presets = {

@@ -127,6 +127,8 @@ def test_gamma_follows_the_rule_of_the_authors_in_their_preset_unless_it_is_give
     assert gammas("accumulate=4", "regularizer.r1.interval=8", preset="auto") == pytest.approx(0.0002 * 32 * 64 / 32)
     assert gammas("regularizer.r1.weight=3", preset="auto") == 3
     assert gammas() == gammas(preset="paper256") == 1
+    small = load_config(REGISTRY, "stylegan3").to_dict()["regularizer"]
+    assert small["torch-ganzoo/r1"]["weight"] == 1
     models = [*(("stylegan2", preset) for preset in StyleGAN2.presets), ("stylegan3", None), ("stylegan3", "paper256")]
     for model, each in models:  # the default rate of stylegan2 is for small networks
         assert load_config(REGISTRY, model, preset=each).to_dict()["model"]["optimizer"]["lr"] == 2.5e-3
