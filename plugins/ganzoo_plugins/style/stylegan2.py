@@ -36,6 +36,15 @@ __all__ = ["StyleGAN2"]
 MEAN_DECAY = 0.998
 """Decay of the moving average of w, for each step of the discriminator."""
 
+_AUTHORS = {
+    "optimizer": {"lr": 2.5e-3},
+    "latent_dim": 512,
+    "style_dim": 512,
+    "channel_base": 16384,
+    "channel_max": 512,
+}
+"""What the authors' networks of up to 256x256 have in common."""
+
 _PENALTIES = {"generator": GeneratorRegularizer, "discriminator": Regularizer}
 
 
@@ -73,43 +82,21 @@ class StyleGAN2(AdversarialTrainer[StyleGAN2Config]):
             "ema": {"halflife": 20_000, "rampup": 0.05},
             "regularizer": {"r1": {"weight": None}},
             "data": {"name": "shapes", "image_size": 64, "condition": "none"},
-            "model": {
-                "optimizer": {"lr": 2.5e-3},
-                "latent_dim": 512,
-                "style_dim": 512,
-                "channel_base": 16384,
-                "channel_max": 512,
-            },
+            "model": _AUTHORS,
         },
         "cifar": {
             "steps": 1_562_500,
             "batch_size": 64,
             "ema": {"halflife": 500_000, "rampup": 0.05},
             "regularizer": {"r1": {"weight": 0.01, "interval": 16}, "path_length": {"weight": 0.0, "interval": 4}},
-            "model": {
-                "optimizer": {"lr": 2.5e-3},
-                "latent_dim": 512,
-                "style_dim": 512,
-                "channel_base": 16384,
-                "channel_max": 512,
-                "mixing": 0.0,
-                "deviation_group": 32,
-            },
+            "model": {**_AUTHORS, "mixing": 0.0, "deviation_group": 32},
         },
         "paper256": {
             "steps": 390_625,
             "batch_size": 64,
             "ema": {"halflife": 20_000},
             "regularizer": {"r1": {"weight": 1.0, "interval": 16}, "path_length": {"weight": 2.0, "interval": 4}},
-            "model": {
-                "optimizer": {"lr": 2.5e-3},
-                "latent_dim": 512,
-                "style_dim": 512,
-                "mapping_layers": 8,
-                "channel_base": 16384,
-                "channel_max": 512,
-                "deviation_group": 8,
-            },
+            "model": {**_AUTHORS, "mapping_layers": 8, "deviation_group": 8},
         },
     }
 
