@@ -12,7 +12,8 @@ Fréchet distance in its features to the training digits. A precision holds the 
 more than the standard deviation between seeds, or is better.
 
 Speed: CPU time of a step, the median of the ratios over the rounds. Trainings that are in benchmarks/results/
-precision.json already are not repeated; another processor's belong into a file of its own (``--out``).
+precision.json already are not repeated; each row names its processor. Another processor's times belong into a file of
+their own (``--out``).
 """
 
 import argparse
@@ -127,7 +128,8 @@ def verdict(report: dict[str, Any], model: str, figure: str) -> tuple[list[str],
 def table(report: dict[str, Any]) -> None:
     """Print the tables in Markdown."""
     columns = list(dict.fromkeys(row["precision"] for row in report["quality"]))
-    print(f"{report['environment']}\n\n| model | steps | figure | {' | '.join(columns)} | within the spread |")
+    print(*dict.fromkeys(row["environment"] for row in report["quality"]), sep="\n")
+    print(f"\n| model | steps | figure | {' | '.join(columns)} | within the spread |")
     print("|" + "---|" * (4 + len(columns)))
     for model, figure in product(dict.fromkeys(row["model"] for row in report["quality"]), FIGURES):
         said, same = verdict(report, model, figure)
@@ -157,7 +159,7 @@ def main() -> None:
         return json.loads(options.out.read_text()) if options.out.exists() else {"quality": []}
 
     def keep(report: dict[str, Any]) -> None:
-        options.out.write_text(json.dumps({**report, "environment": environment}, indent=1) + "\n")
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
 
     if options.table:
         return table(known())
@@ -165,13 +167,13 @@ def main() -> None:
         for model in TIMED:
             figures = compare_speed(model, options.rounds)
             report = known()  # read again: another process may have written meanwhile
-            keep({**report, "speed": {**report.get("speed", {}), model: figures}})
+            keep({**report, "speed": {**report.get("speed", {}), model: {**figures, "environment": environment}}})
             print(model, figures, flush=True)
         return None
     for seed, model, precision in product(options.seeds, options.models, PRECISIONS[options.device]):
         if any((row["model"], row["precision"], row["seed"]) == (model, precision, seed) for row in known()["quality"]):
             continue
-        row = train(model, precision, seed, options.device)
+        row = {**train(model, precision, seed, options.device), "environment": environment}
         report = known()
         keep({**report, "quality": [*report["quality"], row]})
         print(row, flush=True)
