@@ -125,7 +125,7 @@ def test_without_them_a_run_is_sampled_and_exported_and_not_resumed_or_judged(th
     assert cli("export", third.path, "--onnx", "--all", "--out", "files").code == 0
     install = "1.5, which is not installed; pip install third==1.5"
     cli("train", "--resume", third.path, "--steps", 8).refused(
-        f"this run was trained with the data set 'plane' of third {install}"
+        f"it was trained with the data set 'plane' of third {install}"
     )
     cli("train", "--config", third.path / "config.toml").refused(install)
     cli("eval", third.path).refused(
@@ -151,14 +151,14 @@ def test_whatever_is_missing_is_named(third: Third, said: str, tables: dict[str,
     with pytest.raises(UserError) as raised:
         run.config(load_registry())
     assert str(raised.value) == (
-        f"this run was trained with the {said} of third 1.5, which is not installed; pip install third==1.5"
+        f"it was trained with the {said} of third 1.5, which is not installed; pip install third==1.5"
     )
     assert run.load(load_registry())
 
 
 def test_a_missing_model_keeps_a_run_from_everything(third: Third, tmp_path: Path, cli: Command) -> None:
     path = changed(third, tmp_path, plugin="third/gan")
-    sentence = "this run was trained with the model 'gan' of third 1.5, which is not installed; pip install third==1.5"
+    sentence = "it was trained with the model 'gan' of third 1.5, which is not installed; pip install third==1.5"
     for command in (["sample", path], ["export", path, "--onnx"], ["train", "--resume", path], ["eval", path]):
         cli(*command).refused(sentence)
 

@@ -64,7 +64,8 @@ def train(
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Fine-tune: start from the weights of a run, zoo:NAME or a .safetensors file, as far as they fit.",
+            help="Fine-tune: start from the weights of a run, zoo:NAME or a file, as far as they fit; by default with "
+            "its model, and the settings, loss, regularizers and data of that, not its steps or batch size.",
         ),
     ] = None,
     resume: Annotated[

@@ -1,9 +1,9 @@
 """Resolving config layers (defaults, presets, files, flags) into one config.
 
-The config layers, each over the one before: the core's defaults, the model's, its spec's, the preset, the config file,
-``--set``, flags. First it is decided which model, data set and loss are used. A section of a layer that names another
-one is dropped as a whole, since its settings were meant for the other plugin. Settings without a name are for the
-chosen one, so that ``--data folder --set data.path=images`` works in either order.
+The config layers, each over the one before: the core's defaults, the model's, its spec's, the config of what weights
+start from, the preset, the config file, ``--set``, flags. First it is decided which model, data set and loss are used.
+A section of a layer that names another one is dropped as a whole, since its settings were meant for the other plugin.
+Settings without a name are for the chosen one, so that ``--data folder --set data.path=images`` works in either order.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ _NAMING: tuple[tuple[str, Kind, Kind | None], ...] = (
 _TABLES: tuple[Kind, ...] = ("regularizer", "metric", "tracker")
 """Sections with a table for each plugin, by its name; false in its place leaves it out."""
 
+_TAKEN = ("plugin", "model", "loss", "regularizer", "data")
+"""What is taken over from the config of what a training starts from: the GAN, and not how it was trained."""
+
 _AS = {
     "model": "model.SETTING=VALUE",
     "data": "data.name=NAME",
@@ -69,20 +72,22 @@ def load_config(
     file: str | PathLike[str] | Layer | None = None,
     sets: Sequence[str] = (),
     flags: Layer | None = None,
+    source: Layer | None = None,
 ) -> Config:
     """Resolve a config from its layers.
 
     ``file`` is a TOML file, or what such a file would hold; ``sets`` are ``"a.b=value"`` assignments; ``flags`` is the
-    layer on top. Raises :class:`UserError`, in one sentence, for anything unknown (with the closest match), misspelled
-    or out of range.
+    layer on top. ``source`` is the config of what the training starts from, whose model is the default; of it, and of
+    no other model, settings, loss, regularizers and, if none is named, data are taken over. Raises :class:`UserError`,
+    in one sentence, for anything unknown (with the closest match), misspelled or out of range.
     """
     from_file: Layer = {}
     if file is not None:
         from_file = current(file if isinstance(file, Mapping) else read_toml(path_of("config", file)))
     try:
-        return _resolve(registry, plugin, preset, from_file, sets, flags)
+        return _resolve(registry, plugin, preset, from_file, sets, flags, source)
     except UnknownNameError as error:
-        raise UserError(recorded(registry, error, from_file)) from None
+        raise UserError(recorded(registry, error, {**(source or {}), **from_file})) from None
 
 
 def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) -> str:
@@ -107,7 +112,7 @@ def recorded(registry: Registry, error: UserError, document: Mapping[str, Any]) 
         return str(error)  # what the trouble is, or what is meant
     is_missing = f"which {here[0].version} does not have" if here else "which is not installed"
     return (
-        f"this run was trained with the {SAID[error.kind]} {key!r} of {distribution} {version}, {is_missing}; "
+        f"it was trained with the {SAID[error.kind]} {key!r} of {distribution} {version}, {is_missing}; "
         f"pip install {distribution}=={version}"
     )
 
@@ -119,16 +124,19 @@ def _resolve(
     from_file: Layer,
     sets: Sequence[str],
     flags: Layer | None,
+    source: Layer | None,
 ) -> Config:
     user: list[dict[str, Any]] = [{key: value for key, value in from_file.items() if key not in _UNREAD}]
     user += [parse_set(text) for text in sets]
     user.append(dict(flags or {}))
     user = [_spelled_out(layer) for layer in user]
-    for layer in user:
+    taken = {key: value for key, value in (source or {}).items() if key in _TAKEN}
+    for layer in (taken, *user):
         _check_sections(layer)
-    plugin = plugin or _last("plugin", user)
+    plugin = plugin or _last("plugin", [taken, *user])
     if plugin is None:
-        raise UserError("name a model with --plugin, or a config file that does; 'ganzoo list model' shows them")
+        why = "" if source is None else ", as what the training starts from does not say which it is of"
+        raise UserError(f"name a model with --plugin, or a config file that does{why}; 'ganzoo list model' shows them")
     entry = registry.get("model", plugin)
     # A config file for another model: its data set, loss and steps are of use here, its model settings are not.
     for layer in user:
@@ -138,6 +146,12 @@ def _resolve(
     preset = preset or _last("preset", user)
     trainer: type[Trainer] = entry.spec.load()
     layers: list[Layer] = [trainer.defaults, entry.spec.defaults]
+    if taken.pop("plugin", "") == entry.name:
+        if any("name" in layer.get("data", {}) for layer in user):
+            taken.pop("data", None)
+        elif taken.get("data", {}).get("name") == GIVEN_NAME:
+            raise UserError("what the training starts from learned from data without a name: give data with --data")
+        layers.append(taken)
     if preset is not None:
         if not isinstance(preset, str) or preset not in trainer.presets:
             raise UserError(f"{plugin} has no preset {preset!r}{did_you_mean(str(preset), trainer.presets)}")
@@ -219,10 +233,7 @@ def _settle(
     final = next((layer[section]["name"] for layer in reversed(user) if "name" in layer.get(section, {})), None)
     if final is None:
         return
-    # The model's default settings for its own default loss or data set do not fit the one that the user chose.
-    if merged.get(section, {}).get("name") != final:
-        merged[section] = {"name": final}
-    for layer in user:
+    for layer in (merged, *user):
         other = layer.get(section, {}).get("name", final)
         if other != final:
             del layer[section]

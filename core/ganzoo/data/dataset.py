@@ -61,7 +61,7 @@ class DataSpec:
         if not found:
             raise UserError(
                 f"a conditional model learns from labels or attributes, and {self.name} has none; choose other data, "
-                "or a model without a condition"
+                "or a model without a condition: some are with --set model.conditional=false"
             )
         return found
 

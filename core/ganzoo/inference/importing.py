@@ -174,7 +174,7 @@ def _card(
             "",
             f"    ganzoo sample {folder.name} --out samples.png",
             f"    ganzoo export {folder.name} --onnx",
-            f"    ganzoo train --plugin {spec.key} --from {folder.name} --data FOLDER",
+            f"    ganzoo train --from {folder.name} --data FOLDER",
             "",
             "## License",
             "",

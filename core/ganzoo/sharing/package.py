@@ -204,7 +204,7 @@ def _card(metadata: Mapping[str, Any], network: Network, pictured: bool) -> str:
         *(["![samples](samples.png)\n"] if pictured else []),
         *(["## Figures\n", "| figure | value |", "| --- | --- |", *figures, ""] if figures else []),
         f"## Use\n\n    ganzoo pull SOURCE --as USER/NAME\n    ganzoo {use}",
-        "    ganzoo train --config config.toml --from zoo:USER/NAME\n",
+        "    ganzoo train --from zoo:USER/NAME --data FOLDER\n",
         f"The weights are learned from {data['name']}, whose license may bind them too, and a generator can reproduce",
         "single training samples.\n",
     ]

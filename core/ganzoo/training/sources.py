@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: the weights of a run, of a model of the zoo, or of a file."""
+"""What a fine-tuning starts from: a run, a model of the zoo, or a file, its weights and what is known of its model."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from ganzoo.config.renamed import current
 from ganzoo.config.train_settings import Source
 from ganzoo.errors import UserError
-from ganzoo.files import read_bytes
+from ganzoo.files import read_bytes, read_toml
 from ganzoo.gan.networks import Discriminator, layers
 from ganzoo.inference.formats import Format
 from ganzoo.inference.zoo import WEIGHTS, model_file
@@ -23,6 +24,7 @@ from ganzoo.plugin.registry import Registry
 from ganzoo.runs import checkpoint
 from ganzoo.runs.naming import ZOO, chosen, is_name
 from ganzoo.runs.run import Run
+from ganzoo.training.matching import fitting, matched
 from ganzoo_runtime.text import counted
 
 if TYPE_CHECKING:
@@ -37,9 +39,14 @@ _SHOWN = 4  # names in a line
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors by ``network.name``, those of the last step and the averaged ones, and where they are from."""
+    """Tensors by ``network.name``, those of the last step and the averaged ones, and where they are from.
+
+    ``config`` is that of the training that they are of, as :func:`ganzoo.load_config` takes it for a source; of an
+    exported file it has the model's name alone, and of other files nothing.
+    """
 
     source: Source
+    config: Mapping[str, Any]
     last: Mapping[str, Tensor]
     averaged: Mapping[str, Tensor]
 
@@ -47,20 +54,23 @@ class Weights:
     def load_into(self, loop: Loop) -> list[str]:
         """Load what fits by name and shape into a training that has not begun; return what did, a line a network.
 
-        Where there are no averaged weights of a network, those of the last step stand in for them, and the other way
-        round. Raises :class:`UserError` if nothing fits, or not all of the layers that are to be frozen.
+        Lists of layers that are longer or shorter in the source are matched as :func:`matched` says, unless the trainer
+        is going to lengthen them. Where there are no averaged weights of a network, those of the last step stand in for
+        them, and the other way round. Raises :class:`UserError` if nothing fits, or not all of the layers that are to
+        be frozen.
         """
         loop.grow(0)
-        lines, count = [], 0
-        for name, network in loop.trainer.networks.items():
-            last, averaged = (_of(name, loop.trainer.networks, each) for each in (self.last, self.averaged))
-            fits, line = _load(network, last or averaged)
+        lines, count, trainer = [], 0, loop.trainer
+        for name, network in trainer.networks.items():
+            last, averaged = (_of(name, trainer.networks, each) for each in (self.last, self.averaged))
+            grown = trainer.stage == len(trainer.stages)
+            fits, line = _load(network, last or averaged, grown)
             if isinstance(network, Discriminator):
-                self._check_frozen(name, network, _fitting(network.state_dict(), last or averaged), loop)
+                self._check_frozen(name, network, fits, loop)
             if name in loop.ema:
-                _load(loop.ema[name], {**_common(loop.ema[name], network), **(averaged or last)})
+                _load(loop.ema[name], averaged or last, grown)
             lines.append(f"{name}: {line}")
-            count += fits
+            count += len(fits)
         if not count:
             held = sorted({key.partition(".")[0] for key in (*self.last, *self.averaged)})
             raise UserError(
@@ -98,26 +108,27 @@ def open_source(source: Source, registry: Registry) -> Weights:
 def _open(name: str, registry: Registry) -> Weights:
     with model_file(name, registry) as file:
         if file is not None and name.startswith(ZOO):
-            return _open_file(file, name, registry, beside=file.with_name(WEIGHTS))
+            return _open_file(file, name, registry, zoo=True)
         if file is not None:
             return _open_file(file, str(file.resolve()), registry)
     if Path(chosen(name)[0]).is_dir() or is_name(name):
         run = Run.open(name)
-        last = run.checkpoint()
-        before = run.document().get("source")
+        last, document = run.checkpoint(), run.document()
+        before = document.get("source")
         known = str(before.get("license", "")) if isinstance(before, Mapping) else ""
         step, name = int(last.name.removeprefix("step-")), str(Run(run.path.resolve(), run.which))
         source = Source(name=name, sha256=checkpoint.digest(last), step=step, license=known)
-        return Weights(source, checkpoint.load_tensors(last), checkpoint.load_tensors(last, "ema"))
+        return Weights(source, document, checkpoint.load_tensors(last), checkpoint.load_tensors(last, "ema"))
     raise UserError(f"there is no run folder or file {name}; a model of the zoo is zoo:NAME")
 
 
-def _open_file(path: Path, name: str, registry: Registry, beside: Path | None = None) -> Weights:
-    """Return the weights of a file; ``beside`` is one that comes with it and holds all of them."""
-    about: Mapping[str, object] = {}
+def _open_file(path: Path, name: str, registry: Registry, *, zoo: bool = False) -> Weights:
+    """Return the weights of a file; those of all networks and the config lie beside one of the zoo."""
+    about: Mapping[str, Any] = {}
     suffix = path.suffix.removeprefix(".")
     formats = [entry.spec.key for entry in registry.specs("format")]
-    if beside is not None and beside.is_file():
+    config_file, beside = path.with_name("config.toml"), path.with_name(WEIGHTS)
+    if zoo and beside.is_file():
         about, path, suffix = _about(path, registry), beside, "safetensors"
     if suffix == "safetensors":
         content = read_bytes(path, _LIMIT)
@@ -137,6 +148,7 @@ def _open_file(path: Path, name: str, registry: Registry, beside: Path | None = 
             f"{path} is no run, no .safetensors and no exported model; files of other programs are read by 'ganzoo "
             f"import', which makes a run of them"
         )
+    known = current(read_toml(config_file)) if zoo and config_file.is_file() else _config_of(about)
     training = about.get("training")
     step = training.get("step") if isinstance(training, Mapping) else 0
     license_ = about.get("license")
@@ -146,13 +158,23 @@ def _open_file(path: Path, name: str, registry: Registry, beside: Path | None = 
         step=step if isinstance(step, int) else 0,
         license=license_ if isinstance(license_, str) else "",
     )
-    return Weights(source, tensors, {})
+    return Weights(source, known, tensors, {})
 
 
-def _about(path: Path, registry: Registry) -> Mapping[str, object]:
+def _about(path: Path, registry: Registry) -> Mapping[str, Any]:
     """Return the metadata of an exported file."""
     reader: Format = registry.get("format", path.suffix.removeprefix(".")).spec.load()()
     return reader.load(path).metadata
+
+
+def _config_of(about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the metadata of an exported file say of a config: which model, of which version of its plugin."""
+    model = about.get("model")
+    known = model if isinstance(model, Mapping) else {}
+    distribution, key = known.get("plugin"), known.get("key")
+    if not (isinstance(distribution, str) and isinstance(key, str)):
+        return {}
+    return {"plugin": f"{distribution}/{key}", "environment": {"plugins": {distribution: known.get("version")}}}
 
 
 def _of(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,34 +188,24 @@ def _of(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tens
     return dict(tensors) if name == best else {}
 
 
-def _common(network: nn.Module, other: nn.Module) -> dict[str, Tensor]:
-    return {key: value for key, value in other.state_dict().items() if key in network.state_dict()}
-
-
-def _load(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
-    """Copy what fits into a network; return how many tensors did, and in words what did not."""
+def _load(network: nn.Module, tensors: Mapping[str, Tensor], grown: bool) -> tuple[Mapping[str, Tensor], str]:
+    """Copy what fits into a network; return it by the network's names, and in words what did not."""
     own = network.state_dict()
-    fits = _fitting(own, tensors)
+    names, counted_otherwise = matched(own, tensors) if grown else ({key: key for key in tensors}, [])
+    fits = fitting(own, tensors, names)
     for key, value in fits.items():
         own[key].copy_(value)
     if not fits:
-        return 0, "starts from random weights, as the source has none of it that fit"
-    shapes = [key for key in own if key in tensors and key not in fits]
-    parts = [f"{len(fits)} of {counted(len(own), 'tensor')}"]
+        return fits, f"starts from random weights, as {'none of the source fit' if tensors else 'the source has none'}"
+    parts = [f"{len(fits)} of {counted(len(own), 'tensor')}", *counted_otherwise]
+    shapes = [key for key in own if key in names and key not in fits]
     parts += [f"of other shapes {_listed(shapes)}"] if shapes else []
-    missing, unused = [key for key in own if key not in tensors], [key for key in tensors if key not in own]
+    missing = [key for key in own if key not in names]
     parts += [f"not there {_listed(missing)}"] if missing else []
+    used = {name for key, name in names.items() if key in own}
+    unused = [name for name in tensors if name not in used]
     parts += [f"not used {_listed(unused)}"] if unused else []
-    return len(fits), "; ".join(parts)
-
-
-def _fitting(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors that fit a network's own by name, shape and kind of number."""
-    return {
-        key: value
-        for key, value in tensors.items()
-        if key in own and value.shape == own[key].shape and value.is_floating_point() == own[key].is_floating_point()
-    }
+    return fits, "; ".join(parts)
 
 
 def _listed(names: Sequence[str]) -> str:

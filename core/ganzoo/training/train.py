@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from ganzoo.config.config import Config
 from ganzoo.config.data_choice import GIVEN_NAME, DataName, choose_data, recorded_data
 from ganzoo.config.resolving import load_config, overlay
+from ganzoo.config.train_settings import Source
+from ganzoo.config.validation import validate
 from ganzoo.data.dataset import Dataset
 from ganzoo.errors import UserError, did_you_mean, lists, path_of
 from ganzoo.plugin.registry import Registry, load_registry
@@ -81,10 +83,12 @@ def train(
     ``encoder_regression``.
 
     With ``from_`` the training is a fine-tuning: it starts from the weights of a run, of ``"zoo:NAME"``, or of a file
-    (``.safetensors``, or an ``.onnx`` as far as the export has kept them). What fits by name and shape is loaded into
-    all networks, averaged ones from averages, and what does not is reported; data, losses and other settings are as
-    they are given, optimizers start afresh, and steps at 0. The setting ``freeze_discriminator`` keeps layers as they
-    are.
+    (``.safetensors``, or an ``.onnx`` as far as the export has kept them). A run or a model of the zoo also says what
+    is not given: the model, and of the same model its settings, the optimizer's among them, its loss, regularizers and
+    data; an ``.onnx`` says the model alone. Steps, batch size, schedules and whatever else a training has are its own.
+    What fits by name and shape is loaded into all networks, averaged ones from averages, and what does not is reported;
+    in lists of layers that images of another size make longer or shorter, layers are counted from the last where more
+    fits. Optimizers start afresh, and steps at 0. The setting ``freeze_discriminator`` keeps layers as they are.
 
     With ``resume``, a :class:`~ganzoo.Run`, its path, its number or ``"last"``, that run goes on from its last
     checkpoint, or from that of ``from_step``; later ones are then deleted. ``steps``, ``device``, ``deterministic``,
@@ -255,13 +259,15 @@ def prepare(
         flags["regularizer"] = {name: {} for name in regularizers} | flags.get("regularizer", {})
     if generator is not None:
         flags = overlay(_of_generator(Run.open(generator)), flags)
-    if from_ is not None:  # all of it: a config file may say what another source was
-        flags["source"] = {"name": text_of(from_), "format": "", "sha256": "", "step": 0, "license": ""}
-    resolved = load_config(registry, plugin, preset=preset, file=config, sets=sets, flags=flags)
-    dataset = resolved.build_dataset()
     weights = None
+    if from_ is not None:
+        weights = open_source(validate(Source, "source", {"name": text_of(from_)}), registry)
+        flags["source"] = weights.source.model_dump()  # all of it: a config file may say what another source was
+    known = None if weights is None else weights.config
+    resolved = load_config(registry, plugin, preset=preset, file=config, sets=sets, flags=flags, source=known)
+    dataset = resolved.build_dataset()
     if resolved.train.source is not None:
-        weights = open_source(resolved.train.source, registry)
+        weights = weights or open_source(resolved.train.source, registry)
         resolved = resolved.with_source(weights.source)
     return Prepared(rehearse(resolved, dataset, weights, quiet=quiet), dataset, 0)
 
@@ -274,7 +280,7 @@ def _prepare_resumed(
     if isinstance(source, dict) and source.get("format"):
         raise UserError(
             f"{path} was imported, so there is no training that could go on; start one from its weights with: "
-            f"ganzoo train --plugin {run.document().get('plugin')} --from {path}"
+            f"ganzoo train --from {path} --data FOLDER"
         )
     before, config = run.config(registry), run.config(registry, sets=sets, flags=flags)
     refuse_changes(before, config)

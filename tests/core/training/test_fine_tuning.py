@@ -1,12 +1,14 @@
 """Trainings that start from the weights of others, and discriminators that learn in part."""
 
 import copy
+import json
 import os
 import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -126,6 +128,8 @@ def test_files_of_weights(source: ganzoo.Run, tmp_path: Path, capsys: pytest.Cap
         save_file(held, tmp_path / "file.safetensors")
         config = {**SMALL, "model": MODEL}
         prepare("r3gan", data=OTHERS, from_=tmp_path / "file.safetensors", config=config, steps=1)
+        with pytest.raises(UserError, match=r"name a model with --plugin, .* does not say which it is of"):
+            prepare(data=OTHERS, from_=tmp_path / "file.safetensors", config=config, steps=1)
         said = capsys.readouterr().err
         assert "generator: 19 of 19 tensors\n" in said, number
         assert "discriminator: starts from random weights" in said
@@ -160,14 +164,23 @@ def test_an_exported_file_gives_what_the_export_has_kept(tmp_path: Path, capsys:
     (file,) = ganzoo.export(before, format="onnx", metadata={"license": "CC0-1.0"})
     config = {**SMALL, "model": {}}
     capsys.readouterr()
-    run = ganzoo.train("gan_fc", data=OTHERS, config=config, steps=1, from_=file, out=tmp_path)
+    run = ganzoo.train(data=OTHERS, config=config, steps=1, from_=file, out=tmp_path)  # which says that it is a gan_fc
     said = capsys.readouterr().err
     assert "generator: 14 of 14 tensors" in said
-    assert "discriminator: starts from random weights, as the source has none of it that fit" in said
+    assert "discriminator: starts from random weights, as the source has none\n" in said
     assert (run.samples / "000000.png").read_bytes() == (before.samples / "000001.png").read_bytes()
     assert run.document()["source"]["license"] == "CC0-1.0"
     assert ganzoo.load(run).metadata["license"] == "CC0-1.0"
     assert "What they started from is under this license: CC0-1.0." in (run.path / "README.md").read_text()
+    model = onnx.load(file)
+    (entry,) = (each for each in model.metadata_props if each.key == "ganzoo")
+    document = json.loads(entry.value)
+    other = {"plugin": "more", "key": "new", "version": "1.2"}
+    for about, said in (("gan_fc", "does not say which"), ({}, "does not say which"), (other, "pip install more==1.2")):
+        entry.value = json.dumps({**document, "model": about})
+        onnx.save(model, tmp_path / "other.onnx")
+        with pytest.raises(UserError, match=said):
+            prepare(data=OTHERS, from_=tmp_path / "other.onnx")
 
 
 def test_frozen_layers_stay_as_they_are_in_captured_phases(source: ganzoo.Run) -> None:
@@ -216,8 +229,117 @@ def test_layers_are_those_from_the_image_on() -> None:
         assert [name for name, _ in layers(discriminator)][: len(names)] == names
 
 
+def test_the_model_is_that_of_the_source(source: ganzoo.Run, tuned: ganzoo.Run, tmp_path: Path) -> None:
+    before = source.document()
+    for run in (tuned, source):
+        config, _, _ = prepare(data=OTHERS, from_=run, device="cpu", quiet=True)
+        assert config.model.entry.name == before["plugin"]
+        assert config.to_dict()["model"] == run.document()["model"]
+        assert (config.train.steps, config.train.batch_size) == (8000, 32)  # the model's own
+    assert config.model == prepare("r3gan", data=OTHERS, from_=source, device="cpu", quiet=True).config.model
+    run = ganzoo.train(from_=source, data=OTHERS, steps=1, device="cpu", out=tmp_path, quiet=True)
+    assert (run.samples / "000000.png").read_bytes() == (source.samples / "000003.png").read_bytes()
+
+
+def of(source: Any, plugin: str | None = None, **layers: Any) -> dict[str, Any]:
+    return ganzoo.load_config(ganzoo.load_registry(), plugin, source=source, **layers).to_dict()
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    """The config of a training with settings of its own everywhere."""
+    model = {"latent_dim": 7, "conditional": True, "optimizer": {"name": "adamw", "lr": 0.5}}
+    data = {"name": "folder", "path": "/images", "size": 16}
+    more = {"model": model, "data": data, "loss": {"name": "wgan_gp", "drift": 0.5}, "regularizer": {"r1": False}}
+    return of(None, "stylegan2", file={"steps": 7, "batch_size": 8, "ema": 0.5, **more})
+
+
+def test_of_a_config_the_gan_is_taken_over_and_not_how_it_was_trained(document: dict[str, Any]) -> None:
+    taken, new = of(document), of(None, "stylegan2")
+    gan = ("plugin", "model", "loss", "regularizer", "data")
+    assert document["regularizer"].keys() == {
+        f"torch-ganzoo/{key}" for key in ("r1", "gradient_penalty", "path_length")
+    }
+    assert {key: taken[key] for key in gan} == {key: document[key] for key in gan}
+    assert {key: taken[key] for key in taken if key not in (*gan, "metric")} == {
+        key: new[key] for key in new if key not in (*gan, "metric")
+    }
+    assert of(document, "stylegan2") == of(document, "torch-ganzoo/stylegan2") == taken
+
+
+def test_what_is_given_comes_before_what_is_taken_over(document: dict[str, Any]) -> None:
+    assert of(document, "stylegan3") == of(None, "stylegan3")
+    assert of(document, file={"plugin": "dcgan", "steps": 3}) == of(None, "dcgan", file={"steps": 3})
+    taken = of(document, preset="cifar", sets=["model.style_dim=9"], file={"model": {"channel_max": 5}})
+    assert {key: taken["model"][key] for key in ("latent_dim", "style_dim", "channel_max")} == {
+        "latent_dim": 512,
+        "style_dim": 9,
+        "channel_max": 5,
+    }
+    assert (taken["model"]["optimizer"]["lr"], taken["model"]["conditional"]) == (2.5e-3, True)
+    assert taken["regularizer"]["torch-ganzoo/r1"]["weight"] == 0.01  # which the preset names
+    # The gradient penalty came with the loss, and goes with it; no setting of other data is kept.
+    other = of(document, flags={"loss": {"name": "hinge"}, "data": {"name": "folder", "path": "/others"}})
+    assert other["regularizer"].keys() == {"torch-ganzoo/r1", "torch-ganzoo/path_length"}
+    assert other["loss"] == of(None, "stylegan2", sets=["loss.name=hinge"])["loss"]
+    assert other["data"] == of(None, "stylegan2", file={"data": {"name": "folder", "path": "/others"}})["data"]
+    assert of(document, sets=["data.size=8"])["data"] == {**document["data"], "size": 8}
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({}, "name a model with --plugin, .* as what the training starts from does not say which it is of"),
+        ({"plugin": 3}, "'plugin' is a name, not 3"),
+        ({"plugin": "gan_fc", "model": 3}, "'model' is a table of settings, not 3"),
+        ({"plugin": "more/new"}, "unknown model 'more/new'"),
+        (
+            {"plugin": "more/new", "environment": {"plugins": {"more": "1.2"}}},
+            "it was trained with the model 'new' of more 1.2, which is not installed; pip install more==1.2",
+        ),
+        (
+            {"plugin": "torch-ganzoo/gan_fc", "data": {"name": "torch-ganzoo/given"}},
+            "learned from data without a name: give data with --data",
+        ),
+        ({"plugin": "torch-ganzoo/gan_fc", "model": {"old": 1}}, "unknown setting 'model.old'"),
+    ],
+)
+def test_a_source_whose_model_is_not_known_or_not_here(known: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        of(known)
+
+
+def test_a_model_that_is_named_needs_none_of_the_source() -> None:
+    assert of({"plugin": "more/new", "data": {"name": "more/data"}}, "dcgan") == of({}, "dcgan") == of(None, "dcgan")
+
+
 def test_an_entry_of_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
-    prepared = prepare("gan_fc", steps=1, from_="zoo:gan_fc-mnist5k", config=SMALL)
-    assert "from zoo:gan_fc-mnist5k: generator: 14 of 14 tensors\n" in capsys.readouterr().err
+    prepared = prepare(steps=1, from_="zoo:gan_fc-mnist5k", config=SMALL)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "from zoo:gan_fc-mnist5k: generator: 14 of 14 tensors"
+    assert said[1].endswith("discriminator: starts from random weights, as the source has none")
+    assert (prepared.config.model.key, prepared.config.data.key) == ("gan_fc", "mnist5k")
     assert prepared.config.train.source is not None
     assert prepared.config.train.source.license == "Apache-2.0"
+    resolved = prepare(steps=1, from_="zoo:acgan-shapes", config=SMALL, quiet=True).config.to_dict()
+    assert (resolved["data"]["name"], resolved["model"]["class_weight"]) == ("torch-ganzoo/shapes", 2.0)
+    with pytest.raises(UserError, match=r"given has none; .* some are with --set model\.conditional=false"):
+        prepare(steps=1, from_="zoo:biggan-mnist5k", data=IMAGES, config=SMALL)
+
+
+def test_frozen_layers_of_images_of_another_size(source: ganzoo.Run, tmp_path: Path) -> None:
+    """The new stage is behind the layers that are frozen, which are the source's, from the image on."""
+    data = torch.rand(32, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    run = ganzoo.train(
+        from_=source, data=data, config={**SMALL, "freeze_discriminator": 4}, steps=1, out=tmp_path, quiet=True
+    )
+    before, after = weights(source), weights(run)
+    places = {"0": "0", "1": "1", "3": "3", "5": "5", "8": "6"}
+    for name in (name for name in after if name.startswith("discriminator.")):
+        _, body, place, *rest = name.split(".")
+        start = before.get(f"discriminator.{body}.{places.get(place)}.{'.'.join(rest)}")
+        assert (start is not None and torch.equal(after[name], start)) == (place in ("0", "1", "3", "5")), name
+    with pytest.raises(
+        UserError, match=r"freeze_discriminator=5 keeps body.7 of the discriminator as .* no weights of"
+    ):
+        ganzoo.train(from_=source, data=data, config={**SMALL, "freeze_discriminator": 5}, steps=1, out=tmp_path)
