@@ -38,8 +38,8 @@ def matched(own: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> tuple[di
         if first < kept[0]:
             names = {key: name for key, name in names.items() if key not in inside}
             names |= _counted(prefix, inside, first, more)
-            name = prefix.rstrip(".") or "the layers"
-            moved.append(f"{name} matched from the last{f', behind {prefix}{first - 1}' if first else ''}")
+            behind = f" behind {prefix}{first - 1}" if first else ""
+            moved.append(f"{prefix.rstrip('.') or 'the network'}{behind} matched from its last layer")
     return names, moved
 
 

@@ -199,12 +199,12 @@ def _load(network: nn.Module, tensors: Mapping[str, Tensor], grown: bool) -> tup
         return fits, f"starts from random weights, as {'none of the source fit' if tensors else 'the source has none'}"
     parts = [f"{len(fits)} of {counted(len(own), 'tensor')}", *counted_otherwise]
     shapes = [key for key in own if key in names and key not in fits]
-    parts += [f"of other shapes {_listed(shapes)}"] if shapes else []
+    parts += [f"of other shapes: {_listed(shapes)}"] if shapes else []
     missing = [key for key in own if key not in names]
-    parts += [f"not there {_listed(missing)}"] if missing else []
+    parts += [f"not in the source: {_listed(missing)}"] if missing else []
     used = {name for key, name in names.items() if key in own}
     unused = [name for name in tensors if name not in used]
-    parts += [f"not used {_listed(unused)}"] if unused else []
+    parts += [f"not used: {_listed(unused)}"] if unused else []
     return fits, "; ".join(parts)
 
 

@@ -114,8 +114,8 @@ def test_what_does_not_fit_is_named(source: ganzoo.Run, tmp_path: Path, capsys: 
     prepare("r3gan", data=data, config={**SMALL, "model": MODEL}, out=tmp_path, steps=1, from_=source)
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("from ")]
     assert said == [
-        f"from {source.path.resolve()}: generator: 17 of 19 tensors; of other shapes body.6.weight, body.6.bias",
-        f"from {source.path.resolve()}: discriminator: 18 of 19 tensors; of other shapes body.0.weight",
+        f"from {source.path.resolve()}: generator: 17 of 19 tensors; of other shapes: body.6.weight, body.6.bias",
+        f"from {source.path.resolve()}: discriminator: 18 of 19 tensors; of other shapes: body.0.weight",
     ]
     with pytest.raises(UserError, match=r"no weights of .* fit this model: they are of another one"):
         train(tmp_path, "gan_fc", settings={}, from_=source, steps=1)

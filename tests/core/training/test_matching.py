@@ -96,7 +96,7 @@ def heights(network: nn.Module, blocks: nn.Module, size: int) -> dict[int, nn.Mo
 def test_blocks_start_from_those_at_maps_of_the_same_size(sizes: tuple[int, int]) -> None:
     source, loop = loop_of("stylegan2", sizes[0], 0).trainer, loop_of("stylegan2", sizes[1], 1)
     lines = Weights(Source(name="one"), {}, state_of(source), state_of(source, 2)).load_into(loop)
-    assert "; blocks matched from the last; of other shapes from_image.weight, from_image.bias" in lines[1]
+    assert "; blocks matched from its last layer; of other shapes: from_image.weight, from_image.bias" in lines[1]
     networks = [source.networks["discriminator"], loop.trainer.networks["discriminator"]]
     before, after = (heights(each, each.blocks, size) for each, size in zip(networks, sizes, strict=True))  # type: ignore[arg-type]
     assert len(before.keys() & after.keys()) == min(len(before), len(after))
@@ -112,8 +112,9 @@ def test_what_an_added_stage_stands_between_is_kept_in_averages_too() -> None:
     source, loop = loop_of("r3gan", 16, 0).trainer, loop_of("r3gan", 32, 1)
     held = Weights(Source(name="one"), {}, state_of(source), state_of(source, 2))
     lines = held.load_into(loop)
-    assert lines[0].startswith("from one: generator: 20 of 25 tensors; body matched from the last, behind body.3; ")
-    assert lines[1].startswith("from one: discriminator: 20 of 25 tensors; body matched from the last, behind body.6; ")
+    for line, border, new in zip(lines, ("body.3", "body.6"), ("body.5", "body.8"), strict=True):
+        said = f"20 of 25 tensors; body behind {border} matched from its last layer; not in the source: {new}.body.0"
+        assert line.split(": ", 2)[2].startswith(said)
     # Numbers in the list, and those in the source's: None are those of the new stage.
     pairs = {
         "generator": {0: 0, 1: 1, 3: 3, 5: None, 6: 4, 8: 6, 9: 7},
@@ -143,7 +144,7 @@ def test_a_network_that_will_grow_is_given_the_levels_of_the_same_numbers() -> N
     for name, network in loop.trainer.networks.items():
         own, held = network.state_dict(), source.networks[name].state_dict()
         assert all(torch.equal(own[key], held[key]) for key in own.keys() & held.keys())
-        assert matched(own, held)[1] == ["levels matched from the last"]
+        assert matched(own, held)[1] == ["levels matched from its last layer"]
 
 
 def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
@@ -175,7 +176,7 @@ def test_lists_inside_of_lists_and_a_network_that_is_a_list() -> None:
         "1.c.w": "0.c.w",
         "2.w": "1.w",
     }
-    assert moved == ["the layers matched from the last", "1.a matched from the last"]
+    assert moved == ["the network matched from its last layer", "1.a matched from its last layer"]
 
 
 def test_numbers_that_no_list_has_do_no_harm() -> None:
