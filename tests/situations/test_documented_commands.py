@@ -43,7 +43,7 @@ ELSEWHERE = {
     "ganzoo import": "reads a file that is not here; the tests of importers write such",
     "ganzoo sample runs/ffhq": "the same",
     "ganzoo export runs/ffhq": "the same",
-    "ganzoo train --config runs/ffhq": "the same",
+    "ganzoo train --from runs/ffhq": "the same",
 }
 """Commands of the documents that are not run here, by how they begin, and why."""
 
@@ -101,7 +101,8 @@ def shortened(words: list[str], resumed: int = 0) -> list[str]:
     if words[0] == "train" and "--resume" in words:
         more = ["--steps", str(6 + 3 * resumed), "-q"]
     elif words[0] == "train":
-        sets = ["batch_size=4", *small(words[words.index("--plugin") + 1])]
+        # With --from the model is that of the source, which was small already.
+        sets = ["batch_size=4", *(small(words[words.index("--plugin") + 1]) if "--plugin" in words else ())]
         sets += ["data.size=60"] if "shapes" in words else []
         sets = [
             each for each in sets if "text" not in words or not each.startswith("data.")
