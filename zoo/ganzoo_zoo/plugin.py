@@ -22,6 +22,7 @@ _GENERATORS = {
     "began-mnist5k": "Handwritten digits, 28x28, by the decoder of an adversarial autoencoder: some digits only",
     "progan-mnist5k": "Handwritten digits, 28x28, by networks that have grown from 7x7",
     "stylegan2-shapes": "Colored shapes, 32x32, by styles of each layer: for mixing, truncation and directions in W",
+    "stylegan3-shapes": "Colored shapes, 32x32, by layers without aliasing: some kinds of them",
     "sagan-mnist5k": "Handwritten digits by class, 28x28, by residual networks with self-attention",
     "biggan-mnist5k": "Handwritten digits by class, 28x28, by hierarchical latents and a shared embedding",
     "infogan-mnist5k": "Handwritten digits, 28x28, by ten categories and two codes that were found without labels",
