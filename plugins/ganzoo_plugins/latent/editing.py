@@ -22,11 +22,13 @@ from ganzoo import (
     UserError,
     did_you_mean,
     files,
+    read_directions,
 )
-from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
+from ganzoo_plugins.latent.directions import Directions
 from ganzoo_runtime.captions import caption_text, is_caption
 from ganzoo_runtime.images import pixels as to_pixels
 from ganzoo_runtime.marking import provenance
+from ganzoo_runtime.metadata import check_directions
 
 __all__ = ["Editor", "find_latent"]
 
@@ -241,9 +243,10 @@ class Editor:
         With ``every`` those of all latents.
         """
         if path is not None:
-            known = read_directions(path, self.signature)
-        else:
-            known = check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
+            known: Directions = read_directions(path, self.signature).get("directions", {})
+        else:  # a plugin's format need not have checked them
+            known = self.sampler.metadata.get("directions", {})
+            self._checked(check_directions, {"directions": known}, [each.to_json() for each in self.signature.inputs])
         return {name: entry for name, entry in known.items() if every or entry["latent"] == self.field.name}
 
     def _drawn(self, numbers: Sequence[int], name: str, seed: int | None = None) -> Latents:

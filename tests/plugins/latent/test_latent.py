@@ -199,7 +199,7 @@ def test_grids(cli: Command, grey: Generator) -> None:
 
 def test_edits(cli: Command, grey: Generator) -> None:
     known = {"up": describe(Latent((6,)), np.arange(6.0), "test")}
-    write_directions(Path("d.json"), known)
+    write_directions(Path("d.json"), known, GREY)
     edit_up = ("--directions", "d.json", "--direction", "up=1.5")
     assert cli("edit", "grey.onnx", *edit_up, "--keys", "5,1").code == 0
     z = grey.latents(6)[[5, 1]]
@@ -290,7 +290,7 @@ def test_attributes_stay_as_they_are_along_the_way(cli: Command, grey: Generator
     assert cli("interpolate", "faces.onnx", "--keys", "0,1", "--steps", "4", "--out", "a.png").code == 0
     z = interpolate(faces.latents(2), 4)
     np.testing.assert_array_equal(images("a.png", 5), runtime.pixels(faces(z, [[0.0, 1.0]] * 5), (-1, 1)))
-    write_directions(Path("d.json"), {"up": describe(Latent((6,)), np.arange(6.0), "test")})
+    write_directions(Path("d.json"), {"up": describe(Latent((6,)), np.arange(6.0), "test")}, signature)
     start = ("edit", "faces.onnx", "--directions", "d.json", "--direction", "up=0", "-n", "2")
     assert cli(*start, "--attribute", "age=3", "--out", "b.png").code == 0
     expected = runtime.pixels(faces(faces.latents(2), [[3.0, 1.0], [3.0, -5.0]]), (-1, 1))
