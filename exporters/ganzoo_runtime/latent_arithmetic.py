@@ -136,11 +136,11 @@ def edit(
             raise ValueError(f"the direction {name!r} has {vector.size} numbers: it is of a model with other latents")
         with np.errstate(over="ignore", invalid="ignore"):  # drawing a sample says what is wrong
             moved = np.float32(strength) * np.tile(vector, edited.size // vector.size).reshape(edited.shape)
-        if (layers := directions[name].get("layers")) is not None:
-            if edited.ndim < 2 or edited.shape[-1] != vector.size:
-                raise ValueError(f"the direction {name!r} is of layers: it moves styles, [N, L, {vector.size}]")
-            first, last = layers
-            moved[..., :first, :] = 0
-            moved[..., last + 1 :, :] = 0
-        edited += moved
+            if (layers := directions[name].get("layers")) is not None:
+                if edited.ndim < 2 or edited.shape[-1] != vector.size:
+                    raise ValueError(f"the direction {name!r} is of layers: it moves styles, [N, L, {vector.size}]")
+                first, last = layers
+                moved[..., :first, :] = 0
+                moved[..., last + 1 :, :] = 0
+            edited += moved
     return edited

@@ -96,11 +96,10 @@ def fit(
 
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
-    evaluator = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
     editor = open_editor(model, label, attribute, seed, 1.0, on)
     kept_entries(out, editor.signature)  # refuses what cannot be written before samples are drawn
-    if evaluator is not None:
-        columns = labeling.evaluate_samples(editor, evaluator, n)
+    if attribute_of is not None:
+        columns = labeling.evaluate_samples(editor, labeling.import_evaluator(attribute_of), n)
     else:
         assert labels is not None
         columns = labeling.read_table(editor, labels)
