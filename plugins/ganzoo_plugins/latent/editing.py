@@ -29,6 +29,7 @@ from ganzoo_runtime.captions import caption_text, is_caption
 from ganzoo_runtime.images import pixels as to_pixels
 from ganzoo_runtime.marking import provenance
 from ganzoo_runtime.metadata import check_directions
+from ganzoo_runtime.random_inputs import check_memory
 
 __all__ = ["Editor", "find_latent"]
 
@@ -92,8 +93,10 @@ class Editor:
     def latents(self, numbers: Sequence[int], seed: int | None = None, texts: Sequence[str] | None = None) -> Latents:
         """Return the latents of the samples with these numbers, [N, *shape].
 
-        If given, of another seed than asked, and styles of other captions.
+        If given, of another seed than asked, and styles of other captions. Raises :class:`UserError` for more samples
+        than memory holds.
         """
+        self._checked(check_memory, len(numbers), 4 * prod(self.output.shape))
         if not self.styled:
             return self._drawn(numbers, self.field.name, seed)
         asked = {"label": self._classes or None, "attributes": self._values or None, "truncation": self._truncation}

@@ -308,6 +308,15 @@ def test_wrong_arguments(cli: Command, grey: Generator, arguments: list[str], wo
     cli(*arguments).refused(*words)
 
 
+@pytest.mark.parametrize("command", [("edit", "--direction", "z.0=1"), ("interpolate",), ("grid",)])
+def test_a_sample_that_is_too_far_to_draw_all_before_it(cli: Command, command: tuple[str, ...]) -> None:
+    Path("wide.onnx").write_bytes(build(Signature((Latent((256,)), Label(3)), Image(1, 8, 8))))
+    words = "the sample of number 9,999,999 is out of reach", "of this model it is at most 4,194,303"
+    cli(command[0], "wide.onnx", *command[1:], "--keys", "9999999,0").refused(*words)
+    if command[0] != "interpolate":
+        cli(command[0], "wide.onnx", *command[1:], "-n", 2**50).refused("samples are an array of 288,230,376 GB")
+
+
 def test_attributes_stay_as_they_are_along_the_way(cli: Command, grey: Generator) -> None:
     """The examples take turns from sample to sample, which would make a film flicker."""
     examples = ((0.0, 1.0), (5.0, -5.0))
