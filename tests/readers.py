@@ -110,14 +110,16 @@ def edit(case: Path, rng: random.Random) -> None:
         command("edit", case / "model.onnx", *known, "--direction", "up=1", "-n", "2", "--out", case / "a.npz")
         command("directions", "grid", case / "model.onnx", *known, "-n", "1", "--out", case / "a.png")
         return
+    from ganzoo import read_directions
     from ganzoo.fields import Latent, Points, Signature
-    from ganzoo_plugins.latent.directions import read_directions, write_directions
+    from ganzoo_plugins.latent.directions import write_directions
     from ganzoo_runtime.latent_arithmetic import edit as move
 
-    known = read_directions(case / "directions.json", Signature((Latent((4,)),), Points(2)))
+    signature = Signature((Latent((4,)),), Points(2))
+    known = read_directions(case / "directions.json", signature).get("directions", {})
     moved = move(np.zeros((2, 4)), known, dict.fromkeys(known, 1.0))
     assert np.isfinite(moved).all()
-    write_directions(case / "directions.json", known)
+    write_directions(case / "directions.json", known, signature)
 
 
 def start(name: str) -> Callable[[Path, random.Random], None]:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ganzoo.images.grids import save_grid
     from ganzoo.images.reading import ImageReader
     from ganzoo.inference.comparison import Comparison, RunSummary, compare
+    from ganzoo.inference.directions import read_directions
     from ganzoo.inference.encoding import Encoding, encode
     from ganzoo.inference.evaluation import Evaluation, evaluate
     from ganzoo.inference.exporting import export
@@ -127,6 +128,7 @@ _HOME = {
     "gan.sampler": ("Sampler",),
     "inference.formats": ("Format", "Sink"),
     "inference.comparison": ("Comparison", "RunSummary", "compare"),
+    "inference.directions": ("read_directions",),
     "inference.encoding": ("Encoding", "encode"),
     "inference.evaluation": ("Evaluation", "evaluate"),
     "inference.importing": ("Imported", "import_weights"),
@@ -165,8 +167,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "Metric", "MetricConfig",
     "Discriminator", "Generator", "Network", "StyleGenerator",
     "Comparison", "Encoding", "Evaluation", "RunSummary", "TrainedModel", "Translator",
-    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "pull", "push", "report",
-    "train", "translate",
+    "compare", "draw_inputs", "encode", "evaluate", "export", "import_weights", "load", "pull", "push",
+    "read_directions", "report", "train", "translate",
     "Sweep", "Trial", "sweep",
     "full_precision", "normalize_spectrum", "own_rows", "whole_batch", "widened",
     "Registry", "load_registry",

@@ -31,11 +31,18 @@ def escape_record(record: logging.LogRecord) -> bool:
     return True
 
 
+_OFTEN, _SELDOM = 5, 60  # seconds between plain lines, at first and in a long training
+
+
 class Progress:
-    """Shows the step, samples per second, losses and the time left, on stderr."""
+    """Shows the step, samples per second, losses and the time left, on stderr: as a bar on a terminal, or in lines.
+
+    A line comes after the first step, and then they become rarer: a minute apart after 20 minutes.
+    """
 
     def __init__(self, total: int, start: int, *, quiet: bool = False) -> None:
         self.total, self.start, self.quiet = total, start, quiet
+        self.text = ""  # the figures that were known last
         self.spoke: tuple[float, int] | None = None  # when the last line was written, and at which step
         self.pace: float | None = None  # seconds a step, of late
         self.began = time.perf_counter()
@@ -63,30 +70,33 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def advance(self, step: int) -> None:
-        """Move the bar to the step; plain lines wait for :meth:`update`."""
-        if self.bar is not None:
-            self.bar.update(self.task, completed=step)
-
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show the state after ``step``; plain lines come at most every five seconds, and at the end."""
+    def advance(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the state after ``step``, with its figures if there are any."""
         if self.quiet:
             return
-        losses = [f"{key.removesuffix('/loss')} {value:.3f}" for key, value in metrics.items() if key.endswith("/loss")]
-        text = f"{metrics['samples_per_second']:,.0f} samples/s  {'  '.join(losses)}"
-        if (used := metrics.get("peak_memory_mib")) is not None:
-            text += f"  {used:,.0f} MiB"
+        if metrics:
+            parts = [f"{metrics['samples_per_second']:,.0f} samples/s", _losses(metrics)]
+            if (used := metrics.get("peak_memory_mib")) is not None:
+                parts.append(f"{used:,.0f} MiB")
+            self.text = "  ".join(filter(None, parts))
         if self.bar is not None:
-            self.bar.update(self.task, completed=step, description=text)
+            self.bar.update(self.task, completed=step, description=self.text)
             return
-        now = time.perf_counter()
-        if self.spoke is None or now - self.spoke[0] >= 5 or step == self.total:
-            since, before = self.spoke or (self.began, self.start)
-            pace = (now - since) / max(step - before, 1)
+        now, parts = time.perf_counter(), [f"step {step}/{self.total}", self.text]
+        if self.spoke is not None:
+            since, before = self.spoke
+            if step < self.total and now - since < min(max((now - self.began) / 20, _OFTEN), _SELDOM):
+                return
+            pace = (now - since) / max(step - before, 1)  # without the first step, which takes longer than others
             self.pace = pace if self.pace is None else (self.pace + pace) / 2
-            left = _clock(self.pace * (self.total - step))
-            print(f"step {step}/{self.total}  {text}  {left} left", file=sys.stderr, flush=True)
-            self.spoke = (now, step)
+            parts.append(f"{_clock(self.pace * (self.total - step))} left")
+        print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
+        self.spoke = (now, step)
+
+
+def _losses(metrics: Mapping[str, float]) -> str:
+    losses = {key.removesuffix("/loss"): value for key, value in metrics.items() if key.endswith("/loss")}
+    return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
 
 def _clock(seconds: float) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ganzoo import UserError, cli, files, load_registry
+from ganzoo import UserError, cli, load_registry, read_directions
 from ganzoo.inference.zoo import model_file
 
 __all__ = ["export"]
@@ -75,7 +75,7 @@ def export(
     """
     if ort is not None and web is None:
         raise UserError("--ort is for the page: give --web DIR too")
-    entries = _read_directions(directions) if directions is not None else None
+    entries = read_directions(directions) if directions is not None else None
     with model_file(run, load_registry()) as file:
         if file is not None:
             given = {"--out": out and not entries, "--all": every_network, "--pixels": pixels}
@@ -179,16 +179,3 @@ def _report(path: Path, document: Mapping[str, Any]) -> None:
     if document.get("license"):
         cli.print(f"license of the weights: {document['license']}", file=sys.stderr)
     cli.print(path)
-
-
-def _read_directions(path: Path) -> dict[str, Any]:
-    """Return the entries of the metadata that a file of directions holds: directions, and the mean latent if any."""
-    document = files.read_json(path)
-    if not isinstance(document, dict) or not document:
-        raise UserError(f"{path} holds no directions; 'ganzoo directions' makes such a file")
-    try:
-        json.dumps(document, allow_nan=False)
-    except ValueError:
-        raise UserError(f"{path} has numbers that are not finite, as no direction has") from None
-    both = {"directions", "latent_mean"}
-    return document if document.keys() <= both else {"directions": document}

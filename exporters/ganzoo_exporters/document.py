@@ -10,6 +10,7 @@ from typing import Any
 import ganzoo_runtime as runtime
 from ganzoo import GanzooError, Signature, UserError
 from ganzoo.files import write_atomic
+from ganzoo.inference.directions import with_entries
 from ganzoo_runtime.metadata import check_document
 
 __all__ = ["SCHEMA", "complete", "to_json", "write_copy"]
@@ -33,7 +34,7 @@ def complete(signature: Signature, metadata: Mapping[str, Any], **entries: Any) 
 
 
 def write_copy(model: Path, path: Path, entries: Mapping[str, Any]) -> None:
-    """Write a copy of an exported .onnx file to ``path``, with ``entries`` of the metadata in place of its own.
+    """Write a copy of an exported .onnx file to ``path``, with ``entries`` added to its metadata.
 
     Raises :class:`~ganzoo.UserError` if the file is not one of ours, if it keeps its weights in another one, and for
     what the runtime would refuse to read.
@@ -41,7 +42,7 @@ def write_copy(model: Path, path: Path, entries: Mapping[str, Any]) -> None:
     import onnx
 
     try:
-        document = {**runtime.Generator(model, providers=["CPUExecutionProvider"]).metadata, **entries}
+        document = with_entries(runtime.Generator(model, providers=["CPUExecutionProvider"]).metadata, entries)
     except runtime.ModelError as error:
         raise UserError(str(error)) from None
     _check(document)

@@ -189,7 +189,8 @@ class Generator:
         more. Nothing but latents is drawn. Should a model have further ones, number ``i = 1, 2 ...`` in the order of
         the inputs has ``Philox(seed).jumped(i)``. ``name`` picks one of them, by default the first.
 
-        In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone.
+        In place of how many, ``n`` may be the numbers of the samples that are wanted, in memory for them alone; a
+        ValueError refuses those that have more than a billion random numbers before them, which are drawn too.
         """
         self._check_source()
         return draw_latents(self._fields, n, seed, name, truncation=truncation, means=self._means)

@@ -9,7 +9,7 @@ generator.sample(1, latents=z[0] - z[1] + z[2])                           # arit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -94,26 +94,20 @@ def truncated_normal(latents: ArrayLike, threshold: float) -> NDArray[np.float32
     return np.asarray(np.copysign(found, values), np.float32)
 
 
-def pick(pieces: Iterable[Mapping[str, NDArray[Any]]], numbers: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Return the rows with these numbers, [N, ...], of inputs by name that come in pieces, [any, ...] each.
+def pick(pieces: Iterable[Mapping[str, NDArray[Any]]], numbers: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the rows of these numbers, [N, ...], of inputs by name that come in pieces, [any, ...] each.
 
-    Normal numbers have no fixed place in a stream of random bits: to reach one, all before it are drawn. They need not
-    be kept. Raises ValueError for no numbers, negative ones, and those that the pieces do not reach.
+    No more pieces are taken than that needs, and they need not be kept.
     """
-    wanted = np.asarray(numbers)
-    if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or not wanted.size or wanted.min() < 0:
-        raise ValueError("the numbers of samples are whole numbers of at least 0, and at least one")
-    order = np.argsort(wanted, kind="stable")
+    order = np.argsort(numbers, kind="stable")
     found, start, done = list[dict[str, NDArray[Any]]](), 0, 0
     for piece in pieces:
         stop = start + len(next(iter(piece.values())))
-        end = done + int(np.searchsorted(wanted[order[done:]], stop))
-        found.append({name: values[wanted[order[done:end]] - start] for name, values in piece.items()})
+        end = done + int(np.searchsorted(numbers[order[done:]], stop))
+        found.append({name: values[numbers[order[done:end]] - start] for name, values in piece.items()})
         start, done = stop, end
-        if done == len(wanted):
+        if done == len(numbers):
             break
-    if done < len(wanted):
-        raise ValueError(f"there is no latent with the number {wanted.max()}")
     back = np.argsort(order)
     return {name: np.concatenate([piece[name] for piece in found])[back] for name in found[0]}
 
@@ -136,11 +130,11 @@ def edit(
             raise ValueError(f"the direction {name!r} has {vector.size} numbers: it is of a model with other latents")
         with np.errstate(over="ignore", invalid="ignore"):  # drawing a sample says what is wrong
             moved = np.float32(strength) * np.tile(vector, edited.size // vector.size).reshape(edited.shape)
-        if (layers := directions[name].get("layers")) is not None:
-            if edited.ndim < 2 or edited.shape[-1] != vector.size:
-                raise ValueError(f"the direction {name!r} is of layers: it moves styles, [N, L, {vector.size}]")
-            first, last = layers
-            moved[..., :first, :] = 0
-            moved[..., last + 1 :, :] = 0
-        edited += moved
+            if (layers := directions[name].get("layers")) is not None:
+                if edited.ndim < 2 or edited.shape[-1] != vector.size:
+                    raise ValueError(f"the direction {name!r} is of layers: it moves styles, [N, L, {vector.size}]")
+                first, last = layers
+                moved[..., :first, :] = 0
+                moved[..., last + 1 :, :] = 0
+            edited += moved
     return edited

@@ -59,15 +59,25 @@ def check_document(document: Any) -> None:
     names = [field["name"] for field in inputs]
     need(len({*names}) == len(names), "two inputs have one name")
     need(document.get("precision", "fp32") in ("fp32", "fp16", "int8"), "its precision is none that there is")
-    check_directions(document.get("directions", {}), inputs)
+    _check_directions(document, inputs)
+
+
+def check_directions(entries: Any, inputs: Sequence[Mapping[str, Any]] | None) -> None:
+    """Raise :class:`ModelError` for entries of a document that a file of directions cannot have.
+
+    Where a network's ``inputs`` are given, its directions and means are of the latents and styles among them.
+    """
+    if inputs is not None:
+        _check_directions(entries, inputs)
+    _plain(entries)
+
+
+def _check_directions(document: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> None:
     means = document.get("latent_mean", {})
     need(isinstance(means, dict), "the mean of its latents is no object")
     for name, mean in means.items():
         _check_vector(mean, name, _latents(inputs), "the mean")
-
-
-def check_directions(directions: Any, inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Raise :class:`ModelError` unless these are named directions of the latents or styles among a network's inputs."""
+    directions = document.get("directions", {})
     need(isinstance(directions, dict), "its directions have no names")
     styles = {field["name"]: field["shape"][0] for field in inputs if field["kind"] == "styles"}
     for name, direction in directions.items():
@@ -118,7 +128,7 @@ def _check_vector(values: Any, latent: Any, latents: Mapping[str, int], what: st
 
 
 def _plain(value: Any, depth: int = 0) -> None:
-    """Check that lists and texts have limited lengths, and that texts can be written to files."""
+    """Check that lists and texts have limited lengths, that texts can be written to files, and numbers are finite."""
     need(depth <= 32, "it is too deep")
     if isinstance(value, str):
         need(len(value) <= _STRING, "it has a text that is too long")
@@ -126,10 +136,10 @@ def _plain(value: Any, depth: int = 0) -> None:
     elif isinstance(value, dict | list):
         need(len(value) <= _LIST, "it has a list that is too long")
         for each in chain(value, value.values()) if isinstance(value, dict) else value:
-            if not isinstance(each, float | int):
+            if isinstance(each, float):
+                need(math.isfinite(each), "it has a number that is not finite")
+            elif not isinstance(each, int):
                 _plain(each, depth + 1)
-    elif isinstance(value, float):
-        need(math.isfinite(value), "it has a number that is not finite")
 
 
 def _no_constant(_: str) -> NoReturn:

@@ -210,6 +210,7 @@ def test_directions_go_into_the_file(cli: Command, trained: dict[str, Path], tmp
     for text, words in wrong:
         file.write_text(text)
         cli(*arguments).refused(words)
+        cli("export", run, "--onnx", "--all", "--out", "all", "--directions", file).refused(words)
     cli("export", run, "--onnx", "--directions", "nowhere.json").refused("cannot read nowhere.json")
 
 

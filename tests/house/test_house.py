@@ -26,7 +26,8 @@ Regularizer RegularizerConfig Run RunSummary Sampler Schedule ScheduleConfig Sco
 Stream StyleGenerator Styles Sweep Table TensorDataset Tokens Tracker TrackerConfig TrainedModel Trainer TrainerConfig
 TrainingError Translator Trial Truncation UserError __version__ cli compare did_you_mean draw_inputs draw_latent encode
 evaluate export files fit full_precision grid hookimpl import_weights load load_config load_registry
-normalize_spectrum own_rows pull push report save_grid sweep testing train translate whole_batch widened write_animation
+normalize_spectrum own_rows pull push read_directions report save_grid sweep testing train translate whole_batch widened
+write_animation
 """
 
 

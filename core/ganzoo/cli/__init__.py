@@ -18,7 +18,7 @@ from ganzoo.terminal import escape_record, print
 
 if TYPE_CHECKING:
     from ganzoo.cli.commands import app, load_command
-    from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Text, Truncation, conditions
+    from ganzoo.cli.options import TF32, Attribute, Classes, Cutoff, Model, Seed, Text, Truncation, conditions, parsed
 
 __all__ = [
     "TF32",
@@ -33,6 +33,7 @@ __all__ = [
     "conditions",
     "load_command",
     "main",
+    "parsed",
     "print",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from math import isfinite
+from math import isnan, nan
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,9 +16,10 @@ from ganzoo_runtime.text import class_index, same
 if TYPE_CHECKING:
     from ganzoo.fields import Attributes, Label, Signature
 
-__all__ = ["TF32", "Attribute", "Classes", "Cutoff", "Model", "Seed", "Text", "Truncation", "conditions"]
+__all__ = ["TF32", "Attribute", "Classes", "Cutoff", "Model", "Seed", "Text", "Truncation", "conditions", "parsed"]
 
 _TF32 = "GANZOO_TF32"  # ganzoo_runtime.providers has it too, which imports onnxruntime
+_LARGEST = (2 - 2**-23) * 2.0**127  # of float32, which networks compute in
 
 Model = Annotated[
     str,
@@ -161,10 +162,16 @@ def _values(texts: Sequence[str], fields: Sequence[Attributes]) -> dict[str, flo
             raise UserError(f"unknown --attribute {name!r}{did_you_mean(name, names)}")
         if name in values:
             raise UserError(f"--attribute gives {name} twice")
-        try:
-            values[name] = float(number)
-        except ValueError:
-            raise UserError(f"--attribute {name} is a number, not {number!r}") from None
-        if not isfinite(values[name]):
-            raise UserError(f"--attribute {name} is a finite number, not {number!r}")
+        values[name] = parsed(number)
+        if isnan(values[name]):
+            raise UserError(f"--attribute {name} is a finite number that float32 can hold, not {number!r}")
     return values
+
+
+def parsed(text: str) -> float:
+    """Return the number that a text is; not-a-number where it is none, or none that float32 can hold."""
+    try:
+        number = float(text)
+    except ValueError:
+        return nan
+    return number if abs(number) <= _LARGEST else nan

@@ -310,8 +310,6 @@ def _draw(
             samples = torch.from_numpy(sampler.sample(count, seed=seed))
     except ValueError as error:
         raise UserError(str(error)) from None
-    if not bool(samples.isfinite().all()):
-        raise UserError("the model draws numbers that are not finite; its training has failed")
     named = zip(signature.inputs, inputs, strict=True)
     condition = {each.name: each.decode(part) for each, part in named if each in signature.conditions}
     return signature.output.decode(samples), condition

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ganzoo.errors import GanzooError, UserError, one_of, path_of
 from ganzoo.fields import Image
 from ganzoo.gan.networks import mixes_samples
+from ganzoo.inference.directions import with_entries
 from ganzoo.inference.formats import Format
 from ganzoo.plugin.registry import Registry, load_registry
 from ganzoo.runs.naming import ROOT, Name
@@ -86,28 +87,34 @@ def export(
         except UserError as error:
             raise UserError(f"{name}: {error}" if every_network else str(error)) from None
     written: dict[Path, Mapping[str, Any]] = {}
+    inputs = {field.name for network, _ in networks.values() for field in network.signature.inputs}
     for name, (network, known) in networks.items():
         file = path if path is not None and not every_network else (path or run.path) / f"{name}.{key}"
         added = dict(metadata or {})
         if every_network:  # directions and means go to the networks that take what they are of
-            taken = {field.name for field in network.signature.inputs}
-            added = {entry: _of(taken, entry, value) for entry, value in added.items()}
-        if "latent_mean" in known and "latent_mean" in added:  # those of W come with the network
-            added["latent_mean"] = {**known["latent_mean"], **added["latent_mean"]}
-        document = writer.export(network, file, {**known, **added}, **asked[name])
+            others = inputs - {field.name for field in network.signature.inputs}
+            added = {entry: _without(others, entry, value) for entry, value in added.items()}
+        document = writer.export(network, file, with_entries(known, added), **asked[name])
         if not isinstance(document, Mapping) or not file.is_file():
             raise GanzooError(f"the format {key} did not write {file} and return its metadata, which is its mistake")
         written[file] = document
     return written
 
 
-def _of(latents: Collection[str], entry: str, value: Any) -> Any:
-    """Return an entry of the metadata without the directions and the means of other latents than these."""
+def _without(others: Collection[str], entry: str, value: Any) -> Any:
+    """Return an entry of the metadata without directions and means of ``others``, the inputs of other networks alone.
+
+    What no network has stays, and what is malformed: it is refused where the document is checked.
+    """
     match entry, value:
         case "directions", Mapping():
-            return {name: each for name, each in value.items() if each["latent"] in latents}
+            return {
+                name: each
+                for name, each in value.items()
+                if not (isinstance(each, Mapping) and isinstance(each.get("latent"), str) and each["latent"] in others)
+            }
         case "latent_mean", Mapping():
-            return {name: each for name, each in value.items() if name in latents}
+            return {name: each for name, each in value.items() if name not in others}
     return value
 
 

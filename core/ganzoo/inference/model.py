@@ -31,7 +31,7 @@ class TrainedModel:
     ``name`` is what it was opened as: the path of a run folder or a file, or ``"zoo:NAME"``; ``sampler`` is what
     computes, that of a run in torch or that of its file format. ``metadata`` is what is known about it, ``signature``
     what it takes and returns, and ``device`` says where it runs. A request that does not fit the model raises
-    :class:`~ganzoo.UserError`.
+    :class:`~ganzoo.UserError`, and so do samples that are not finite.
     """
 
     def __init__(self, sampler: Sampler, name: str) -> None:
@@ -43,7 +43,7 @@ class TrainedModel:
     def __call__(self, *arrays: NDArray[Any]) -> NDArray[Any]:
         """Apply the network to arrays, [N, ...] each, in the signature's order."""
         with user_errors():
-            return self.sampler(*arrays)
+            return _finite(self.sampler(*arrays))
 
     @property
     def generator(self) -> Network:
@@ -77,7 +77,7 @@ class TrainedModel:
         """
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
         with user_errors():
-            return self.sampler.sample(n, seed=seed, latents=latents, **asked)
+            return _finite(self.sampler.sample(n, seed=seed, latents=latents, **asked))
 
     def stream(
         self,
@@ -93,7 +93,8 @@ class TrainedModel:
         """Yield what :meth:`sample` returns a piece at a time, with its inputs by name, in constant memory."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
         with user_errors():
-            return self.sampler.stream(n, seed=seed, latents=latents, **asked)
+            pieces = self.sampler.stream(n, seed=seed, latents=latents, **asked)
+        return ((_finite(samples), inputs) for samples, inputs in pieces)
 
     def latents(
         self, n: int | Sequence[int], seed: int = 0, name: str | None = None, *, truncation: Truncation = None
@@ -115,7 +116,7 @@ class TrainedModel:
         """Return the styles of ``n`` samples, or of those of these numbers; see :meth:`ganzoo.Sampler.styles`."""
         asked: dict[str, Any] = {"label": label, "attributes": attributes, "truncation": truncation, **_text(text)}
         with user_errors():
-            return self.sampler.styles(n, seed, **asked)
+            return _finite(self.sampler.styles(n, seed, **asked))
 
     def save(
         self,
@@ -184,6 +185,17 @@ class TrainedModel:
             + " and ".join(field.describe() for field in self.signature.inputs),
             "runs on": self.device,
         }
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return what a network has computed; raises :class:`UserError` unless it is finite: the rest would look black."""
+    import numpy as np
+
+    if not np.isfinite(values).all():
+        raise UserError(
+            "the model draws numbers that are not finite: its training has failed, or what it is given is too large"
+        )
+    return values
 
 
 def _text(text: Texts) -> dict[str, Any]:

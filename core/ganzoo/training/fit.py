@@ -212,7 +212,6 @@ def _train(
     # so that a run that is resumed from it has the lines and the grids of its step already, and never twice.
     while loop.step < settings.steps:
         _advance(loop, run)
-        progress.advance(loop.step)
         stop = engine.largest(signals.number)  # read once: a signal that comes later in this step stops the next one
         last = loop.step == settings.steps or stop > 0
         if last or not (loop.step % settings.sample_every and loop.step % settings.checkpoint_every):
@@ -230,7 +229,7 @@ def _train(
             # On the CPU it is that of the process, whatever else is in there, and once is enough.
             if last or loop.trainer.device.type == "cuda":
                 metrics |= peak(loop.trainer.device)
-            progress.update(loop.step, metrics)
+        progress.advance(loop.step, metrics)
         if loop.step % settings.sample_every == 0 or loop.step == settings.steps:
             figures = _draw(sample_logger, engine)
             metrics |= figures

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganzoo import Batch, GanzooError, Label, UserError, did_you_mean
 from ganzoo.files import is_url, without_secrets
 from ganzoo.images.reading import tell_skipped
-from ganzoo_plugins.datasets.parquet_files import parquet_file
+from ganzoo_plugins.datasets.parquet_files import class_names, parquet_file, same_classes
 from ganzoo_plugins.datasets.places import find, has_pattern
 from ganzoo_plugins.datasets.remembered import recall, remember
 from ganzoo_plugins.datasets.row_groups import RowGroups
@@ -141,6 +141,9 @@ class HuggingFace(StoredImages[HuggingFaceConfig]):
     def called(self, index: int) -> str:
         return f"row {self._rows[index]} of {self.place}"
 
+    def file_of(self, index: int) -> str:
+        return "" if self._groups is None else self._groups.file_of(int(self._rows[index]))
+
     def _measured(self, problems: list[str]) -> NDArray[np.int32]:
         """Return the height and width of each image, int32 [N, 2]: 0 where it cannot be read.
 
@@ -208,12 +211,30 @@ def _opened(config: HuggingFaceConfig) -> Any:
         inside = sorted(map(str, Path(place).rglob("*"))) if os.path.isdir(place) else [place]
         for kind in ("parquet", "arrow"):
             if files := [each for each in inside if each.endswith(f".{kind}")]:
+                schemas = [_schema(each, kind) for each in files]
+                features = datasets.Features.from_arrow_schema(schemas[0])
+                if config.labels and (label := _label_column(features, config)):
+                    same_classes(files, [class_names(schema, label) for schema in schemas], label)
                 return datasets.load_dataset(
                     kind, data_files={config.split.partition("[")[0]: files}, split=config.split
                 )
     raise UserError(
         f"{place} has no files of .parquet or .arrow and none of save_to_disk; images are read with --data FOLDER"
     )
+
+
+def _schema(path: str, kind: str) -> Any:
+    """Return the schema of a file of Parquet or of Arrow, which is a stream or a file."""
+    if kind == "parquet":
+        with parquet_file(Path(path)) as file:
+            return file.schema_arrow
+    from pyarrow import ArrowInvalid, OSFile, ipc
+
+    with OSFile(path) as file:
+        try:
+            return ipc.open_stream(file).schema
+        except ArrowInvalid:
+            return ipc.open_file(file).schema
 
 
 def _streamed(config: HuggingFaceConfig) -> tuple[Sequence[str], Mapping[str, Any]]:

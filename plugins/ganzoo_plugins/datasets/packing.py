@@ -141,8 +141,7 @@ class _Job:
                                 written += len(found.content)
                         done = len(self.records) + len(part)
                         pace = (done - before) / max(time.perf_counter() - since, 1e-9)
-                        progress.advance(done)
-                        progress.update(done, {"samples_per_second": pace})
+                        progress.advance(done, {"samples_per_second": pace})
                 # In one step: a part is done when its lines are there, and else it is made again.
                 write_atomic(self.parts / f"{self.done:06d}.jsonl", "".join(f"{json.dumps(each)}\n" for each in part))
                 self.records += part

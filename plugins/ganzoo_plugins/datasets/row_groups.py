@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganzoo import UserError
 from ganzoo.files import without_secrets
-from ganzoo_plugins.datasets.parquet_files import parquet_file
+from ganzoo_plugins.datasets.parquet_files import class_names, parquet_file, same_classes
 from ganzoo_plugins.datasets.stored import UnreachableError, attempted
 
 __all__ = ["RowGroups"]
@@ -28,7 +28,8 @@ class RowGroups:
     A row group is the least that is read of a file: as a rule some hundred rows, or up to 100 MB. :meth:`order` is
     random and reads each once: those that hold the next ``window`` rows of it stay in memory, twice as many at most.
     ``labels`` are the values of a second column in all rows, if one is named, and ``sizes`` the bytes of each row group
-    in memory, int64 [G]. Raises :class:`~ganzoo.UserError` for files that are not Parquet or have no such columns.
+    in memory, int64 [G]. Raises :class:`~ganzoo.UserError` for files that are not Parquet or have no such columns, and
+    where two of them name the classes differently.
     """
 
     def __init__(self, files: Sequence[str], column: str, label: str | None, window: int) -> None:
@@ -38,6 +39,8 @@ class RowGroups:
             if isinstance(found, Exception):
                 raise found
             footers.append(found)
+        if label is not None:
+            same_classes(self.files, [footer.classes for footer in footers], label)
         each = [len(footer.counts) for footer in footers]
         self._file = np.repeat(np.arange(len(footers)), each)
         self._group = np.concatenate([np.arange(count) for count in each])
@@ -64,13 +67,21 @@ class RowGroups:
     def __getitem__(self, row: int) -> Any:
         """Return the value of a row; raises :class:`UnreachableError` if it cannot be read now."""
         with self._lock:
-            number = int(self._ends.searchsorted(row, side="right"))
+            number = self._number(row)
             if number not in self._held:
                 self._make_room()
                 self._held[number] = self._read(number)
             self._held.move_to_end(number)
             values = self._held[number]
         return values[row - int(self._ends[number] - self._counts[number])].as_py()
+
+    def file_of(self, row: int) -> str:
+        """Return the file that a row is in, as sentences call it."""
+        return without_secrets(self.files[self._file[self._number(row)]])
+
+    def _number(self, row: int) -> int:
+        """Return the number of the row group that a row is in."""
+        return int(self._ends.searchsorted(row, side="right"))
 
     def _make_room(self) -> None:
         held = sum(int(self._counts[number]) for number in self._held)
@@ -106,11 +117,12 @@ class RowGroups:
 
 
 class _Footer(NamedTuple):
-    """What is known of a file without its images: rows and bytes of the row groups, and the values of all labels."""
+    """What is known of a file without its images: rows and bytes of the row groups, all labels, and classes' names."""
 
     counts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     labels: list[Any]
+    classes: list[str] | None
 
 
 def _footer(place: str, column: str, label: str | None) -> _Footer:
@@ -135,7 +147,8 @@ def _footer(place: str, column: str, label: str | None) -> _Footer:
                 "data.streaming"
             )
         labels = [] if label is None else file.read(columns=[label], use_threads=False)[label].to_pylist()
-    return _Footer(counts, sizes, labels)
+        classes = None if label is None else class_names(file.schema_arrow, label)
+    return _Footer(counts, sizes, labels, classes)
 
 
 def _holds_images(kind: Any) -> bool:

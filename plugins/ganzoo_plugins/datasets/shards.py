@@ -31,6 +31,7 @@ _HEADER = 2**20  # bytes of what a tar says of one member: long names and attrib
 _HEAD = 2**16  # bytes of an image in which its size nearly always is
 _IMAGE = 2**30  # bytes of an image
 _LABEL = 2**20  # bytes of a label
+_PADDING = 2**21  # bytes of zeros that a tar may end with
 _NAMED = 8  # faults that a warning names
 
 
@@ -61,6 +62,7 @@ class Shards(StoredImages[ShardsConfig]):
     change is another. Images are then read by their ranges of bytes, in any order, so that a training resumes exactly;
     some 70 bytes are held in memory for one. Members that are no files or have no place below a folder, that are too
     large or cut short, and images that cannot be read are left out, counted (``skipped``) and named in a warning.
+    What is no tar from its first byte on, or has hardly any whole image, is refused by its name.
     """
 
     def __init__(self, config: ShardsConfig) -> None:
@@ -117,8 +119,10 @@ class Shards(StoredImages[ShardsConfig]):
             raise UnreachableError(str(error)) from None
 
     def called(self, index: int) -> str:
-        row = self._rows[index]
-        return f"{self._names[row]} in {without_secrets(self.shards[self._shard[row]])}"
+        return f"{self._names[self._rows[index]]} in {self.file_of(index)}"
+
+    def file_of(self, index: int) -> str:
+        return without_secrets(self.shards[self._shard[self._rows[index]]])
 
 
 class _Index(NamedTuple):
@@ -159,12 +163,15 @@ def _index(shard: str, config: ShardsConfig) -> _Index:
 
 def _indexed(file: IO[bytes], size: int, shard: str, config: ShardsConfig) -> _Index:
     """Read through the headers of a tar."""
-    reader, problems, skipped = config.reader(), list[str](), 0
+    reader, problems, skipped, begun = config.reader(), list[str](), 0, False
     images = dict[str, tuple[str, int, int, int, int]]()
     labels = dict[str, str]()
     for info, fault in _members(file, size):
         # A name without a place below a folder does no harm, as nothing is unpacked; whoever wrote it meant some.
         name = info.name if info is not None else ""
+        if not begun and info is None:
+            raise UserError(f"{shard}: {fault}; get it once more, or leave it out of data.path")
+        begun = True
         folder, _, base = name.rpartition("/")
         stem, _, ending = base.partition(".")
         if not fault and (name.startswith("/") or ".." in name.split("/")):
@@ -220,6 +227,8 @@ def _members(file: IO[bytes], size: int) -> Iterator[tuple[tarfile.TarInfo | Non
             file.seek(archive.offset)
             if file.read(_BLOCK).strip(b"\0"):
                 yield None, f"what is at byte {archive.offset:,} is no header of a member, and what follows is lost"
+            elif size - archive.offset > _PADDING:  # a download that was not finished, or two tars in one file
+                yield None, f"it ends at byte {archive.offset:,} of {size:,}, and what follows is lost"
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, OSError) as error:
         file.seek(0)
         packed = "; it is compressed, and images are read from any place: unpack it to a .tar with gunzip, say"

@@ -3,8 +3,10 @@
 import logging
 import os
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -23,6 +25,7 @@ __all__ = ["ImagesConfig", "StoredImages", "UnreachableError", "attempted", "lab
 
 _log = logging.getLogger("ganzoo")
 _TRIES = 256  # images that fail one after another before a lazy fetch gives up: then it is the disk and not the images
+_DAMAGED = 16  # images of one file that fail, with hardly any that do not: then it is the file and not the images
 _NAMED = 8  # broken images that are named while they are fetched
 _AT_ONCE = 1024  # images that wait for a thread; a queue of all the files would itself fill memory
 _SPREAD = 64  # images whose bytes stand for those of all, where they are not held in memory
@@ -42,6 +45,21 @@ def _color(text: str) -> str:
 
 class UnreachableError(UserError):
     """Many images cannot be read now: the training ends, and none takes their place, so that it can be resumed."""
+
+
+@dataclass
+class _Tally:
+    """How many images of a file could be decoded, and how many not."""
+
+    whole: int = 0
+    broken: int = 0
+    fault: str = ""  # of one that could not
+
+    def check(self, file: str) -> None:
+        """Raise :class:`UserError` if hardly any could, of a file that has a name."""
+        if file and self.broken >= max(_DAMAGED, 8 * self.whole):
+            of = f"{self.broken:,} of the first {self.broken + self.whole:,} images that were read from it are broken"
+            raise UserError(f"{file} is damaged: {of} ({self.fault}); get it once more, or leave it out of data.path")
 
 
 class ImagesConfig(DatasetConfig):
@@ -83,7 +101,8 @@ class StoredImages(Dataset[Settings]):
     A subclass sets ``config`` and ``place``, what sentences call where the images lie, and says by :meth:`source` and
     :meth:`called` what the image of a number is. It calls :meth:`hold` and then :meth:`describe`; below the setting
     ``memory``, all images are decoded in the first. Otherwise an image whose pixels turn out to be broken when it is
-    fetched is replaced by another one, always the same; a warning names it once.
+    fetched is replaced by another one, always the same; a warning names it once. A file of many images
+    (:meth:`file_of`) of which nearly all turn out to be broken ends a training.
     """
 
     place: str
@@ -98,26 +117,40 @@ class StoredImages(Dataset[Settings]):
     def called(self, index: int) -> str:
         """Return what sentences call the image of that number."""
 
+    def file_of(self, index: int) -> str:
+        """Return what sentences call the file that the image shares with others; nothing if it has one of its own."""
+        return ""
+
     def hold(self, count: int, size: tuple[int, int], problems: list[str]) -> NDArray[np.int64]:
         """Decode so many images to the height and width if they fit into memory; return the numbers of those to use.
 
-        Of what cannot be decoded a sentence is added to the ``problems``.
+        Of what cannot be decoded a sentence is added to the ``problems``. Raises :class:`UserError` if that is nearly
+        all of a file.
         """
         self._reader = self.config.reader()
         self._shape = (self._reader.channels, *size)
         self._broken = set[int]()
+        self._tallies = defaultdict[str, _Tally](_Tally)
         self._images: Tensor | None = None
         self.in_memory = count * prod(self._shape) <= self.config.memory
         if not self.in_memory:
             return np.arange(count)
         images, decoded = np.empty((count, *self._shape), np.uint8), list[int]()
         for index, found in enumerate(attempted(self._decode, range(count))):
+            tally = self._tallies[self.file_of(index)]
+            if isinstance(found, UnreachableError):
+                raise found
             if isinstance(found, Exception):
                 problems.append(sentence(self.called(index), found))
+                tally.broken += 1
+                tally.fault = problems[-1]
             else:
+                tally.whole += 1
                 images[len(decoded)] = found
                 decoded.append(index)
         self._images = torch.from_numpy(images[: len(decoded)])
+        for file, tally in self._tallies.items():
+            tally.check(file)
         return np.array(decoded, np.int64)
 
     def describe(self, name: str, count: int, field: Label | Attributes | None, y: Tensor | None) -> None:
@@ -175,16 +208,23 @@ class StoredImages(Dataset[Settings]):
         for index in self._instead(wanted):
             if index in self._broken:
                 continue
+            tally = self._tallies[file := self.file_of(index)]
             try:
-                return index, self._decode(index)
+                pixels = self._decode(index)
             except UnreachableError:
                 raise
             except Exception as error:  # of one image, whatever it is
                 self._broken.add(index)
+                tally.broken += 1
+                tally.fault = sentence(self.called(index), error)
+                tally.check(file)
                 if len(self._broken) <= _NAMED:
-                    _log.warning("%s; another image takes its place", sentence(self.called(index), error))
+                    _log.warning("%s; another image takes its place", tally.fault)
                 elif len(self._broken) == _NAMED + 1:
                     _log.warning("more images in %s cannot be read, which are not named", self.place)
+            else:
+                tally.whole += 1
+                return index, pixels
         raise UserError(
             f"{_TRIES} images in {self.place} could not be read one after another; see that the disk is there and the "
             "images are whole"

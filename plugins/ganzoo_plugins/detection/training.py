@@ -182,9 +182,11 @@ def _fit_residual(
             loss.backward()
             optimizer.step()
             schedule.step()
+            figures = {}
             if step % 50 == 0 or step == settings.steps:
                 pace = step * settings.batch / (time.perf_counter() - started)
-                progress.update(step, {"samples_per_second": pace, "detector/loss": loss.item()})
+                figures = {"samples_per_second": pace, "detector/loss": loss.item()}
+            progress.advance(step, figures)
     return network
 
 

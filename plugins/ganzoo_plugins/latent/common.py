@@ -94,7 +94,7 @@ def starting_points(
     if file is not None:
         latents = editor.read_latents(file)
         return latents, np.arange(len(latents))
-    numbers = written.numbers(keys) if keys is not None else list(range(n))
+    numbers = written.numbers(keys) if keys is not None else range(n)
     return editor.latents(numbers), np.array(numbers)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo import Latent, Styles
+    from ganzoo import Latent, Network, Signature, Styles
     from ganzoo_plugins.latent.directions import Directions
     from ganzoo_plugins.latent.editing import Editor
 
@@ -91,16 +91,15 @@ def fit(
     Printed is the correlation of each with labels that it was not fitted to: how much of them a straight line explains.
     """
     from ganzoo_plugins.latent import labeling
-    from ganzoo_plugins.latent.directions import describe, held_out, kept_directions, project_out
+    from ganzoo_plugins.latent.directions import describe, held_out, kept_entries, project_out
     from ganzoo_plugins.latent.directions import fit as fit_direction
 
     if (labels is None) == (attribute_of is None):
         raise UserError("give the labels: either --labels FILE.csv or --attribute-of MODULE:FUNCTION")
-    kept_directions(out)  # refuses what cannot be written before samples are drawn
-    evaluator = labeling.import_evaluator(attribute_of) if attribute_of is not None else None
     editor = open_editor(model, label, attribute, seed, 1.0, on)
-    if evaluator is not None:
-        columns = labeling.evaluate_samples(editor, evaluator, n)
+    kept_entries(out, editor.signature)  # refuses what cannot be written before samples are drawn
+    if attribute_of is not None:
+        columns = labeling.evaluate_samples(editor, labeling.import_evaluator(attribute_of), n)
     else:
         assert labels is not None
         columns = labeling.read_table(editor, labels)
@@ -134,7 +133,7 @@ def fit(
         cli.print(
             f"{name}: correlation {known['correlation']:.2f} with {counted(known['samples'], 'label')}", file=sys.stderr
         )
-    _keep(out, found, as_json)
+    _keep(out, found, editor.signature, as_json)
 
 
 @directions.command()
@@ -161,22 +160,27 @@ def find(
 
     They take no labels, and are called pca1, pca2 ... or sefa1 ...
     """
-    from ganzoo_plugins.latent.directions import describe, kept_directions
+    from ganzoo import Run, load_registry
+    from ganzoo_plugins.latent.directions import describe, kept_entries
 
-    kept_directions(out)  # refuses what cannot be written before samples are drawn
     if method == "sefa":
         if not Path(model).is_dir():
             raise UserError("--method sefa reads weights, so it takes a run folder; --method pca takes any model")
-        field, vectors, latents = _by_weights(Path(model), k, on, layers)
+        network, _ = Run.open(model).load(load_registry())
+        signature = network.signature
+        kept_entries(out, signature)  # refuses what cannot be written before samples are drawn
+        field, vectors, latents = _by_weights(model, network, k, on, layers)
     else:
         editor = open_editor(model, label, attribute, seed, 1.0, on)
+        signature = editor.signature
+        kept_entries(out, signature)
         field, (vectors, latents) = editor.field, _components(editor, n, k)
     known = {} if layers is None else {"layers": written.layers(layers, field)}
     found = {
         f"{method}{number}": describe(field, vector, method, latents, **known)
         for number, vector in enumerate(vectors, 1)
     }
-    _keep(out, found, as_json)
+    _keep(out, found, signature, as_json)
 
 
 @directions.command()
@@ -255,28 +259,27 @@ def _small(images: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
 
 
 def _by_weights(
-    path: Path, k: int, on: str | None, layers: str | None
+    model: str, network: Network, k: int, on: str | None, layers: str | None
 ) -> tuple[Latent | Styles, list[NDArray[np.float64]], NDArray[np.float32] | None]:
     """Return what the directions are of, these, and of styles some, [N, D]."""
-    from ganzoo import Latent, Run, draw_inputs, load_registry
+    from ganzoo import Latent, draw_inputs
     from ganzoo_plugins.latent.directions import find_in_first_layer, find_in_style_layers
     from ganzoo_plugins.latent.editing import find_latent
 
-    network, _ = Run.open(path).load(load_registry())
     field = find_latent(network.signature, on)
     index, inputs = network.signature.inputs.index(field), draw_inputs(network.signature, 1, 0)
     if isinstance(field, Latent):
         return field, find_in_first_layer(network, inputs, index, k), None
     first, last = written.layers(f"0-{field.layers - 1}" if layers is None else layers, field)
-    editor = open_editor(str(path), None, None, 0, 1.0, on)
+    editor = open_editor(model, None, None, 0, 1.0, on)
     found = find_in_style_layers(network, inputs, index, (first, last), k)
     return field, found, editor.vectors(editor.latents(range(256)))
 
 
-def _keep(out: Path, found: Directions, as_json: bool) -> None:
+def _keep(out: Path, found: Directions, signature: Signature, as_json: bool) -> None:
     from ganzoo_plugins.latent.directions import write_directions
 
-    write_directions(out, found)
+    write_directions(out, found, signature)
     if as_json:
         cli.print(json.dumps(found, indent=2))
     else:

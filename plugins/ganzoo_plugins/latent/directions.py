@@ -3,7 +3,8 @@
 A file of directions maps names to ``{"latent", "vector", "range", "method", ...}``: which latent, the direction as a
 unit vector in row-major order (of styles one of D numbers for all layers, or for those from the first to the last of
 ``"layers"``), the strengths that a slider offers (a strength is how far along it a latent is moved),
-and how it came about. The metadata of an exported file has the same under ``"directions"``.
+and how it came about. The metadata of an exported file has the same under ``"directions"``, as has a file that holds a
+mean of latents (``"latent_mean"``) beside.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import Latent, Signature, Styles, UserError, files
-from ganzoo_runtime.errors import ModelError
-from ganzoo_runtime.metadata import check_directions as check
+from ganzoo import Latent, Signature, Styles, UserError, files, read_directions
 
 if TYPE_CHECKING:
     from ganzoo import Network
@@ -26,16 +25,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Directions",
     "Method",
-    "check_directions",
     "describe",
     "find_components",
     "find_in_first_layer",
     "find_in_style_layers",
     "fit",
     "held_out",
-    "kept_directions",
+    "kept_entries",
     "project_out",
-    "read_directions",
     "write_directions",
 ]
 
@@ -50,39 +47,21 @@ _REACH = 3.0  # standard deviations of the latent to either side
 _SAME = 1e-3  # the length of what two unit vectors may differ by and still count as one
 
 
-def read_directions(path: Path, signature: Signature) -> Directions:
-    """Return the directions in a file; raises :class:`UserError` if they are not for latents of this signature."""
-    return check_directions(files.read_json(path), signature, str(path))
+def write_directions(path: Path, directions: Directions, signature: Signature) -> None:
+    """Write directions to a file; those that it holds already and that have other names are kept, as is its mean."""
+    entries = kept_entries(path, signature)
+    entries["directions"] = {**entries.get("directions", {}), **directions}
+    document = entries if "latent_mean" in entries else entries["directions"]
+    files.write_atomic(path, json.dumps(document, indent=1) + "\n")
 
 
-def check_directions(document: Any, signature: Signature, where: str) -> Directions:
-    """Return the directions if they are well-formed and of this signature; raises :class:`UserError` otherwise."""
-    try:
-        check(document, [field.to_json() for field in signature.inputs])
-    except ModelError as error:
-        raise UserError(f"{where}: {error}") from None
-    found: Directions = document
-    return found
-
-
-def write_directions(path: Path, directions: Directions) -> None:
-    """Write directions to a file; those that it holds already and that have other names are kept."""
-    files.write_atomic(path, json.dumps({**kept_directions(path), **directions}, indent=1) + "\n")
-
-
-def kept_directions(path: Path) -> dict[str, Any]:
-    """Return what a file of directions holds already; raises :class:`UserError` if none can be written there."""
+def kept_entries(path: Path, signature: Signature) -> dict[str, Any]:
+    """Return what a file of directions holds already; raises :class:`UserError` if none of this model fit into it."""
     files.check_writable(path)
-    kept: Any = {}
-    if path.exists():
-        try:
-            kept = files.read_json(path)
-        except UserError:
-            kept = None
-        if not isinstance(kept, dict):
-            raise UserError(f"{path} is there and holds no directions; choose another --out")
-    found: dict[str, Any] = kept
-    return found
+    try:
+        return read_directions(path, signature) if path.exists() else {}
+    except UserError as error:
+        raise UserError(f"{error}; it is kept, so choose another --out") from None
 
 
 def describe(

@@ -22,11 +22,14 @@ from ganzoo import (
     UserError,
     did_you_mean,
     files,
+    read_directions,
 )
-from ganzoo_plugins.latent.directions import Directions, check_directions, read_directions
+from ganzoo_plugins.latent.directions import Directions
 from ganzoo_runtime.captions import caption_text, is_caption
 from ganzoo_runtime.images import pixels as to_pixels
 from ganzoo_runtime.marking import provenance
+from ganzoo_runtime.metadata import check_directions
+from ganzoo_runtime.random_inputs import check_memory
 
 __all__ = ["Editor", "find_latent"]
 
@@ -90,8 +93,10 @@ class Editor:
     def latents(self, numbers: Sequence[int], seed: int | None = None, texts: Sequence[str] | None = None) -> Latents:
         """Return the latents of the samples with these numbers, [N, *shape].
 
-        If given, of another seed than asked, and styles of other captions.
+        If given, of another seed than asked, and styles of other captions. Raises :class:`UserError` for more samples
+        than memory holds.
         """
+        self._checked(check_memory, len(numbers), 4 * prod(self.output.shape))
         if not self.styled:
             return self._drawn(numbers, self.field.name, seed)
         asked = {"label": self._classes or None, "attributes": self._values or None, "truncation": self._truncation}
@@ -241,9 +246,10 @@ class Editor:
         With ``every`` those of all latents.
         """
         if path is not None:
-            known = read_directions(path, self.signature)
-        else:
-            known = check_directions(self.sampler.metadata.get("directions", {}), self.signature, "the model file")
+            known: Directions = read_directions(path, self.signature).get("directions", {})
+        else:  # a plugin's format need not have checked them
+            known = self.sampler.metadata.get("directions", {})
+            self._checked(check_directions, {"directions": known}, [each.to_json() for each in self.signature.inputs])
         return {name: entry for name, entry in known.items() if every or entry["latent"] == self.field.name}
 
     def _drawn(self, numbers: Sequence[int], name: str, seed: int | None = None) -> Latents:

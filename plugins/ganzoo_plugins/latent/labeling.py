@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from math import isfinite
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganzoo import UserError, files
+from ganzoo import UserError, cli, files
 from ganzoo_runtime.text import NAME, fits
 
 if TYPE_CHECKING:
@@ -99,11 +99,8 @@ def read_table(editor: Editor, path: Path) -> Labeled:
 
 def _value(text: str, where: str) -> float:
     words = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-    try:
-        value = words[text.lower()] if text.lower() in words else float(text)
-    except ValueError:
-        value = float("nan")
-    if not isfinite(value):
+    value = words[text.lower()] if text.lower() in words else cli.parsed(text)
+    if isnan(value):
         raise UserError(f"{where}: a label is a number, or yes or no, not {text!r}")
     return value
 

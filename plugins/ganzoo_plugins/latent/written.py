@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite, prod
+from math import isnan, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +71,12 @@ def strengths(texts: list[str], known: dict[str, Any], editor: Editor, path: Pat
     strengths: dict[str, float] = {}
     for text in texts:
         name, _, number = text.rpartition("=")
-        try:
-            strength = float(number)
-        except ValueError:
-            strength = float("nan")
-        if not name or not isfinite(strength):
+        if not name:
             raise UserError(f"--direction is NAME=STRENGTH, such as smile=1.5, not {text!r}")
+        if isnan(strength := cli.parsed(number)):
+            raise UserError(
+                f"the strength of --direction {name} is a finite number that float32 can hold, not {number!r}"
+            )
         if name not in known:
             if not _is_number_of(editor.field, name):
                 raise UserError(unknown(name, known, editor, path))

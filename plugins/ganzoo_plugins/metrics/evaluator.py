@@ -241,9 +241,11 @@ class Evaluator:
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+                figures = {}
                 if step % 50 == 49 or step == steps - 1:
                     pace = (step + 1) * _BATCH / (time.perf_counter() - started)
-                    progress.update(step + 1, {"samples_per_second": pace, "classifier/loss": loss.item()})
+                    figures = {"samples_per_second": pace, "classifier/loss": loss.item()}
+                progress.advance(step + 1, figures)
         # Channels last trained faster; the usual layout gives the same sums whether trained now or loaded from the
         # cache.
         net = net.to(memory_format=torch.contiguous_format).eval().requires_grad_(False)

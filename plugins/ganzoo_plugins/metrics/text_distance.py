@@ -103,7 +103,9 @@ class FrechetText(TokenMetric):
                     loss.backward()
                     optimizer.step()
                     optimizer.param_groups[0]["lr"] = _RATE * (1 - (step + 1) / config.steps)
+                    figures = {}
                     if step % 50 == 49 or step == config.steps - 1:
                         pace = (step + 1) * _BATCH / (time.perf_counter() - started)
-                        progress.update(step + 1, {"samples_per_second": pace, "language_model/loss": loss.item()})
+                        figures = {"samples_per_second": pace, "language_model/loss": loss.item()}
+                    progress.advance(step + 1, figures)
         return model.eval().requires_grad_(False)

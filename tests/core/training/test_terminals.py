@@ -6,9 +6,14 @@ import os
 import pty
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from test_run_for_real import GANZOO
+
+from ganzoo.terminal import Progress
 
 
 def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
@@ -33,6 +38,25 @@ def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
     assert "20/20" in text
     assert "━" in text
     assert "step 20/20" not in text
+
+
+def test_the_first_line_comes_soon_and_later_ones_are_rare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("ganzoo.terminal.time", SimpleNamespace(perf_counter=lambda: now))
+    with Progress(3000, 0) as progress:
+        for step in range(1, 3001):
+            now += 4.0 if step == 1 else 1.25  # an hour
+            figures = {"samples_per_second": 53.3, "generator/loss": step / 1000, "peak_memory_mib": 7.0}
+            progress.advance(step, figures if step % 50 == 0 else {})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["step 1/3000", "step 5/3000  1:02:24 left"]
+    assert next(line for line in lines if "generator" in line).startswith("step 53/3000  53 samples/s  generator 0.050")
+    assert lines[-1] == "step 3000/3000  53 samples/s  generator 3.000  7 MiB  0:00 left"
+    assert 100 < len(lines) < 125
+    steps = [int(line.split("/")[0].removeprefix("step ")) for line in lines]
+    assert max(later - step for step, later in pairwise(steps)) == 48  # a minute
 
 
 def test_the_command_on_the_path(tmp_path: Path) -> None:

@@ -271,13 +271,17 @@ def test_directions_go_into_pages_and_copies_of_files(cli: Command, ort: Path, t
     assert (outcome.code, outcome.out) == (0, "copy.onnx\n"), outcome.err
     before, copy = Generator(model), Generator(tmp_path / "copy.onnx")
     assert copy.metadata == before.metadata | {"directions": known}
+    (tmp_path / "both.json").write_text(json.dumps({"directions": known, "latent_mean": {"z": [0.5] * 128}}))
+    assert cli("export", "zoo:stylegan2-shapes", "--directions", "both.json", "--out", "both.onnx").code == 0
+    means = Generator(tmp_path / "both.onnx").metadata["latent_mean"]
+    assert means == {"w": before.metadata["latent_mean"]["w"], "z": [0.5] * 128}  # truncation in W needs its own
     np.testing.assert_array_equal(copy.sample(2, seed=5), before.sample(2, seed=5))
     assert cli("export", model, "--directions", "d.json", "--web", "site", "--ort", ort).code == 0
     assert Generator(tmp_path / "site" / "generator.onnx").directions == known
     for document, words in (
         ({"up": {**known["up"], "vector": [1.0]}}, "is of another model: 'w' has 128"),
         ({"up": {**known["up"], "layers": [0, 8]}}, "are no range of the 8 that there are"),
-        ({"up": {**known["up"], "vector": [float("nan")] * 128}}, "d.json has numbers that are not finite"),
+        ({"up": {**known["up"], "vector": [float("nan")] * 128}}, "d.json: it has a number that is not finite"),
     ):
         (tmp_path / "d.json").write_text(json.dumps(document))
         cli("export", model, "--directions", "d.json", "--out", "copy.onnx").refused(words)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from built import CPU, IMAGE, build
 
-from ganzoo import Image, Latent, Signature
+from ganzoo import Image, Label, Latent, Signature
 from ganzoo_runtime import Generator
 
 
@@ -55,3 +55,17 @@ def test_latents_of_another_generator_are_not_made_up() -> None:
         with pytest.raises(ValueError, match=r"come from numpy\.random\.SFC64, which this runtime does not know"):
             draw(3)
     assert other(known.latents(3), [0, 1, 2]).shape == (3, 1, 4, 4)
+
+
+def test_samples_by_number_are_refused_where_too_much_is_drawn_before_them() -> None:
+    signature = Signature((Latent((3, 2)), Label(5), Latent((256,), name="noise")), Image(1, 4, 4))
+    generator = Generator(build(signature), providers=CPU)
+    z = generator.latents(30, seed=2)
+    np.testing.assert_array_equal(generator.latents(np.array([29, 0, 29], np.uint8), seed=2), z[[29, 0, 29]])
+    last = 2**30 // (6 + 256) - 1
+    words = f"the sample of number {last + 1:,} is out of reach: .* of this model it is at most {last:,}$"
+    with pytest.raises(ValueError, match=words):
+        generator.latents([0, last + 1])
+    for wrong in ([], [-1], [0.5], [[1]], [2**70]):
+        with pytest.raises(ValueError, match="the numbers of samples are whole numbers of at least 0"):
+            generator.latents(wrong)  # type: ignore[arg-type]

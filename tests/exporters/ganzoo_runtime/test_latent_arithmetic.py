@@ -113,6 +113,7 @@ def test_numbers_beyond_float32_are_refused_without_a_warning(file: Generator) -
     with pytest.raises(ValueError, match=r"a truncation of 3e\+38 makes latents that are too large for float32"):
         file.sample(9, truncation=3e38)
     vector = np.eye(1, file.latents(1, 0, "w").size, dtype=np.float32).ravel()
-    edited = edit(file.latents(1, 0, "w"), {"far": {"vector": vector}}, {"far": 1e39})
+    known = {"far": {"vector": vector}, "as far": {"vector": vector}}
+    edited = edit(file.latents(1, 0, "w"), known, {"far": 3e38, "as far": 3e38})
     with pytest.raises(ValueError, match="finite numbers that float32 can hold"):
         file.sample(1, latents={"w": edited})

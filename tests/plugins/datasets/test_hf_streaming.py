@@ -41,10 +41,11 @@ def encoded(image: np.ndarray) -> dict[str, object]:
     return {"bytes": buffer.getvalue(), "path": None}
 
 
-def write(folder, files=3, rows=ROWS, each=EACH, **more):
+def write(folder, files=3, rows=ROWS, each=EACH, names=("abc",) * 3, **more):
     folder.mkdir(parents=True, exist_ok=True)
-    features = datasets.Features({"photo": datasets.Image(), "kind": datasets.ClassLabel(names=["a", "b", "c"])})
     for number in range(files):
+        kind = datasets.ClassLabel(names=list(names[number]))
+        features = datasets.Features({"photo": datasets.Image(), "kind": kind})
         here = range(number * rows, (number + 1) * rows)
         columns = {"photo": [encoded(pixels(row)) for row in here], "kind": [number % 3] * rows} | more
         table = datasets.Dataset.from_dict(columns, features=features).data.table
@@ -220,6 +221,44 @@ def test_row_groups_too_large_to_hold_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(row_groups, "_LARGEST", 1000)
     with pytest.raises(UserError, match=r"row groups of up to .* bytes"):
         opened(write(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(("abc", "abc", "acb"), "class 1 .* is 'b' in"), (("abc", "abcd", "abc"), "class 3 .* is '' in")],
+)
+def test_files_that_name_the_classes_differently_are_refused(tmp_path, names, words, streaming):
+    data = write(tmp_path / "data", names=names)
+    with pytest.raises(UserError, match=rf"{words} .*train-00000-of-00003\.parquet and '[cd]' in .*train-0000[12]-of"):
+        opened(data, streaming=streaming)
+    assert "y" not in opened(data, streaming=streaming, labels=False).spec
+    for path in data.iterdir():  # another library says no names
+        table = pq.read_table(path)
+        pq.write_table(table.replace_schema_metadata({}), path, row_group_size=EACH)
+    assert opened(data, streaming=streaming, label="kind").spec["y"] == ganzoo.Label(3)
+
+
+def test_arrow_files_are_compared_too(tmp_path):
+    ipc = pytest.importorskip("pyarrow.ipc")
+    for number, path in enumerate(sorted(write(tmp_path / "parquet", names=("abc", "abc", "cba")).iterdir())):
+        table = pq.read_table(path)
+        new = ipc.new_stream if number else ipc.new_file
+        with new(str(tmp_path / f"{number}.arrow"), table.schema) as file:
+            file.write_table(table)
+    (tmp_path / "parquet").rename(tmp_path.with_name("elsewhere"))
+    with pytest.raises(UserError, match=r"class 0 of the column kind is 'a' in .*0\.arrow and 'c' in .*2\.arrow"):
+        opened(tmp_path, streaming=False)
+
+
+def test_a_file_of_broken_images_is_named_soon(tmp_path):
+    data = write(tmp_path / "data")
+    bad = [{"bytes": encoded(pixels(row))["bytes"][:60], "path": None} for row in range(ROWS)]
+    write(tmp_path / "bad", files=1, photo=bad)
+    (tmp_path / "bad" / "train-00000-of-00001.parquet").replace(data / "train-00001-of-00003.parquet")
+    streamed = opened(data)
+    with pytest.raises(UserError, match=r"train-00001-of-00003\.parquet is damaged: 16 of the first 16 images"):
+        streamed.batch(streamed.order(torch.Generator()), torch.Generator())
 
 
 def test_a_broken_image_is_replaced_and_a_file_that_changes_is_not(tmp_path, caplog):

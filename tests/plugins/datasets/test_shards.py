@@ -166,6 +166,19 @@ def test_a_tar_that_shrinks_while_it_is_read_ends_a_training(tmp_path):
         data.batch(torch.tensor([len(data) - 1]), torch.Generator())
 
 
+def test_a_tar_that_is_gone_while_images_go_into_memory_is_no_reason_to_learn_from_the_others(tmp_path, monkeypatch):
+    read = shards.read_range
+
+    def lost(shard, start, size):
+        if shard.endswith("a-001.tar"):
+            raise UserError("the network is down")
+        return read(shard, start, size)
+
+    monkeypatch.setattr(shards, "read_range", lost)
+    with pytest.raises(UnreachableError, match="the network is down"):
+        load(two(tmp_path))
+
+
 def number(value, length=12):
     """A number of a header, also a negative or a huge one."""
     return (value % 256**length).to_bytes(length, "big") if value < 0 or value >= 8**11 else b"%011o\0" % value
@@ -248,12 +261,48 @@ def test_what_is_compressed_is_refused(tmp_path, mode, problem):
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [(b"", "no images to use"), (b"no tar at all", "no tar"), (bytes(1024), "no images to use")]
+    ("content", "problem"),
+    [
+        (b"", r"a\.tar: it is no tar, or damaged \(empty file\); get it once more, or leave it out of data\.path"),
+        (b"no tar at all", r"a\.tar: it is no tar, or damaged"),
+        (b"\xff" * 2048, r"a\.tar: it is no tar, or damaged"),
+        (bytes(3 << 20), r"a\.tar: it ends at byte 0 of 3,145,728, and what follows is lost"),
+    ],
 )
 def test_what_is_no_tar_is_the_users_mistake(tmp_path, content, problem):
     (tmp_path / "a.tar").write_bytes(content)
+    write(tmp_path / "good.tar", [("good.png", png())])
     with pytest.raises(UserError, match=problem):
         load(tmp_path)
+
+
+def test_a_tar_may_be_empty_and_ends_with_zeros(tmp_path, caplog):
+    write(tmp_path / "a.tar", [])
+    with pytest.raises(UserError, match="no images to use"):
+        load(tmp_path)
+    write(tmp_path / "good.tar", [("good.png", png())])
+    assert (load(tmp_path).files, caplog.text) == (("good.png",), "")
+    with (tmp_path / "good.tar").open("ab") as file:  # a second one behind it, as tars are joined with cat
+        file.write(bytes(2 << 20) + GOOD)
+    assert load(tmp_path).skipped == 1
+    assert re.search(r"good\.tar: it ends at byte [\d,]+ of [\d,]+, and what follows is lost", caplog.text)
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_a_tar_of_broken_images_is_named_soon(tmp_path, monkeypatch, memory):
+    """The headers of the tar and of its images are right: only decoding tells."""
+    whole = [(f"{k}.png", png(k)) for k in range(40)]
+    broken = [(f"b{k}.png", content[:60] + bytes(len(content) - 60)) for k, (_, content) in enumerate(whole)]
+    write(tmp_path / "a.tar", whole)
+    write(tmp_path / "b.tar", broken)
+    decode, tried = Shards._decode, list[int]()
+    monkeypatch.setattr(Shards, "_decode", lambda self, index: tried.append(index) or decode(self, index))
+    words = r"b\.tar is damaged: (\d+) of the first \1 images .*; get it once more, or leave it out of data\.path$"
+    with pytest.raises(UserError, match=words):
+        everything(load(tmp_path, memory=memory))
+    assert sum(index >= 40 for index in tried) == (40 if memory else 16)
+    write(tmp_path / "b.tar", [*whole[:20], *broken[20:]])  # half of them is no reason
+    assert len(everything(load(tmp_path, memory=memory))["x"]) == (60 if memory else 80)
 
 
 def test_what_is_not_there_is_the_users_mistake(tmp_path):

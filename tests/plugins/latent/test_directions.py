@@ -15,17 +15,15 @@ from PIL import Image as Pillow
 from test_latent import GREY, images, shown
 from torch import Tensor, nn
 
-from ganzoo import Image, Label, Latent, Signature, UserError
+from ganzoo import Image, Label, Latent, Signature, UserError, read_directions
 from ganzoo.gan.networks import Generator as Network
 from ganzoo_plugins.latent.directions import (
-    check_directions,
     describe,
     find_components,
     find_in_first_layer,
     fit,
     held_out,
     project_out,
-    read_directions,
     write_directions,
 )
 from ganzoo_runtime import Generator, edit
@@ -135,13 +133,17 @@ def test_files_of_directions(tmp_path: Path) -> None:
     one = describe(Latent((6,)), np.array([3.0, 0, 0, 4, 0, 0]), "svm", samples=7)
     assert one == {"latent": "z", "vector": [0.6, 0, 0, 0.8, 0, 0], "range": [-3, 3], "method": "svm", "samples": 7}
     assert describe(Latent((6,), "uniform"), np.ones(6), "svm")["range"] == [-1.73, 1.73]
-    write_directions(path, {"a": one, "b": one})
-    write_directions(path, {"b": one | {"method": "new"}, "c": one})
-    found = read_directions(path, GREY)
+    write_directions(path, {"a": one, "b": one}, GREY)
+    write_directions(path, {"b": one | {"method": "new"}, "c": one}, GREY)
+    found = read_directions(path, GREY)["directions"]
     assert [(name, entry["method"]) for name, entry in found.items()] == [("a", "svm"), ("b", "new"), ("c", "svm")]
     for damage, words in (
         ("{", "d.json is not JSON"),
-        ("[1]", "d.json: its directions have no names"),
+        ("[1]", "d.json holds no directions"),
+        ("{}", "d.json holds no directions"),
+        ('{"directions": []}', "d.json: its directions have no names"),
+        ('{"directions": {}, "latent_mean": []}', "d.json: the mean of its latents is no object"),
+        ('{"directions": {}, "latent_mean": {"z": [1]}}', "d.json: the mean has 1 number and is of another model"),
         ('{"a": 1}', "d.json: the direction 'a' is no object with 'latent' and 'vector'"),
         ('{"a": {}}', "of a latent that the network does not have; it has: z"),
         ('{"a": {"latent": "z", "vector": "abc", "range": [0, 1]}}', "'a' is no list of numbers"),
@@ -168,19 +170,25 @@ def test_files_of_directions(tmp_path: Path) -> None:
             '{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [1, 0]}}',
             "does not run from a lower to a higher",
         ),
+        (
+            '{"a": {"latent": "z", "vector": [1, 1, 1, 1, 1, 1], "range": [0, 1], "samples": NaN}}',
+            "d.json: it has a number that is not finite",
+        ),
         ('{"a": {"latent": "w", "vector": [1], "range": [0, 1]}}', "of a latent that the network does not have"),
     ):
         path.write_text(damage)
         with pytest.raises(UserError, match=words):
             read_directions(path, GREY)
-    path.write_text("my notes")
-    with pytest.raises(UserError, match="is there and holds no directions"):
-        write_directions(path, {"a": one})
-    assert path.read_text() == "my notes"
+    for kept, words in (
+        ("my notes", "d.json is not JSON"),
+        (json.dumps({"a": {**one, "vector": [1.0]}}), "is of another model: 'z' has 6; it is kept, so choose another"),
+    ):
+        path.write_text(kept)
+        with pytest.raises(UserError, match=words):
+            write_directions(path, {"b": one}, GREY)
+        assert path.read_text() == kept
     with pytest.raises(UserError, match=r"cannot read .*none.json: No such file"):
         read_directions(tmp_path / "none.json", GREY)
-    with pytest.raises(UserError, match="does not run from a lower to a higher"):
-        check_directions({"a": one | {"range": [1, 1]}}, GREY, "x")
 
 
 # --- The commands
@@ -260,7 +268,7 @@ def short(images):
 
 def test_finding(cli: Command, grey: Generator, trained: dict[str, Path]) -> None:
     assert cli("directions", "find", "grey.onnx", "-k", "2", "-n", "600").out == "directions.json\n"
-    known = read_directions(Path("directions.json"), GREY)
+    known = read_directions("directions.json", GREY)["directions"]
     assert list(known) == ["pca1", "pca2"]
     z = grey.latents(50)
 
@@ -275,4 +283,23 @@ def test_finding(cli: Command, grey: Generator, trained: dict[str, Path]) -> Non
     assert cli("directions", "find", run, "--method", "sefa", "-k", "2", "--out", "sefa.json").code == 0
     assert cli("directions", "grid", run, "--directions", "sefa.json").code == 0
     assert cli("directions", "grid", run, "--directions", "directions.json").refused("is of another model")
+    for start in (("fit", "grey.onnx", "--attribute-of", "json:dumps"), ("find", "grey.onnx")):
+        cli("directions", *start, "--out", "sefa.json").refused("is of another model", "choose another --out")
+    cli("directions", "find", run, "--method", "sefa").refused("directions.json: the direction 'pca1'", "another --out")
     assert cli("interpolate", run, "--out", "run.png").code == 0
+
+
+def test_a_file_with_a_mean_beside_is_read_and_added_to(cli: Command, grey: Generator) -> None:
+    known, mean = {"up": describe(Latent((6,)), np.arange(6.0), "test")}, {"z": [0.5] * 6}
+    Path("plain.json").write_text(json.dumps(known))
+    Path("both.json").write_text(json.dumps({"directions": known, "latent_mean": mean}))
+    pictures = []
+    for file in ("plain.json", "both.json"):
+        given = ("grey.onnx", "--directions", file)
+        assert cli("edit", *given, "--direction", "up=1.5", "--out", "edit.png").code == 0
+        assert cli("directions", "grid", *given, "--out", "grid.png").code == 0
+        pictures.append(Path("edit.png").read_bytes() + Path("grid.png").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert cli("directions", "find", "grey.onnx", "-k", "1", "-n", "100", "--out", "both.json").code == 0
+    found = read_directions("both.json", GREY)
+    assert (list(found["directions"]), found["latent_mean"]) == (["up", "pca1"], mean)

@@ -1,5 +1,6 @@
 """Ways through the space of latents, and the commands for them."""
 
+import json
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 import ganzoo_runtime as runtime
-from ganzoo import Attributes, Image, Label, Latent, Signature, UserError
+from ganzoo import Attributes, Image, Label, Latent, Signature, TrainedModel, UserError
 from ganzoo.gan.networks import Generator as Network
 from ganzoo.inference.sampling import TorchSampler
 from ganzoo_plugins.latent.directions import describe, write_directions
@@ -123,6 +124,21 @@ def test_torch_and_the_runtime_take_latents_alike() -> None:
         run.latents(1, 0, "w")
 
 
+def test_a_model_refuses_to_draw_what_is_not_finite() -> None:
+    """It would look like black pixels."""
+    network = Sum()
+    network.shift.weight.data[1] = torch.nan
+    model = TrainedModel(TorchSampler(network, {"signature": GREY.to_json()}), "run")
+    assert model.sample(2, label=0).shape == (2, 1, 8, 8)
+    for draw in (
+        lambda: model.sample(2),
+        lambda: list(model.stream(2)),
+        lambda: model(np.zeros((1, 6), np.float32), np.ones(1, int)),
+    ):
+        with pytest.raises(UserError, match="draws numbers that are not finite: its training has failed, or what it"):
+            draw()
+
+
 # --- The commands
 
 
@@ -199,7 +215,7 @@ def test_grids(cli: Command, grey: Generator) -> None:
 
 def test_edits(cli: Command, grey: Generator) -> None:
     known = {"up": describe(Latent((6,)), np.arange(6.0), "test")}
-    write_directions(Path("d.json"), known)
+    write_directions(Path("d.json"), known, GREY)
     edit_up = ("--directions", "d.json", "--direction", "up=1.5")
     assert cli("edit", "grey.onnx", *edit_up, "--keys", "5,1").code == 0
     z = grey.latents(6)[[5, 1]]
@@ -256,7 +272,16 @@ def test_sums_of_samples(cli: Command, grey: Generator) -> None:
         (["grid", "grey.onnx", "--out", "a.gif"], ["--out is a .png, not a.gif"]),
         (["edit", "grey.onnx"], ["say what to change", "there are no directions yet"]),
         (["edit", "grey.onnx", "--direction", "up"], ["NAME=STRENGTH, such as smile=1.5, not 'up'"]),
-        (["edit", "grey.onnx", "--direction", "up=nan"], ["NAME=STRENGTH"]),
+        (
+            ["edit", "grey.onnx", "--direction", "up=nan"],
+            ["of --direction up is a finite number that float32 can hold"],
+        ),
+        (["edit", "grey.onnx", "--direction", "z.3=1e39"], ["that float32 can hold, not '1e39'"]),
+        (["edit", "grey.onnx", "--directions", "far.json", "--direction", "far=1e38"], ["latents are finite numbers"]),
+        (
+            ["edit", "grey.onnx", "--directions", "far.json", "--direction", "far=3e37", "--direction", "z.0=3e38"],
+            ["latents are finite numbers"],
+        ),
         (["edit", "grey.onnx", "--direction", "up=1"], ["there is no direction 'up'", "no directions yet"]),
         (["edit", "grey.onnx", "--directions", "none.json", "--direction", "up=1"], ["cannot read none.json"]),
         (["edit", "grey.onnx", "--arithmetic", "a-b"], ["written like 0,7,3, not 'a'"]),
@@ -278,7 +303,18 @@ def test_sums_of_samples(cli: Command, grey: Generator) -> None:
 def test_wrong_arguments(cli: Command, grey: Generator, arguments: list[str], words: list[str]) -> None:
     np.save("other.npy", np.zeros((2, 5)))
     np.savez("other.npz", samples=np.zeros((2, 6)))
+    far = {"latent": "z", "vector": [10.0] + [0.0] * 5, "range": [-1, 1]}
+    Path("far.json").write_text(json.dumps({"far": far}))
     cli(*arguments).refused(*words)
+
+
+@pytest.mark.parametrize("command", [("edit", "--direction", "z.0=1"), ("interpolate",), ("grid",)])
+def test_a_sample_that_is_too_far_to_draw_all_before_it(cli: Command, command: tuple[str, ...]) -> None:
+    Path("wide.onnx").write_bytes(build(Signature((Latent((256,)), Label(3)), Image(1, 8, 8))))
+    words = "the sample of number 9,999,999 is out of reach", "of this model it is at most 4,194,303"
+    cli(command[0], "wide.onnx", *command[1:], "--keys", "9999999,0").refused(*words)
+    if command[0] != "interpolate":
+        cli(command[0], "wide.onnx", *command[1:], "-n", 2**50).refused("samples are an array of 288,230,376 GB")
 
 
 def test_attributes_stay_as_they_are_along_the_way(cli: Command, grey: Generator) -> None:
@@ -290,7 +326,7 @@ def test_attributes_stay_as_they_are_along_the_way(cli: Command, grey: Generator
     assert cli("interpolate", "faces.onnx", "--keys", "0,1", "--steps", "4", "--out", "a.png").code == 0
     z = interpolate(faces.latents(2), 4)
     np.testing.assert_array_equal(images("a.png", 5), runtime.pixels(faces(z, [[0.0, 1.0]] * 5), (-1, 1)))
-    write_directions(Path("d.json"), {"up": describe(Latent((6,)), np.arange(6.0), "test")})
+    write_directions(Path("d.json"), {"up": describe(Latent((6,)), np.arange(6.0), "test")}, signature)
     start = ("edit", "faces.onnx", "--directions", "d.json", "--direction", "up=0", "-n", "2")
     assert cli(*start, "--attribute", "age=3", "--out", "b.png").code == 0
     expected = runtime.pixels(faces(faces.latents(2), [[3.0, 1.0], [3.0, -5.0]]), (-1, 1))

@@ -74,6 +74,7 @@ def test_a_second_latent_is_edited_and_the_first_is_held(cli: Command, faces: Ge
             "up": describe(Latent((3,), "uniform", name="c"), np.array([3.0, 0.0, 4.0]), "test"),
             "other": describe(Latent((6,)), np.arange(6.0), "test"),
         },
+        CODES,
     )
     np.save("c.npy", c)
     for way, vector in ((("--direction", "c.1=0.5"), [0, 0.5, 0]), (("--direction", "up=2"), [1.2, 0, 1.6])):

@@ -123,6 +123,13 @@ def test_a_cutoff_without_a_truncation_and_layers_of_nothing(models: Models, cli
         cli(*command, models.path, "--layers", "").refused("--layers is FIRST-LAST of the layers 0 to 5")
 
 
+def test_what_is_too_large_for_float32_inside_the_network_is_refused(models: Models, cli: Command) -> None:
+    for words in (("mix",), ("sample", "-n", 2), ("interpolate",), ("edit", "--direction", "w.0=1")):
+        refused = cli(words[0], models.path, *words[1:], "--truncation", "3e38", "--out", "far.png").refused()
+        assert refused.startswith("ganzoo: the model draws numbers that are not finite")
+    assert not Path("far.png").exists()
+
+
 def test_what_cannot_be_written_is_told_before_anything_is_computed(models: Models, cli: Command) -> None:
     Pillow.new("L", (16, 16)).save("image.png")
     Path("notes.json").write_text("my notes")
@@ -136,7 +143,9 @@ def test_what_cannot_be_written_is_told_before_anything_is_computed(models: Mode
     assert "looking for" not in cli(*asked, "--grid", "image.png/x.png").err
     assert Path("latents.npz").read_bytes() == b"older"
     for command in (("find",), ("fit", "--attribute-of", "nothing:here")):
-        cli("directions", *command, models.path, "--out", "notes.json").refused("is there and holds no directions")
+        cli("directions", *command, models.path, "--out", "notes.json").refused(
+            "notes.json is not JSON", "it is kept, so choose another --out"
+        )
         cli("directions", *command, models.path, "--out", "image.png/x.json").refused("it is not a folder")
     assert Path("notes.json").read_text() == "my notes"
 
