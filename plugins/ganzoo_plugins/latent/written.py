@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["changes", "have", "layers", "numbers", "strengths", "terms", "unknown"]
 
 LONGEST = 7
-"""Digits of a sample's number: all latents up to it are drawn."""
+"""Digits of a number of a sample, a layer or an entry of a latent."""
 
 
 def changes(editor: Editor, to: list[str] | None) -> dict[str, float]:
