@@ -15,6 +15,8 @@ if (!path || !(Number.isInteger(n) && n > 0) || !/^[0-9]+$/.test(seed)) {
   process.exit(2);
 }
 
+process.env.ORT_DISABLE_TELEMETRY ??= "1"; // onnxruntime reads it with the first session
+
 try {
   const generator = await Generator.open(ort, readFileSync(model), { logSeverityLevel: 3 });
   const labels = label === undefined ? [] : generator.inputs.filter(({ kind }) => kind === "label");

@@ -15,6 +15,7 @@ a plain array of its shape and dtype.
 Names are imported on first use: what is NumPy alone (drawing from a seed, walks, pixels) needs no onnxruntime.
 """
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from .latent_arithmetic import edit, interpolate, truncate, truncated_normal
     from .marking import provenance
     from .sinks import write_csv, write_folder, write_jsonl, write_npy, write_parquet, write_tar, write_txt
+
+# Since 1.29 onnxruntime tells Microsoft of the machine and of each model that is opened, by its name and its hash, and
+# keeps an identifier in ~/.cache. It reads this once, when it is imported; whoever sets it to 0 beforehand is heard.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "errors": ("ModelError",),

@@ -5,10 +5,14 @@ list`` no torch. A plugin's command takes the options of :mod:`ganzoo.cli.option
 """
 
 import logging
+import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ganzoo.cli.overview import overview
@@ -53,17 +57,19 @@ def __dir__() -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the caller's mistakes end in one sentence and exit code 2, never in a traceback."""
+    _open_closed()
     spin_briefly()
     logging.getLogger("ganzoo").addFilter(escape_record)
     given = list(sys.argv[1:] if arguments is None else arguments)
     code = 0
     try:
-        if given in ([], ["-h"], ["--help"]):
-            print(overview(), end="")
-        else:
-            from ganzoo.cli.commands import run
+        with _interruptible():
+            if given in ([], ["-h"], ["--help"]):
+                print(overview(), end="")
+            else:
+                from ganzoo.cli.commands import run
 
-            code = run(given)
+                code = run(given)
     except GanzooError as error:
         if error.said:
             sys.exit(error.exit_code)
@@ -78,6 +84,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(f"out of memory; take {smaller}, or a smaller model", 1)
     if code:
         sys.exit(code)
+
+
+def _open_closed() -> None:
+    """Open streams that the caller has closed (``2>&-``), or the next file that is opened would take their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the process with exit code 130 and no traceback, at any moment."""
+    came = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # a shell may have it ignored in the background
+        with suppress(ValueError):  # in another thread than the first
+            signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except (KeyboardInterrupt, Exception):
+        if came:  # libraries written in C make another error of it while they are imported
+            sys.exit(128 + signal.SIGINT)
+        raise
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, before)
 
 
 def _end(sentence: str, code: int) -> NoReturn:

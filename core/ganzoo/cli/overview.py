@@ -90,6 +90,7 @@ def _stamp(path: str) -> list[int]:
 
 
 def _columns() -> int:
+    columns = 0
     with suppress(ValueError, OSError, AttributeError):  # shutil has this too, and imports every way to compress
-        return int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.__stdout__.fileno()).columns)  # type: ignore[union-attr]
-    return 80
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.__stdout__.fileno()).columns)  # type: ignore[union-attr]
+    return max(columns, 20) if columns > 0 else 80  # some terminals do not know their size, and say 0

@@ -6,20 +6,33 @@ import sys
 import uuid
 from collections.abc import Sequence
 
-from ganzoo.errors import EndedElsewhere, Interrupted
+from ganzoo.errors import EndedElsewhere, Interrupted, UserError
 
 __all__ = ["launch"]
+
+_LEAST = 2**29
+"""Bytes that a process takes at the least, with torch imported and no networks yet."""
 
 
 def launch(processes: int, command: Sequence[str]) -> None:
     """Run ``python -m ganzoo`` with these arguments, but ``--processes``, in so many processes that know of each other.
 
-    Raises a :class:`~ganzoo.GanzooError` with the exit code of the process that failed first, which has said why.
+    Raises a :class:`~ganzoo.GanzooError` with the exit code of the process that failed first, which has said why, and
+    :class:`~ganzoo.UserError` for more processes than there is memory for: starting them would take the machine down.
     """
+    import torch
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from ganzoo.data.placement import free_memory
+
+    free = free_memory(torch.device("cpu"))
+    if free is not None and processes * _LEAST > free:
+        raise UserError(
+            f"--processes {processes:,}: they would take {processes * _LEAST / 1e9:,.1f} GB at the least, of which "
+            f"{free / 1e9:,.1f} are free; take one for each GPU, or for each core"
+        )
     # What it writes of a failed process is a table of paths and times; the process has written its sentence.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     # Without this, each process would take a thread for every core.

@@ -1,5 +1,6 @@
 """The distribution torch-ganzoo-runtime: the runtime alone, from the same files, where there is nothing else."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -78,3 +79,14 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("the runtime needs onnxruntime: pip install onnxruntime")
+
+
+def test_onnxruntime_sends_no_telemetry(tmp_path: Path) -> None:
+    """It writes an identifier and a queue of events into the home folder where it does."""
+    (tmp_path / "model.onnx").write_bytes(build(IMAGE))
+    # It is silent in tests and on build machines by itself.
+    silent = ("ORT_", "CI", "TF_BUILD", "GITHUB_", "XDG_")
+    around = {name: value for name, value in os.environ.items() if not name.startswith(silent)}
+    script = "from ganzoo_runtime import Generator; Generator('model.onnx', providers=['cpu']).sample(1)"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=around | {"HOME": str(tmp_path)}, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
