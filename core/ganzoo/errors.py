@@ -24,6 +24,7 @@ __all__ = [
     "one_of",
     "path_of",
     "place",
+    "plain",
     "sentence",
     "user_errors",
 ]
@@ -126,6 +127,29 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, GanzooError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+_PLAIN = (
+    (r"^(Value error|Assertion failed), ", ""),
+    (r"^Input should be greater than or equal to ", "it is at least "),
+    (r"^Input should be less than or equal to ", "it is at most "),
+    (r"^Input should be greater than ", "it is above "),
+    (r"^Input should be less than ", "it is below "),
+    (r"^Input should be a valid integer\b.*", "it is a whole number"),
+    (r"^Input should be a valid number\b.*", "it is a number"),
+    (r"^Input should be a valid string\b.*", "it is a text"),
+    (r"^Input should be a valid boolean\b.*", "it is true or false"),
+    (r"^Input should be a valid (tuple|list)\b.*", "it is a list"),
+    (r"^Input should be (a valid |an )?", "it is "),
+    (r"^(Tuple|List) should have (at least|at most) (.*) after validation, not \d+$", r"it has \2 \3"),
+)
+
+
+def plain(complaint: str) -> str:
+    """Return a complaint of pydantic's about a value, which speaks of input and of Python's types, in plain words."""
+    for pattern, words in _PLAIN:
+        complaint = re.sub(pattern, words, complaint)
+    return f"{complaint[:1].lower()}{complaint[1:]}"
 
 
 def place(error: BaseException) -> str:

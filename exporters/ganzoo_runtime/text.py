@@ -85,14 +85,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest of the known names, or the names themselves if none is close."""
+def did_you_mean(name: str, known: Iterable[str], instead: str = "") -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of the known names.
+
+    If none is close, the names themselves; or, where they are too many to be read, what is to be said ``instead``.
+    """
     from difflib import get_close_matches  # after a mistake alone
 
     names = sorted(set(known))
     close = get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
+    if instead:
+        return f"; {instead}"
     return f"; there is: {', '.join(names)}" if names else ""
 
 

@@ -165,7 +165,7 @@ def test_from_step_takes_what_is_there(cli: Command, run: Path) -> None:
     cli("train", "--resume", run, "--from-step", "6").refused("is trained to its last step, 6")
     cli("train", "--resume", run, "--from-step", "4", "--steps", "4").refused("is trained to its last step, 4")
     cli("train", *TINY["digits"], "--from-step", "4").refused("--from-step", "give --resume RUN too")
-    cli("train", "--resume", run, "--from-step", "four").refused("'--from-step'", "valid integer")
+    cli("train", "--resume", run, "--from-step", "four").refused("'--from-step': it is a whole number")
 
 
 def full(*_: object) -> None:

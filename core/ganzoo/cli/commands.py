@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from typer.core import TyperGroup
 
 from ganzoo import __version__
 from ganzoo.cli.overview import ABOUT, overview
-from ganzoo.errors import UserError, sentence
+from ganzoo.errors import UserError, plain, sentence
 from ganzoo.plugin.registry import load_registry
 from ganzoo.plugin.spec import Spec
 from ganzoo.terminal import print
@@ -79,11 +80,14 @@ def _options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code; raises :class:`UserError` for arguments that it does not take."""
+    if ("--out", "") in pairwise(arguments) or "--out=" in arguments:  # of a shell's variable that is not set
+        raise UserError("--out is empty; name the file or the folder to write, . for this one")
     try:
         return app(arguments, prog_name="ganzoo", standalone_mode=False) or 0
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "ganzoo"
+        error.message = plain(error.message)
         message = " ".join(error.format_message().split()).rstrip(".").replace(". D", "; d")
         see = "" if message.endswith("?") else f"; see '{command} --help'"
         raise UserError(f"{message[:1].lower()}{message[1:]}{see}") from None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ganzoo.config.merging import merge
 from ganzoo.configured import Find, Named
-from ganzoo.errors import UserError
+from ganzoo.errors import UserError, plain
 from ganzoo.plugin.registry import load_registry
 from ganzoo_runtime.text import fits
 
@@ -62,9 +62,8 @@ def validate(
     about = [each for each in errors if _place(model, each["loc"]) == path and each["input"] == value]
     # That no table was given where it may be a number as well says less than what is wrong with the number.
     about = [each for each in about if each["type"] != "model_type"] or about
-    messages = [each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ") for each in about]
-    messages = [message if message != "Field required" else "more values are required" for message in messages]
-    said = " or ".join(dict.fromkeys(f"{message[:1].lower()}{message[1:]}" for message in messages))
+    messages = [each["msg"] if each["msg"] != "Field required" else "more values are required" for each in about]
+    said = " or ".join(dict.fromkeys(map(plain, messages))).replace(" or it is ", " or ")
     if not path:
         raise UserError(f"the settings of {section!r} do not go together: {said}")
     raise UserError(f"setting {where!r}: {said}, not {_text(value)}")

@@ -55,7 +55,8 @@ def model_file(name: str, registry: Registry) -> Iterator[Path | None]:
         user, slash, key = name.partition("/")
         folder = zoo_folder() / user / key
         if not (NAME.fullmatch(user) and NAME.fullmatch(key) and folder.is_dir()):
-            close = did_you_mean(name, [*registry.names("pretrained"), *(entry.name for entry in pulled())])
+            known = [*registry.names("pretrained"), *(entry.name for entry in pulled())]
+            close = did_you_mean(name, known, "'ganzoo list pretrained' shows all models")
             raise UserError(f"there is no {ZOO}{name}{close}{registry.troubles(normalized(user) if slash else '')}")
         yield folder / main_file(folder)
         return

@@ -149,7 +149,7 @@ class Registry:
             raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
         found = [entry.spec.kind for entry in self.specs() if name in (entry.spec.key, entry.name)]
         if not found:
-            close = did_you_mean(name, (entry.spec.key for entry in self.specs()))
+            close = did_you_mean(name, (entry.spec.key for entry in self.specs()), "'ganzoo list' shows all names")
             raise UserError(f"unknown name {name!r}{close}{self.troubles()}")
         return [self.get(kind, name) for kind in dict.fromkeys(found)]
 

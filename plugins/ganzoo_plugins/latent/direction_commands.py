@@ -33,7 +33,7 @@ directions = typer.Typer(help="Fit directions of latents to labels, or find them
 def samples(
     model: cli.Model,
     out: Annotated[Path, typer.Option(help="The folder for the images and labels.csv.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 200,
+    n: Annotated[int, typer.Option("-n", min=1, max=written.MOST, help="How many.")] = 200,
     name: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A column to fill in: what is labeled (repeatable).")
     ] = None,
@@ -70,7 +70,7 @@ def fit(
             "names to N numbers; not-a-number where it cannot tell.",
         ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples the function labels.")] = 2000,
+    n: Annotated[int, typer.Option("-n", min=1, max=written.MOST, help="How many samples the function labels.")] = 2000,
     method: Annotated[
         Literal["difference", "svm"],
         typer.Option(help="The difference of means, or the normal of a linear support vector machine."),
@@ -147,7 +147,7 @@ def find(
             "by the weights of the first layer, or of the layers that styles go into."
         ),
     ] = "pca",
-    n: Annotated[int, typer.Option("-n", min=2, help="How many samples pca looks at.")] = 4000,
+    n: Annotated[int, typer.Option("-n", min=2, max=written.MOST, help="How many samples pca looks at.")] = 4000,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,
@@ -190,8 +190,10 @@ def grid(
     directions_file: Annotated[
         Path | None, typer.Option("--directions", help="The file of directions; those in the model file if left out.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples: of one direction, the rows.")] = 6,
-    columns: Annotated[int, typer.Option(min=2, help="How many strengths, over the direction's range.")] = 7,
+    n: Annotated[
+        int, typer.Option("-n", min=1, max=written.MOST, help="How many samples: of one direction, the rows.")
+    ] = 6,
+    columns: Annotated[int, typer.Option(min=2, max=1000, help="How many strengths, over the direction's range.")] = 7,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,
     seed: cli.Seed = 0,

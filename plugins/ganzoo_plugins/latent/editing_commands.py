@@ -28,7 +28,7 @@ __all__ = ["edit", "grid"]
 
 def grid(
     model: cli.Model,
-    rows: Annotated[int, typer.Option("-n", min=1, help="How many rows: latents.")] = 8,
+    rows: Annotated[int, typer.Option("-n", min=1, max=written.MOST, help="How many rows: latents.")] = 8,
     keys: Annotated[
         str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples whose latents are the rows.")
     ] = None,
@@ -76,7 +76,7 @@ def edit(
             help="Start from a sum of samples by their numbers; those with commas between them are averaged.",
         ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples to edit.")] = 8,
+    n: Annotated[int, typer.Option("-n", min=1, max=written.MOST, help="How many samples to edit.")] = 8,
     keys: Annotated[str | None, typer.Option(metavar="0,7,3", help="The numbers of the samples to edit.")] = None,
     label: cli.Classes = None,
     attribute: cli.Attribute = None,

@@ -35,7 +35,9 @@ def interpolate(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Frames from one to the next; 30 in an animation, 8 elsewhere, if left out."),
+        typer.Option(
+            min=1, max=100_000, help="Frames from one to the next; 30 in an animation, 8 elsewhere, if left out."
+        ),
     ] = None,
     linear: Annotated[
         bool, typer.Option("--linear", help="Along straight lines; along great circles where latents are normal.")

@@ -12,10 +12,13 @@ from ganzoo import Attributes, Label, Latent, Styles, UserError, cli, did_you_me
 if TYPE_CHECKING:
     from ganzoo_plugins.latent.editing import Editor
 
-__all__ = ["changes", "have", "layers", "numbers", "strengths", "terms", "unknown"]
+__all__ = ["MOST", "changes", "have", "layers", "numbers", "strengths", "terms", "unknown"]
 
 LONGEST = 7
 """Digits of a number of a sample, a layer or an entry of a latent."""
+
+MOST = 10**LONGEST
+"""The most samples that a command takes at once: so many numbers there are."""
 
 
 def changes(editor: Editor, to: list[str] | None) -> dict[str, float]:
@@ -61,7 +64,7 @@ def terms(text: str) -> list[tuple[int, list[int]]]:
         else:
             terms.append((sign, numbers(part)))
             sign = 1
-    if not terms:
+    if not terms or text.rstrip().endswith(("+", "-")):
         raise UserError(f"a sum of samples is written like '3,8 - 5 + 1', not {text!r}")
     return terms
 

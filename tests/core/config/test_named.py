@@ -76,9 +76,9 @@ def test_a_schedule_that_is_named_anew_drops_the_settings_of_the_one_before(tmp_
         (("model.optimizer.name=sgd", "model.optimizer.momentun=1"), "did you mean 'model.optimizer.momentum'?"),
         (
             ("model.optimizer.name=sgd", "model.optimizer.momentum=1"),
-            "'model.optimizer.momentum': input should be less",
+            "'model.optimizer.momentum': it is below 1",
         ),
-        (("model.optimizer.name=3",), "setting 'model.optimizer.name': input should be a valid string, not 3"),
+        (("model.optimizer.name=3",), "setting 'model.optimizer.name': it is a text, not 3"),
         (("lr_schedule=linaer",), "unknown schedule 'linaer'; did you mean 'linear'?"),
         (("lr_schedule=3",), "'lr_schedule' is a table of settings, not 3"),
         (("lr_schedule=step", "lr_schedule.evry=3"), "did you mean 'lr_schedule.every'?"),

@@ -80,7 +80,7 @@ def test_what_is_pushed_is_pulled_byte_by_byte(place, push, parcel, tmp_path):
 
 
 def test_a_pulled_model_is_opened_and_listed_by_its_name(parcel, capsys, monkeypatch):
-    with pytest.raises(UserError, match=r"^there is no zoo:alice/fill; there is: "):
+    with pytest.raises(UserError, match=r"^there is no zoo:alice/fill; 'ganzoo list pretrained' shows all"):
         ganzoo.load("zoo:alice/fill")
     source = parcel.rename(parcel.with_name("fill"))
     assert ganzoo.pull(source, "alice/fill") == "zoo:alice/fill"

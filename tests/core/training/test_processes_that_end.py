@@ -291,7 +291,9 @@ def test_more_processes_than_there_is_memory_for_are_not_started(cli, monkeypatc
     started = []
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *_: lambda *_: started.append(1))
     monkeypatch.setattr("ganzoo.data.placement.free_memory", lambda device: 8 * 2**30)
-    cli(*command, "--processes", "17").refused("--processes 17: they would take 9.1 GB at the least, of which 8.6 are free")
+    cli(*command, "--processes", "17").refused(
+        "--processes 17: they would take 9.1 GB at the least, of which 8.6 are free"
+    )
     assert not started
     assert cli(*command, "--processes", "16").code == 0
     assert started == [1]
